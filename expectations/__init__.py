@@ -1,0 +1,1 @@
+"""Data contracts: variables, what observations must satisfy, what a forecast must satisfy."""

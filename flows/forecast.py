@@ -1,0 +1,51 @@
+"""The flow `forecast`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import State, flow
+from prefect.states import Completed
+
+from flows import artifacts
+from flows.parameters import Instant, ProductFile
+from flows.running import as_task, now_of, run_name, settle
+from pipeline import jobs
+from pipeline.config import Product, settings
+from pipeline.results import ForecastResult
+
+
+@flow(name="forecast", flow_run_name=run_name, timeout_seconds=3600, log_prints=True, persist_result=False)
+def forecast(
+    product: ProductFile,
+    at: Instant | None = None,
+    since: Instant | None = None,
+    until: Instant | None = None,
+) -> State[Any]:
+    """Publish the forecast of the latest issue time, from the champion or from the next rung of the ladder.
+
+    Args:
+        product: Path of the product file on the worker's machine.
+        at: Instant that counts as now; the last issue time up to it is forecast. Default: the time for which
+            the run was scheduled.
+        since: First issue time of a range to forecast instead.
+        until: Last issue time of that range.
+    """
+
+    def job(it: Product) -> list[ForecastResult]:
+        return jobs.forecast(it, settings(), at=now_of(it, at, "forecast"), since=since, until=until, run=as_task)
+
+    return settle(product, job, _tell)
+
+
+def _tell(product: Product, results: list[ForecastResult]) -> State[Any]:
+    if not results:
+        return Completed(message="No issue time lies in the range")
+    last = results[-1]
+    artifacts.publish(product.name, "forecast", *artifacts.of_forecast(product.title or product.name, last))
+    many = f"{len(results)} forecasts, the last " if len(results) > 1 else ""
+    again = ", published before" if last.repeated else ""
+    return Completed(
+        message=f"{many}issued {artifacts.minute(last.issue_time)} on rung {last.rung}, "
+        f"{artifacts.RUNGS[last.rung]}{again}"
+    )

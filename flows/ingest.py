@@ -1,0 +1,45 @@
+"""The flow `ingest`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import State, flow
+from prefect.states import Completed
+
+from flows import artifacts
+from flows.parameters import Instant, ProductFile
+from flows.running import as_task, now_of, run_name, settle
+from pipeline import jobs
+from pipeline.config import Product, settings
+from pipeline.results import IngestResult
+
+
+@flow(name="ingest", flow_run_name=run_name, timeout_seconds=3600, log_prints=True, persist_result=False)
+def ingest(
+    product: ProductFile,
+    at: Instant | None = None,
+    since: Instant | None = None,
+    until: Instant | None = None,
+) -> State[Any]:
+    """Take in what the source has new: keep the payloads, store good rows, quarantine others with a reason.
+
+    Args:
+        product: Path of the product file on the worker's machine.
+        at: Instant that counts as now. Default: the time for which the run was scheduled.
+        since: First valid time to take in. Default: everything that is new.
+        until: Last valid time to take in. Default: everything that is new.
+    """
+
+    def job(it: Product) -> IngestResult:
+        return jobs.ingest(it, settings(), at=now_of(it, at, "ingest"), since=since, until=until, run=as_task)
+
+    return settle(product, job, _tell)
+
+
+def _tell(product: Product, result: IngestResult) -> State[Any]:
+    artifacts.publish(product.name, "ingest", *artifacts.of_ingest(result))
+    return Completed(
+        message=f"{result.accepted:,} new, {result.revised:,} revised, {result.refused:,} refused rows; "
+        f"newest {artifacts.minute(result.newest)}"
+    )

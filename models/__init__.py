@@ -1,0 +1,59 @@
+"""Forecast models behind one interface; names are imported on first use, so that this costs nothing."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from models.base import Epoch, Model, Progress
+    from models.build import MODELS, Entry, build
+    from models.checkpoint import load, read_card, save
+    from models.errors import CheckpointError, DivergedError, ModelError, NotFittedError
+    from models.task import Batch, Inputs, Task, Windows
+
+_HOME = {
+    "MODELS": "build",
+    "Batch": "task",
+    "CheckpointError": "errors",
+    "DivergedError": "errors",
+    "Entry": "build",
+    "Epoch": "base",
+    "Inputs": "task",
+    "Model": "base",
+    "ModelError": "errors",
+    "NotFittedError": "errors",
+    "Progress": "base",
+    "Task": "task",
+    "Windows": "task",
+    "build": "build",
+    "load": "checkpoint",
+    "read_card": "checkpoint",
+    "save": "checkpoint",
+}
+
+__all__ = [
+    "MODELS",
+    "Batch",
+    "CheckpointError",
+    "DivergedError",
+    "Entry",
+    "Epoch",
+    "Inputs",
+    "Model",
+    "ModelError",
+    "NotFittedError",
+    "Progress",
+    "Task",
+    "Windows",
+    "build",
+    "load",
+    "read_card",
+    "save",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'models' has no attribute {name!r}")
+    return getattr(import_module(f"models.{_HOME[name]}"), name)

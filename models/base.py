@@ -1,0 +1,135 @@
+"""The one interface that every model has, baseline or network."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import ModelError
+from models.task import Inputs, Task, Windows
+
+State = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """Progress after one pass over the training set; losses are in normalised units."""
+
+    epoch: int
+    epochs: int
+    train_loss: float
+    validation_loss: float
+    seconds: float
+
+
+Progress = Callable[[Epoch], None]
+
+
+def silent(epoch: Epoch) -> None:
+    """Report nothing."""
+
+
+class Model(ABC):
+    """A probabilistic forecaster for one task.
+
+    Whatever is missing, `predict` gives finite, ordered quantiles within the physical limits. A model is
+    its constructor options plus its state: `load_state(state())` on a model built alike forecasts the
+    same bits.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+
+    @abstractmethod
+    def fit(
+        self,
+        train: Windows,
+        validation: Windows,
+        *,
+        seed: int = 0,
+        budget_seconds: float | None = None,
+        progress: Progress = silent,
+    ) -> None:
+        """Learn from `train`; choose and calibrate on `validation`, which may be empty.
+
+        The same data and seed give the same model on the same CPU. A baseline takes seconds and finishes
+        whatever the budget; a network stops in time and keeps its best weights.
+
+        Raises:
+            ModelError: there is nothing to learn from, or the windows are of another task.
+            DivergedError: the loss is not finite.
+        """
+
+    @abstractmethod
+    def predict(self, inputs: Inputs) -> NDArray[np.float32]:
+        """Quantiles, shape (n, lead, target, location, quantile), in physical units.
+
+        Always finite, non-decreasing along the last axis and within the limits of the task.
+
+        Raises:
+            NotFittedError: nothing has been learnt yet.
+            ModelError: the arrays do not fit the task.
+        """
+
+    @abstractmethod
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Everything learnt, by name."""
+
+    @abstractmethod
+    def load_state(self, state: State) -> None:
+        """Take over what another model of the same name, task and options has learnt.
+
+        Raises:
+            ModelError: an array is missing or has the wrong shape.
+        """
+
+    @abstractmethod
+    def options(self) -> dict[str, Any]:
+        """The constructor options, ready for JSON: `build(name, task, **options())` gives a twin."""
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the model has learnt; 0 before it is fitted."""
+        try:
+            return sum(array.size for array in self.state().values())
+        except ModelError:
+            return 0
+
+    def _check_windows(self, train: Windows, validation: Windows) -> None:
+        for name, windows in (("train", train), ("validation", validation)):
+            if windows.task != self.task:
+                raise ModelError(f"{self.name}: the {name} windows are of another task")
+        if len(train) == 0:
+            raise ModelError(f"{self.name}: there are no training windows")
+
+
+def scoped(prefix: str, state: State) -> dict[str, NDArray[Any]]:
+    """The entries below `prefix`, with the prefix taken off."""
+    start = f"{prefix}."
+    return {name[len(start) :]: array for name, array in state.items() if name.startswith(start)}
+
+
+def prefixed(prefix: str, state: State) -> dict[str, NDArray[Any]]:
+    """The same entries, filed below `prefix`."""
+    return {f"{prefix}.{name}": array for name, array in state.items()}
+
+
+def take(state: State, name: str, shape: tuple[int, ...] | None = None) -> NDArray[Any]:
+    """One entry of a state, checked.
+
+    Raises:
+        ModelError: it is missing or has another shape.
+    """
+    if name not in state:
+        raise ModelError(f"state: {name!r} is missing")
+    array = state[name]
+    if shape is not None and array.shape != shape:
+        raise ModelError(f"state: {name!r} has shape {array.shape}, expected {shape}")
+    return array

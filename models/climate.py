@@ -1,0 +1,143 @@
+"""Climatology: what to expect at a place and an hour before any recent value is seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.base import State, take
+from models.calendar import Basis, candidates
+from models.series import Series
+from models.task import Task
+
+# Mean absolute deviation of a Gaussian, inverted.
+_ABS_TO_SD = 1.2533
+# Standardised values beyond this say that a sensor broke, not that the weather did.
+_LARGEST = 12.0
+# Prior weight, in frames, of the network-wide coefficients against those of one location.
+_POOLING = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Climate:
+    """Mean and spread of every channel and location at any instant, in the working space.
+
+    A location without data takes the pooled coefficients of all others, so the answer is always finite
+    and the spread always positive.
+
+    Attributes:
+        basis: the calendar regressors.
+        mean: (regressor, channel, location) coefficients of the mean.
+        spread: same shape, coefficients of the standard deviation.
+        floor: (channel, location), least standard deviation.
+    """
+
+    basis: Basis
+    mean: NDArray[np.float32]
+    spread: NDArray[np.float32]
+    floor: NDArray[np.float32]
+
+    def at(self, time: NDArray[np.datetime64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mean and spread, each (..., channel, location), at the instants `time`, shape (...)."""
+        moments, inverse = np.unique(time, return_inverse=True)
+        rows = self.basis(moments)
+        mean = np.tensordot(rows, self.mean, axes=1)
+        spread = np.maximum(np.tensordot(rows, self.spread, axes=1), self.floor)
+        index = inverse.reshape(time.shape)
+        return mean[index], spread[index]
+
+    def standardise(
+        self, time: NDArray[np.datetime64], values: NDArray[np.float32], mask: NDArray[np.bool_]
+    ) -> NDArray[np.float32]:
+        """Anomalies in units of the spread, for values (..., channel, location); 0 where missing."""
+        mean, spread = self.at(time)
+        anomaly = np.clip((values - mean) / spread, -_LARGEST, _LARGEST)
+        return np.where(mask, anomaly, np.float32(0.0))
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """Arrays from which `from_state` builds an equal climate."""
+        sizes = np.array([self.basis.annual, self.basis.daily, self.basis.weekly], np.int64)
+        return {"basis": sizes, "mean": self.mean, "spread": self.spread, "floor": self.floor}
+
+    @classmethod
+    def from_state(cls, task: Task, state: State) -> Climate:
+        """The climate that `state` describes.
+
+        Raises:
+            ModelError: an array is missing or does not fit the task.
+        """
+        annual, daily, weekly = (int(size) for size in take(state, "basis", (3,)))
+        basis = Basis(annual, daily, bool(weekly))
+        place = (len(task.channels), len(task.locations))
+        shape = (basis.size, *place)
+        mean, spread = take(state, "mean", shape), take(state, "spread", shape)
+        return cls(basis, mean, spread, take(state, "floor", place))
+
+
+def fit_climate(task: Task, train: Series, validation: Series | None) -> Climate:
+    """Least squares on the calendar; where two calendars are possible, validation chooses."""
+    options = candidates(train.days, task.step_seconds)
+    if len(options) == 1:
+        return _fit(options[0], train)
+    if validation is None:
+        return _fit(options[-1] if train.days >= 56 else options[0], train)
+    fitted = [_fit(basis, train) for basis in options]
+    return min(fitted, key=lambda climate: _squared_error(climate, validation))
+
+
+def _squared_error(climate: Climate, series: Series) -> float:
+    mean, _ = climate.at(series.time)
+    return float(np.square(mean - series.values, where=series.mask, out=np.zeros_like(mean)).sum())
+
+
+def _fit(basis: Basis, series: Series) -> Climate:
+    frames, *place = series.values.shape
+    rows = basis(series.time)
+    values = series.values.reshape(frames, -1)
+    known = series.mask.reshape(frames, -1)
+    channels = np.arange(place[0]).repeat(place[1])
+    mean = _regress(rows, values, known, channels)
+    error = np.where(known, values - rows @ mean, 0.0)
+    spread = _regress(rows, np.abs(error) * _ABS_TO_SD, known, channels)
+
+    square, count = np.square(error).sum(0).reshape(place), known.sum(0).reshape(place)
+    pooled = square.sum(1, keepdims=True) / np.maximum(count.sum(1, keepdims=True), 1)
+    overall = np.sqrt((square + _POOLING * pooled) / (count + _POOLING))
+    floor = np.where(overall > 1e-6, 0.25 * overall, 1.0)
+    shape = (basis.size, *place)
+    return Climate(
+        basis,
+        mean.reshape(shape).astype(np.float32),
+        spread.reshape(shape).astype(np.float32),
+        floor.astype(np.float32),
+    )
+
+
+def _regress(
+    rows: NDArray[np.float32],
+    values: NDArray[np.floating],
+    known: NDArray[np.bool_],
+    groups: NDArray[np.intp],
+) -> NDArray[np.float64]:
+    """Coefficients (regressor, column), each column drawn a little towards the fit to its whole group."""
+    x = rows.astype(np.float64)
+    size = x.shape[1]
+    penalty = np.eye(size)
+    penalty[0, 0] = 1e-6
+    out = np.zeros((size, values.shape[1]))
+    # Columns with the same gaps share one factorisation.
+    gaps, member = np.unique(known, axis=1, return_inverse=True)
+    member = member.reshape(-1)
+    moments = x.T @ np.where(known, values, 0.0)
+    for group in np.unique(groups):
+        columns = np.flatnonzero(groups == group)
+        grams = {pattern: (x * gaps[:, [pattern]]).T @ x for pattern in np.unique(member[columns])}
+        total = sum(grams[pattern] for pattern in member[columns]) + penalty
+        pooled = np.linalg.solve(total, moments[:, columns].sum(1))
+        for pattern, gram in grams.items():
+            own = columns[member[columns] == pattern]
+            excess = moments[:, own] - (gram @ pooled)[:, None]
+            out[:, own] = pooled[:, None] + np.linalg.solve(gram + _POOLING * penalty, excess)
+    return out

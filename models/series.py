@@ -1,0 +1,99 @@
+"""From overlapping windows back to the one record they were cut from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.task import Batch, Task, Windows
+from models.transforms import forward
+
+CHUNK = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A gap-free run of frames in the working space.
+
+    Attributes:
+        time: (frame,), one step apart.
+        values: (frame, channel, location), transformed, 0 where missing.
+        mask: same shape, True where ever known.
+    """
+
+    time: NDArray[np.datetime64]
+    values: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+
+    @property
+    def days(self) -> float:
+        """How long the record is."""
+        return float((self.time[-1] - self.time[0]) / np.timedelta64(1, "D"))
+
+
+def batches(windows: Windows, size: int = CHUNK, most: int | None = None) -> Iterator[Batch]:
+    """All samples in order; or, where `most` is given, about that many, evenly spread."""
+    index = np.arange(len(windows), dtype=np.intp)
+    if most is not None and most < len(index):
+        index = np.linspace(0, len(index) - 1, most).astype(np.intp)
+    for start in range(0, len(index), size):
+        yield windows.batch(index[start : start + size])
+
+
+def collect(windows: Windows) -> Series:
+    """Every frame once, with each value that any window came to know, as input or as target."""
+    task = windows.task
+    parts = [_unroll(task, batch) for batch in batches(windows)]
+    first = min(start for start, _, _ in parts)
+    last = max(start + len(values) for start, values, _ in parts)
+    values = np.zeros((last - first, *parts[0][1].shape[1:]), np.float32)
+    mask = np.zeros(values.shape, bool)
+    for start, chunk, known in parts:
+        rows = slice(start - first, start - first + len(chunk))
+        values[rows] = np.where(known, chunk, values[rows])
+        mask[rows] |= known
+    seconds = (first + np.arange(len(values))) * task.step_seconds
+    offset = _seconds(windows.batch(np.zeros(1, np.intp)).inputs.time)[0, 0] % task.step_seconds
+    return Series((seconds + offset).astype("datetime64[s]"), values, mask)
+
+
+def transformed(
+    task: Task, values: NDArray[np.float32], mask: NDArray[np.bool_], channels: tuple[int, ...]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Arrays (n, time, channel, location) in the working space; what is not finite counts as missing."""
+    known = mask & np.isfinite(values)
+    out = np.empty(values.shape, np.float32)
+    clean = np.where(known, values, np.float32(0.0))
+    for position, channel in enumerate(channels):
+        out[:, :, position] = forward(task.transforms[channel], clean[:, :, position])
+    return np.where(known, out, np.float32(0.0)), known
+
+
+def _unroll(task: Task, batch: Batch) -> tuple[int, NDArray[np.float32], NDArray[np.bool_]]:
+    inputs = batch.inputs
+    context = _seconds(inputs.time) // task.step_seconds
+    ahead = _seconds(inputs.target_time) // task.step_seconds
+    start = int(min(context.min(), ahead.min()))
+    length = int(max(context.max(), ahead.max())) - start + 1
+    every = tuple(range(len(task.channels)))
+    x, x_known = transformed(task, inputs.values, inputs.mask, every)
+    y, y_known = transformed(task, batch.target, batch.target_mask, task.target_channels)
+    values = np.zeros((length, len(every), len(task.locations)), np.float32)
+    mask = np.zeros(values.shape, bool)
+    for frame in range(task.context):
+        rows = context[:, frame] - start
+        values[rows] = np.where(x_known[:, frame], x[:, frame], values[rows])
+        mask[rows] |= x_known[:, frame]
+    targets = np.asarray(task.target_channels)
+    for lead in range(task.leads):
+        rows = (ahead[:, lead] - start)[:, None]
+        values[rows, targets] = np.where(y_known[:, lead], y[:, lead], values[rows, targets])
+        mask[rows, targets] |= y_known[:, lead]
+    return start, values, mask
+
+
+def _seconds(time: NDArray[np.datetime64]) -> NDArray[np.int64]:
+    return time.astype("datetime64[s]").astype(np.int64)

@@ -1,0 +1,206 @@
+"""What a model forecasts, and the arrays that go in: numpy only, so that anyone may import it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import ModelError
+
+TRANSFORMS = ("identity", "sqrt", "log1p")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One forecasting problem, complete: two equal tasks accept exactly the same arrays.
+
+    Attributes:
+        channels: input variables, in the order of the channel axis.
+        targets: the forecast variables, a subset of `channels`, in the order of the target axis.
+        context: frames that go in.
+        leads: frames that come out; lead 1 is the frame after the last context frame.
+        quantiles: ascending levels inside (0, 1), the median among them.
+        step_seconds: time from one frame to the next.
+        locations: opaque ids, in the order of the location axis.
+        longitude: degrees east, one per location.
+        latitude: degrees north, one per location.
+        transforms: per channel, the variance-stabilising transform that models work in.
+        limits: per channel, the physical lowest and highest value; forecasts are clipped to them.
+
+    Raises:
+        ModelError: a field contradicts another or is out of range.
+    """
+
+    channels: tuple[str, ...]
+    targets: tuple[str, ...]
+    context: int
+    leads: int
+    quantiles: tuple[float, ...]
+    step_seconds: int
+    locations: tuple[str, ...]
+    longitude: tuple[float, ...]
+    latitude: tuple[float, ...]
+    transforms: tuple[str, ...]
+    limits: tuple[tuple[float | None, float | None], ...]
+
+    def __post_init__(self) -> None:
+        for field, minimum in (("context", 1), ("leads", 1), ("step_seconds", 1)):
+            value = getattr(self, field)
+            _demand(isinstance(value, int) and value >= minimum, field, f"a whole number >= {minimum}", value)
+        for field in ("channels", "targets", "locations"):
+            names = getattr(self, field)
+            distinct = len(names) > 0 and len(set(names)) == len(names)
+            _demand(distinct, field, "one or more distinct names", names)
+        unknown = [name for name in self.targets if name not in self.channels]
+        _demand(not unknown, "targets", f"a subset of channels {list(self.channels)}", unknown)
+        levels = self.quantiles
+        rising = all(low < high for low, high in pairwise(levels))
+        inside = all(0.0 < level < 1.0 for level in levels)
+        _demand(rising and inside and 0.5 in levels, "quantiles", "ascending in (0, 1) with 0.5", levels)
+        for field, size in (
+            ("longitude", len(self.locations)),
+            ("latitude", len(self.locations)),
+            ("transforms", len(self.channels)),
+            ("limits", len(self.channels)),
+        ):
+            found = len(getattr(self, field))
+            _demand(found == size, field, f"{size} entries", f"{found} entries")
+        _demand(bool(np.isfinite(self.longitude).all()), "longitude", "finite degrees east", self.longitude)
+        northing = bool((np.abs(self.latitude) <= 90).all())
+        _demand(northing, "latitude", "degrees within -90..90", self.latitude)
+        for name in self.transforms:
+            _demand(name in TRANSFORMS, "transforms", f"one of {list(TRANSFORMS)}", name)
+        for low, high in self.limits:
+            ordered = low is None or high is None or low < high
+            _demand(ordered, "limits", "the lower limit below the upper", (low, high))
+
+    @property
+    def target_channels(self) -> tuple[int, ...]:
+        """Position of each target on the channel axis."""
+        return tuple(self.channels.index(name) for name in self.targets)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain lists, numbers and strings: `from_json` gives an equal task back."""
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Task:
+        """The task that `to_json` wrote.
+
+        Raises:
+            ModelError: a key is missing, unknown, or holds what no task can hold.
+        """
+        expected = {field.name for field in fields(cls)}
+        if missing := sorted(expected - set(document)):
+            raise ModelError(f"task: missing {missing}")
+        if unknown := sorted(set(document) - expected):
+            raise ModelError(f"task: unknown {unknown}")
+        try:
+            return cls(
+                channels=_names(document["channels"]),
+                targets=_names(document["targets"]),
+                context=document["context"],
+                leads=document["leads"],
+                quantiles=_numbers(document["quantiles"]),
+                step_seconds=document["step_seconds"],
+                locations=_names(document["locations"]),
+                longitude=_numbers(document["longitude"]),
+                latitude=_numbers(document["latitude"]),
+                transforms=_names(document["transforms"]),
+                limits=tuple((_bound(low), _bound(high)) for low, high in document["limits"]),
+            )
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"task: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What is known at each of n issue times.
+
+    Attributes:
+        values: (n, context, channel, location), physical units, 0 where missing.
+        mask: same shape, True where the value was known at issue time.
+        time: (n, context), UTC valid times of the frames.
+        target_time: (n, lead), UTC valid times to forecast.
+    """
+
+    values: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    time: NDArray[np.datetime64]
+    target_time: NDArray[np.datetime64]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def check(self, task: Task) -> None:
+        """Raise ModelError unless the arrays have the shapes that `task` asks for."""
+        n = len(self.values)
+        frames = (n, task.context, len(task.channels), len(task.locations))
+        for name, found, expected in (
+            ("values", self.values.shape, frames),
+            ("mask", self.mask.shape, frames),
+            ("time", self.time.shape, (n, task.context)),
+            ("target_time", self.target_time.shape, (n, task.leads)),
+        ):
+            if found != expected:
+                raise ModelError(f"inputs.{name}: shape {found}, the task needs {expected}")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Inputs with what then happened.
+
+    Attributes:
+        inputs: what was known.
+        target: (n, lead, target, location), physical units, 0 where missing.
+        target_mask: same shape, True where observed.
+    """
+
+    inputs: Inputs
+    target: NDArray[np.float32]
+    target_mask: NDArray[np.bool_]
+
+
+class Windows(Protocol):
+    """Samples by number; in a training set the numbers follow issue time."""
+
+    @property
+    def task(self) -> Task:
+        """The task that every sample fits."""
+        ...
+
+    def __len__(self) -> int:
+        """How many samples there are."""
+        ...
+
+    def batch(self, index: NDArray[np.intp]) -> Batch:
+        """The samples with these numbers, in this order."""
+        ...
+
+
+def _demand(holds: bool, field: str, wanted: str, found: object) -> None:
+    if not holds:
+        raise ModelError(f"task.{field}: want {wanted}, found {found!r}")
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) or not all(isinstance(item, str) for item in value):
+        raise TypeError(f"want a list of names, found {value!r}")
+    return tuple(value)
+
+
+def _numbers(value: Any) -> tuple[float, ...]:
+    return tuple(float(item) for item in value)
+
+
+def _bound(value: Any) -> float | None:
+    return None if value is None else float(value)

@@ -1,0 +1,1 @@
+"""Nightcast without an orchestrator: from a feed to published, verified forecasts."""

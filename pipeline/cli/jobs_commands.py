@@ -1,0 +1,91 @@
+"""Commands that run a job: ingest, retrain, forecast, verify, status."""
+
+from __future__ import annotations
+
+import typer
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from pipeline.cli import show
+from pipeline.cli.arguments import AsJson, At, ProductFile, Since, Until
+from pipeline.cli.console import err, print_json
+from pipeline.config import load_product, settings
+
+REFUSED = 4
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the tree."""
+
+    @app.command()
+    def ingest(
+        product: ProductFile, at: At = None, since: Since = None, until: Until = None, as_json: AsJson = False
+    ) -> None:
+        """Take in what the source has new; refused rows go to quarantine with a reason."""
+        from pipeline import jobs
+        from pipeline.times import parse_optional
+
+        with _spinner("reading the source and checking every row"):
+            result = jobs.ingest(
+                load_product(product),
+                settings(),
+                at=parse_optional(at),
+                since=parse_optional(since),
+                until=parse_optional(until),
+            )
+        print_json(result) if as_json else show.ingest(result)
+
+    @app.command()
+    def retrain(product: ProductFile, at: At = None, as_json: AsJson = False) -> None:
+        """Train challengers and let the gate decide. Exit code 4 when it refuses: the champion stays."""
+        from pipeline import jobs
+        from pipeline.cli.watch import EpochLines
+        from pipeline.times import parse_optional
+
+        with EpochLines(err) as watch:
+            result = jobs.retrain(load_product(product), settings(), at=parse_optional(at), watch=watch)
+        print_json(result) if as_json else show.retrain(result)
+        if not result.verdict.promoted:
+            raise typer.Exit(REFUSED)
+
+    @app.command()
+    def forecast(
+        product: ProductFile, at: At = None, since: Since = None, until: Until = None, as_json: AsJson = False
+    ) -> None:
+        """Forecast and publish the latest issue time, or every one of a window."""
+        from pipeline import jobs
+        from pipeline.times import parse_optional
+
+        with _spinner("forecasting"):
+            results = jobs.forecast(
+                load_product(product),
+                settings(),
+                at=parse_optional(at),
+                since=parse_optional(since),
+                until=parse_optional(until),
+            )
+        print_json(results) if as_json else show.forecasts(results)
+
+    @app.command()
+    def verify(product: ProductFile, at: At = None, as_json: AsJson = False) -> None:
+        """Score matured forecasts against what came true."""
+        from pipeline import jobs
+        from pipeline.times import parse_optional
+
+        with _spinner("scoring matured forecasts"):
+            result = jobs.verify(load_product(product), settings(), at=parse_optional(at))
+        print_json(result) if as_json else show.verification(result)
+
+    @app.command()
+    def status(product: ProductFile, at: At = None, as_json: AsJson = False) -> None:
+        """Tell whether a product is fresh, late or broken, what serves it and how well."""
+        from pipeline.status import status_of
+        from pipeline.times import parse_optional
+
+        result = status_of(load_product(product), settings(), at=parse_optional(at))
+        print_json(result) if as_json else show.status(result)
+
+
+def _spinner(text: str) -> Progress:
+    progress = Progress(SpinnerColumn(), TextColumn(text), TimeElapsedColumn(), console=err, transient=True)
+    progress.add_task(text, total=None)
+    return progress

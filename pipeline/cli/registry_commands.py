@@ -1,0 +1,48 @@
+"""Commands about which model serves: models, promote, rollback."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Annotated
+
+import typer
+
+from pipeline.cli import show
+from pipeline.cli.arguments import AsJson, ProductFile
+from pipeline.cli.console import print_json
+from pipeline.config import load_product, settings
+
+Why = Annotated[str, typer.Option("--why", help="Reason for the ledger.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the tree."""
+
+    @app.command()
+    def models(product: ProductFile, as_json: AsJson = False) -> None:
+        """List the registry versions of a product and the ledger of what was in service."""
+        from pipeline import jobs
+
+        result = jobs.models(load_product(product), settings())
+        print_json(result) if as_json else show.models(result)
+
+    @app.command()
+    def promote(
+        product: ProductFile,
+        version: Annotated[int, typer.Argument(help="Registry version to put into service.")],
+        why: Why,
+        as_json: AsJson = False,
+    ) -> None:
+        """Put a version into service past the gate, by your word."""
+        from pipeline import jobs
+
+        result = jobs.promote(load_product(product), settings(), version=version, who=getpass.getuser(), why=why)
+        print_json(result) if as_json else show.promotion(result)
+
+    @app.command()
+    def rollback(product: ProductFile, why: Why, as_json: AsJson = False) -> None:
+        """Put the version into service that served before the present champion."""
+        from pipeline import jobs
+
+        result = jobs.rollback(load_product(product), settings(), who=getpass.getuser(), why=why)
+        print_json(result) if as_json else show.promotion(result)

@@ -1,0 +1,47 @@
+"""Commands that need no stores: schema, check, demo."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import typer
+
+from pipeline.cli.arguments import AsJson, ProductFile
+from pipeline.cli.console import err, out, print_data
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the tree."""
+
+    @app.command()
+    def schema() -> None:
+        """Print the JSON Schema of a product file, for editors and forms."""
+        from pipeline.config import Product
+
+        sys.stdout.write(json.dumps(Product.model_json_schema(), indent=2) + "\n")
+
+    @app.command()
+    def check(product: ProductFile, as_json: AsJson = False) -> None:
+        """Tell whether a product file is right and its source can be reached."""
+        from pipeline.checking import check_product
+
+        found = check_product(product)
+        if as_json:
+            print_data(found)
+            return
+        for name, value in found.items():
+            out.print(f"[green]✓[/] {name}: {value}")
+
+    @app.command()
+    def demo(as_json: AsJson = False) -> None:
+        """Live through two weeks of real data in minutes: ingest, retrain, forecast, verify. Needs no network."""
+        from pipeline.cli.summary import print_summary
+        from pipeline.cli.watch import EpochLines
+        from pipeline.config import settings
+        from pipeline.demo.run import run_demo
+
+        with EpochLines(err) as watch:
+            outcome = run_demo(settings(), tell=err.print, watch=watch)
+        print_data(outcome.as_data()) if as_json else print_summary(outcome, Path.cwd())

@@ -1,0 +1,164 @@
+"""Results as a person reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline.cli.console import out, table
+from pipeline.results import (
+    ForecastResult,
+    IngestResult,
+    LeadScore,
+    ModelsResult,
+    PromotionResult,
+    RetrainResult,
+    StatusResult,
+    Verdict,
+    VerifyResult,
+)
+
+RUNGS = ("champion", "champion, gaps masked", "champion, stale input", "baseline", "climatology")
+_COLOURS = {"fresh": "green", "late": "yellow", "broken": "red"}
+
+
+def minute(instant: datetime | None) -> str:
+    """Return an instant to the minute, UTC, or a dash."""
+    return f"{instant:%Y-%m-%d %H:%M}Z" if instant else "–"
+
+
+def ingest(result: IngestResult) -> None:
+    """Print what an ingest took in."""
+    if not result.payloads:
+        out.print(f"{result.product}: nothing new; newest value {minute(result.newest)}")
+        return
+    out.print(
+        f"{result.product}: {result.accepted:,} new rows, {result.revised:,} revised, {result.unchanged:,} unchanged, "
+        f"{result.refused:,} refused, from {result.payloads:,} payloads; newest value {minute(result.newest)}"
+    )
+    for reason, count in result.reasons.items():
+        out.print(f"  [yellow]refused {count:,}[/]  {escape(reason)}")
+
+
+def retrain(result: RetrainResult) -> None:
+    """Print the gate's verdict with its numbers."""
+    verdict = result.verdict
+    if result.repeated:
+        out.print(f"{result.product}: nothing new since version {result.version} was trained; its verdict stands")
+    mark = "[green]promoted[/]" if verdict.promoted else "[yellow]refused[/]"
+    out.print(f"{result.product}: {verdict.challenger}, version {result.version}, {mark}: {escape(verdict.reason)}")
+    out.print(verdict_table(verdict, "held-out CRPS"))
+    out.print(
+        f"on {verdict.issues} held-out issue times, {verdict.since:%Y-%m-%d} to {verdict.until:%Y-%m-%d}; "
+        f"{verdict.nominal_coverage:.0%} interval covers {verdict.coverage:.1%}; "
+        f"CRPS {verdict.outage_crps:.3f} with a quarter of the stations silent"
+    )
+    out.print(f"champion: {f'version {result.champion}' if result.champion else 'none'}")
+
+
+def verdict_table(verdict: Verdict, heading: str) -> Table:
+    """Return the challenger and its rivals, lead by lead, as a table."""
+    leads = range(1, len(verdict.crps_by_lead) + 1)
+    shown = table(heading, ">mean", *(f">lead {lead}" for lead in leads), ">better by", ">p")
+    ours = (f"{one:.3f}" for one in verdict.crps_by_lead)
+    shown.add_row(verdict.challenger, f"{verdict.crps:.3f}", *ours, style="bold green")
+    for rival in verdict.rivals:
+        theirs = (f"{one:.3f}" for one in rival.crps_by_lead)
+        shown.add_row(rival.rival, f"{rival.crps:.3f}", *theirs, f"{rival.skill:+.1%}", probability(rival.p_value))
+    return shown
+
+
+def probability(value: float) -> str:
+    """Return a probability as text that is short and true."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def forecasts(results: Sequence[ForecastResult]) -> None:
+    """Print one line a forecast, and where the last is."""
+    for one in results:
+        again = ", published before" if one.repeated else ""
+        gaps = f", without {', '.join(one.missing)}" if one.missing else ""
+        out.print(
+            f"{one.product} {minute(one.issue_time)}: rung {one.rung} ({RUNGS[one.rung]}), {one.model}, "
+            f"input {one.input_age_hours:.0f} h old{gaps}{again}"
+        )
+        for note in one.notes:
+            out.print(f"  [yellow]note[/] {escape(note)}")
+    out.print(f"published in {results[-1].folder}")
+
+
+def verification(result: VerifyResult) -> None:
+    """Print mean scores by lead."""
+    out.print(
+        f"{result.product}: {result.forecasts} forecasts due by {minute(result.at)}, {result.scored:,} values scored"
+    )
+    if result.scores:
+        out.print(scores(result.scores))
+
+
+def scores(rows: Sequence[LeadScore]) -> Table:
+    """Return the scores as a table: a row per lead and model."""
+    shown = table("variable", ">lead", "model", ">CRPS", ">MAE", ">RMSE", ">bias", ">coverage", ">n")
+    for row in rows:
+        cells = (f"{value:.3f}" for value in (row.crps, row.mae, row.rmse, row.bias))
+        style = "bold" if row.model == "published" else None
+        shown.add_row(
+            row.variable, str(row.lead), row.model, *cells, f"{row.coverage:.0%}", str(row.count), style=style
+        )
+    return shown
+
+
+def status(result: StatusResult) -> None:
+    """Print how a product is."""
+    colour = _COLOURS[result.state]
+    out.print(f"[bold]{result.product}[/]  [{colour}]{result.state}[/]  {escape(result.reason)}")
+    facts = {
+        "now": minute(result.now),
+        "observations": f"{result.observations:,} rows, newest {minute(result.newest)}",
+        "quarantine": f"{result.refused:,} rows",
+        "champion": f"version {result.champion}, {result.model}" if result.champion else "none",
+        "last forecast": f"{minute(result.last_issue)}, rung {result.rung} ({RUNGS[result.rung]})"
+        if result.rung is not None
+        else "none",
+        "skill": ", ".join(f"{value:+.1%} on {name}" for name, value in result.skill.items()) or "not verified yet",
+        "report": str(result.page or "none"),
+        "home": str(result.home),
+    }
+    for name, value in facts.items():
+        out.print(f"  {name:<14}{escape(value)}")
+
+
+def models(result: ModelsResult) -> None:
+    """Print registry versions and ledger."""
+    if not result.versions:
+        out.print(f"{result.product}: no version yet; run `nightcast retrain`")
+        return
+    shown = table(">version", "model", "aliases", ">CRPS", "trained until", "digest", "verdict")
+    for one in result.versions:
+        crps = f"{one.crps:.3f}" if one.crps is not None else "–"
+        shown.add_row(
+            str(one.version),
+            one.model,
+            ", ".join(one.aliases),
+            crps,
+            f"{one.trained_until:%Y-%m-%d}",
+            one.digest[:12],
+            escape(one.verdict),
+        )
+    out.print(shown)
+    out.print()
+    ledger = table("at", "action", ">version", ">before", "who", "why", title="Ledger")
+    for row in result.ledger:
+        before = str(row.previous) if row.previous is not None else "–"
+        ledger.add_row(minute(row.at), row.action, str(row.version), before, escape(row.who), escape(row.why))
+    out.print(ledger)
+
+
+def promotion(result: PromotionResult) -> None:
+    """Print a change of champion."""
+    before = f"version {result.previous}" if result.previous else "none"
+    out.print(f"{result.product}: champion is version {result.version}, before it {before}")
+    out.print(f"  by {escape(result.who)}: {escape(result.why)}")

@@ -1,0 +1,113 @@
+"""The end of the demo: what was forecast, how good it was, what was refused, where to look, what to type next."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from rich.markup import escape
+
+from pipeline.cli.console import out, table
+from pipeline.cli.show import RUNGS, verdict_table
+from pipeline.demo.run import Outcome
+from pipeline.results import LeadScore
+from pipeline.scores import nominal_coverage
+
+_COLUMN = 11
+
+
+def print_summary(outcome: Outcome, folder: Path) -> None:
+    """Print the summary; paths are shown as seen from `folder`."""
+    out.print()
+    out.rule(f"[bold]{escape(outcome.product.title)}[/]", align="left", style="dim")
+    out.print()
+    _forecasts(outcome)
+    _champion(outcome)
+    _verified(outcome)
+    _refused(outcome)
+    _next(outcome, folder)
+
+
+def _say(heading: str, *lines: str) -> None:
+    for number, line in enumerate(lines):
+        out.print(f"[bold]{heading if number == 0 else '':<{_COLUMN}}[/]{line}")
+
+
+def _forecasts(outcome: Outcome) -> None:
+    issues = [day.forecast.issue_time for day in outcome.days]
+    rungs = [day.forecast.rung for day in outcome.days]
+    counts = [f"{rungs.count(rung)} by {name}" for rung, name in enumerate(RUNGS) if rung in rungs]
+    _say("Forecasts", f"{len(issues)} published, {issues[0]:%d %b %Y} to {issues[-1]:%d %b %Y}", "; ".join(counts))
+    out.print()
+
+
+def _champion(outcome: Outcome) -> None:
+    promoted = [one for one in outcome.retrains if one.verdict.promoted]
+    for refused in [one for one in outcome.retrains if not one.verdict.promoted]:
+        _say("Refused", f"version {refused.version}, {refused.verdict.challenger}: {escape(refused.verdict.reason)}")
+    if not promoted:
+        _say("Champion", "none; a baseline serves")
+        return
+    result, verdict = promoted[-1], promoted[-1].verdict
+    _say(
+        "Champion",
+        f"[green]{verdict.challenger}[/], version {result.version}: {escape(verdict.reason)}",
+        f"judged on {verdict.issues} held-out issue times, {verdict.since:%b %Y} to {verdict.until:%b %Y}; "
+        f"its {verdict.nominal_coverage:.0%} interval covers {verdict.coverage:.1%}",
+    )
+    out.print()
+    out.print(verdict_table(verdict, "held-out CRPS"))
+    out.print()
+
+
+def _verified(outcome: Outcome) -> None:
+    scores = outcome.days[-1].verify.scores
+    by_model: dict[str, list[LeadScore]] = {}
+    for score in scores:
+        by_model.setdefault(score.model, []).append(score)
+    if not by_model:
+        _say("Verified", "nothing yet")
+        return
+    ours = by_model.pop("published")
+    count = sum(score.count for score in ours)
+    inside = sum(score.coverage * score.count for score in ours) / count
+    promised = nominal_coverage(outcome.product.forecast.quantiles)
+    _say(
+        "Verified",
+        f"{count:,} values came true so far, {inside:.0%} of them inside the {promised:.0%} interval",
+        "[dim]two weeks are few: the held-out table above is the measure[/]",
+    )
+    out.print()
+    shown = table("live CRPS", *(f">lead {score.lead}" for score in ours))
+    shown.add_row("published", *(f"{score.crps:.3f}" for score in ours), style="bold green")
+    for model, rows in sorted(by_model.items()):
+        shown.add_row(model, *(f"{score.crps:.3f}" for score in rows))
+    out.print(shown)
+    out.print()
+
+
+def _refused(outcome: Outcome) -> None:
+    total = sum(outcome.refused.values())
+    reasons = [f"{count} × {escape(reason)}" for reason, count in outcome.refused.items()]
+    _say("Quarantine", f"{total} rows refused and kept, with the reason:", *reasons)
+    out.print()
+
+
+def _next(outcome: Outcome, folder: Path) -> None:
+    home = os.environ.get("NIGHTCAST_HOME")
+    prefix = f"NIGHTCAST_HOME={home} nightcast" if home else "nightcast"
+    file = "deploy/products/ireland-wind.yaml"
+    _say("Report", escape(str(_seen_from(outcome.page, folder))))
+    out.print()
+    _say(
+        "Next",
+        f"{prefix} status {file}",
+        f"{prefix} models {file}",
+        f"{prefix} up     [dim]Prefect UI, MLflow UI and report pages; Ctrl-C stops them[/]",
+    )
+    out.print()
+    out.print(f"[dim]took {outcome.seconds:.0f} s; everything is in {escape(str(_seen_from(outcome.home, folder)))}[/]")
+
+
+def _seen_from(path: Path, folder: Path) -> Path:
+    return path.relative_to(folder) if path.is_relative_to(folder) else path

@@ -1,0 +1,19 @@
+"""What the user says: product files and settings, validated, with mistakes told in one line."""
+
+from pathlib import Path
+
+from pipeline.config.document import load
+from pipeline.config.product import Feed, Product, Stations
+from pipeline.config.settings import Settings, settings
+from pipeline.config.source import FilesSource, TimeStamps
+
+__all__ = ["Feed", "FilesSource", "Product", "Settings", "Stations", "TimeStamps", "load_product", "settings"]
+
+
+def load_product(path: Path) -> Product:
+    """Return the product that a file describes.
+
+    Raises:
+        ConfigError: the first mistake in it, with file, line, field and remedy.
+    """
+    return load(path, Product).within(path.parent.resolve())

@@ -1,0 +1,63 @@
+"""The strict base of every configuration object, and the value types that YAML has no word for."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+
+_UNITS = {
+    "s": timedelta(seconds=1),
+    "min": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+    "w": timedelta(weeks=1),
+    "y": timedelta(days=365, hours=6),
+}
+_PATTERN = r"^(\d+(?:\.\d+)?)(s|min|h|d|w|y)$"
+
+
+class Strict(BaseModel):
+    """A frozen object that refuses unknown fields and silent conversions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+def parse_duration(text: object) -> timedelta:
+    """Return the span that text such as ``10min``, ``6h``, ``1d`` or ``10y`` names; a year has 365.25 days.
+
+    Raises:
+        ValueError: the text is not a number followed by one of s, min, h, d, w, y.
+    """
+    if isinstance(text, timedelta):
+        return text
+    match = re.match(_PATTERN, text) if isinstance(text, str) else None
+    if match is None:
+        raise ValueError(f"{text!r} is not a duration; write a number and a unit: 30s, 10min, 6h, 1d, 2w, 10y")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def format_duration(span: timedelta) -> str:
+    """Return the shortest text that `parse_duration` reads back as the same span."""
+    seconds = span.total_seconds()
+    for unit in ("y", "w", "d", "h", "min"):
+        size = _UNITS[unit].total_seconds()
+        if seconds and seconds % size == 0:
+            return f"{int(seconds // size)}{unit}"
+    return f"{seconds:g}s"
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": _PATTERN, "examples": ["10min", "6h", "1d", "10y"]}),
+]
+"""A span of time written as in ``6h``."""
+
+
+def json_ready(value: Any) -> Any:
+    """Return a configuration object as plain JSON data."""
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value

@@ -1,0 +1,94 @@
+"""Where this installation keeps its stores and finds its servers: environment variables over one file, read once."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from pipeline.config.document import explain
+from pipeline.errors import ConfigError
+
+PREFIX = "NIGHTCAST_"
+FILE_VARIABLE = "NIGHTCAST_SETTINGS"
+_FOR_TESTS = {"NIGHTCAST_REAL_DATA"}
+
+
+class Settings(BaseSettings):
+    """Settings of one installation. Every field is an environment variable with the prefix ``NIGHTCAST_``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+    )
+
+    home: Annotated[Path, AfterValidator(Path.absolute)] = Path(".nightcast")
+    """Folder of every store. Default: .nightcast in the current folder."""
+    tracking_uri: str = ""
+    """MLflow address, e.g. http://127.0.0.1:5000. Default: a SQLite file in home, no server needed."""
+    prefect_api_url: str = ""
+    """Prefect API address. Default: the server that `nightcast up` starts."""
+    threads: Annotated[int, Field(ge=0)] = 0
+    """CPU threads for training and inference; 0 takes what the machine gives."""
+    secrets: dict[str, SecretStr] = {}
+    """Secrets for sources by name: NIGHTCAST_SECRETS__NAME=..."""
+
+    @property
+    def mlflow_uri(self) -> str:
+        """Address of the MLflow tracking store and registry in use."""
+        return self.tracking_uri or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: arguments, then the environment, then the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=settings_file())
+
+
+def settings_file() -> Path:
+    """Return the path of the settings file: NIGHTCAST_SETTINGS, else nightcast.toml in the current folder."""
+    return Path(os.environ.get(FILE_VARIABLE, "nightcast.toml"))
+
+
+@cache
+def settings() -> Settings:
+    """Return the settings, read on the first call.
+
+    Raises:
+        ConfigError: a variable or a line of the file is unknown or cannot be meant.
+    """
+    fields = Settings.model_fields
+    known = {PREFIX + name.upper() for name in fields} | {FILE_VARIABLE} | _FOR_TESTS
+    for name in os.environ:
+        if name.startswith(PREFIX) and name.partition("__")[0] not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            remedy = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known - _FOR_TESTS))}"
+            raise ConfigError("environment", name, "unknown variable", remedy)
+    file = settings_file()
+    if FILE_VARIABLE in os.environ and not file.is_file():
+        raise ConfigError(str(file), "", "no such file", f"correct {FILE_VARIABLE} or create it")
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise explain(f"{file} or environment", error, Settings) from None
+    except ValueError as error:  # how tomllib says that the file is not TOML
+        raise ConfigError(str(file), "", f"not valid TOML, {error}", "see the README") from None

@@ -1,0 +1,144 @@
+"""The demo: load the history, train, then live through two weeks with one nightly retrain among them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from pipeline import jobs
+from pipeline.config import Product, Settings
+from pipeline.demo.world import DAYS, RETRAIN_AFTER, TROUBLES, World
+from pipeline.errors import UsageError
+from pipeline.quality.quarantine import Quarantine
+from pipeline.results import ForecastResult, IngestResult, RetrainResult, VerifyResult
+from pipeline.store.observations import Observations
+from pipeline.training.fit import Watcher, ignore
+
+INGEST, VERIFY, NIGHT = timedelta(hours=6, minutes=15), timedelta(hours=7, minutes=30), timedelta(hours=2)
+
+
+@dataclass(frozen=True)
+class Day:
+    """What one day of the demo brought."""
+
+    number: int
+    trouble: str
+    ingest: IngestResult
+    forecast: ForecastResult
+    verify: VerifyResult
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the demo leaves behind."""
+
+    product: Product
+    history: IngestResult
+    retrains: tuple[RetrainResult, ...]
+    days: tuple[Day, ...]
+    refused: dict[str, int]
+    """All rows in quarantine, by reason."""
+    page: Path
+    home: Path
+    seconds: float
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the outcome as JSON data."""
+        return {
+            "product": self.product.name,
+            "seconds": round(self.seconds, 1),
+            "home": str(self.home),
+            "report": str(self.page),
+            "refused": self.refused,
+            "history": self.history.model_dump(mode="json"),
+            "retrains": [one.model_dump(mode="json") for one in self.retrains],
+            "forecasts": [day.forecast.model_dump(mode="json") for day in self.days],
+            "verification": self.days[-1].verify.model_dump(mode="json"),
+        }
+
+
+Tell = Callable[[str], None]
+
+
+def run_demo(settings: Settings, *, tell: Tell, watch: Watcher = ignore) -> Outcome:
+    """Run the demo in this home; `tell` is called with a line of markup for each thing that happens.
+
+    Run again, it finds everything done and changes nothing.
+
+    Raises:
+        UsageError: the home holds observations of this product that the demo did not make.
+    """
+    started = time.monotonic()
+    world = World(settings.home / "demo" / "inbox")
+    product = world.product
+    _own(product, settings, world)
+
+    tell(f"[bold]{world.starts:%Y-%m-%d}[/]  the history arrives")
+    world.deliver_history()
+    history = jobs.ingest(product, settings, at=world.starts)
+    tell(f"            {_intake(history)}; training the first models …")
+    retrains = [jobs.retrain(product, settings, at=world.starts, watch=watch)]
+    tell(f"            {_verdict(retrains[0])}")
+
+    days = []
+    for number in range(DAYS):
+        if number == RETRAIN_AFTER:
+            tell(f"[bold]{world.day(number):%Y-%m-%d}[/]  02:00, the nightly retrain …")
+            retrains.append(jobs.retrain(product, settings, at=world.day(number) + NIGHT, watch=watch))
+            tell(f"            {_verdict(retrains[-1])}")
+        days.append(_live(world, settings, number))
+        tell(_line(world, days[-1]))
+    return Outcome(
+        product=product,
+        history=history,
+        retrains=tuple(retrains),
+        days=tuple(days),
+        refused=Quarantine.of(product, settings).reasons(),
+        page=days[-1].forecast.folder.parent / "latest" / "report.html",
+        home=settings.home,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _live(world: World, settings: Settings, number: int) -> Day:
+    product, day = world.product, world.day(number)
+    world.deliver(number)
+    ingest = jobs.ingest(product, settings, at=day + INGEST)
+    (forecast,) = jobs.forecast(product, settings, at=day + VERIFY)
+    verify = jobs.verify(product, settings, at=day + VERIFY)
+    return Day(number, TROUBLES.get(number, ""), ingest, forecast, verify)
+
+
+def _own(product: Product, settings: Settings, world: World) -> None:
+    since = Observations.of(product, settings).table.property("live_since")
+    if since not in (None, world.starts.isoformat()):
+        raise UsageError(
+            f"{settings.home} holds observations of {product.name} that the demo did not make; "
+            "use another home, e.g. NIGHTCAST_HOME=.nightcast-demo nightcast demo"
+        )
+
+
+def _intake(result: IngestResult) -> str:
+    parts = [f"{result.accepted:,} new rows"]
+    parts += [f"{result.revised} revised"] if result.revised else []
+    parts += [f"[yellow]{result.refused} refused[/]"] if result.refused else []
+    return ", ".join(parts) if result.payloads else "nothing new"
+
+
+def _verdict(result: RetrainResult) -> str:
+    colour, word = ("green", "promoted") if result.verdict.promoted else ("yellow", "refused, the champion stays")
+    again = "as before: " if result.repeated else ""
+    return f"{again}{result.verdict.challenger} version {result.version} [{colour}]{word}[/]: {result.verdict.reason}"
+
+
+def _line(world: World, day: Day) -> str:
+    one = day.forecast
+    colour = ("green", "green", "yellow", "red", "red")[one.rung]
+    rung = ("champion", "champion, gaps masked", "champion, stale input", "baseline", "climatology")[one.rung]
+    again = " (published before)" if one.repeated else ""
+    text = f"[bold]{world.day(day.number):%Y-%m-%d}[/]  {_intake(day.ingest)}; forecast by [{colour}]{rung}[/]{again}"
+    return text + (f"\n            [dim]{day.trouble}[/]" if day.trouble else "")

@@ -1,0 +1,78 @@
+"""Which bundle serves: the alias in the registry, or, when the registry cannot be reached, the last one it named."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from models.errors import CheckpointError
+from pipeline import atomic
+from pipeline.config import Product, Settings
+from pipeline.registry.bundle import Bundle, adopt, read_bundle
+from pipeline.registry.tracking import Registry, TrackingError
+from pipeline.store.layout import Layout
+
+Role = Literal["champion", "fallback"]
+POINTER = "serving.json"
+
+
+class Shelf:
+    """The bundles of one product on this machine, and which of them is in which role."""
+
+    def __init__(self, product: Product, settings: Settings) -> None:
+        self.product, self.settings = product, settings
+        self.root = Layout.of(product, settings).models
+        self.notes: list[str] = []
+
+    def find(self, role: Role, *, known_by: datetime | None = None) -> tuple[Bundle, int] | None:
+        """Return the bundle in a role and its version, checked by digest, or None; `notes` tells why.
+
+        With `known_by`, a bundle that learnt from later data is not returned: a replayed past must not see the future.
+        """
+        named = self._named(role)
+        if named is None:
+            self.notes.append(f"no {role}")
+            return None
+        version, digest = named
+        try:
+            bundle = self.open(version, digest)
+        except (CheckpointError, TrackingError) as error:
+            self.notes.append(f"{role} unusable: {error}")
+            return None
+        if known_by is not None and bundle.data_until > known_by:
+            self.notes.append(f"{role} version {version} learnt from data after this issue time")
+            return None
+        return bundle, version
+
+    def _named(self, role: Role) -> tuple[int, str] | None:
+        pointer = self.root / POINTER
+        known = json.loads(pointer.read_text()) if pointer.is_file() else {}
+        try:
+            found = Registry(self.settings, self.product.name).by_alias(role)
+        except TrackingError as error:
+            self.notes.append(f"registry not reached, using the last {role} known here: {error}")
+            return tuple(known[role]) if role in known else None
+        if found is None:
+            return None
+        if known.get(role) != [found.version, found.digest]:
+            content = json.dumps({**known, role: [found.version, found.digest]})
+            atomic.write_file(pointer, content.encode())
+        return found.version, found.digest
+
+    def open(self, version: int, digest: str) -> Bundle:
+        """Return a version's bundle, fetched from the registry if it is not here.
+
+        Raises:
+            CheckpointError: it is not the bundle that `digest` names.
+            TrackingError: the registry cannot be reached.
+        """
+        folder = self.root / digest
+        if digest and folder.is_dir():
+            return read_bundle(folder, digest=digest)
+        registry = Registry(self.settings, self.product.name)
+        with tempfile.TemporaryDirectory() as scratch:
+            fetched = registry.fetch(registry.version(version), Path(scratch))
+            return adopt(self.root, fetched, digest=digest)

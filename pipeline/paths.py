@@ -1,0 +1,35 @@
+"""Where files named in a product file are: beside it, absolute, or inside an installed Python package."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from pipeline.errors import SourceError
+
+_PACKAGE = "package:"
+
+
+def resolve(text: str, folder: Path, *, extra: str = "") -> Path:
+    """Return the path that a product file in `folder` means.
+
+    ``package:NAME/file`` is a file of an installed package; `extra` names the optional dependency that brings it.
+
+    Raises:
+        SourceError: the package is not installed.
+    """
+    if not text.startswith(_PACKAGE):
+        return folder / text
+    package, _, inside = text.removeprefix(_PACKAGE).partition("/")
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        remedy = f"pip install 'nightcast[{extra}]'" if extra else f"install the Python package {package}"
+        raise SourceError(f"{text}: package '{package}' is not installed; {remedy}")
+    return Path(next(iter(spec.submodule_search_locations))) / inside
+
+
+def deploy_folder() -> Path:
+    """Return the folder of the shipped products and samples: deploy/ of a clone, or its copy in an installed wheel."""
+    root = Path(__file__).resolve().parent
+    clone = root.parent / "deploy"
+    return clone if (clone / "products").is_dir() else root / "deploy"

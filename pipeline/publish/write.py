@@ -1,0 +1,70 @@
+"""Publishing: every form of one forecast in one folder that appears whole, then the pointer `latest`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline import atomic
+from pipeline.publish.netcdf import write_netcdf
+from pipeline.publish.page import Background, report_data
+from pipeline.publish.table import Published
+from pipeline.report import ReportData, fan_svg, render
+from pipeline.times import stamp
+
+LATEST = "latest"
+INDEX = "forecast.json"
+
+
+def publish(forecast: Published, background: Callable[[], Background], root: Path) -> tuple[Path, bool]:
+    """Publish a forecast below `root`; return its folder and whether it is new.
+
+    A folder that is there already stays as it is: an issue time is published once. `latest` then leads to the newest
+    issue time that is published, and `forecast.json` in each folder names the files with their SHA-256.
+    """
+    folder = root / stamp(forecast.issue_time)
+    fresh = not folder.is_dir()
+    if fresh:
+        kinds = [output.kind for output in forecast.product.publish]
+        with atomic.new_folder(folder) as scratch:
+            if "parquet" in kinds:
+                table = pa.Table.from_pandas(forecast.tidy(), preserve_index=False)
+                pq.write_table(table, scratch / "forecast.parquet")
+            if "netcdf" in kinds:
+                write_netcdf(forecast, scratch / "forecast.nc")
+            if "report" in kinds:
+                links = tuple((path.name, path.name) for path in sorted(scratch.iterdir()))
+                page = report_data(forecast, background(), links)
+                (scratch / "report.html").write_text(render(page), "utf-8")
+                (scratch / "forecast.svg").write_text(picture(page), "utf-8")
+            (scratch / INDEX).write_text(json.dumps(_index(forecast, scratch), indent=1), "utf-8")
+    newest = max(
+        path.name for path in root.iterdir() if path.is_dir() and not path.is_symlink() and path.name[0] != "."
+    )
+    atomic.point(root / LATEST, newest)
+    return folder, fresh
+
+
+def picture(page: ReportData) -> str:
+    """Return the fan charts of the first target variable as one SVG picture."""
+    return fan_svg(page.variables[0], issue_time=page.issue_time, step=page.step, time_label=page.time_label)
+
+
+def _index(forecast: Published, folder: Path) -> dict[str, object]:
+    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+    return {
+        "product": forecast.product.name,
+        "issue_time": forecast.issue_time.isoformat(),
+        "valid_times": [instant.isoformat() for instant in forecast.valid_times],
+        "model": forecast.model,
+        "version": forecast.version,
+        "digest": forecast.digest,
+        "rung": forecast.rung,
+        "code_version": forecast.code_version,
+        "files": files,
+    }

@@ -1,0 +1,1 @@
+"""What may enter the observations: the contract applied, and the rows it refused."""

@@ -1,0 +1,1 @@
+"""Which model serves: tracking, the gate, aliases, and the ledger of every change."""

@@ -1,0 +1,70 @@
+"""The challenger before the gate, with the champion set on the same held-out issue times as everyone else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.errors import ModelError
+from pipeline.features.snapshot import Snapshot
+from pipeline.registry.bundle import Bundle
+from pipeline.registry.gate import Contestant, Trial
+from pipeline.scores import nominal_coverage
+from pipeline.training.evaluate import Evaluation, evaluate
+from pipeline.training.fit import windows
+from pipeline.training.folds import Folds
+from pipeline.training.retrain import Trained
+
+CLIMATOLOGY = "climatology"
+
+
+@dataclass(frozen=True)
+class Incumbent:
+    """The champion as the gate meets it."""
+
+    version: int
+    bundle: Bundle | None
+    """None when it cannot be loaded: the gate then refuses, since nothing can be compared."""
+
+
+def prepare_trial(snapshot: Snapshot, folds: Folds, trained: Trained, incumbent: Incumbent | None) -> Trial:
+    """Return what the gate looks at.
+
+    A champion that was trained for another task (stations, quantiles or horizon have changed since) is no rival: it
+    cannot forecast this product any more.
+    """
+    rivals = [Contestant(one.name, trained.holdout[one.name]) for one in trained.baselines]
+    if incumbent is not None:
+        champion = _champion(snapshot, folds, incumbent)
+        if champion is not None:
+            rivals.insert(0, champion)
+    climatology = trained.holdout.get(CLIMATOLOGY) or trained.holdout[trained.baselines[-1].name]
+    return Trial(
+        challenger=Contestant(trained.challenger.name, trained.holdout[trained.challenger.name]),
+        rivals=rivals,
+        outage=trained.outage,
+        outage_reference=climatology,
+        issues=folds.holdout,
+        nominal_coverage=nominal_coverage(snapshot.task.quantiles),
+    )
+
+
+def _champion(snapshot: Snapshot, folds: Folds, incumbent: Incumbent) -> Contestant | None:
+    name = f"champion version {incumbent.version}"
+    try:
+        if incumbent.bundle is None:
+            raise ModelError("it cannot be loaded")
+        model = incumbent.bundle.challenger()
+        if model.task != snapshot.task:
+            return None
+        return Contestant(name, evaluate(model, windows(snapshot, folds)("holdout")), champion=True)
+    except ModelError:
+        shape = (
+            len(folds.holdout),
+            snapshot.cadence.horizon,
+            len(snapshot.task.targets),
+            len(snapshot.locations),
+        )
+        unknown = np.full(shape, np.nan)
+        return Contestant(f"{name}, which cannot be scored", Evaluation(unknown, unknown, unknown), champion=True)

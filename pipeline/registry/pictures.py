@@ -1,0 +1,32 @@
+"""Pictures of a retrain for its MLflow run."""
+
+from __future__ import annotations
+
+from pipeline.features.snapshot import Snapshot
+from pipeline.report import LeadSkill, skill_svg
+from pipeline.scores import nominal_coverage
+from pipeline.training.retrain import Trained
+
+
+def skill_picture(snapshot: Snapshot, trained: Trained) -> str:
+    """Return the held-out skill of the challenger by lead as an SVG picture."""
+    product = snapshot.product
+    ours = trained.holdout[trained.challenger.name]
+    coverage = ours.by_lead()["coverage"]
+    entries = [
+        LeadSkill(
+            lead=(lead + 1) * product.feed.step,
+            crps=crps,
+            baseline_crps=tuple(
+                (name, scores.crps_by_lead[lead])
+                for name, scores in trained.holdout.items()
+                if name != trained.challenger.name
+            ),
+            coverage=coverage[lead],
+            count=ours.crps[:, lead].size,
+        )
+        for lead, crps in enumerate(ours.crps_by_lead)
+    ]
+    title = f"{product.title or product.name}: {trained.challenger.name} on held-out issue times"
+    units = product.feed.variable(product.forecast.targets[0])[0]
+    return skill_svg(title, entries, units=units, nominal_coverage=nominal_coverage(snapshot.task.quantiles))

@@ -1,0 +1,175 @@
+"""Recording a retrain: the MLflow run, the registry version, the gate's verdict, the aliases, the ledger row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+
+from pipeline.config import Product, Settings
+from pipeline.features.snapshot import Snapshot
+from pipeline.registry.bundle import Bundle, write_bundle
+from pipeline.registry.challenge import Incumbent, prepare_trial
+from pipeline.registry.gate import judge
+from pipeline.registry.ledger import Ledger
+from pipeline.registry.pictures import skill_picture
+from pipeline.registry.tracking import Registry, Run
+from pipeline.results import Verdict
+from pipeline.store.layout import Layout
+from pipeline.store.observations import Observations
+from pipeline.times import stamp
+from pipeline.training.evaluate import Evaluation
+from pipeline.training.folds import Folds
+from pipeline.training.retrain import Trained
+from pipeline.version import code_version
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Where a retrain is recorded and what the gate said."""
+
+    version: int
+    digest: str
+    run_id: str
+    champion: int | None
+    verdict: Verdict
+
+
+def record(
+    snapshot: Snapshot,
+    folds: Folds,
+    trained: Trained,
+    incumbent: Incumbent | None,
+    settings: Settings,
+    *,
+    at: datetime,
+    key: str,
+) -> Recorded:
+    """Record a retrain and let the gate decide; only a verdict in favour moves the alias `champion`.
+
+    Raises:
+        TrackingError: MLflow cannot be reached; the champion is untouched.
+    """
+    product = snapshot.product
+    registry = Registry(settings, product.name)
+    bundle = _bundle(snapshot, folds, trained, settings, at)
+    verdict = judge(prepare_trial(snapshot, folds, trained, incumbent), product.gate)
+    with registry.run(f"retrain {stamp(at)}", key) as run:
+        _describe(run, snapshot, folds, trained, at, settings)
+        tags = {
+            "trained_until": folds.trained_until.isoformat(),
+            "snapshot": snapshot.digest,
+            "crps": json.dumps(verdict.crps),
+            "verdict": ("promoted: " if verdict.promoted else "refused: ") + verdict.reason,
+        }
+        run.text(verdict.model_dump_json(indent=1), "gate.json")
+        version = run.register(bundle, _example(snapshot), tags)
+        registry.set_alias("challenger", version)
+        registry.set_alias("fallback", version)
+        previous = incumbent.version if incumbent else None
+        if verdict.promoted:
+            registry.set_alias("champion", version)
+        Ledger.of(product, settings).write(
+            "promoted" if verdict.promoted else "refused",
+            at=at,
+            version=version,
+            previous=previous,
+            who="gate",
+            why=verdict.reason,
+            numbers=json.dumps(
+                {"verdict": verdict.model_dump(mode="json"), "digest": bundle.digest, "run": run.run_id}
+            ),
+            key=key,
+        )
+    return Recorded(version, bundle.digest, run.run_id, version if verdict.promoted else previous, verdict)
+
+
+def recall(product: Product, settings: Settings, key: str) -> Recorded | None:
+    """Return what an equal retrain recorded before, or None."""
+    for row in Ledger.of(product, settings).read():
+        if row["key"] == key:
+            numbers = json.loads(str(row["numbers"]))
+            verdict = Verdict.model_validate_json(json.dumps(numbers["verdict"]))
+            version = int(str(row["version"]))
+            previous = row["previous"] if row["previous"] is None else int(str(row["previous"]))
+            serving = version if verdict.promoted else previous
+            return Recorded(version, numbers["digest"], numbers["run"], serving, verdict)
+    return None
+
+
+def _bundle(snapshot: Snapshot, folds: Folds, trained: Trained, settings: Settings, at: datetime) -> Bundle:
+    facts = {
+        "product": snapshot.product.model_dump(mode="json"),
+        "snapshot": snapshot.digest,
+        "trained_at": at.isoformat(),
+        "trained_until": folds.trained_until.isoformat(),
+        "data_until": folds.holdout[0].isoformat(),
+        "code_version": code_version(),
+    }
+    baselines = {one.name: one.model for one in trained.baselines}
+    return write_bundle(Layout.of(snapshot.product, settings).models, trained.challenger.model, baselines, facts)
+
+
+def _describe(run: Run, snapshot: Snapshot, folds: Folds, trained: Trained, at: datetime, settings: Settings) -> None:
+    product = snapshot.product
+    run.parameters(
+        {
+            "product": product.name,
+            "at": at.isoformat(),
+            "challenger": trained.challenger.name,
+            "code_version": code_version(),
+            "snapshot": snapshot.digest,
+            "table_version": snapshot.table_version,
+            "train_issues": len(folds.train),
+            "train_since": folds.train[0].isoformat(),
+            "validation_issues": len(folds.validation),
+            "validation_since": folds.validation[0].isoformat(),
+            "holdout_issues": len(folds.holdout),
+            "holdout_since": folds.holdout[0].isoformat(),
+            **{f"training.{name}": value for name, value in product.training.model_dump(mode="json").items()},
+            **{f"forecast.{name}": value for name, value in product.forecast.model_dump(mode="json").items()},
+            **{f"failed.{name}": reason for name, reason in trained.failed.items()},
+        }
+    )
+    series: dict[str, list[tuple[int, float]]] = {}
+    for one in (*trained.candidates, *trained.baselines):
+        series[f"{one.name}/validation_crps"] = [(0, one.validation.mean_crps)]
+        series[f"{one.name}/seconds"] = [(0, one.seconds)]
+        series[f"{one.name}/train_loss"] = [(epoch.epoch, epoch.train_loss) for epoch in one.epochs]
+        series[f"{one.name}/validation_loss"] = [(epoch.epoch, epoch.validation_loss) for epoch in one.epochs]
+        series |= _by_lead(one.name, trained.holdout[one.name])
+    run.metrics(series)
+    run.text(skill_picture(snapshot, trained), "plots/holdout_skill.svg")
+    table = Observations.of(product, settings).table
+    run.lineage(
+        _example(snapshot),
+        table=table.path,
+        version=snapshot.table_version,
+        digest=snapshot.digest,
+        name=f"{product.name}-observations",
+    )
+
+
+def _by_lead(name: str, scores: Evaluation) -> Mapping[str, list[tuple[int, float]]]:
+    by_lead: dict[str, Any] = {"crps": scores.crps_by_lead, **scores.by_lead()}
+    return {f"{name}/holdout_{score}": list(enumerate(values, 1)) for score, values in by_lead.items()}
+
+
+def _example(snapshot: Snapshot) -> pd.DataFrame:
+    """A few of the newest rows, as the logged model takes them."""
+    frames = snapshot.frames
+    rows = []
+    for place, location in enumerate(snapshot.locations.ids):
+        row: dict[str, object] = {
+            "valid_time": frames.times[-1],
+            "location": location,
+            "known_at": frames.times[-1],
+        }
+        for channel, name in enumerate(snapshot.task.channels):
+            row[name] = float(frames.first[-1, channel, place])
+        rows.append(row)
+    return pd.DataFrame(rows)

@@ -1,0 +1,71 @@
+"""A bundle that forecasts from a table of observations alone: no store, no product file, no server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from pipeline.config import Product
+from pipeline.errors import NoDataError
+from pipeline.features.frames import build_frames
+from pipeline.features.windows import IssueWindows
+from pipeline.registry.bundle import CARD, CHALLENGER, Bundle
+from pipeline.times import Cadence, parse_instant
+from pipeline.training.evaluate import predict_published
+
+
+class Forecaster:
+    """The challenger of a bundle as a function from observations to quantiles."""
+
+    def __init__(self, folder: Path) -> None:
+        card = json.loads((folder / CARD).read_bytes())
+        bundle = Bundle(folder, "", card)
+        self.product = Product.model_validate_json(json.dumps(card["product"]))
+        self.model = bundle.challenger()
+        self.name = card["digests"][CHALLENGER]
+
+    def forecast(self, observations: pd.DataFrame, *, issue_time: str | None = None) -> pd.DataFrame:
+        """Return quantiles: one row a valid time, location and variable, with a column a level, e.g. q0.05.
+
+        Args:
+            observations: valid_time, location, the variables, and known_at if the rows are bitemporal.
+            issue_time: ISO 8601; by default right after the newest row became known.
+
+        Raises:
+            NoDataError: there is no row of any location of the model.
+        """
+        product, task = self.product, self.model.task
+        cadence = Cadence.of(product)
+        rows = observations.assign(valid_time=pd.to_datetime(observations["valid_time"], utc=True).dt.as_unit("us"))
+        if rows.empty:
+            raise NoDataError("no observations were given")
+        if "known_at" not in rows:
+            rows["known_at"] = rows["valid_time"] + product.feed.delay
+        rows["known_at"] = pd.to_datetime(rows["known_at"], utc=True).dt.as_unit("us")
+        issue = parse_instant(issue_time) if issue_time else rows["known_at"].max().to_pydatetime()
+        columns = ["valid_time", "location", "known_at", *product.feed.variables]
+        frames = build_frames(
+            pa.Table.from_pandas(rows[columns], preserve_index=False),
+            locations=task.locations,
+            variables=tuple(product.feed.variables),
+            step=product.feed.step,
+        )
+        windows = IssueWindows(task, cadence, frames, [issue], truth_at=issue)
+        index = np.array([0])
+        quantiles = predict_published(self.model, windows.inputs(index), windows.gaps, cadence.horizon)[0]
+        leads, targets, places, _ = quantiles.shape
+        table = pd.DataFrame(
+            {
+                "valid_time": np.repeat(np.array(cadence.lead_times(issue), object), targets * places),
+                "location": np.tile(task.locations, leads * targets),
+                "variable": np.tile(np.repeat(task.targets, places), leads),
+            }
+        )
+        flat = quantiles.reshape(-1, quantiles.shape[-1]).astype(np.float64)
+        for position, level in enumerate(task.quantiles):
+            table[f"q{level:g}"] = flat[:, position]
+        return table

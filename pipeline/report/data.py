@@ -1,0 +1,209 @@
+"""What the report page shows, as plain frozen facts; times are UTC, a naive datetime is taken as UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+TimeLabel = Literal["start", "end"]
+Rung = Literal[0, 1, 2, 3, 4]
+Instant = datetime | np.datetime64
+Times = Sequence[datetime] | Sequence[np.datetime64] | npt.NDArray[np.datetime64]
+Values = Sequence[float] | npt.NDArray[Any]
+Table = Sequence[Sequence[float]] | npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StationSeries:
+    """Recent observations of one variable at one station, and its forecast.
+
+    Lengths agree, or construction raises `ValueError`. NaN marks what is not known and is drawn as a gap; a
+    step absent from `observed_time` is a gap too.
+
+    Attributes:
+        station_id: Opaque id, unique within a variable.
+        name: What people call the station.
+        latitude: Degrees north; NaN keeps the station off the map.
+        longitude: Degrees east, any turn of the circle.
+        observed_time: Valid times (period end) of the observations, ascending.
+        observed: Observed values, in the units of the variable.
+        valid_time: Valid times (period end) of the forecast, ascending, shape `(lead,)`.
+        quantile_levels: Levels in 0..1, ascending, shape `(level,)`.
+        quantiles: Forecast, in the units of the variable, shape `(lead, level)`.
+    """
+
+    station_id: str
+    name: str
+    latitude: float
+    longitude: float
+    observed_time: Times
+    observed: Values
+    valid_time: Times
+    quantile_levels: Values
+    quantiles: Table
+
+    def __post_init__(self) -> None:
+        """Refuse series whose parts do not fit."""
+        times, values = len(self.observed_time), len(self.observed)
+        if times != values:
+            raise ValueError(f"station {self.station_id!r}: {values} observed values for {times} times")
+        want = (len(self.valid_time), len(self.quantile_levels))
+        shape = np.asarray(self.quantiles, dtype=float).shape
+        if shape != want and not (want[0] == 0 and np.asarray(self.quantiles).size == 0):
+            raise ValueError(f"station {self.station_id!r}: quantiles have shape {shape}, expected {want}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeadSkill:
+    """Verified skill at one lead.
+
+    Attributes:
+        lead: From issue time to valid time.
+        crps: Mean CRPS of the model, in the units of the variable.
+        baseline_crps: Mean CRPS of each baseline over the same forecasts, by name.
+        coverage: Share in 0..1 of outcomes inside the interval; NaN where unknown.
+        count: Number of verified forecasts behind the means.
+    """
+
+    lead: timedelta
+    crps: float
+    baseline_crps: tuple[tuple[str, float], ...] = ()
+    coverage: float = float("nan")
+    count: int = 0
+
+    @property
+    def best_baseline(self) -> tuple[str, float] | None:
+        """The baseline with the lowest finite CRPS, or None."""
+        known = [item for item in self.baseline_crps if np.isfinite(item[1])]
+        return min(known, key=lambda item: item[1]) if known else None
+
+    @property
+    def skill(self) -> float:
+        """`1 - crps / best baseline`, NaN where either is unknown or the baseline is perfect."""
+        best = self.best_baseline
+        if best is None or best[1] <= 0 or not np.isfinite(self.crps):
+            return float("nan")
+        return 1.0 - self.crps / best[1]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class VariableForecast:
+    """One target variable: its stations and its skill so far.
+
+    Attributes:
+        name: Key, such as `wind_speed`; becomes the anchor of the section.
+        title: In words, such as "Wind speed".
+        units: UDUNITS text, such as "m s-1".
+        stations: Every station of the forecast.
+        skill: One entry per lead, ascending; empty until something is verified.
+        nominal_coverage: Share in 0..1 that the interval of `LeadSkill.coverage` should hold.
+        skill_period: What the skill covers, in words, such as "last 90 days".
+        map_lead: Which forecast time the map shows, counted from 0.
+    """
+
+    name: str
+    title: str
+    units: str
+    stations: tuple[StationSeries, ...]
+    skill: tuple[LeadSkill, ...] = ()
+    nominal_coverage: float = 0.8
+    skill_period: str = ""
+    map_lead: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts:
+    """The model behind the forecast.
+
+    Attributes:
+        name: Kind of model, such as "attention-convlstm".
+        version: Registry version.
+        digest: Full digest of the weights; the page shows its beginning.
+        trained_through: Latest instant the training saw.
+        gate_verdict: The gate's verdict in words.
+        served_by: What made this forecast when the champion did not, such as "persistence"; else empty.
+    """
+
+    name: str
+    version: str = ""
+    digest: str = ""
+    trained_through: Instant | None = None
+    gate_verdict: str = ""
+    served_by: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefusedReason:
+    """Why rows went to quarantine, and how many."""
+
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFacts:
+    """The observations behind the forecast.
+
+    Attributes:
+        as_of: Only what was known at this instant was used.
+        newest_observation: Valid time of the newest observation used.
+        input_age: From the newest observation to the issue time.
+        accepted: Rows accepted within `counted_over`.
+        revised: Rows that revised an earlier value within `counted_over`.
+        refused: Rows refused within `counted_over`.
+        counted_over: Length of the recent period that the counts cover.
+        refused_reasons: The refused rows by reason.
+        missing_stations: Names of stations without a current observation.
+    """
+
+    as_of: Instant
+    newest_observation: Instant | None = None
+    input_age: timedelta | None = None
+    accepted: int = 0
+    revised: int = 0
+    refused: int = 0
+    counted_over: timedelta = timedelta(days=1)
+    refused_reasons: tuple[RefusedReason, ...] = ()
+    missing_stations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ReportData:
+    """Everything on one report page.
+
+    Attributes:
+        product: Key of the product, such as "ireland-wind".
+        title: Its name in words.
+        issue_time: The instant the forecast was made for.
+        step: Length of one time step.
+        rung: Step of the fallback ladder, 0 (best) to 4.
+        variables: Target variables, each a section.
+        model: The model behind the forecast.
+        data: The observations behind the forecast.
+        time_label: "end" shows a value at its valid time; "start" shows it at the beginning of the period it
+            describes, so that the daily value valid at 15 December 00:00 reads "14 Dec".
+        licence: Provenance and licence of the data, as plain text.
+        nightcast_version: Version that made the page.
+        code_version: Commit or build that made the forecast.
+        links: `(label, relative path)` of files beside the page, such as `("forecast", "forecast.nc")`;
+            anything but a relative path is shown without a link.
+    """
+
+    product: str
+    title: str
+    issue_time: Instant
+    step: timedelta
+    rung: Rung
+    variables: tuple[VariableForecast, ...]
+    model: ModelFacts
+    data: DataFacts
+    time_label: TimeLabel = "end"
+    licence: str = ""
+    nightcast_version: str = ""
+    code_version: str = ""
+    links: tuple[tuple[str, str], ...] = field(default=())

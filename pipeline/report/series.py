@@ -1,0 +1,109 @@
+"""Arithmetic on a station's series that its charts, the map and the table share."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.report.data import StationSeries, VariableForecast
+from pipeline.report.text import utc
+
+Floats = npt.NDArray[np.float64]
+
+
+class Band(NamedTuple):
+    """A central interval: its share in 0..1 and its ends per lead."""
+
+    share: float
+    low: Floats
+    high: Floats
+
+
+class Cell(NamedTuple):
+    """Forecast at one time: median and the ends of the interval quoted in words, in the variable's units."""
+
+    median: float
+    low: float
+    high: float
+
+
+def quantiles(series: StationSeries) -> Floats:
+    """Quantiles as `(lead, level)` floats, infinities turned into NaN."""
+    out = np.asarray(series.quantiles, dtype=float).reshape(len(series.valid_time), len(series.quantile_levels))
+    return np.where(np.isfinite(out), out, np.nan)
+
+
+def median(series: StationSeries) -> Floats:
+    """Median per lead; between two levels it is interpolated, outside all levels it is NaN."""
+    levels = np.asarray(series.quantile_levels, dtype=float)
+    if len(levels) == 0 or len(series.valid_time) == 0:
+        return np.full(len(series.valid_time), np.nan)
+    table = quantiles(series)
+    return np.array([np.interp(0.5, levels, row, left=np.nan, right=np.nan) for row in table])
+
+
+def bands(series: StationSeries) -> list[Band]:
+    """Central intervals, widest first: each level below one half with its mirror above."""
+    levels = np.asarray(series.quantile_levels, dtype=float)
+    table = quantiles(series)
+    out = []
+    for index, level in enumerate(levels):
+        mirror = np.flatnonzero(np.abs(levels - (1 - level)) < 1e-6)
+        if level < 0.5 - 1e-6 and len(mirror):
+            out.append(Band(round(float(1 - 2 * level), 6), table[:, index], table[:, int(mirror[0])]))
+    return sorted(out, key=lambda band: -band.share)
+
+
+def drawn_bands(series: StationSeries) -> list[Band]:
+    """At most three of the bands: the widest, the middle one and the narrowest."""
+    every = bands(series)
+    return every if len(every) <= 3 else [every[0], every[len(every) // 2], every[-1]]
+
+
+def quoted_share(variable: VariableForecast) -> float:
+    """Share of the interval quoted in words: the one nearest to 80 %, NaN when there is none."""
+    shares = {band.share for series in variable.stations for band in bands(series)}
+    return min(shares, key=lambda share: (abs(share - 0.8), share)) if shares else math.nan
+
+
+def cells(series: StationSeries, share: float) -> dict[datetime, Cell]:
+    """Forecast by valid time."""
+    middle = median(series)
+    band = next((b for b in bands(series) if abs(b.share - share) < 1e-6), None)
+    empty = np.full(len(middle), np.nan)
+    low, high = (band.low, band.high) if band else (empty, empty)
+    return {
+        utc(time): Cell(float(middle[i]), float(low[i]), float(high[i])) for i, time in enumerate(series.valid_time)
+    }
+
+
+def valid_times(variable: VariableForecast) -> list[datetime]:
+    """Every forecast time of any station, ascending."""
+    return sorted({utc(time) for series in variable.stations for time in series.valid_time})
+
+
+def chosen_time(variable: VariableForecast) -> datetime | None:
+    """The forecast time that the map shows, or None without a forecast."""
+    times = valid_times(variable)
+    return times[min(max(variable.map_lead, 0), len(times) - 1)] if times else None
+
+
+def observed(series: StationSeries, last: datetime, step: timedelta, most: int) -> tuple[list[datetime], list[float]]:
+    """The `most` steps up to `last`: observations where they are, NaN at each step that has none near."""
+    known = {utc(time): float(value) for time, value in zip(series.observed_time, series.observed, strict=True)}
+    known = {time: value for time, value in known.items() if last - most * step < time}
+    filled = {round((last - time) / step) for time in known}
+    times = sorted({last - index * step for index in range(most) if index not in filled} | set(known))
+    return times, [value if math.isfinite(value := known.get(time, math.nan)) else math.nan for time in times]
+
+
+def last_observed(series: StationSeries) -> tuple[datetime, float] | None:
+    """The newest finite observation and its valid time."""
+    for time, value in sorted(zip(map(utc, series.observed_time), series.observed, strict=True), reverse=True):
+        if math.isfinite(value):
+            return time, float(value)
+    return None

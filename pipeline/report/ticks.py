@@ -1,0 +1,118 @@
+"""Where axes put their marks: round numbers, and dates people can read."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from pipeline.report.data import Instant, TimeLabel
+from pipeline.report.text import DAY, EPOCH, MONTHS, utc, whole_days
+
+_CLOCK = tuple(timedelta(minutes=m) for m in (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720))
+_DAYS = (1, 2, 3, 5, 7, 10, 14, 28, 56, 91, 182, 365, 730, 1826, 3652)
+
+
+def nice_step(rough: float) -> float:
+    """The smallest of 1, 2 or 5 times a power of ten that is at least `rough`."""
+    power = 10.0 ** math.floor(math.log10(rough))
+    for factor in (1, 2, 5):
+        if factor * power >= rough * (1 - 1e-9):
+            return factor * power
+    return 10 * power
+
+
+def nice_ticks(low: float, high: float, most: int) -> list[float]:
+    """Round values, ascending and evenly spaced, that enclose `low`..`high` with at most `most` intervals.
+
+    Two equal values are spread apart first. A rounded grid can need one interval more than asked.
+    """
+    if high - low <= 1e-9 * max(1.0, abs(low), abs(high)):
+        pad = max(abs(low) * 0.02, 1.0)
+        low, high = low - pad, high + pad
+    step = nice_step((high - low) / most)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(index * step, 12) for index in range(first, last + 1)]
+
+
+def tick_decimals(ticks: list[float]) -> int:
+    """Decimals that tell the ticks apart."""
+    step = min((b - a for a, b in pairwise(ticks)), default=1.0)
+    return max(0, -math.floor(math.log10(step) + 1e-9))
+
+
+@dataclass(frozen=True)
+class TimeTick:
+    """A mark on a time axis: where, the label beneath it, and a second line where a new day begins."""
+
+    at: datetime
+    label: str
+    below: str = ""
+
+
+@dataclass(frozen=True)
+class TimeScale:
+    """Turns valid times into positions along `left`..`right`.
+
+    With "start" a value stands in the middle of the period it covers; with "end" at its valid time.
+    """
+
+    first: datetime
+    last: datetime
+    left: float
+    right: float
+    step: timedelta
+    label: TimeLabel
+
+    def place(self, valid_time: Instant) -> datetime:
+        """Where on the axis a value stands, as an instant."""
+        return utc(valid_time) - (self.step / 2 if self.label == "start" else timedelta(0))
+
+    def x(self, at: datetime) -> float:
+        """Position of an instant."""
+        length = (self.last - self.first) / timedelta(seconds=1)
+        return self.left + (self.right - self.left) * ((at - self.first) / timedelta(seconds=1)) / max(length, 1e-9)
+
+    def value_x(self, valid_time: Instant) -> float:
+        """Position of a value."""
+        return self.x(self.place(valid_time))
+
+
+def time_ticks(scale: TimeScale, anchor: Instant, most: int) -> list[TimeTick]:
+    """At most about `most` marks: days counted from the value valid at `anchor`, or round clock times."""
+    span = scale.last - scale.first
+    if whole_days(scale.step) or span > most * _CLOCK[-1]:
+        return _day_ticks(scale, anchor, span, most)
+    step = next((s for s in _CLOCK if span / s <= most and s >= min(scale.step, _CLOCK[-1])), _CLOCK[-1])
+    first = math.ceil((scale.first - EPOCH) / step)
+    out: list[TimeTick] = []
+    at = EPOCH + first * step
+    while at <= scale.last:
+        newday = at.hour == 0 and at.minute == 0
+        out.append(TimeTick(at, f"{at:%H:%M}", f"{at.day} {MONTHS[at.month - 1]}" if newday else ""))
+        at += step
+    if out and not any(tick.below for tick in out):
+        out[0] = TimeTick(out[0].at, out[0].label, f"{out[0].at.day} {MONTHS[out[0].at.month - 1]}")
+    return out
+
+
+def _day_ticks(scale: TimeScale, anchor: Instant, span: timedelta, most: int) -> list[TimeTick]:
+    days = next((d for d in _DAYS if span / (d * DAY) <= most and d * DAY >= min(scale.step, DAY)), _DAYS[-1])
+    if whole_days(scale.step):
+        centre, shift = scale.place(anchor), (scale.step / 2 if scale.label == "start" else timedelta(0))
+    else:
+        centre, shift = utc(anchor).replace(hour=0, minute=0, second=0, microsecond=0), timedelta(0)
+    back = math.floor((centre - scale.first) / (days * DAY))
+    out: list[TimeTick] = []
+    at, shown = centre - back * days * DAY, (0, 0)
+    while at <= scale.last:
+        named = at - shift
+        month = (named.year, named.month)
+        if span > 400 * DAY:
+            label = f"{MONTHS[named.month - 1]} {named.year}"
+        else:
+            label = str(named.day) if month == shown else f"{named.day} {MONTHS[named.month - 1]}"
+        out.append(TimeTick(at, label))
+        at, shown = at + days * DAY, month
+    return out

@@ -1,0 +1,38 @@
+"""Scores of quantile forecasts, as plain arithmetic on arrays. NaN truth is left out, the same way for every model.
+
+Shapes: quantiles (..., quantile), truth (...). CRPS is twice the integral of the pinball loss over the quantile level
+(Gneiting and Ranjan 2011, doi:10.1198/jbes.2010.08110), by the trapezoidal rule over the published levels and the ends
+0 and 1, where the loss is 0: a weighted sum of proper scores, hence proper for the published quantiles.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float64]
+
+
+def pinball(quantiles: NDArray[np.float32], truth: NDArray[np.float32], levels: tuple[float, ...]) -> Float:
+    """Return the pinball loss at each level, in units of the truth: (..., quantile)."""
+    error = truth[..., None].astype(np.float64) - quantiles
+    level = np.asarray(levels)
+    return np.asarray(np.maximum(level * error, (level - 1) * error))
+
+
+def crps(quantiles: NDArray[np.float32], truth: NDArray[np.float32], levels: tuple[float, ...]) -> Float:
+    """Return the continuous ranked probability score, in units of the truth: (...)."""
+    edges = np.concatenate([[0.0], levels, [1.0]])
+    weights = (edges[2:] - edges[:-2]) / 2
+    return np.asarray(2 * (pinball(quantiles, truth, levels) @ weights))
+
+
+def covered(quantiles: NDArray[np.float32], truth: NDArray[np.float32]) -> Float:
+    """Return 1 where the truth is inside the widest interval, 0 outside, NaN where it is unknown: (...)."""
+    inside = (truth >= quantiles[..., 0]) & (truth <= quantiles[..., -1])
+    return np.where(np.isnan(truth), np.nan, inside.astype(np.float64))
+
+
+def nominal_coverage(levels: tuple[float, ...]) -> float:
+    """Return the probability that the widest interval promises."""
+    return levels[-1] - levels[0]

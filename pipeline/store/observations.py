@@ -1,0 +1,129 @@
+"""The bitemporal observations: what was observed, and when it became known. Rows are added, never changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.config import Product, Settings
+from pipeline.store.layout import Layout
+from pipeline.store.table import Table
+from pipeline.times import as_datetime, month_of
+
+TIME = pa.timestamp("us", tz="UTC")
+KEY = ["valid_time", "location"]
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What an append did: rows with a new key, rows that changed a known value, rows that said nothing new."""
+
+    accepted: int
+    revised: int
+    unchanged: int
+
+
+class Observations:
+    """All revisions of all rows of one feed.
+
+    A revision is a row of its own with a later known_at. When a value became known follows one rule:
+
+    * a new key of the past, from before the store existed, is history: ``valid_time + delay``;
+    * any other new key, and any changed value, became known at the ingest that brought it;
+    * an archive (``clock: record``) is all history, and a correction takes effect right after what it corrects.
+    """
+
+    def __init__(
+        self, path: Path, variables: tuple[str, ...], *, delay: timedelta, clock: Literal["wall", "record"]
+    ) -> None:
+        self.variables, self.delay, self.clock = variables, delay, clock
+        fields = [("valid_time", TIME), ("location", pa.string()), ("known_at", TIME)]
+        fields += [(name, pa.float64()) for name in variables]
+        fields += [("payload", pa.string()), ("month", pa.string())]
+        self.table = Table(path, pa.schema(fields), "month")
+
+    @classmethod
+    def of(cls, product: Product, settings: Settings) -> Observations:
+        """Return the observations of a product's feed."""
+        feed = product.feed
+        path = Layout.of(product, settings).observations
+        return cls(path, tuple(feed.variables), delay=feed.delay, clock=feed.clock)
+
+    def append(self, rows: pa.Table, *, at: datetime, payload: str) -> Appended:
+        """Add what is new in `rows` (valid_time, location, variables; unique keys) as learnt at `at`.
+
+        Raises:
+            StoreError: the table cannot be written.
+        """
+        self.table.create({"live_since": at.isoformat()})
+        live_since = datetime.fromisoformat(self.table.property("live_since") or at.isoformat())
+        given = rows.to_pandas()
+        months = sorted(set(month_of(given["valid_time"].dt.tz_localize(None).to_numpy())))
+        counts = Appended(0, 0, 0)
+
+        def choose(present: pa.Table) -> pa.Table:
+            nonlocal counts
+            merged = given.merge(_latest(present.to_pandas()), how="left", on=KEY, suffixes=("", "_was"))
+            new = merged["known_at"].isna().to_numpy()
+            same = np.logical_and.reduce([_equal(merged[name], merged[f"{name}_was"]) for name in self.variables])
+            counts = Appended(int(new.sum()), int((~new & ~same).sum()), int((~new & same).sum()))
+            merged["known_at"] = self._known_at(merged, new, at, live_since)
+            return self._rows(merged[new | ~same], payload)
+
+        self.table.append(choose, where=pc.field("month").isin(months))
+        return counts
+
+    def read(
+        self,
+        *,
+        known_by: datetime | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> pa.Table:
+        """Return every revision known by an instant, with valid time in [since, until], by time, place, known_at."""
+        where = pc.scalar(True)
+        if known_by is not None:
+            where &= pc.field("known_at") <= pa.scalar(known_by, TIME)
+        if since is not None:
+            where &= pc.field("valid_time") >= pa.scalar(since, TIME)
+            where &= pc.field("month") >= f"{since:%Y-%m}"
+        if until is not None:
+            where &= pc.field("valid_time") <= pa.scalar(until, TIME)
+            where &= pc.field("month") <= f"{until:%Y-%m}"
+        rows = self.table.read(where)
+        return rows.sort_by([(name, "ascending") for name in (*KEY, "known_at")])
+
+    def newest(self) -> datetime | None:
+        """Return the newest valid time, or None for an empty store."""
+        times = self.table.read(columns=["valid_time"])["valid_time"]
+        return as_datetime(np.datetime64(pc.max(times).value, "us")) if len(times) else None
+
+    def _known_at(self, merged: pd.DataFrame, new: np.ndarray, at: datetime, live_since: datetime) -> pd.Series:
+        nominal = merged["valid_time"] + self.delay
+        after = merged["known_at"] + pd.Timedelta(1, "us")
+        learnt = pd.Series(pd.Timestamp(at), index=merged.index)
+        if self.clock == "record":
+            return nominal.where(new, after)
+        first = nominal.where(nominal <= pd.Timestamp(live_since), learnt)
+        return first.where(new, learnt.where(learnt > merged["known_at"], after))
+
+    def _rows(self, frame: pd.DataFrame, payload: str) -> pa.Table:
+        frame = frame.sort_values(KEY).assign(payload=payload)
+        frame["month"] = month_of(frame["valid_time"].dt.tz_localize(None).to_numpy())
+        return pa.Table.from_pandas(frame[self.table.schema.names], schema=self.table.schema, preserve_index=False)
+
+
+def _latest(revisions: pd.DataFrame) -> pd.DataFrame:
+    newest = revisions.sort_values("known_at", kind="stable").drop_duplicates(KEY, keep="last")
+    return newest.drop(columns=["payload", "month"])
+
+
+def _equal(one: pd.Series, other: pd.Series) -> np.ndarray:
+    return ((one == other) | (one.isna() & other.isna())).to_numpy()

@@ -1,0 +1,32 @@
+"""Receipts: for each payload that was taken in, what its checks found. Written last, so none is half-done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline import atomic
+
+
+class Receipts:
+    """The payloads of one feed that need not be read again. `digest in receipts` is one look at the disk."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def __contains__(self, digest: object) -> bool:
+        return self._path(str(digest)).is_file()
+
+    def write(self, digest: str, receipt: dict[str, Any]) -> None:
+        """Keep the receipt of a payload, as JSON."""
+        atomic.write_file(self._path(digest), json.dumps(receipt, indent=1).encode())
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield every receipt, in no order that means anything."""
+        for path in sorted(self.root.glob("*/*.json")):
+            yield json.loads(path.read_bytes())
+
+    def _path(self, digest: str) -> Path:
+        return self.root / digest[:2] / f"{digest}.json"

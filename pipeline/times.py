@@ -1,0 +1,133 @@
+"""Instants: parsing them, the grid of valid times, and the issue times that a schedule names. Everything is UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from cronsim import CronSim
+from numpy.typing import NDArray
+
+from pipeline.config.product import Product
+from pipeline.errors import UsageError
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def parse_instant(text: str) -> datetime:
+    """Return the UTC instant that ISO 8601 text names; without an offset it is UTC.
+
+    Raises:
+        UsageError: the text is no instant.
+    """
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is no instant; write e.g. 1978-12-14 or 1978-12-14T06:00Z") from None
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+
+
+def stamp(instant: datetime) -> str:
+    """Return the instant as a sortable name that is safe in paths, e.g. 19781214T070000Z."""
+    return instant.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+def as_numpy(instant: datetime) -> np.datetime64:
+    """Return the instant as numpy UTC microseconds."""
+    return np.datetime64(instant.astimezone(UTC).replace(tzinfo=None), "us")
+
+
+def as_datetime(instant: np.datetime64) -> datetime:
+    """Return numpy UTC time as an aware datetime."""
+    return EPOCH + timedelta(microseconds=int(instant.astype("datetime64[us]").astype(np.int64)))
+
+
+def floor(instant: datetime, step: timedelta) -> datetime:
+    """Return the latest point of the grid of `step`, counted from the epoch, that is not after the instant."""
+    return instant - (instant - EPOCH) % step
+
+
+@dataclass(frozen=True)
+class Cadence:
+    """How valid times, publication delay and issue times of a product relate.
+
+    A forecast issued at t rests on frames up to ``origin(t)``, the newest one that the delay lets be known, and tells
+    the ``horizon`` frames after t. Where the delay exceeds a step, the frames between origin and t, the gap, are
+    forecast too and then left out.
+    """
+
+    step: timedelta
+    delay: timedelta
+    horizon: int
+    cron: str
+    time_zone: str
+
+    @classmethod
+    def of(cls, product: Product) -> Cadence:
+        """Return the cadence of a product."""
+        feed, schedule = product.feed, product.schedule
+        return cls(feed.step, feed.delay, product.forecast.horizon, schedule.forecast, schedule.time_zone)
+
+    @cached_property
+    def leads(self) -> int:
+        """Frames after the origin that a model must forecast so that every issue time has its horizon."""
+        return self._largest_gap() + self.horizon
+
+    def _largest_gap(self) -> int:
+        always_enough = -(-self.delay // self.step)
+        if self.step > timedelta(days=1):
+            return always_enough
+        gaps: list[int] = []
+        for month in (1, 7):  # summer and winter time
+            first = datetime(2000, month, 1, tzinfo=UTC)
+            seen = [self.gap(issue) for issue in self.issues(first, first + timedelta(days=8))]
+            gaps += seen or [always_enough]
+        return max(gaps)
+
+    def origin(self, issue_time: datetime) -> datetime:
+        """Return the newest valid time that the delay lets be known at the issue time."""
+        return floor(issue_time - self.delay, self.step)
+
+    def gap(self, issue_time: datetime) -> int:
+        """Return how many frames lie after the origin but not after the issue time."""
+        return (issue_time - self.origin(issue_time)) // self.step
+
+    def lead_times(self, issue_time: datetime) -> list[datetime]:
+        """Return the valid times forecast at an issue time, ascending."""
+        first = self.origin(issue_time) + (self.gap(issue_time) + 1) * self.step
+        return [first + n * self.step for n in range(self.horizon)]
+
+    def latest_issue(self, now: datetime) -> datetime:
+        """Return the last issue time that is not after `now`."""
+        backwards = CronSim(self.cron, self._local(now) + timedelta(seconds=1), reverse=True)
+        return next(backwards).astimezone(UTC)
+
+    def issues(self, since: datetime, until: datetime) -> Iterator[datetime]:
+        """Yield the issue times in [since, until], ascending."""
+        for local in CronSim(self.cron, self._local(since) - timedelta(seconds=1)):
+            instant = local.astimezone(UTC)
+            if instant > until:
+                return
+            if instant >= since:
+                yield instant
+
+    def _local(self, instant: datetime) -> datetime:
+        return instant.astimezone(ZoneInfo(self.time_zone))
+
+
+def month_of(times: NDArray[np.datetime64]) -> NDArray[np.str_]:
+    """Return the month of each time as text, e.g. 1978-12; it names the partition of a row."""
+    return times.astype("datetime64[M]").astype(np.str_)
+
+
+def parse_optional(text: str | None) -> datetime | None:
+    """Return the instant of ISO 8601 text, or None where there is no text.
+
+    Raises:
+        UsageError: the text is no instant.
+    """
+    return None if text is None else parse_instant(text)

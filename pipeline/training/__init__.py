@@ -1,0 +1,1 @@
+"""From a snapshot to fitted candidates and their scores on held-out issue times."""

@@ -1,0 +1,65 @@
+"""Which issue times train, which choose, and which judge: in order of time, with nothing shared across a border."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pipeline.config import Product
+from pipeline.errors import NoDataError
+from pipeline.features.snapshot import Snapshot
+from pipeline.times import Cadence, as_datetime
+
+SMALLEST_TRAINING_SET = 50
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Issue times by their use, each ascending; a later fold starts when the last target of the earlier is known."""
+
+    train: tuple[datetime, ...]
+    validation: tuple[datetime, ...]
+    holdout: tuple[datetime, ...]
+
+    @property
+    def trained_until(self) -> datetime:
+        """The last issue time that training or the choice among candidates could see."""
+        return self.validation[-1]
+
+
+def split(snapshot: Snapshot) -> Folds:
+    """Cut the matured issue times of a snapshot into folds.
+
+    Raises:
+        NoDataError: there are too few.
+    """
+    product, cadence, frames = snapshot.product, snapshot.cadence, snapshot.frames
+    first = as_datetime(frames.times[0]) + product.forecast.context * cadence.step
+    issues = list(cadence.issues(first, snapshot.known_by))
+    holdout = _last(_matured(issues, cadence, snapshot.known_by), product.gate.issues)
+    validation = _last(_matured(issues, cadence, holdout[0]), product.training.validation) if holdout else []
+    train = _matured(issues, cadence, validation[0]) if validation else []
+    if train:
+        start = train[-1] - product.training.window
+        train = [issue for issue in train if issue >= start]
+    _enough(product, len(train), len(validation), len(holdout))
+    return Folds(tuple(train), tuple(validation), tuple(holdout))
+
+
+def _matured(issues: list[datetime], cadence: Cadence, now: datetime) -> list[datetime]:
+    """Issue times all of whose targets are usually known by `now`."""
+    return [issue for issue in issues if cadence.lead_times(issue)[-1] + cadence.delay <= now]
+
+
+def _last(issues: list[datetime], count: int) -> list[datetime]:
+    return issues[-count:]
+
+
+def _enough(product: Product, train: int, validation: int, holdout: int) -> None:
+    wanted = product.gate.issues + product.training.validation + SMALLEST_TRAINING_SET
+    if holdout < product.gate.issues or validation < product.training.validation or train < SMALLEST_TRAINING_SET:
+        raise NoDataError(
+            f"{product.name}: {train + validation + holdout} matured issue times, training needs at least {wanted}: "
+            f"gate.issues {product.gate.issues} + training.validation {product.training.validation} "
+            f"+ {SMALLEST_TRAINING_SET}; load more history or lower them"
+        )

@@ -1,0 +1,92 @@
+"""From a snapshot to a challenger and the trial it stands: what a retrain computes, before anything is recorded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.errors import ModelError
+from pipeline.config import Product
+from pipeline.features.snapshot import Snapshot
+from pipeline.training.evaluate import Evaluation, evaluate
+from pipeline.training.fit import Fitted, Watcher, baselines, choose, fit_one, ignore, windows
+from pipeline.training.folds import Folds
+
+log = logging.getLogger(__name__)
+OUTAGE_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Everything fitted in one retrain, scored on the held-out issue times."""
+
+    candidates: tuple[Fitted, ...]
+    baselines: tuple[Fitted, ...]
+    """Best on held-out issue times first."""
+    challenger: Fitted
+    holdout: dict[str, Evaluation]
+    """By model name: every candidate and every baseline."""
+    outage: Evaluation
+    """The challenger with a quarter of the stations silent."""
+    failed: dict[str, str]
+    """Candidates that could not be trained, and why."""
+
+
+def training_key(snapshot: Snapshot, folds: Folds) -> str:
+    """Return the identity of a retrain: equal data, product and issue times make an equal key."""
+    product = snapshot.product
+    parts = {
+        "snapshot": snapshot.digest,
+        "forecast": product.forecast.model_dump(mode="json"),
+        "training": product.training.model_dump(mode="json"),
+        "gate": product.gate.model_dump(mode="json"),
+        "task": snapshot.task.to_json(),
+        "until": folds.holdout[-1].isoformat(),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def fit_all(snapshot: Snapshot, folds: Folds, *, watch: Watcher = ignore) -> tuple[list[Fitted], dict[str, str]]:
+    """Fit every candidate and every baseline; return what was fitted and which candidates failed, with the reason.
+
+    Raises:
+        ModelError: a baseline cannot be fitted, so that nothing could be compared.
+    """
+    cut = windows(snapshot, folds)
+    train, validation = cut("train"), cut("validation")
+    fitted, failed = [], {}
+    for name in snapshot.product.training.candidates:
+        try:
+            fitted.append(fit_one(name, snapshot, train, validation, watch=watch))
+        except ModelError as error:
+            log.warning("candidate %s failed: %s", name, error)
+            failed[name] = str(error)
+    fitted += [fit_one(name, snapshot, train, validation, watch=watch) for name in baselines(snapshot.product)]
+    return fitted, failed
+
+
+def hold_trial(snapshot: Snapshot, folds: Folds, fitted: list[Fitted], failed: dict[str, str]) -> Trained:
+    """Choose the challenger on validation, then score all on the held-out issue times, once.
+
+    Raises:
+        TrainingError: no candidate was trained.
+        ModelError: a fitted model cannot forecast the held-out issue times.
+    """
+    names = snapshot.product.training.candidates
+    candidates = tuple(one for one in fitted if one.name in names)
+    challenger = choose(list(candidates))
+    holdout = windows(snapshot, folds)("holdout")
+    scores = {one.name: evaluate(one.model, holdout) for one in fitted}
+    others = sorted((one for one in fitted if one.name not in names), key=lambda one: scores[one.name].mean_crps)
+    outage = evaluate(challenger.model, holdout, silent=_silent(len(snapshot.locations), snapshot.product))
+    return Trained(candidates, tuple(others), challenger, scores, outage, failed)
+
+
+def _silent(count: int, product: Product) -> np.ndarray:
+    chosen = np.random.default_rng(product.training.seed).permutation(count)[: max(1, round(OUTAGE_SHARE * count))]
+    silent: np.ndarray = np.isin(np.arange(count), chosen)
+    return silent

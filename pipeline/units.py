@@ -1,0 +1,50 @@
+"""Conversion between units written as CF and UDUNITS write them (``m s-1``, ``degC``, ``knot``), by pint."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pint
+from numpy.typing import NDArray
+
+_EXPONENT = re.compile(r"(?<=[A-Za-z])(?![A-Za-z])(?<![0-9\-])(?=[0-9\-])")
+
+
+@cache
+def _registry() -> pint.UnitRegistry[Any]:
+    # UDUNITS joins an exponent to its unit: s-1 is s**-1. "%" and "knot" pint knows by itself.
+    return pint.UnitRegistry(
+        preprocessors=[lambda text: _EXPONENT.sub("**", text), lambda text: text.replace("%", "percent")],
+        autoconvert_offset_to_baseunit=True,
+    )
+
+
+def check_units(units: str) -> str:
+    """Return the unit when it can be read.
+
+    Raises:
+        ValueError: pint does not know it.
+    """
+    try:
+        _registry().Unit(units)
+    except (pint.PintError, AttributeError, TypeError, ValueError, SyntaxError):  # how pint says: unreadable
+        raise ValueError(f"{units!r} is no unit; use UDUNITS spelling, e.g. m s-1, degC, kg m-2, 1") from None
+    return units
+
+
+def convert(values: NDArray[np.float64], source: str, target: str) -> NDArray[np.float64]:
+    """Return values of unit `source` in unit `target`; NaN stays NaN.
+
+    Raises:
+        ValueError: the units are of different kinds.
+    """
+    if source == target:
+        return values
+    registry = _registry()
+    try:
+        return np.asarray(registry.Quantity(values, source).to(target).magnitude, dtype=np.float64)
+    except pint.DimensionalityError as error:
+        raise ValueError(f"cannot convert {source!r} to {target!r}: {error}") from None

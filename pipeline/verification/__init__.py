@@ -1,0 +1,1 @@
+"""What matured forecasts were worth."""

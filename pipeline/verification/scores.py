@@ -1,0 +1,143 @@
+"""Scores as sums and counts per day, so that any longer period, region or set of leads is a sum of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from pipeline import scores
+from pipeline.config import Product, Settings
+from pipeline.results import LeadScore
+from pipeline.store.layout import Layout
+from pipeline.store.table import Table
+
+PUBLISHED = "published"
+SCHEMA = pa.schema(
+    [
+        ("model", pa.string()),
+        ("variable", pa.string()),
+        ("lead", pa.int32()),
+        ("location", pa.string()),
+        ("day", pa.date32()),
+        ("count", pa.int64()),
+        ("crps_sum", pa.float64()),
+        ("absolute_error_sum", pa.float64()),
+        ("squared_error_sum", pa.float64()),
+        ("error_sum", pa.float64()),
+        ("covered_sum", pa.float64()),
+        ("month", pa.string()),
+    ]
+)
+_GROUP = ["model", "variable", "lead", "location", "day"]
+_SUMS = ["count", "crps_sum", "absolute_error_sum", "squared_error_sum", "error_sum", "covered_sum"]
+
+
+class Scores:
+    """The scores of one product. `day` is the day of the issue time, so that a month of issues is one partition."""
+
+    def __init__(self, path: Path) -> None:
+        self.table = Table(path, SCHEMA, "month")
+
+    @classmethod
+    def of(cls, product: Product, settings: Settings) -> Scores:
+        """Return the scores of a product."""
+        return cls(Layout.of(product, settings).scores)
+
+    def replace(self, month: str, rows: pd.DataFrame) -> None:
+        """Make `rows` all the scores of one month of issue times."""
+        table = pa.Table.from_pandas(rows.assign(month=month), preserve_index=False)
+        self.table.replace_partition(month, table)
+
+    def read(self) -> pd.DataFrame:
+        """Return every row."""
+        frame: pd.DataFrame = self.table.read().to_pandas()
+        return frame
+
+
+def score_rows(matched: pd.DataFrame) -> pd.DataFrame:
+    """Return sums and counts of matched forecast rows by model, variable, lead, location and day of issue.
+
+    The published forecast is scored under the name `published`, whatever model made it; baselines under their own.
+    """
+    if matched.empty:
+        return pd.DataFrame(columns=[*_GROUP, *_SUMS])
+    parts = []
+    for levels, part in matched.groupby(matched["levels"].map(tuple), sort=True):
+        quantiles = np.stack(part["quantiles"].tolist()).astype(np.float32)
+        truth = part["truth"].to_numpy(np.float32)
+        error = quantiles[:, levels.index(0.5)].astype(np.float64) - truth
+        parts.append(
+            pd.DataFrame(
+                {
+                    "model": part["model"].where(~part["published"], PUBLISHED),
+                    "variable": part["variable"],
+                    "lead": part["lead"],
+                    "location": part["location"],
+                    "day": part["issue_time"].dt.date,
+                    "count": 1,
+                    "crps_sum": scores.crps(quantiles, truth, levels),
+                    "absolute_error_sum": np.abs(error),
+                    "squared_error_sum": error**2,
+                    "error_sum": error,
+                    "covered_sum": scores.covered(quantiles, truth),
+                }
+            )
+        )
+    return pd.concat(parts).groupby(_GROUP, as_index=False)[_SUMS].sum()
+
+
+def by_lead(rows: pd.DataFrame) -> tuple[LeadScore, ...]:
+    """Return the mean scores by model, variable and lead, over the forecasts that every model of the lead made.
+
+    Squared errors are averaged first; the root is taken last.
+    """
+    if rows.empty:
+        return ()
+    shared = _shared(rows)
+    totals = shared.groupby(["variable", "lead", "model"], sort=True)[_SUMS].sum()
+    made = []
+    for row in totals.reset_index().to_dict("records"):
+        count = int(row["count"])
+        made.append(
+            LeadScore(
+                model=row["model"],
+                variable=row["variable"],
+                lead=int(row["lead"]),
+                count=count,
+                crps=row["crps_sum"] / count,
+                mae=row["absolute_error_sum"] / count,
+                rmse=float(np.sqrt(row["squared_error_sum"] / count)),
+                bias=row["error_sum"] / count,
+                coverage=row["covered_sum"] / count,
+            )
+        )
+    return tuple(made)
+
+
+def skill(table: Iterable[LeadScore]) -> dict[str, float]:
+    """Return the CRPS skill of the published forecast against each baseline, over all leads and variables."""
+    totals: dict[str, tuple[float, int]] = {}
+    for score in table:
+        total, count = totals.get(score.model, (0.0, 0))
+        totals[score.model] = (total + score.crps * score.count, count + score.count)
+    if PUBLISHED not in totals:
+        return {}
+    ours = totals[PUBLISHED][0] / totals[PUBLISHED][1]
+    return {
+        model: 1 - ours / (total / count)
+        for model, (total, count) in totals.items()
+        if model != PUBLISHED and total > 0
+    }
+
+
+def _shared(rows: pd.DataFrame) -> pd.DataFrame:
+    current = set(rows.loc[rows["day"] == rows["day"].max(), "model"])
+    rows = rows[rows["model"].isin(current)]
+    key = ["variable", "lead", "location", "day"]
+    counts = rows.groupby(key)["count"].agg(["size", "nunique"]).reset_index()
+    complete = counts[(counts["size"] == len(current)) & (counts["nunique"] == 1)]
+    return rows.merge(complete[key], on=key)

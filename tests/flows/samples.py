@@ -1,0 +1,103 @@
+"""What stubbed jobs give back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pipeline.results import (
+    ForecastResult,
+    IngestResult,
+    LeadScore,
+    PromotionResult,
+    RetrainResult,
+    Rival,
+    Verdict,
+    VerifyResult,
+)
+
+NOW = datetime(1978, 12, 31, 7, tzinfo=UTC)
+HOSTILE = "<img src=x onerror=alert(1)>|[x](javascript:alert(1))`**\n# \u202egnp.exe"
+
+
+def ingested(reasons: dict[str, int] | None = None) -> IngestResult:
+    return IngestResult(
+        product="wind",
+        at=NOW,
+        payloads=1,
+        accepted=78_888,
+        revised=2,
+        unchanged=5,
+        refused=sum((reasons or {}).values()),
+        reasons=reasons or {},
+        newest=NOW,
+        version=3,
+    )
+
+
+def verdict(
+    *, promoted: bool = False, reason: str = "not better than ridge-var v2", rival: str = "ridge-var v2"
+) -> Verdict:
+    one = Rival(rival=rival, crps=1.31, crps_by_lead=(1.1, 1.3), skill=0.004, p_value=0.31, beaten=False)
+    return Verdict(
+        promoted=promoted,
+        reason=reason,
+        challenger="attention-convlstm",
+        issues=180,
+        since=NOW - timedelta(days=180),
+        until=NOW,
+        crps=1.29,
+        crps_by_lead=(1.08, 1.29),
+        coverage=0.883,
+        nominal_coverage=0.9,
+        outage_crps=1.35,
+        rivals=(one,),
+    )
+
+
+def retrained(judged: Verdict, *, repeated: bool = False) -> RetrainResult:
+    return RetrainResult(
+        product="wind",
+        at=NOW,
+        snapshot="ab" * 32,
+        version=3,
+        digest="cd" * 32,
+        run_id="ef" * 16,
+        champion=2,
+        verdict=judged,
+        repeated=repeated,
+    )
+
+
+def forecasted(folder: Path, *, missing: tuple[str, ...] = ()) -> ForecastResult:
+    return ForecastResult(
+        product="wind",
+        issue_time=NOW,
+        rung=1 if missing else 0,
+        model="ridge-var",
+        version=2,
+        digest="cd" * 32,
+        input_age_hours=7.0,
+        missing=missing,
+        folder=folder,
+        repeated=False,
+    )
+
+
+def verified() -> VerifyResult:
+    score = LeadScore(
+        model="published",
+        variable="wind_speed",
+        lead=1,
+        count=360,
+        crps=1.1,
+        mae=1.5,
+        rmse=2.0,
+        bias=-0.01,
+        coverage=0.89,
+    )
+    return VerifyResult(product="wind", at=NOW, forecasts=30, scored=1080, scores=(score,))
+
+
+def promoted() -> PromotionResult:
+    return PromotionResult(product="wind", action="promote", version=3, previous=2, who="Ann", why="it is better")

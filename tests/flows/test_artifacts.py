@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flows import artifacts
+from tests.flows import samples
+
+
+class TestInert:
+    def test_letters_and_plain_punctuation_stay(self) -> None:
+        assert artifacts.inert("Roche-Point, 6.5 Åland") == "Roche-Point, 6.5 Åland"
+
+    @pytest.mark.parametrize("char", "<>&|`*_[]()!#\\\"':/")
+    def test_f37_markup_becomes_an_entity(self, char: str) -> None:
+        assert artifacts.inert(char) == f"&#{ord(char)};"
+
+    def test_stays_on_one_line_without_control_or_direction_characters(self) -> None:
+        assert artifacts.inert("a\nb\tc\u202ed\x00e\u200bf") == "a b cdef"
+
+
+class TestTable:
+    def test_cells_are_inert_and_numbers_to_the_right(self) -> None:
+        assert artifacts.table(("name", "n"), [("a|b", "1")]) == "| name | n |\n| --- | ---: |\n| a&#124;b | 1 |"
+
+
+class TestGate:
+    def test_tells_each_rival_and_each_lead(self) -> None:
+        markdown, about = artifacts.of_retrain(samples.retrained(samples.verdict()))
+        assert "| ridge-var v2 | 1.31 | &#43;0.4&#37; | 0.31 | no |" in markdown
+        assert "| **challenger** | 1.08 | 1.29 |" in markdown
+        assert "| ridge-var v2 | 1.1 | 1.3 |" in markdown
+        assert about == "not better than ridge-var v2"
+
+    def test_hostile_names_are_inert(self) -> None:
+        judged = samples.verdict(reason=samples.HOSTILE, rival=samples.HOSTILE)
+        markdown, about = artifacts.of_retrain(samples.retrained(judged))
+        assert "<img" not in markdown + about
+        assert "](" not in markdown + about
+
+
+@pytest.mark.usefixtures("prefect")
+class TestForecast:
+    def test_a_picture_that_is_too_large_is_left_out(self, tmp_path: Path) -> None:
+        (tmp_path / "forecast.svg").write_bytes(b"x" * (artifacts.MAX_PICTURE_BYTES + 1))
+        markdown, _ = artifacts.of_forecast("Wind", samples.forecasted(tmp_path))
+        assert "data:" not in markdown
+
+    def test_silent_stations_are_named_inertly(self, tmp_path: Path) -> None:
+        markdown, about = artifacts.of_forecast("Wind", samples.forecasted(tmp_path, missing=("<b>Cork</b>",)))
+        assert "Silent stations: &#60;b&#62;Cork&#60;&#47;b&#62;." in markdown
+        assert about == "Issued 1978-12-31 07:00 UTC, rung 1: champion, with gaps in the input masked"
+
+
+def test_verification_tells_every_score() -> None:
+    markdown, about = artifacts.of_verify(samples.verified())
+    assert about == "1,080 values of 30 forecasts, scored at 1978-12-31 07:00 UTC"
+    assert "| published | wind&#95;speed | 1 | 360 | 1.1 | 1.5 | 2 | -0.01 | 89.0&#37; |" in markdown
+
+
+def test_rungs_are_those_of_the_ladder() -> None:
+    assert list(artifacts.RUNGS) == [0, 1, 2, 3, 4]

@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from prefect import State
+from prefect.artifacts import Artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import TaskRunFilter, TaskRunFilterFlowRunId
+from prefect.flow_engine import run_flow
+from prefect.states import Scheduled
+
+from flows import running
+from flows.forecast import forecast
+from flows.ingest import ingest
+from flows.promote import promote, rollback
+from flows.retrain import retrain
+from flows.verify import verify
+from pipeline import jobs
+from pipeline.config import load_product
+from pipeline.errors import ContractError, NoDataError, SourceError, UsageError
+from tests.flows import samples
+
+pytestmark = pytest.mark.usefixtures("prefect", "home")
+
+
+@pytest.fixture
+def stub(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]:
+    """Put a stub in a job's place; it runs two steps, gives or raises an outcome, and notes its arguments."""
+
+    def place(name: str, *outcomes: object) -> list[dict[str, Any]]:
+        calls: list[dict[str, Any]] = []
+
+        def job(product: object, settings: object, **given: Any) -> object:
+            calls.append(given)
+            for step in (fetch_payloads, _take_in) if "run" in given else ():
+                assert given["run"](step, 2) == 4
+            outcome = outcomes[min(len(calls), len(outcomes)) - 1]
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome
+
+        monkeypatch.setattr(jobs, name, job)
+        return calls
+
+    monkeypatch.setattr(running, "WAITS", (0.0, 0.0))
+    return place
+
+
+def fetch_payloads(number: int) -> int:
+    """Fetch."""
+    return 2 * number
+
+
+def _take_in(number: int) -> int:
+    return number + 2
+
+
+def run_at(flow: Any, parameters: dict[str, Any], instant: datetime) -> State[Any]:
+    """Run a flow as a run that was scheduled for an instant."""
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run(flow, parameters=parameters, state=Scheduled(scheduled_time=instant))
+    state = run_flow(flow, flow_run=run, parameters=parameters, return_type="state")
+    assert isinstance(state, State)
+    return state
+
+
+def task_names(state: State[Any]) -> list[str]:
+    """Names of a run's tasks; they reach the server a moment later than its state."""
+    run_id = state.state_details.flow_run_id
+    assert run_id is not None
+    query = TaskRunFilter(flow_run_id=TaskRunFilterFlowRunId(any_=[run_id]))
+
+    async def names() -> list[str]:
+        async with get_client() as client, asyncio.timeout(30):
+            while True:
+                found = await client.read_task_runs(task_run_filter=query)
+                if len(found) > 1 and all(run.state and run.state.is_completed() for run in found):
+                    return sorted(run.name for run in found)
+                await asyncio.sleep(0.05)
+
+    return asyncio.run(names())
+
+
+class TestSteps:
+    def test_each_step_is_a_task_of_its_name(self, archive: Path, stub: Any) -> None:
+        stub("ingest", samples.ingested())
+        state = ingest(str(archive), return_state=True)
+        assert state.is_completed()
+        assert task_names(state) == ["fetch-payloads", "take-in"]
+
+    def test_the_message_tells_what_was_done(self, archive: Path, stub: Any) -> None:
+        stub("ingest", samples.ingested({"outside its limits": 4}))
+        state = ingest(str(archive), return_state=True)
+        assert state.message == "78,888 new, 2 revised, 4 refused rows; newest 1978-12-31 07:00 UTC"
+
+
+class TestNow:
+    when = datetime(2026, 1, 5, 12, 15, tzinfo=UTC)
+
+    def test_f22_is_the_time_for_which_the_run_was_scheduled(self, live: Path, stub: Any) -> None:
+        calls = stub("ingest", samples.ingested())
+        run_at(ingest, {"product": str(live)}, self.when)
+        assert calls[0]["at"] == self.when
+
+    def test_is_left_to_the_record_of_an_archive(self, archive: Path, stub: Any) -> None:
+        calls = stub("verify", samples.verified())
+        run_at(verify, {"product": str(archive)}, self.when)
+        assert calls[0]["at"] is None
+
+    def test_given_by_hand_goes_before_both_and_is_utc(self, archive: Path, stub: Any) -> None:
+        calls = stub("retrain", samples.retrained(samples.verdict()))
+        run_at(retrain, {"product": str(archive), "at": "1978-12-01T06:00"}, self.when)
+        assert calls[0]["at"] == datetime(1978, 12, 1, 6, tzinfo=UTC)
+
+    @pytest.mark.parametrize(
+        ("planned", "began", "expected"),
+        [
+            ("07:00", "07:01", "07:00"),
+            ("07:00", "07:14", "07:00"),
+            ("07:00", "13:02", "13:00"),
+            ("07:00", "06:59", "07:00"),
+        ],
+        ids=["on time", "late within its turn", "after an outage", "a clock that went back"],
+    )
+    def test_f25_a_late_run_stands_in_for_the_newest_time(
+        self, live: Path, monkeypatch: pytest.MonkeyPatch, planned: str, began: str, expected: str
+    ) -> None:
+        def instant(clock: str) -> datetime:
+            return datetime.fromisoformat(f"2026-01-05T{clock}:30Z" if clock == began else f"2026-01-05T{clock}Z")
+
+        run = SimpleNamespace(auto_scheduled=True, state=SimpleNamespace(timestamp=instant(began)))
+        monkeypatch.setattr(running.FlowRunContext, "get", lambda: SimpleNamespace(flow_run=run))
+        monkeypatch.setattr(running, "scheduled_time", lambda: instant(planned))
+        monkeypatch.setattr(running, "get_run_logger", lambda: SimpleNamespace(warning=lambda *_: None))
+        assert running.now_of(load_product(live), None, "ingest") == instant(expected)
+
+
+class TestEnds:
+    def test_a_refusal_by_the_gate_is_no_failure(self, archive: Path, stub: Any) -> None:
+        stub("retrain", samples.retrained(samples.verdict(reason="not better than ridge-var v2")))
+        state = retrain(str(archive), return_state=True)
+        assert state.is_completed()
+        assert (state.name, state.message) == ("Champion kept", "not better than ridge-var v2")
+
+    def test_a_promotion_is_told(self, archive: Path, stub: Any) -> None:
+        stub("retrain", samples.retrained(samples.verdict(promoted=True, reason="better than all")))
+        state = retrain(str(archive), return_state=True)
+        assert (state.name, state.message) == ("Completed", "Version 3 is champion. better than all")
+
+    def test_the_worlds_fault_is_tried_again_and_then_told(self, archive: Path, stub: Any) -> None:
+        calls = stub("ingest", SourceError("the source is down"))
+        state = ingest(str(archive), return_state=True)
+        assert state.is_failed()
+        assert (len(calls), state.message) == (3, "The world's fault: the source is down")
+
+    def test_a_fault_that_passes_is_forgotten(self, archive: Path, stub: Any) -> None:
+        calls = stub("ingest", SourceError("the source is down"), samples.ingested())
+        assert ingest(str(archive), return_state=True).is_completed()
+        assert len(calls) == 2
+
+    @pytest.mark.parametrize(
+        ("error", "message"),
+        [
+            (UsageError("no such candidate"), "Wrong use: no such candidate"),
+            (ContractError("every row was refused"), "Refused: every row was refused"),
+            (NoDataError("no observations yet"), "The world's fault: no observations yet"),
+        ],
+    )
+    def test_what_cannot_pass_is_tried_once(self, archive: Path, stub: Any, error: Exception, message: str) -> None:
+        calls = stub("ingest", error)
+        state = ingest(str(archive), return_state=True)
+        assert state.is_failed()
+        assert (len(calls), state.message) == (1, message)
+
+    def test_a_product_file_that_is_not_there_is_wrong_use(self, tmp_path: Path) -> None:
+        state = ingest(str(tmp_path / "none.yaml"), return_state=True)
+        assert state.is_failed()
+        assert state.message is not None
+        assert state.message.startswith("Wrong use: ")
+
+    def test_our_own_fault_is_raised(self, archive: Path, stub: Any) -> None:
+        stub("ingest", ZeroDivisionError("ours"))
+        with pytest.raises(ZeroDivisionError, match="ours"):
+            ingest(str(archive))
+
+
+class TestArtifacts:
+    def test_hostile_text_is_inert(self, archive: Path, stub: Any) -> None:
+        stub("ingest", samples.ingested({samples.HOSTILE: 4}))
+        ingest(str(archive), return_state=True)
+        artifact = Artifact.get(key="wind-ingest")
+        assert artifact is not None
+        assert isinstance(artifact.data, str)
+        assert not set("<>`[]*\u202e") & set(artifact.data.partition("### Refused")[2])
+
+    def test_a_forecast_shows_its_picture(self, archive: Path, stub: Any, tmp_path: Path) -> None:
+        (tmp_path / "forecast.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+        stub("forecast", [samples.forecasted(tmp_path)])
+        state = forecast(str(archive), return_state=True)
+        assert state.message == "issued 1978-12-31 07:00 UTC on rung 0, champion on fresh, complete input"
+        artifact = Artifact.get(key="wind-forecast")
+        assert artifact is not None
+        assert "](data:image/svg+xml;base64,PHN2Zy" in str(artifact.data)
+
+    def test_a_failure_to_leave_one_does_not_fail_the_run(
+        self, archive: Path, stub: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(**_: object) -> None:
+            raise OSError("server gone")
+
+        monkeypatch.setattr("flows.artifacts.create_markdown_artifact", fail)
+        stub("verify", samples.verified())
+        assert verify(str(archive), return_state=True).is_completed()
+
+
+class TestByHand:
+    def test_promote_hands_on_who_and_why(self, archive: Path, stub: Any) -> None:
+        calls = stub("promote", samples.promoted())
+        when = datetime.now(UTC) - timedelta(minutes=1)
+        state = run_at(promote, {"product": str(archive), "version": 3, "why": "better", "who": "Ann"}, when)
+        assert state.message == "Version 3 is champion of wind, instead of version 2"
+        assert calls == [{"version": 3, "who": "Ann", "why": "better", "at": when}]
+
+    def test_rollback_without_a_name_is_the_runs(self, archive: Path, stub: Any) -> None:
+        calls = stub("rollback", samples.promoted())
+        assert rollback(str(archive), why="broken", return_state=True).is_completed()
+        assert calls[0]["who"].startswith("Prefect run ")

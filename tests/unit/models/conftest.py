@@ -1,0 +1,161 @@
+"""A small world with the truth known: correlated stations, gaps, and windows over them in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from models.base import Model
+from models.build import build
+from models.task import Batch, Inputs, Task
+
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+QUICK: dict[str, dict[str, Any]] = {
+    "attention-convlstm": {
+        "hidden": 4,
+        "grid": 3,
+        "frames": 3,
+        "epochs": 1,
+        "learning_rate": 0.01,
+        "batch": 32,
+    }
+}
+
+
+@dataclass(frozen=True)
+class Record:
+    """Windows over a record (frame, channel, location)."""
+
+    task: Task
+    time: NDArray[Any]
+    values: NDArray[Any]
+    mask: NDArray[Any]
+    issues: NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.issues)
+
+    def batch(self, index: NDArray[np.intp]) -> Batch:
+        issue = self.issues[index]
+        past = issue[:, None] + np.arange(1 - self.task.context, 1)
+        ahead = issue[:, None] + np.arange(1, self.task.leads + 1)
+        values = np.where(self.mask, self.values, np.float32(0.0))
+        targets = list(self.task.target_channels)
+        inputs = Inputs(values[past], self.mask[past], self.time[past], self.time[ahead])
+        return Batch(inputs, values[ahead][:, :, targets], self.mask[ahead][:, :, targets])
+
+    def all(self) -> Batch:
+        return self.batch(np.arange(len(self), dtype=np.intp))
+
+    def permuted(self, order: NDArray[np.intp]) -> Record:
+        task = replace(
+            self.task,
+            **{
+                name: tuple(getattr(self.task, name)[i] for i in order)
+                for name in ("locations", "longitude", "latitude")
+            },
+        )
+        return replace(self, task=task, values=self.values[..., order], mask=self.mask[..., order])
+
+
+@dataclass(frozen=True)
+class World:
+    train: Record
+    validation: Record
+    test: Record
+
+    @property
+    def task(self) -> Task:
+        return self.train.task
+
+    def permuted(self, order: NDArray[np.intp]) -> World:
+        return World(*(part.permuted(order) for part in (self.train, self.validation, self.test)))
+
+
+def make_task(stations: int = 4, channels: tuple[str, ...] = ("wind",), **changes: Any) -> Task:
+    rng = np.random.default_rng(stations)
+    task = Task(
+        channels=channels,
+        targets=channels[:1],
+        context=6,
+        leads=3,
+        quantiles=QUANTILES,
+        step_seconds=86_400,
+        locations=tuple(f"s{i}" for i in range(stations)),
+        longitude=tuple(rng.uniform(-10, -6, stations).tolist()),
+        latitude=tuple(rng.uniform(51, 55, stations).tolist()),
+        transforms=tuple("sqrt" for _ in channels),
+        limits=tuple((0.0, 60.0) for _ in channels),
+    )
+    return replace(task, **changes)
+
+
+def make_world(task: Task, frames: int = 500, gaps: float = 0.03, dead: int | None = None) -> World:
+    """A damped wave over correlated stations, in the square-root space, with gaps; `dead` never reports."""
+    rng = np.random.default_rng(7)
+    shape = (frames, len(task.channels), len(task.locations))
+    shared = rng.normal(size=(frames, 1, 1))
+    noise = 0.7 * shared + 0.5 * rng.normal(size=shape)
+    field = np.zeros(shape)
+    for frame in range(1, frames):
+        field[frame] = 0.7 * field[frame - 1] + 0.4 * noise[frame]
+    values = np.square(np.maximum(3 + 0.2 * np.arange(shape[2]) + field, 0)).astype(np.float32)
+    mask = rng.random(shape) >= gaps
+    if dead is not None:
+        mask[..., dead] = False
+    time = (np.arange(frames) * task.step_seconds + 20_000 * 86_400).astype("datetime64[s]")
+    issues = np.arange(task.context - 1, frames - task.leads)
+    gap = task.context + task.leads
+    a, b = int(0.7 * len(issues)), int(0.85 * len(issues))
+    parts = issues[: a - gap], issues[a : b - gap], issues[b:]
+    return World(*(Record(task, time, values, mask, part) for part in parts))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small tensors on busy machines: threads would only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def task_of() -> Callable[..., Task]:
+    return make_task
+
+
+@pytest.fixture(scope="session")
+def world_of() -> Callable[..., World]:
+    return make_world
+
+
+@pytest.fixture(scope="session")
+def world() -> World:
+    return make_world(make_task())
+
+
+@pytest.fixture(scope="session")
+def new() -> Callable[..., Model]:
+    """A model with options that make it quick."""
+    return lambda name, task, **options: build(name, task, **(QUICK.get(name, {}) | options))
+
+
+@pytest.fixture(scope="session")
+def fitted(world: World, new: Callable[..., Model]) -> Callable[[str], Model]:
+    """A model of this name that has learnt the world; shared, so tests leave it as it is."""
+    known: dict[str, Model] = {}
+
+    def get(name: str) -> Model:
+        if name not in known:
+            known[name] = new(name, world.task)
+            known[name].fit(world.train, world.validation)
+        return known[name]
+
+    return get

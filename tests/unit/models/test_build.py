@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+
+from models.base import Model
+from models.build import MODELS, build
+from models.errors import ModelError
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_every_name_builds_the_model_of_that_name(name, task_of):
+    model = build(name, task_of())
+    assert isinstance(model, Model)
+    assert model.name == name
+    assert build(name, task_of(), **model.options()).options() == model.options()
+
+
+def test_unknown_name_lists_what_there_is(task_of):
+    with pytest.raises(ModelError, match=r"'oracle'.*persistence.*attention-convlstm"):
+        build("oracle", task_of())
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_unknown_option_is_named(name, task_of):
+    with pytest.raises(ModelError, match="colour"):
+        build(name, task_of(), colour="red")
+
+
+def test_baselines_are_marked():
+    assert [name for name, entry in MODELS.items() if not entry.is_baseline] == ["attention-convlstm"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "match"),
+    [
+        ("ridge-var", {"lags": 0}, "lags"),
+        ("ridge-var", {"lags": 7}, "lags"),
+        ("attention-convlstm", {"hidden": 6}, "hidden"),
+        ("attention-convlstm", {"grid": 0}, "grid"),
+        ("attention-convlstm", {"frames": -1}, "frames"),
+        ("attention-convlstm", {"temporal": "sideways"}, "temporal"),
+        ("attention-convlstm", {"dropout": 1.0}, "dropout"),
+        ("attention-convlstm", {"learning_rate": 0.0}, "learning_rate"),
+        ("attention-convlstm", {"base": "oracle"}, "base"),
+        ("attention-convlstm", {"device": "abacus"}, "device"),
+    ],
+)
+def test_options_out_of_range_are_refused(name, options, match, task_of):
+    with pytest.raises(ModelError, match=match):
+        build(name, task_of(), **options)

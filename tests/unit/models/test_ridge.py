@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from models.build import build
+from models.errors import ModelError
+from models.moments import MomentSums
+from models.ridge import default_lags
+
+
+@pytest.fixture
+def sums():
+    """Three predictors and two targets, x0 and x2 related."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(5000, 3)).astype(np.float32)
+    x[:, 2] += 0.8 * x[:, 0]
+    y = np.stack([x[:, 0] - 2 * x[:, 1], x[:, 2]], axis=1) + 0.1 * rng.normal(size=(5000, 2))
+    return x, y.astype(np.float32)
+
+
+def moments(x, y, x_known=None, places=1):
+    known = np.ones(x.shape, bool) if x_known is None else x_known
+    total = MomentSums(x.shape[1], y.shape[1])
+    for part in np.array_split(np.arange(len(x)), 3):
+        total.add(np.where(known, x, 0)[part], known[part], y[part], np.ones_like(y, bool)[part])
+    return total.moments(places)
+
+
+def test_complete_data_give_ordinary_ridge_weights(sums):
+    x, y = sums
+    weights, left = moments(x, y).regress(np.ones(3, bool), 0.01)
+    expected = np.linalg.solve(x.T @ x / len(x) + 0.01 * np.eye(3), x.T @ y / len(x))
+    np.testing.assert_allclose(weights, expected, atol=0.02)
+    errors = np.sqrt(np.square(y - x @ expected).mean(0))
+    np.testing.assert_allclose(left, np.maximum(errors, 0.14 * y.std(0)), atol=0.03)
+
+
+def test_missing_predictor_gives_the_regression_on_the_rest(sums):
+    x, y = sums
+    known = np.array([True, False, True])
+    weights, left = moments(x, y).regress(known, 1e-6)
+    expected = np.linalg.lstsq(x[:, known], y, rcond=None)[0]
+    np.testing.assert_allclose(weights[known], expected, atol=0.02)
+    assert not weights[1].any()
+    assert left[0] == pytest.approx(2.0, abs=0.1)  # the lost predictor had weight 2 and unit variance
+
+
+def test_nothing_known_leaves_everything(sums):
+    x, y = sums
+    weights, left = moments(x, y).regress(np.zeros(3, bool), 0.01)
+    assert not weights.any()
+    np.testing.assert_allclose(left, np.sqrt(np.square(y).mean(0)), rtol=0.01)
+
+
+def test_gaps_hardly_change_the_weights(sums):
+    x, y = sums
+    known = np.random.default_rng(1).random(x.shape) > 0.3
+    gappy, _ = moments(x, y, known).regress(np.ones(3, bool), 0.01)
+    full, _ = moments(x, y).regress(np.ones(3, bool), 0.01)
+    np.testing.assert_allclose(gappy, full, atol=0.15)
+
+
+def test_no_sharing_leaves_each_location_alone():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2000, 4)).astype(np.float32) + rng.normal(size=(2000, 1)).astype(np.float32)
+    weights, _ = moments(x, x[:, :2], places=2).localised(0.0).regress(np.ones(4, bool), 0.01)
+    # Predictors and targets alternate between the two locations.
+    assert not weights[1::2, 0].any()
+    assert not weights[0::2, 1].any()
+    assert weights[0, 0] > 0.9
+
+
+def test_neighbour_helps_where_it_leads(task_of, world_of):
+    """Station 1 repeats station 0 a day later, so only the joint regression can know."""
+    world = world_of(task_of(stations=2, leads=1), frames=800, gaps=0.0)
+    noise = np.random.default_rng(3).normal(size=800).astype(np.float32)
+    world.train.values[:, 0, 0] = np.square(4 + noise)
+    world.train.values[1:, 0, 1] = np.square(4 + noise[:-1])
+    batch = world.test.all()
+    errors = {}
+    for name in ("damped-anomaly", "ridge-var"):
+        model = build(name, world.task)
+        model.fit(world.train, world.validation)
+        errors[name] = np.abs(model.predict(batch.inputs)[..., 1, 2] - batch.target[..., 1]).mean()
+    assert errors["ridge-var"] < 0.3 * errors["damped-anomaly"]
+
+
+def test_lost_stations_widen_the_interval(world, fitted):
+    from dataclasses import replace
+
+    inputs = world.test.all().inputs
+    blind = replace(inputs, mask=np.zeros_like(inputs.mask))
+    seen, unseen = (fitted("ridge-var").predict(part) for part in (inputs, blind))
+    assert np.ptp(unseen, axis=-1)[:, 0].mean() > 1.1 * np.ptp(seen, axis=-1)[:, 0].mean()
+
+
+def test_default_lags_follow_step_context_and_size(task_of):
+    assert default_lags(task_of()) == 3
+    assert default_lags(task_of(context=2)) == 2
+    assert default_lags(task_of(step_seconds=3600, context=168)) == 24
+    assert default_lags(task_of(stations=200, step_seconds=300, context=36)) == 6
+
+
+def test_too_many_predictors_are_refused(task_of):
+    with pytest.raises(ModelError, match="predictors"):
+        build("ridge-var", task_of(stations=3000, context=6), lags=3)

@@ -1,0 +1,119 @@
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline import atomic
+from pipeline.errors import StoreError
+from pipeline.store.raw import Payload, RawStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RawStore:
+    return RawStore(tmp_path / "raw")
+
+
+def files(store: RawStore) -> list[str]:
+    return sorted(path.relative_to(store.root).as_posix() for path in store.root.rglob("*") if path.is_file())
+
+
+def test_a_payload_is_kept_once_and_given_back(store: RawStore) -> None:
+    payload = Payload.of("wind.csv", b"time,A\n" * 1000)
+    assert payload.digest not in store.seen
+    assert store.put(payload)
+    assert not store.put(Payload.of("another name", payload.content))
+    assert payload.digest in store.seen
+    assert store.get(payload.digest) == payload.content
+    assert files(store) == [f"{payload.digest[:2]}/{payload.digest}.zst"]
+    assert (store.root / files(store)[0]).stat().st_size < 100  # compressed
+
+
+def test_the_digest_is_sha256() -> None:
+    # printf 'abc' | sha256sum, the first test vector of FIPS 180-4
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert Payload.of("x", b"abc").digest == expected
+
+
+@given(st.text(max_size=300) | st.sampled_from(["../../x", "/etc/passwd", "a\0b", "con", "\u202egnp.exe"]))
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_hostile_name_never_becomes_a_path(store: RawStore, name: str) -> None:
+    # F36
+    payload = Payload.of(name, b"content")
+    store.put(payload)
+    assert files(store) == [f"{payload.digest[:2]}/{payload.digest}.zst"]
+
+
+@pytest.mark.parametrize("digest", ["../../etc/passwd", "", "a" * 63, "A" * 64, "\u0660" * 64, f"{'a' * 64}\n", 7])
+def test_what_is_no_digest_is_not_held(store: RawStore, digest: object) -> None:
+    assert digest not in store.seen
+
+
+def test_an_unknown_digest_is_told(store: RawStore) -> None:
+    with pytest.raises(StoreError, match="no payload 'aaa"):
+        store.get("a" * 64)
+
+
+def test_every_flipped_bit_and_every_cut_is_noticed(store: RawStore) -> None:
+    # F5: the content given back is right or an error says that it is not.
+    payload = Payload.of("x", bytes(range(50)))
+    store.put(payload)
+    path = store.root / files(store)[0]
+    whole = path.read_bytes()
+    torn = [whole[:end] for end in range(len(whole))]
+    for bit in range(len(whole) * 8):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        torn.append(bytes(flipped))
+    noticed = 0
+    for content in torn:
+        path.write_bytes(content)
+        try:
+            assert store.get(payload.digest) == payload.content
+        except StoreError as error:
+            noticed += 1
+            assert str(path) in str(error)
+    assert noticed > 0.9 * len(torn)  # a few bits of the frame header mean nothing
+
+
+def test_a_torn_file_is_replaced_by_the_payload_when_it_comes_again(store: RawStore) -> None:
+    payload = Payload.of("x", b"content")
+    store.put(payload)
+    (store.root / files(store)[0]).write_bytes(b"")
+    assert store.put(payload)
+    assert store.get(payload.digest) == b"content"
+
+
+def test_a_wrong_digest_is_refused(store: RawStore) -> None:
+    with pytest.raises(StoreError, match="is not that of its content"):
+        store.put(Payload("x", b"content", hashlib.sha256(b"other").hexdigest()))
+    assert not store.root.exists()
+
+
+def test_a_failed_write_leaves_nothing_and_the_next_one_succeeds(
+    store: RawStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # F6
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    payload = Payload.of("x", b"content")
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic.os, "fsync", full)
+        with pytest.raises(StoreError, match=f"cannot keep payload {payload.digest}, No space left on device"):
+            store.put(payload)
+    assert payload.digest not in store.seen
+    assert files(store) == []
+    assert store.put(payload)
+
+
+def test_the_content_is_on_disk_before_its_name(store: RawStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    # F4
+    order: list[str] = []
+    sync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(atomic.os, "fsync", lambda handle: (order.append("fsync"), sync(handle))[1])
+    monkeypatch.setattr(Path, "replace", lambda *paths: (order.append("name"), replace(*paths))[1])
+    store.put(Payload.of("x", b"content"))
+    assert order[:3] == ["fsync", "name", "fsync"]
