@@ -26,6 +26,7 @@ from flows.artifacts import PAGES_VARIABLE
 from flows.environment import POOL, environment_of
 from flows.forecast import forecast
 from flows.ingest import ingest
+from flows.interrupted import end_interrupted
 from flows.parameters import form
 from flows.promote import promote, rollback
 from flows.retrain import retrain
@@ -96,7 +97,11 @@ def _job(settings: Settings) -> dict[str, Any]:
     return {
         "command": f"{sys.executable} -m prefect.engine",
         "working_dir": str(settings.home),
-        "env": {**environment_of(settings), "PREFECT_LOGGING_EXTRA_LOGGERS": "pipeline"},
+        "env": {
+            **environment_of(settings),
+            "PREFECT_LOGGING_EXTRA_LOGGERS": "pipeline",
+            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+        },
     }
 
 
@@ -119,11 +124,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m flows.deployments", description=main.__doc__)
     parser.add_argument("products", nargs="+", type=Path, metavar="PRODUCT")
     parser.add_argument("--pages", default="", help="address of the report pages")
+    parser.add_argument("--alone", action="store_true", help="no worker runs: end the runs that an earlier one left")
     given = parser.parse_args()
     here = settings()
     address = {PREFECT_API_URL: here.prefect_api_url} if here.prefect_api_url else {}
     try:
         with temporary_settings(address):
+            if given.alone:
+                end_interrupted()
             names = register(given.products, here, pages=given.pages)
     except NightcastError as error:
         sys.stderr.write(f"{error}\n")

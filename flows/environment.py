@@ -10,7 +10,7 @@ POOL = "nightcast"
 
 def environment_of(settings: Settings) -> dict[str, str]:
     """Return the variables that hand these settings on. Secrets are left out: a process inherits them."""
-    named = {name: getattr(settings, name) for name in ("home", "tracking_uri", "prefect_api_url", "threads")}
+    named = {name: getattr(settings, name) for name in Settings.model_fields if name != "secrets"}
     environment = {PREFIX + name.upper(): str(value) for name, value in named.items() if value}
     if settings_file().is_file():
         environment[FILE_VARIABLE] = str(settings_file().resolve())

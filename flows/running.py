@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from cronsim import CronSim
 from prefect import State, task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
+from prefect.exceptions import FailedRun
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Failed
@@ -27,6 +29,17 @@ Scheduled = Literal["ingest", "forecast", "retrain", "verify"]
 
 WAITS = (20.0, 60.0)
 """Seconds between the tries of a job that the world let down."""
+
+
+class _NoTraceback(logging.Filter):
+    """Drops the traceback of a run that ended as Failed by our word: its state tells the same in one line."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is anything else."""
+        return not (record.exc_info and record.exc_info[0] is FailedRun)
+
+
+_NO_TRACEBACK = _NoTraceback()
 
 
 def as_task(step: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -82,6 +95,7 @@ def settle(path: str, job: Callable[[Product], T], tell: Callable[[Product, T], 
     The world's faults are tried again a few times, since they may pass; wrong use and refusals are not. Our
     own faults are raised, so that the log holds their traceback.
     """
+    logging.getLogger("prefect.flow_runs").addFilter(_NO_TRACEBACK)
     try:
         product = load_product(Path(path))
         return tell(product, _patiently(job, product))

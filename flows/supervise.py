@@ -127,16 +127,24 @@ class Crew:
             except psutil.NoSuchProcess:
                 continue
             self._family.update({child.pid: child for child in children})
-        self._family = {pid: child for pid, child in self._family.items() if child.is_running()}
+        self._family = {pid: child for pid, child in self._family.items() if alive(child)}
 
     def _end_family(self) -> None:
-        left = [child for child in self._family.values() if child.is_running()]
-        for child in left:
-            _quietly(child.terminate)
-        _, stubborn = psutil.wait_procs(left, timeout=5)
-        for child in stubborn:
-            _quietly(child.kill)
-        psutil.wait_procs(stubborn, timeout=5)
+        for end, patience in ((psutil.Process.terminate, 5.0), (psutil.Process.kill, 5.0)):
+            left = [child for child in self._family.values() if alive(child)]
+            for child in left:
+                _quietly(partial(end, child))
+            deadline = time.monotonic() + patience
+            while any(map(alive, left)) and time.monotonic() < deadline:
+                time.sleep(0.05)
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether a process still runs; one that ended and waits for its parent to notice does not."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def run(command: Sequence[str], environment: Mapping[str, str], log: Path, *, what: str, stop: Event) -> None:

@@ -101,7 +101,7 @@ def _choose(given: list[Path], console: Console) -> list[Path]:
         except SourceError as error:
             if given:
                 raise
-            console.print(f"[yellow]left out[/]  {product.name}: {error}", soft_wrap=True)
+            console.print(f"[yellow]left out[/]  {product.name}: {escape(str(error))}", soft_wrap=True)
             continue
         loaded.append((path.resolve(), product))
     names = [product.name for _, product in loaded]
@@ -155,7 +155,9 @@ def _only_one(home: Path) -> Iterator[None]:
 
 @contextmanager
 def _signals(stop: Event) -> Iterator[None]:
-    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    wanted = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
+        wanted.append(signal.SIGHUP)
     before = {number: signal.signal(number, lambda *_: stop.set()) for number in wanted}
     try:
         yield
@@ -178,7 +180,7 @@ def _ready(crew: Crew, service: Service, console: Console) -> None:
 
 
 def _register(own: Installation, chosen: list[Path], stop: Event) -> None:
-    command = [sys.executable, "-m", "flows.deployments", "--pages", own.pages_url, *map(str, chosen)]
+    command = [sys.executable, "-m", "flows.deployments", "--alone", "--pages", own.pages_url, *map(str, chosen)]
     run(command, own.environment(), own.log("deployments"), what="the registration of deployments", stop=stop)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from functools import partial
 from typing import Any, ClassVar
@@ -17,7 +18,7 @@ from models.base import Model, Progress, State, prefixed, scoped, silent, take
 from models.baseline import Baseline, Floats
 from models.baselines import DampedAnomaly
 from models.calendar import cycles
-from models.calibration import choose_share, half_trusted
+from models.calibration import choose_share
 from models.dressing import level_widths
 from models.errors import ModelError, NotFittedError
 from models.forecaster import Forecaster, Sample, Shape
@@ -32,7 +33,7 @@ from models.trainer import train as fit_network
 _MOST_VALIDATION = 2048
 _MOST_RIDGE = 750
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
-_SPREADS = tuple(1 + 0.05 * step for step in range(31))
+_SPREADS = tuple(0.8 * 1.03**step for step in range(31))
 # Issue times forecast at once: memory does not grow with their number.
 _CHUNK = 256
 
@@ -51,7 +52,7 @@ class AttentionConvLSTM(Model):
     Args:
         task: what to forecast.
         base: `ridge-var`, `damped-anomaly`, or `auto`: the former unless locations are too many.
-        device: where torch computes; `auto` takes a GPU if there is one.
+        device: `cpu`, `cuda`, or `auto`: a GPU if there is one.
         options: fields of `Shape` and of `Recipe`, by name.
 
     Raises:
@@ -100,11 +101,11 @@ class AttentionConvLSTM(Model):
         deadline = None if budget_seconds is None else time.monotonic() + budget_seconds
         self._check_windows(train, validation)
         self._base.fit(train, validation)
-        devices = [self._device] if self._device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(seed)
-            self._network = self._build()
-            self._train(train, validation, np.random.default_rng(seed), deadline, progress)
+        self._network = None  # a training that fails must not leave a model behind
+        with self._own_random_state(seed):
+            network = self._build()
+            self._train(network, train, validation, np.random.default_rng(seed), deadline, progress)
+        self._network = network
 
     def predict(self, inputs: Inputs) -> Floats:
         """Quantiles (n, lead, target, location, quantile) in physical units.
@@ -136,7 +137,8 @@ class AttentionConvLSTM(Model):
     def load_state(self, state: State) -> None:
         """Take over a state; see `Model.load_state`."""
         share, spread = take(state, "share", (self.task.leads,)), take(state, "spread", (1,))
-        network = self._build()
+        with self._own_random_state(0):
+            network = self._build()
         own = scoped("network", state)
         arrays = {name: take(own, name, tuple(old.shape)) for name, old in network.state_dict().items()}
         self._base.load_state(scoped("base", state))
@@ -147,6 +149,13 @@ class AttentionConvLSTM(Model):
         if self._network is None:
             raise NotFittedError(self.name)
         return self._network
+
+    @contextmanager
+    def _own_random_state(self, seed: int) -> Iterator[None]:
+        """Random numbers from `seed` within, the caller's generator untouched after."""
+        with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            yield
 
     def _build(self) -> Forecaster:
         task = self.task
@@ -163,13 +172,14 @@ class AttentionConvLSTM(Model):
 
     def _train(
         self,
+        network: Forecaster,
         windows: Windows,
         validation: Windows,
         rng: np.random.Generator,
         deadline: float | None,
         progress: Progress,
     ) -> None:
-        network, size = self._fitted(), self._recipe.batch
+        size = self._recipe.batch
         chosen = np.arange(len(windows), dtype=np.intp)
         judges: Windows = validation
         judged = np.arange(len(validation), dtype=np.intp)
@@ -200,17 +210,21 @@ class AttentionConvLSTM(Model):
         self._calibrate(network, held)
 
     def _calibrate(self, network: Forecaster, held: list[Lesson]) -> None:
-        """Learn from validation how wide the corrected forecast must be, and per lead how much of it to take."""
-        widened, rows = np.zeros(len(_SPREADS)), []
+        """Learn from validation how much wider the correction must be, and how much of it each lead takes."""
+        needed, rows = np.zeros((2, len(_SPREADS))), []
         with torch.inference_mode():
-            corrected = [network(sample) for sample, _, _ in held]
-            for forecast, (_, truth, known) in zip(corrected, held, strict=True):
-                for row, spread in enumerate(_SPREADS):
-                    widened[row] += float((self._score(self._widen(forecast, spread), truth) * known).sum())
-            self._spread = half_trusted(_SPREADS[int(widened.argmin())])
-            for forecast, (sample, truth, known) in zip(corrected, held, strict=True):
+            pairs = [(sample.base, network(sample)) for sample, _, _ in held]
+            for pair, (_, truth, known) in zip(pairs, held, strict=True):
+                for which, forecast in enumerate(pair):
+                    for step, spread in enumerate(_SPREADS):
+                        loss = self._score(self._widen(forecast, spread), truth) * known
+                        needed[which, step] += float(loss.sum())
+            # The base is calibrated already: the corrected forecast need only become as wide.
+            base, corrected = (_SPREADS[int(row.argmin())] for row in needed)
+            self._spread = max(1.0, corrected / base)
+            for (base_forecast, forecast), (_, truth, known) in zip(pairs, held, strict=True):
                 wide = self._widen(forecast, self._spread)
-                mixed = (torch.lerp(sample.base, wide, share) for share in _SHARES)
+                mixed = (torch.lerp(base_forecast, wide, share) for share in _SHARES)
                 losses = torch.stack([self._score(one, truth) * known for one in mixed])
                 rows.append(losses.sum((-2, -1)).cpu().numpy())
         self._share = choose_share(np.concatenate(rows, axis=1), _SHARES)
@@ -261,12 +275,10 @@ def _base(task: Task, kind: str) -> Baseline:
 
 
 def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.device(name)
-    except RuntimeError as error:
-        raise ModelError(f"attention-convlstm: no device {name!r}") from error
+    gpu = torch.cuda.is_available()
+    if name not in ("auto", "cpu", "cuda") or (name == "cuda" and not gpu):
+        raise ModelError(f"attention-convlstm: no device {name!r} here; want auto, cpu or cuda")
+    return torch.device("cuda" if gpu and name != "cpu" else "cpu")
 
 
 def _split(index: NDArray[np.intp], size: int) -> Iterator[NDArray[np.intp]]:

@@ -37,7 +37,7 @@ MODELS: dict[str, Entry] = {
     "ridge-var": Entry("models.ridge:RidgeVar", "ridge regression on the last frames of all locations", True),
     "attention-convlstm": Entry(
         "models.attention_convlstm:AttentionConvLSTM",
-        "ridge-var plus a set-convolution ConvLSTM encoder-forecaster with attention",
+        "ridge-var plus what a set-convolution ConvLSTM, with or without attention, can add",
         False,
     ),
 }

@@ -87,8 +87,9 @@ class MomentSums:
         self._xy += x.T @ y
         self._yy += np.square(y).sum(0)
         if x_known.all() and y_known.all():
-            for counts in (self._nxx, self._nxy, self._nyy):
-                counts += len(x)
+            self._nxx += len(x)
+            self._nxy += len(x)
+            self._nyy += len(x)
             return
         known, wanted = x_known.astype(np.float32), y_known.astype(np.float32)
         self._nxx += known.T @ known

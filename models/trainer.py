@@ -31,10 +31,10 @@ class Recipe:
         outage: share of batches in which sensors are hidden, or the latest frame of all.
     """
 
-    epochs: int = 12
-    patience: int = 4
+    epochs: int = 8
+    patience: int = 3
     batch: int = 64
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     warmup: float = 0.1
     clip: float = 1.0

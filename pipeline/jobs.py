@@ -7,9 +7,11 @@ archive the instant at which its next value would be due.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Literal
 
+from models.errors import ModelError
 from pipeline.config import Product, Settings
 from pipeline.errors import ContractError, GateError, NoDataError, UsageError
 from pipeline.features.snapshot import take_snapshot
@@ -151,6 +153,7 @@ def forecast(
 
     Raises:
         NoDataError: nothing was known at the issue time.
+        UsageError: the window holds no issue time.
         ContractError: no rung of the ladder gave a forecast that may be published.
     """
     now = now_of(product, settings, at)
@@ -158,9 +161,12 @@ def forecast(
     if since is None and until is None:
         issues = [cadence.latest_issue(now)]
     else:
-        issues = list(cadence.issues(since or now, min(until or now, now)))
+        if since is None:
+            raise UsageError("until: needs since, the first instant of the window")
+        issues = list(cadence.issues(since, min(until or now, now)))
         if not issues:
-            raise UsageError(f"{product.name}: no issue time between {since} and {until or now}; see schedule.forecast")
+            window = f"{since:%Y-%m-%d %H:%M} and {min(until or now, now):%Y-%m-%d %H:%M} UTC"
+            raise UsageError(f"{product.name}: no issue time between {window}; see schedule.forecast")
     return [_forecast_one(product, settings, instant, run) for instant in issues]
 
 
@@ -191,7 +197,7 @@ def models(product: Product, settings: Settings) -> ModelsResult:
         )
         for one in Registry(settings, product.name).versions()
     )
-    ledger = tuple(LedgerEntry.model_validate(row) for row in Ledger.of(product, settings).read())
+    ledger = tuple(LedgerEntry.model_validate(asdict(row)) for row in Ledger.of(product, settings).read())
     return ModelsResult(product=product.name, versions=versions, ledger=ledger)
 
 
@@ -209,17 +215,18 @@ def promote(
 def rollback(
     product: Product, settings: Settings, *, who: str, why: str, at: datetime | None = None
 ) -> PromotionResult:
-    """Put the version into service that served before the present champion.
+    """Put the version into service that served before the present champion; again, and it goes further back.
 
     Raises:
         GateError: nothing served before, or it cannot be loaded any more.
     """
     present = Registry(settings, product.name).by_alias("champion")
-    for row in Ledger.of(product, settings).read():
-        before = row["previous"]
-        if present and row["action"] != "refused" and row["version"] == present.version and isinstance(before, int):
-            return _serve(product, settings, "rollback", before, who, why, at or datetime.now(UTC))
-    raise GateError(f"{product.name}: no version served before the present champion; `nightcast models` lists them all")
+    before = Ledger.of(product, settings).before(present.version) if present else None
+    if before is None:
+        raise GateError(
+            f"{product.name}: no version served before the present champion; `nightcast models` lists them all"
+        )
+    return _serve(product, settings, "rollback", before, who, why, at or datetime.now(UTC))
 
 
 def _serve(
@@ -234,7 +241,10 @@ def _serve(
     registry = Registry(settings, product.name)
     if version not in [one.version for one in registry.versions()]:
         raise GateError(f"{product.name}: no version {version}; `nightcast models` lists them all")
-    Shelf(product, settings).open(version, registry.version(version).digest).challenger()  # it must load, or raise
+    try:
+        Shelf(product, settings).open(version, registry.version(version).digest).challenger()
+    except ModelError as error:
+        raise GateError(f"{product.name}: version {version} cannot serve, {error}") from error
     present = registry.by_alias("champion")
     previous = present.version if present else None
     registry.set_alias("champion", version)
@@ -288,7 +298,7 @@ def _forecast_one(product: Product, settings: Settings, issue_time: datetime, ru
     # What is published is made from the stored rows: after a kill between the two, the same forecast appears.
     forecast = arrange(product, read_locations(product), store.read(issue_time))
     background = gather(product, settings, forecast)
-    folder, _ = run(publish, forecast, background, Layout.of(product, settings).published)
+    folder, new = run(publish, forecast, background, Layout.of(product, settings).published)
     return ForecastResult(
         product=product.name,
         issue_time=issue_time,
@@ -299,6 +309,6 @@ def _forecast_one(product: Product, settings: Settings, issue_time: datetime, ru
         input_age_hours=forecast.input_age_hours,
         missing=background().missing,
         folder=folder,
-        repeated=not fresh,
+        repeated=not (fresh or new),
         notes=tuple(note for note in forecast.notes.split("; ") if note),
     )

@@ -15,7 +15,7 @@ def check_name(name: str) -> str:
     Raises:
         ValueError: it is not 1 to 63 lower-case letters, digits, dashes or underscores after a letter, or is reserved.
     """
-    if not _NAME.match(name) or name in _RESERVED:
+    if not _NAME.fullmatch(name) or name in _RESERVED:
         raise ValueError(
             f"{name[:80]!r} is no name; use lower-case letters, digits, - and _, at most 63, a letter first"
         )

@@ -145,7 +145,7 @@ class VerifyResult(Result):
 
     at: datetime
     forecasts: int
-    """Issue times with at least one matured value."""
+    """Issue times whose first value is due."""
     scored: int
     """Forecast values scored, of the published model."""
     scores: tuple[LeadScore, ...]

@@ -21,7 +21,7 @@ from pipeline.times import Cadence
 from pipeline.verification.scores import Scores, by_lead, skill
 
 SLACK = timedelta(hours=1)
-"""How long after an issue time its forecast may appear before the product counts as late."""
+"""How long after it is due a forecast, or a value where steps are that long, may come before the product is late."""
 
 
 def status_of(product: Product, settings: Settings, *, at: datetime | None = None) -> StatusResult:
@@ -75,8 +75,8 @@ def _judge(
     trouble: list[str],
 ) -> tuple[Literal["fresh", "late", "broken"], str]:
     cadence = Cadence.of(product)
-    due = cadence.latest_issue(now)
-    behind = (cadence.origin(now) - newest) // cadence.step
+    due = cadence.latest_issue(now - SLACK)
+    behind = max(0, (cadence.origin(now - min(SLACK, cadence.step)) - newest) // cadence.step)
     if trouble:
         return "broken", trouble[0]
     if last is None:
@@ -85,7 +85,7 @@ def _judge(
         return "broken", f"the newest value is {behind} steps behind, more than the models see"
     if rung is not None and rung >= 3:
         return "broken", "the last forecast was made without a champion"
-    if last < due and now - due > SLACK:
+    if last < due:
         return "late", f"the forecast of {due:%Y-%m-%d %H:%M} UTC is missing"
     if behind > 0:
         return "late", f"the newest value is {behind} step{'s' if behind > 1 else ''} behind"

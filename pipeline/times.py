@@ -121,7 +121,8 @@ class Cadence:
 
 def month_of(times: NDArray[np.datetime64]) -> NDArray[np.str_]:
     """Return the month of each time as text, e.g. 1978-12; it names the partition of a row."""
-    return times.astype("datetime64[M]").astype(np.str_)
+    months, which = np.unique(times.astype("datetime64[M]"), return_inverse=True)
+    return months.astype(np.str_)[which]
 
 
 def parse_optional(text: str | None) -> datetime | None:

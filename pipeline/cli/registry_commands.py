@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 from typing import Annotated
 
 import typer
@@ -36,7 +37,7 @@ def add_to(app: typer.Typer) -> None:
         """Put a version into service past the gate, by your word."""
         from pipeline import jobs
 
-        result = jobs.promote(load_product(product), settings(), version=version, who=getpass.getuser(), why=why)
+        result = jobs.promote(load_product(product), settings(), version=version, who=_caller(), why=why)
         print_json(result) if as_json else show.promotion(result)
 
     @app.command()
@@ -44,5 +45,12 @@ def add_to(app: typer.Typer) -> None:
         """Put the version into service that served before the present champion."""
         from pipeline import jobs
 
-        result = jobs.rollback(load_product(product), settings(), who=getpass.getuser(), why=why)
+        result = jobs.rollback(load_product(product), settings(), who=_caller(), why=why)
         print_json(result) if as_json else show.promotion(result)
+
+
+def _caller() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number that has no name
+        return f"user {os.getuid()}"

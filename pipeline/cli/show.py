@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from math import isfinite
 
 from rich.markup import escape
 from rich.table import Table
@@ -22,6 +23,7 @@ from pipeline.results import (
 )
 
 RUNGS = ("champion", "champion, gaps masked", "champion, stale input", "baseline", "climatology")
+SHOWN_LEADS = 4
 _COLOURS = {"fresh": "green", "late": "yellow", "broken": "red"}
 
 
@@ -61,14 +63,21 @@ def retrain(result: RetrainResult) -> None:
 
 def verdict_table(verdict: Verdict, heading: str) -> Table:
     """Return the challenger and its rivals, lead by lead, as a table."""
-    leads = range(1, len(verdict.crps_by_lead) + 1)
+    leads = _few(len(verdict.crps_by_lead))
     shown = table(heading, ">mean", *(f">lead {lead}" for lead in leads), ">better by", ">p")
-    ours = (f"{one:.3f}" for one in verdict.crps_by_lead)
+    ours = (f"{verdict.crps_by_lead[lead - 1]:.3f}" for lead in leads)
     shown.add_row(verdict.challenger, f"{verdict.crps:.3f}", *ours, style="bold green")
     for rival in verdict.rivals:
-        theirs = (f"{one:.3f}" for one in rival.crps_by_lead)
+        theirs = (f"{rival.crps_by_lead[lead - 1]:.3f}" for lead in leads)
         shown.add_row(rival.rival, f"{rival.crps:.3f}", *theirs, f"{rival.skill:+.1%}", probability(rival.p_value))
     return shown
+
+
+def _few(leads: int) -> list[int]:
+    """Return the leads that fit a terminal: all of a few, else some from first to last, denser at the start."""
+    if leads <= SHOWN_LEADS:
+        return list(range(1, leads + 1))
+    return sorted({round(leads ** (n / (SHOWN_LEADS - 1))) for n in range(SHOWN_LEADS)})
 
 
 def probability(value: float) -> str:
@@ -81,9 +90,11 @@ def forecasts(results: Sequence[ForecastResult]) -> None:
     for one in results:
         again = ", published before" if one.repeated else ""
         gaps = f", without {', '.join(one.missing)}" if one.missing else ""
+        old = one.input_age_hours
+        age = f"input {old:.0f} h old" if isfinite(old) else "no recent input"
         out.print(
             f"{one.product} {minute(one.issue_time)}: rung {one.rung} ({RUNGS[one.rung]}), {one.model}, "
-            f"input {one.input_age_hours:.0f} h old{gaps}{again}"
+            f"{age}{escape(gaps)}{again}"
         )
         for note in one.notes:
             out.print(f"  [yellow]note[/] {escape(note)}")

@@ -33,10 +33,13 @@ def parse_duration(text: object) -> timedelta:
     """
     if isinstance(text, timedelta):
         return text
-    match = re.match(_PATTERN, text) if isinstance(text, str) else None
+    match = re.fullmatch(_PATTERN, text) if isinstance(text, str) else None
     if match is None:
         raise ValueError(f"{text!r} is not a duration; write a number and a unit: 30s, 10min, 6h, 1d, 2w, 10y")
-    return float(match[1]) * _UNITS[match[2]]
+    try:
+        return float(match[1]) * _UNITS[match[2]]
+    except OverflowError:
+        raise ValueError(f"{text[:80]!r} is too long a time; write e.g. 10y") from None
 
 
 def format_duration(span: timedelta) -> str:
@@ -46,7 +49,7 @@ def format_duration(span: timedelta) -> str:
         size = _UNITS[unit].total_seconds()
         if seconds and seconds % size == 0:
             return f"{int(seconds // size)}{unit}"
-    return f"{seconds:g}s"
+    return f"{seconds:f}".rstrip("0").rstrip(".") + "s"
 
 
 Duration = Annotated[

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,9 +16,14 @@ from pydantic_core import ErrorDetails
 
 from pipeline.errors import ConfigError
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 100_000
 MAX_DEPTH = 30
-_PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "timestamp")}
+_PLAIN_TAGS = {
+    f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp")
+}
+_NUMBER = re.compile(
+    r"[-+]?(0|[1-9][0-9]{0,99})(\.[0-9]*)?([eE][-+]?[0-9]+)?|[-+]?\.[0-9]+|[-+]?\.(inf|nan)", re.IGNORECASE
+)
 
 Location = tuple[str | int, ...]
 Model = TypeVar("Model", bound=BaseModel)
@@ -47,9 +53,12 @@ def explain(
     """Turn the first mistake that pydantic found into one line that says what would be right."""
     # A misspelt name also makes its field missing: tell of the name that is there.
     details = sorted(error.errors(), key=lambda detail: detail["type"] == "missing")[0]
-    location = tuple(part for part in details["loc"] if not _is_tag(part, model))
-    line = next((lines[location[:n]] for n in range(len(location), -1, -1) if location[:n] in lines), 0) if lines else 0
+    location = tuple(part for part in details["loc"] if part != "[key]" and not _is_tag(part, model))
     problem, remedy = _words(details, model, location)
+    if not location and ": " in problem:  # a check across fields names the one at fault itself
+        field, _, problem = problem.partition(": ")
+        location = tuple(field.split("."))
+    line = next((lines[location[:n]] for n in range(len(location), -1, -1) if location[:n] in lines), 0) if lines else 0
     return ConfigError(f"{file}:{line}" if line else file, ".".join(map(str, location)), problem, remedy)
 
 
@@ -118,39 +127,45 @@ def _walk(schema: Any) -> Iterable[dict[str, Any]]:
 def _parse(path: Path) -> tuple[Any, dict[Location, int]]:
     try:
         text = path.read_text("utf-8")
+        depth = 0
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            where = f"{path}:{event.start_mark.line + 1 if event.start_mark else 0}"
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                raise ConfigError(where, "", f"nested deeper than {MAX_DEPTH}", "flatten it")
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                raise ConfigError(
-                    f"{path}:{event.start_mark.line + 1 if event.start_mark else 0}",
-                    "",
-                    "aliases are not allowed",
-                    "write the value out",
-                )
+                raise ConfigError(where, "", "aliases are not allowed", "write the value out")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except UnicodeDecodeError:
         raise ConfigError(str(path), "", "not a UTF-8 text file", "save it as UTF-8") from None
-    except RecursionError:
-        raise ConfigError(str(path), "", f"nested deeper than {MAX_DEPTH}", "flatten it") from None
+    except OSError as error:
+        raise ConfigError(str(path), "", f"cannot be read, {error.strerror}", "check its permissions") from None
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(
             f"{path}{line}", "", f"not valid YAML, {error.problem}", "check indentation and quotes"
         ) from None
+    except yaml.YAMLError:  # how yaml says: a character that no text has
+        raise ConfigError(str(path), "", "not valid YAML, it holds control characters", "remove them") from None
     lines: dict[Location, int] = {}
-    if node is None:
+    data = None if node is None else _construct(path, node, (), lines)
+    if data is None:
         raise ConfigError(str(path), "", "the file is empty", "see `nightcast schema` for what it holds")
-    return _construct(path, node, (), lines), lines
+    return data, lines
 
 
 def _construct(path: Path, node: yaml.Node, at: Location, lines: dict[Location, int]) -> Any:
     line = node.start_mark.line + 1
     lines[at] = line
     where = ".".join(map(str, at))
-    if len(at) > MAX_DEPTH:
-        raise ConfigError(f"{path}:{line}", where, f"nested deeper than {MAX_DEPTH}", "flatten it")
+    if node.tag not in _PLAIN_TAGS:
+        raise ConfigError(f"{path}:{line}", where, f"tag {node.tag} is not allowed", "use plain values")
     if isinstance(node, yaml.MappingNode):
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                mark = key_node.start_mark.line + 1
+                raise ConfigError(f"{path}:{mark}", where, "a name is a list or a mapping", "use a plain name")
             key = str(key_node.value)
             if key in result:
                 raise ConfigError(f"{path}:{key_node.start_mark.line + 1}", where, f"'{key}' stands twice", "keep one")
@@ -159,10 +174,10 @@ def _construct(path: Path, node: yaml.Node, at: Location, lines: dict[Location, 
         return result
     if isinstance(node, yaml.SequenceNode):
         return [_construct(path, item, (*at, index), lines) for index, item in enumerate(node.value)]
-    if node.tag not in _PLAIN_TAGS:
-        raise ConfigError(f"{path}:{line}", where, f"tag {node.tag} is not allowed", "use plain values")
     if node.tag.endswith(("timestamp", "str")):
         return node.value
+    if node.tag.endswith(("int", "float")) and not _NUMBER.fullmatch(node.value):  # YAML reads 1:30 as 90 and 010 as 8
+        raise ConfigError(f"{path}:{line}", where, f"{node.value[:80]} is no decimal number", "write e.g. 10 or 0.5")
     value = yaml.safe_load(node.value)
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{path}:{line}", where, f"{node.value} is not a finite number", "write a finite one or null")

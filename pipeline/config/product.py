@@ -18,6 +18,8 @@ from pipeline.units import check_units
 
 def _cron(text: str) -> str:
     try:
+        if len(text.split()) != 5:
+            raise CronSimError("Wrong number of fields")
         CronSim(text, datetime(2000, 1, 1, tzinfo=UTC))
     except CronSimError as error:
         raise ValueError(f"{text!r} is no cron line, {error}; five fields, e.g. '0 6 * * *'") from None
@@ -89,8 +91,8 @@ class Feed(Strict):
     @classmethod
     def _divides(cls, step: timedelta) -> timedelta:
         day = timedelta(days=1)
-        if not step or (day % step and step % day):
-            raise ValueError("does not divide a day; use e.g. 10min, 1h, 6h, 1d")
+        if not step or step % timedelta(seconds=1) or (day % step and step % day):
+            raise ValueError("does not divide a day into whole seconds; use e.g. 10min, 1h, 6h, 1d")
         return step
 
     @field_validator("variables")
@@ -222,7 +224,7 @@ class Product(Strict):
         for target in self.forecast.targets:
             if target not in self.feed.variables:
                 known = ", ".join(self.feed.variables)
-                raise ValueError(f"forecast.targets names '{target}', which feed.variables lacks; known: {known}")
+                raise ValueError(f"forecast.targets: '{target}' is not in feed.variables; known: {known}")
         if not self.forecast.targets:
-            raise ValueError("forecast.targets is empty; name at least one of feed.variables")
+            raise ValueError("forecast.targets: empty; name at least one of feed.variables")
         return self

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -41,8 +41,6 @@ class Settings(BaseSettings):
     """MLflow address, e.g. http://127.0.0.1:5000. Default: a SQLite file in home, no server needed."""
     prefect_api_url: str = ""
     """Prefect API address. Default: the server that `nightcast up` starts."""
-    threads: Annotated[int, Field(ge=0)] = 0
-    """CPU threads for training and inference; 0 takes what the machine gives."""
     secrets: dict[str, SecretStr] = {}
     """Secrets for sources by name: NIGHTCAST_SECRETS__NAME=..."""
 

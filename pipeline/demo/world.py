@@ -5,6 +5,7 @@ Every trouble is written down here, and every true value arrives in the end.
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -65,7 +66,11 @@ class World:
         )
 
     def deliver_history(self) -> None:
-        """Put everything before the first day into the inbox."""
+        """Put everything before the first day into the inbox, and nothing else.
+
+        What a demo that was stopped left there would arrive before its day.
+        """
+        shutil.rmtree(self.inbox, ignore_errors=True)
         self._put(Delivery("history.csv", self._lines(self._record.loc[: self._covered(0) - pd.Timedelta(1, "D")])))
 
     def deliver(self, number: int) -> None:

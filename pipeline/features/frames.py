@@ -75,29 +75,38 @@ def build_frames(rows: pa.Table, *, locations: tuple[str, ...], variables: tuple
         NoDataError: there is no row of any of the locations.
     """
     place = pc.index_in(rows["location"], value_set=pa.array(locations))
-    rows = rows.append_column("place", place).filter(pc.is_valid(place))
+    if place.null_count:
+        rows, place = rows.filter(pc.is_valid(place)), place.drop_null()
     if rows.num_rows == 0:
         raise NoDataError("no observations of any location of the product; run `nightcast ingest` first")
     valid = rows["valid_time"].cast(pa.int64()).to_numpy()
     known = rows["known_at"].cast(pa.int64()).to_numpy()
-    where = rows["place"].to_numpy().astype(np.int64)
-    values = np.stack([rows[name].to_numpy().astype(np.float32) for name in variables], axis=1)
+    values = [rows[name].to_numpy().astype(np.float32) for name in variables]
     width = step // timedelta(microseconds=1)
     start, stop = int(valid.min()), int(valid.max())
-    time_index = (valid - start) // width
-    order = np.lexsort((known, where, time_index))
-    time_index, where, known, values = time_index[order], where[order], known[order], values[order]
-    later = np.zeros(len(order), bool)
-    later[1:] = (time_index[1:] == time_index[:-1]) & (where[1:] == where[:-1])
+    count, places = (stop - start) // width + 1, len(locations)
+    cell = (valid - start) // width * places + place.to_numpy()
 
-    count = (stop - start) // width + 1
-    first = np.full((count, len(variables), len(locations)), np.nan, np.float32)
-    known_at = np.full((count, len(locations)), NEVER, np.int64)
-    first[time_index[~later], :, where[~later]] = values[~later]
-    known_at[time_index[~later], where[~later]] = known[~later]
-    by_frame = np.lexsort((known[later], time_index[later]))
-    revisions = Revisions(
-        time_index[later][by_frame], where[later][by_frame], known[later][by_frame], values[later][by_frame]
-    )
+    # Most cells have one row: it is put where it belongs without sorting. The few others are sorted by known_at.
+    repeated = np.flatnonzero(np.bincount(cell, minlength=count * places)[cell] > 1)
+    ordered = repeated[np.lexsort((known[repeated], cell[repeated]))]
+    again = np.zeros(len(ordered), bool)
+    again[1:] = cell[ordered[1:]] == cell[ordered[:-1]]
+    later = ordered[again]
+    once = np.ones(len(cell), bool)
+    once[later] = False
+
+    first = np.empty((count, len(variables), places), np.float32)
+    for channel, column in enumerate(values):
+        plane = np.full(count * places, np.nan, np.float32)
+        plane[cell[once]] = column[once]
+        first[:, channel] = plane.reshape(count, places)
+    known_at = np.full(count * places, NEVER, np.int64)
+    known_at[cell[once]] = known[once]
+
+    frame, location = np.divmod(cell[later], places)
+    by_frame = np.lexsort((known[later], frame))
+    changed = np.stack([column[later] for column in values], axis=1)[by_frame]
+    revisions = Revisions(frame[by_frame], location[by_frame], known[later][by_frame], changed)
     times = (start + width * np.arange(count)).astype("datetime64[us]")
-    return Frames(times, step, first, known_at, revisions)
+    return Frames(times, step, first, known_at.reshape(count, places), revisions)

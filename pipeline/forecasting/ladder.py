@@ -131,13 +131,21 @@ def _shadows(bundle: Bundle | None, windows: IssueWindows, shelf: Shelf) -> dict
     shadows = {}
     for name in bundle.baselines if bundle else ():
         try:
-            shadows[name] = _forecast(bundle.baseline(name), windows)  # type: ignore[union-attr]
+            quantiles = _forecast(bundle.baseline(name), windows)  # type: ignore[union-attr]
         except ModelError as error:
             shelf.notes.append(f"baseline {name} left out: {error}")
+            continue
+        broken = _check(windows, quantiles)
+        if broken:
+            shelf.notes.append(f"baseline {name} left out: {broken[0]}")
+        else:
+            shadows[name] = quantiles
     return shadows
 
 
 def _forecast(model: Model, windows: IssueWindows) -> NDArray[np.float32]:
+    if model.task != windows.task:  # arrays of another order may fit and would be read wrongly
+        raise ModelError("it was trained for other stations, variables, quantiles or steps than the product has now")
     (quantiles,) = predict_published(model, windows.inputs(np.array([0])), windows.gaps[:1], windows.horizon)
     return np.asarray(quantiles)
 

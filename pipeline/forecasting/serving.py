@@ -11,6 +11,7 @@ from typing import Literal
 from models.errors import CheckpointError
 from pipeline import atomic
 from pipeline.config import Product, Settings
+from pipeline.errors import StoreError
 from pipeline.registry.bundle import Bundle, adopt, read_bundle
 from pipeline.registry.tracking import Registry, TrackingError
 from pipeline.store.layout import Layout
@@ -39,7 +40,7 @@ class Shelf:
         version, digest = named
         try:
             bundle = self.open(version, digest)
-        except (CheckpointError, TrackingError) as error:
+        except (CheckpointError, TrackingError, StoreError, OSError) as error:
             self.notes.append(f"{role} unusable: {error}")
             return None
         if known_by is not None and bundle.data_until > known_by:
@@ -49,12 +50,12 @@ class Shelf:
 
     def _named(self, role: Role) -> tuple[int, str] | None:
         pointer = self.root / POINTER
-        known = json.loads(pointer.read_text()) if pointer.is_file() else {}
+        known = _pointed(pointer)
         try:
             found = Registry(self.settings, self.product.name).by_alias(role)
-        except TrackingError as error:
+        except (TrackingError, OSError) as error:
             self.notes.append(f"registry not reached, using the last {role} known here: {error}")
-            return tuple(known[role]) if role in known else None
+            return (int(known[role][0]), str(known[role][1])) if role in known else None
         if found is None:
             return None
         if known.get(role) != [found.version, found.digest]:
@@ -63,16 +64,36 @@ class Shelf:
         return found.version, found.digest
 
     def open(self, version: int, digest: str) -> Bundle:
-        """Return a version's bundle, fetched from the registry if it is not here.
+        """Return a version's bundle with every file checked, fetched from the registry if it is not here or damaged.
 
         Raises:
             CheckpointError: it is not the bundle that `digest` names.
             TrackingError: the registry cannot be reached.
         """
         folder = self.root / digest
+        damage: CheckpointError | None = None
         if digest and folder.is_dir():
-            return read_bundle(folder, digest=digest)
+            try:
+                return read_bundle(folder, digest=digest).verify()
+            except CheckpointError as error:
+                damage = error
         registry = Registry(self.settings, self.product.name)
         with tempfile.TemporaryDirectory() as scratch:
-            fetched = registry.fetch(registry.version(version), Path(scratch))
-            return adopt(self.root, fetched, digest=digest)
+            try:
+                fetched = registry.fetch(registry.version(version), Path(scratch))
+                return adopt(self.root, fetched, digest=digest)
+            except (TrackingError, CheckpointError) as error:
+                raise damage or error from None
+
+
+def _pointed(pointer: Path) -> dict[str, list[int | str]]:
+    """What the registry named last, by role; nothing when it never did or the file is damaged."""
+    try:
+        known = json.loads(pointer.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return {
+        role: named
+        for role, named in (known.items() if isinstance(known, dict) else ())
+        if isinstance(named, list) and list(map(type, named)) == [int, str]
+    }

@@ -78,6 +78,6 @@ def _before(product: Product, settings: Settings, issue: datetime) -> pd.DataFra
 
 def _verdict(product: Product, settings: Settings, version: int | None) -> str:
     for row in Ledger.of(product, settings).read():
-        if row["version"] == version and row["action"] == "promoted":
-            return str(row["why"])
+        if row.version == version and row.action == "promoted":
+            return row.why
     return ""

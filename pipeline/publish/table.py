@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.config import Product
+from pipeline.errors import ContractError
 from pipeline.locations import Locations
 from pipeline.results import Rung
 
@@ -63,8 +64,18 @@ class Published:
 
 
 def arrange(product: Product, locations: Locations, rows: pa.Table) -> Published:
-    """Arrange the published rows of one issue time; the order of the rows does not matter."""
-    rows = rows.filter(pc.field("published"))
+    """Arrange the published rows of one issue time; the order of the rows does not matter.
+
+    Stations that the product has lost since are left out, and so are those that it has got.
+
+    Raises:
+        ContractError: the rows do not hold every value of the stations and variables that are left.
+    """
+    locations = _forecast_for(locations, set(rows["location"].unique().to_pylist()))
+    rows = rows.filter(pc.field("published") & pc.field("location").isin(locations.ids))
+    rows = rows.filter(pc.field("variable").isin(product.forecast.targets))
+    if not rows.num_rows:
+        raise ContractError(f"{product.name}: the stored forecast is of other stations or variables than the product")
     first = rows.slice(0, 1).to_pylist()[0]
     valid = tuple(sorted(rows["valid_time"].unique().to_pylist()))
     targets, places, levels = product.forecast.targets, locations.ids, tuple(first["levels"])
@@ -74,6 +85,8 @@ def arrange(product: Product, locations: Locations, rows: pa.Table) -> Published
     place = pc.index_in(rows["location"], pa.array(places)).to_numpy()
     flat = rows["quantiles"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     quantiles[lead, target, place] = flat.reshape(len(rows), len(levels))
+    if not np.isfinite(quantiles).all():
+        raise ContractError(f"{product.name}: the stored forecast of {first['issue_time']:%Y-%m-%d %H:%M} has gaps")
     return Published(
         product,
         locations,
@@ -88,4 +101,14 @@ def arrange(product: Product, locations: Locations, rows: pa.Table) -> Published
         first["input_age_hours"],
         first["code_version"],
         first["notes"],
+    )
+
+
+def _forecast_for(locations: Locations, ids: set[str]) -> Locations:
+    kept = [place for place, station in enumerate(locations.ids) if station in ids]
+    return Locations(
+        ids=tuple(locations.ids[place] for place in kept),
+        names=tuple(locations.names[place] for place in kept),
+        longitude=tuple(locations.longitude[place] for place in kept),
+        latitude=tuple(locations.latitude[place] for place in kept),
     )

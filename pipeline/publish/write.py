@@ -43,11 +43,17 @@ def publish(forecast: Published, background: Callable[[], Background], root: Pat
                 (scratch / "report.html").write_text(render(page), "utf-8")
                 (scratch / "forecast.svg").write_text(picture(page), "utf-8")
             (scratch / INDEX).write_text(json.dumps(_index(forecast, scratch), indent=1), "utf-8")
-    newest = max(
-        path.name for path in root.iterdir() if path.is_dir() and not path.is_symlink() and path.name[0] != "."
-    )
-    atomic.point(root / LATEST, newest)
+    _lead_to_newest(root)
     return folder, fresh
+
+
+def _lead_to_newest(root: Path) -> None:
+    link = root / LATEST
+    while True:  # another process may publish a newer one between the look and the pointing
+        newest = max(path.parent.name for path in root.glob(f"[!.]*/{INDEX}") if path.parent != link)
+        if link.is_symlink() and link.readlink().name == newest:
+            return
+        atomic.point(link, newest)
 
 
 def picture(page: ReportData) -> str:

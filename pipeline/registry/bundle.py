@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -59,6 +60,16 @@ class Bundle:
             CheckpointError: its files are not the ones the bundle names.
         """
         return checkpoint.load(self.folder / CHALLENGER, digest=self.card["digests"][CHALLENGER])
+
+    def verify(self) -> Bundle:
+        """Return the bundle when every file of every model in it is what the card names.
+
+        Raises:
+            CheckpointError: one is not.
+        """
+        for name, digest in self.card["digests"].items():
+            _check_files(self.folder / name, digest)
+        return self
 
     def baseline(self, name: str) -> Model:
         """Return a baseline.
@@ -113,20 +124,44 @@ def read_bundle(folder: Path, *, digest: str) -> Bundle:
 
 
 def adopt(store: Path, source: Path, *, digest: str) -> Bundle:
-    """Copy a bundle fetched from elsewhere into `store`.
+    """Copy a bundle fetched from elsewhere into `store`; one that is there already and damaged is replaced.
 
     Raises:
         CheckpointError: it is not the bundle that `digest` names.
     """
-    read_bundle(source, digest=digest)
+    read_bundle(source, digest=digest).verify()
     store.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=".bundle-", dir=store))
+    aside = fresh.with_name(f"{fresh.name}-damaged")
     try:
         shutil.copytree(source, fresh, dirs_exist_ok=True)
+        with suppress(FileNotFoundError):
+            if not _intact(store / digest, digest):
+                (store / digest).rename(aside)
         _settle(fresh, store / digest)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
     return read_bundle(store / digest, digest=digest)
+
+
+def _intact(folder: Path, digest: str) -> bool:
+    try:
+        read_bundle(folder, digest=digest).verify()
+    except CheckpointError:
+        return False
+    return True
+
+
+def _check_files(folder: Path, digest: str) -> None:
+    card = checkpoint.read_card(folder, digest=digest)
+    path = folder / checkpoint.WEIGHTS
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise CheckpointError(path, f"cannot be read, {error.strerror}") from error
+    if found != card["weights_sha256"]:
+        raise CheckpointError(path, "damaged: its digest is not the one that its card names")
 
 
 def _settle(fresh: Path, folder: Path) -> None:

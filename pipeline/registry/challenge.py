@@ -39,15 +39,28 @@ def prepare_trial(snapshot: Snapshot, folds: Folds, trained: Trained, incumbent:
         champion = _champion(snapshot, folds, incumbent)
         if champion is not None:
             rivals.insert(0, champion)
-    climatology = trained.holdout.get(CLIMATOLOGY) or trained.holdout[trained.baselines[-1].name]
     return Trial(
         challenger=Contestant(trained.challenger.name, trained.holdout[trained.challenger.name]),
         rivals=rivals,
         outage=trained.outage,
-        outage_reference=climatology,
+        outage_reference=trained.holdout.get(CLIMATOLOGY) or _unknown(snapshot, folds),
         issues=folds.holdout,
         nominal_coverage=nominal_coverage(snapshot.task.quantiles),
+        issues_per_step=_issues_per_step(snapshot, folds),
     )
+
+
+def _issues_per_step(snapshot: Snapshot, folds: Folds) -> float:
+    span = folds.holdout[-1] - folds.holdout[0]
+    return (len(folds.holdout) - 1) * snapshot.cadence.step / span
+
+
+def _unknown(snapshot: Snapshot, folds: Folds) -> Evaluation:
+    """Scores that nothing can be compared with."""
+    nothing = np.full(
+        (len(folds.holdout), snapshot.cadence.horizon, len(snapshot.task.targets), len(snapshot.locations)), np.nan
+    )
+    return Evaluation(nothing, nothing, nothing)
 
 
 def _champion(snapshot: Snapshot, folds: Folds, incumbent: Incumbent) -> Contestant | None:
@@ -60,11 +73,4 @@ def _champion(snapshot: Snapshot, folds: Folds, incumbent: Incumbent) -> Contest
             return None
         return Contestant(name, evaluate(model, windows(snapshot, folds)("holdout")), champion=True)
     except ModelError:
-        shape = (
-            len(folds.holdout),
-            snapshot.cadence.horizon,
-            len(snapshot.task.targets),
-            len(snapshot.locations),
-        )
-        unknown = np.full(shape, np.nan)
-        return Contestant(f"{name}, which cannot be scored", Evaluation(unknown, unknown, unknown), champion=True)
+        return Contestant(f"{name}, which cannot be scored", _unknown(snapshot, folds), champion=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,12 @@ class Trial:
     """Climatology, which needs no station."""
     issues: Sequence[datetime]
     nominal_coverage: float
+    issues_per_step: float = 1.0
+    """How many issue times fall into one step: forecasts that overlap share errors."""
+
+    def overlap(self, leads: int) -> int:
+        """Return how many issue times in a row forecast a common instant, with `leads` leads each."""
+        return max(1, ceil(leads * self.issues_per_step))
 
 
 def diebold_mariano(differences: NDArray[np.float64], horizon: int) -> float:
@@ -50,7 +57,7 @@ def diebold_mariano(differences: NDArray[np.float64], horizon: int) -> float:
 
     Args:
         differences: (issue,) loss of the challenger minus loss of the rival, in order of time.
-        horizon: Steps between issue and last valid time: forecasts that overlap share errors.
+        horizon: Issue times in a row whose forecasts overlap and so share errors.
     """
     count = len(differences)
     mean = differences.mean()
@@ -69,7 +76,7 @@ def diebold_mariano(differences: NDArray[np.float64], horizon: int) -> float:
 def judge(trial: Trial, rules: Gate) -> Verdict:
     """Return the verdict on a challenger; whatever is missing or broken refuses."""
     challenger = trial.challenger
-    rivals = tuple(_compare(challenger, rival, rules) for rival in trial.rivals if _counts(rival, rules))
+    rivals = tuple(_compare(trial, rival, rules) for rival in trial.rivals if _counts(rival, rules))
     objections = list(_objections(trial, rivals, rules))
     first = not any(rival.champion for rival in trial.rivals)
     best = max(rivals, key=lambda rival: -rival.crps, default=None)
@@ -94,12 +101,16 @@ def _counts(rival: Contestant, rules: Gate) -> bool:
     return ("champion" if rival.champion else "baselines") in rules.against
 
 
-def _compare(challenger: Contestant, rival: Contestant, rules: Gate) -> Rival:
+def _compare(trial: Trial, rival: Contestant, rules: Gate) -> Rival:
+    challenger = trial.challenger
     ours, theirs = challenger.scores.crps_by_issue, rival.scores.crps_by_issue
     shared = np.isfinite(ours) & np.isfinite(theirs)
-    complete = bool(np.array_equal(np.isfinite(ours), np.isfinite(theirs)) and shared.any())
-    horizon = challenger.scores.crps.shape[1]
-    p_value = diebold_mariano((ours - theirs)[shared], horizon) if shared.sum() > 2 * horizon else 1.0
+    # A score that one of them lacks at any lead or station would be a forecast left out of its mean.
+    complete = bool(
+        np.array_equal(np.isfinite(challenger.scores.crps), np.isfinite(rival.scores.crps)) and shared.any()
+    )
+    overlap = trial.overlap(challenger.scores.crps.shape[1])
+    p_value = diebold_mariano((ours - theirs)[shared], overlap) if shared.sum() > 2 * overlap else 1.0
     mean = rival.scores.mean_crps
     skill = 1 - challenger.scores.mean_crps / mean if mean > 0 else float("nan")
     return Rival(
@@ -112,15 +123,18 @@ def _compare(challenger: Contestant, rival: Contestant, rules: Gate) -> Rival:
     )
 
 
-def _lost_leads(ours: Evaluation, theirs: Evaluation, rules: Gate) -> list[int]:
-    """Leads, from 1, at which the rival is shown to be better."""
-    lost = []
-    for lead in range(ours.crps.shape[1]):
-        differences = theirs.at_lead(lead).crps_by_issue - ours.at_lead(lead).crps_by_issue
+def _lost_leads(trial: Trial, rival: Contestant, rules: Gate) -> tuple[list[int], list[int]]:
+    """Leads, from 1, at which the rival is shown to be better, and those with too few scores to tell."""
+    ours, theirs = trial.challenger.scores, rival.scores
+    lost, untold = [], []
+    for lead in range(1, ours.crps.shape[1] + 1):
+        differences = theirs.at_lead(lead - 1).crps_by_issue - ours.at_lead(lead - 1).crps_by_issue
         known = differences[np.isfinite(differences)]
-        if len(known) > 2 * (lead + 1) and diebold_mariano(known, lead + 1) < rules.significance:
-            lost.append(lead + 1)
-    return lost
+        if len(known) <= 2 * trial.overlap(lead):
+            untold.append(lead)
+        elif diebold_mariano(known, trial.overlap(lead)) < rules.significance:
+            lost.append(lead)
+    return lost, untold
 
 
 def _objections(trial: Trial, rivals: Sequence[Rival], rules: Gate) -> Sequence[str]:
@@ -137,12 +151,18 @@ def _objections(trial: Trial, rivals: Sequence[Rival], rules: Gate) -> Sequence[
     ]
     for contestant in trial.rivals:
         if _counts(contestant, rules):
-            lost = _lost_leads(scores, contestant.scores, rules)
+            lost, untold = _lost_leads(trial, contestant, rules)
             if lost:
                 found.append(f"worse than {contestant.name} at lead {', '.join(map(str, lost))}")
+            if untold:
+                found.append(
+                    f"too few scores shared with {contestant.name} to compare lead {', '.join(map(str, untold))}"
+                )
     miss = scores.coverage - trial.nominal_coverage
     if not abs(miss) <= rules.coverage_tolerance:
         found.append(f"interval covers {scores.coverage:.0%} where it promises {trial.nominal_coverage:.0%}")
-    if not trial.outage.mean_crps < trial.outage_reference.mean_crps:
-        found.append("worse than climatology when a quarter of the stations is silent")
+    if not np.array_equal(np.isfinite(trial.outage.crps), np.isfinite(trial.outage_reference.crps)):
+        found.append("it has not every score with a quarter of the stations silent")
+    elif not trial.outage.mean_crps < trial.outage_reference.mean_crps:
+        found.append("not better than climatology when a quarter of the stations is silent")
     return found

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.config import Product, Settings
 from pipeline.store.layout import Layout
@@ -18,6 +18,7 @@ Action = Literal["promoted", "refused", "rollback"]
 
 SCHEMA = pa.schema(
     [
+        ("number", pa.int64()),
         ("at", TIME),
         ("action", pa.string()),
         ("version", pa.int64()),
@@ -28,6 +29,22 @@ SCHEMA = pa.schema(
         ("key", pa.string()),
     ]
 )
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row: what was decided, when, about which version, by whom and why."""
+
+    number: int
+    """Counts the rows in the order of their writing; `at` may be an instant of a replayed past."""
+    at: datetime
+    action: Action
+    version: int
+    previous: int | None
+    who: str
+    why: str
+    numbers: str
+    key: str
 
 
 class Ledger:
@@ -75,10 +92,30 @@ class Ledger:
             "numbers": numbers,
             "key": key,
         }
-        rows = pa.Table.from_pylist([row], SCHEMA)
-        self.table.append(lambda present: rows.slice(0, 0) if present.num_rows else rows, where=pc.field("key") == key)
 
-    def read(self) -> list[dict[str, object]]:
-        """Return the rows, newest first."""
-        rows: list[dict[str, object]] = self.table.read().sort_by([("at", "descending")]).to_pylist()
-        return rows
+        def choose(present: pa.Table) -> pa.Table:
+            if key in present["key"].to_pylist():
+                return SCHEMA.empty_table()
+            return pa.Table.from_pylist([{"number": present.num_rows + 1, **row}], SCHEMA)
+
+        self.table.append(choose)
+
+    def read(self) -> list[Entry]:
+        """Return the rows, last written first."""
+        return [Entry(**row) for row in self.table.read().sort_by([("number", "descending")]).to_pylist()]
+
+    def before(self, present: int) -> int | None:
+        """Return the version that a rollback from the `present` champion leads to, or None.
+
+        A rollback takes back the promotion it undoes: the next one goes further back, never forth again.
+        """
+        served: list[int] = []
+        for row in reversed(self.read()):
+            if row.action == "promoted":
+                served.append(row.version)
+            elif row.action == "rollback":
+                while served and served[-1] != row.version:
+                    served.pop()
+        while served and served[-1] != present:
+            served.pop()
+        return served[-2] if len(served) > 1 else None

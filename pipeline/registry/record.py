@@ -71,8 +71,7 @@ def record(
         registry.set_alias("challenger", version)
         registry.set_alias("fallback", version)
         previous = incumbent.version if incumbent else None
-        if verdict.promoted:
-            registry.set_alias("champion", version)
+        # The ledger comes first: an alias without a row could not be rolled back. `redo` makes up for a kill between.
         Ledger.of(product, settings).write(
             "promoted" if verdict.promoted else "refused",
             at=at,
@@ -85,20 +84,33 @@ def record(
             ),
             key=key,
         )
+        if verdict.promoted:
+            registry.set_alias("champion", version)
     return Recorded(version, bundle.digest, run.run_id, version if verdict.promoted else previous, verdict)
 
 
 def recall(product: Product, settings: Settings, key: str) -> Recorded | None:
-    """Return what an equal retrain recorded before, or None."""
-    for row in Ledger.of(product, settings).read():
-        if row["key"] == key:
-            numbers = json.loads(str(row["numbers"]))
-            verdict = Verdict.model_validate_json(json.dumps(numbers["verdict"]))
-            version = int(str(row["version"]))
-            previous = row["previous"] if row["previous"] is None else int(str(row["previous"]))
-            serving = version if verdict.promoted else previous
-            return Recorded(version, numbers["digest"], numbers["run"], serving, verdict)
-    return None
+    """Return what an equal retrain recorded before, with the champion of now, or None.
+
+    A promotion that the ledger tells of and a kill kept from the alias is completed.
+
+    Raises:
+        TrackingError: MLflow cannot be reached.
+    """
+    rows = Ledger.of(product, settings).read()
+    row = next((row for row in rows if row.key == key), None)
+    if row is None:
+        return None
+    numbers = json.loads(row.numbers)
+    verdict = Verdict.model_validate_json(json.dumps(numbers["verdict"]))
+    registry = Registry(settings, product.name)
+    present = registry.by_alias("champion")
+    serving = present.version if present else None
+    last = next((one for one in rows if one.action != "refused"), None)
+    if row == last and serving == row.previous != row.version:
+        registry.set_alias("champion", row.version)
+        serving = row.version
+    return Recorded(row.version, numbers["digest"], numbers["run"], serving, verdict)
 
 
 def _bundle(snapshot: Snapshot, folds: Folds, trained: Trained, settings: Settings, at: datetime) -> Bundle:

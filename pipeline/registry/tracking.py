@@ -7,7 +7,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config import Settings
 from pipeline.errors import NightcastError
-from pipeline.registry.bundle import Bundle
+from pipeline.registry.bundle import CARD, Bundle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,6 +55,10 @@ class Registry:
         os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        # MLflow's own patience is minutes a request; a forecast falls back on the last champion known here.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
         import mlflow
 
         logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -82,9 +86,11 @@ class Registry:
         try:
             yield Run(self, started.info.run_id)
         except BaseException:
-            self._mlflow.end_run("FAILED")
+            with suppress(Exception):  # the error at hand tells more than that the server is gone as well
+                self._mlflow.end_run("FAILED")
             raise
-        self._mlflow.end_run("FINISHED")
+        with self._reaching():
+            self._mlflow.end_run("FINISHED")
 
     def version(self, number: int) -> Registered:
         """Return a version by number.
@@ -154,7 +160,10 @@ class Registry:
         with self._reaching():
             source = f"models:/{self.product}/{registered.version}"
             fetched = Path(self._mlflow.artifacts.download_artifacts(source, dst_path=str(folder)))
-        return next(path.parent for path in fetched.rglob("bundle.json"))
+        cards = sorted(fetched.rglob(CARD))
+        if not cards:
+            raise TrackingError(f"MLflow at {self.uri}: {source} holds no bundle")
+        return cards[0].parent
 
     def _experiment(self) -> str:
         found = self.client.get_experiment_by_name(self.product)
@@ -166,10 +175,11 @@ class Registry:
     @contextmanager
     def _reaching(self) -> Iterator[None]:
         from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
 
         try:
             yield
-        except (MlflowException, OSError) as error:
+        except (MlflowException, SQLAlchemyError, OSError) as error:
             raise TrackingError(f"MLflow at {self.uri}: {str(error).splitlines()[0]}") from error
 
 

@@ -45,7 +45,7 @@ def _refused_note(data: DataFacts) -> str:
     over = duration_text(data.counted_over)
     if data.refused == 0 and not data.refused_reasons:
         return f"None in the last {over}."
-    note = f"{plural(data.refused, 'row')} refused in the last {over}, kept in quarantine and releasable"
+    note = f"{plural(data.refused, 'row')} refused in the last {over}, kept in quarantine"
     return note if data.refused_reasons else f"{note}; no reason on record."
 
 

@@ -117,7 +117,10 @@ class Observations:
     def _rows(self, frame: pd.DataFrame, payload: str) -> pa.Table:
         frame = frame.sort_values(KEY).assign(payload=payload)
         frame["month"] = month_of(frame["valid_time"].dt.tz_localize(None).to_numpy())
-        return pa.Table.from_pandas(frame[self.table.schema.names], schema=self.table.schema, preserve_index=False)
+        for name in ("valid_time", "known_at"):  # pyarrow reads zoned series in a way that pandas is giving up
+            frame[name] = frame[name].dt.tz_localize(None)
+        columns = [pa.array(frame[field.name].to_numpy(), field.type, from_pandas=True) for field in self.table.schema]
+        return pa.Table.from_arrays(columns, schema=self.table.schema)
 
 
 def _latest(revisions: pd.DataFrame) -> pd.DataFrame:

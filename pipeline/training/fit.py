@@ -48,11 +48,19 @@ class TrainingError(NightcastError):
 
 
 def windows(snapshot: Snapshot, folds: Folds) -> Callable[[str], IssueWindows]:
-    """Return a function from the name of a fold to its windows; truth is as known by the snapshot."""
+    """Return a function from the name of a fold to its windows.
+
+    What a fold learns from was known before the first issue of the next; the held-out truth is the snapshot's.
+    """
+    borders = {
+        "train": folds.validation[0],
+        "validation": folds.holdout[0],
+        "holdout": snapshot.known_by,
+    }
 
     def cut(fold: str) -> IssueWindows:
         issues = getattr(folds, fold)
-        return IssueWindows(snapshot.task, snapshot.cadence, snapshot.frames, issues, truth_at=snapshot.known_by)
+        return IssueWindows(snapshot.task, snapshot.cadence, snapshot.frames, issues, truth_at=borders[fold])
 
     return cut
 

@@ -62,9 +62,9 @@ def fit_all(snapshot: Snapshot, folds: Folds, *, watch: Watcher = ignore) -> tup
     for name in snapshot.product.training.candidates:
         try:
             fitted.append(fit_one(name, snapshot, train, validation, watch=watch))
-        except ModelError as error:
-            log.warning("candidate %s failed: %s", name, error)
-            failed[name] = str(error)
+        except Exception as error:  # whatever is wrong with one candidate, the others go on
+            log.warning("candidate %s failed: %s", name, error, exc_info=not isinstance(error, ModelError))
+            failed[name] = str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
     fitted += [fit_one(name, snapshot, train, validation, watch=watch) for name in baselines(snapshot.product)]
     return fitted, failed
 
@@ -87,6 +87,7 @@ def hold_trial(snapshot: Snapshot, folds: Folds, fitted: list[Fitted], failed: d
 
 
 def _silent(count: int, product: Product) -> np.ndarray:
-    chosen = np.random.default_rng(product.training.seed).permutation(count)[: max(1, round(OUTAGE_SHARE * count))]
+    wanted = min(count - 1, max(1, round(OUTAGE_SHARE * count)))  # a single station cannot do without itself
+    chosen = np.random.default_rng(product.training.seed).permutation(count)[:wanted]
     silent: np.ndarray = np.isin(np.arange(count), chosen)
     return silent

@@ -7,9 +7,11 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy
 from prefect.client.schemas.schedules import CronSchedule
+from prefect.states import Pending, Running
 
 from flows.artifacts import of_forecast
 from flows.deployments import BY_HAND, SCHEDULED, register
+from flows.interrupted import end_interrupted
 from flows.parameters import TITLES, form
 from pipeline.config import Settings
 from tests.flows import samples
@@ -37,7 +39,7 @@ class TestRegister:
     @pytest.fixture
     def here(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
         monkeypatch.setenv("NIGHTCAST_SECRETS__FEED", "canary-7f3a")
-        return Settings(home=home, threads=2)
+        return Settings(home=home, tracking_uri="http://127.0.0.1:5001")
 
     @pytest.fixture
     def client(self) -> Any:
@@ -74,7 +76,7 @@ class TestRegister:
         deployment = client.read_deployment_by_name("ingest/wind")
         environment = deployment.job_variables["env"]
         assert environment["NIGHTCAST_HOME"] == str(here.home)
-        assert environment["NIGHTCAST_THREADS"] == "2"
+        assert environment["NIGHTCAST_TRACKING_URI"] == "http://127.0.0.1:5001"
         assert here.secrets["feed"].get_secret_value() == "canary-7f3a"
         assert "canary-7f3a" not in deployment.model_dump_json()
 
@@ -98,6 +100,21 @@ class TestRegister:
         register([archive], here)
         after = client.read_deployment_by_name("verify/wind")
         assert (after.id, [schedule.active for schedule in after.schedules]) == (before.id, [False])
+
+    def test_f24_a_run_that_an_outage_cut_off_is_crashed_and_its_deployment_runs_again(
+        self, archive: Path, here: Settings, client: SyncPrefectClient
+    ) -> None:
+        register([archive], here)
+        deployment = client.read_deployment_by_name("retrain/wind")
+        cut_off, refused, again = (client.create_flow_run_from_deployment(deployment.id).id for _ in range(3))
+        client.set_flow_run_state(cut_off, Pending())
+        client.set_flow_run_state(cut_off, Running())
+        client.set_flow_run_state(refused, Pending())
+        assert end_interrupted() == 1
+        client.set_flow_run_state(again, Pending())
+        names = [client.read_flow_run(run).state_name for run in (cut_off, refused, again)]
+        assert names == ["Crashed", "Cancelled", "Pending"]
+        assert end_interrupted() == 1
 
     def test_tells_runs_where_the_pages_are(self, archive: Path, here: Settings, tmp_path: Path) -> None:
         register([archive], here, pages="http://127.0.0.1:8300")

@@ -12,7 +12,9 @@ from prefect import State
 from prefect.artifacts import Artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import TaskRunFilter, TaskRunFilterFlowRunId
+from prefect.exceptions import FailedRun
 from prefect.flow_engine import run_flow
+from prefect.logging import get_logger
 from prefect.states import Scheduled
 
 from flows import running
@@ -183,6 +185,15 @@ class TestEnds:
         assert state.is_failed()
         assert state.message is not None
         assert state.message.startswith("Wrong use: ")
+
+    def test_a_failure_told_in_one_line_leaves_no_traceback_in_the_log(
+        self, archive: Path, stub: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        stub("ingest", NoDataError("no observations yet"))
+        with pytest.raises(FailedRun):
+            run_flow(ingest, parameters={"product": str(archive)}, error_logger=get_logger("flow_runs"))
+        assert "no observations yet" in caplog.text
+        assert "Traceback" not in caplog.text
 
     def test_our_own_fault_is_raised(self, archive: Path, stub: Any) -> None:
         stub("ingest", ZeroDivisionError("ours"))

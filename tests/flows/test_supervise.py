@@ -10,7 +10,7 @@ from threading import Event, Timer
 import psutil
 import pytest
 
-from flows.supervise import Crew, Service, ServiceError, Stopped, run
+from flows.supervise import Crew, Service, ServiceError, Stopped, alive, run
 
 PARENT = """
 import subprocess, sys, time, pathlib
@@ -38,17 +38,19 @@ def test_f24_leaving_ends_what_the_programs_started(tmp_path: Path, apart: bool)
     with Crew(Event()) as crew:
         crew.start(service(tmp_path, PARENT.format(apart=apart), str(told)))
         wait_until(lambda: told.is_file() and told.read_text())
-    assert not psutil.pid_exists(int(told.read_text()))
+    pid = int(told.read_text())
+    assert not (psutil.pid_exists(pid) and alive(psutil.Process(pid)))
 
 
 def test_one_that_does_not_listen_is_killed(tmp_path: Path) -> None:
-    deaf = "import signal, time, pathlib, sys; signal.signal(15, signal.SIG_IGN); pathlib.Path(sys.argv[1]).touch(); time.sleep(600)"
-    one = service(tmp_path, deaf, str(tmp_path / "deaf"))
+    deaf = "import os, pathlib, signal, sys, time; signal.signal(15, signal.SIG_IGN)\n"
+    deaf += "pathlib.Path(sys.argv[1]).write_text(str(os.getpid())); time.sleep(600)"
+    told = tmp_path / "deaf"
+    one = service(tmp_path, deaf, str(told))
     with Crew(Event()) as crew:
         crew.start(Service(one.name, one.command, one.environment, one.log, one.healthy, grace=0.1))
-        wait_until((tmp_path / "deaf").exists)
-        (process,) = psutil.Process().children()
-    assert not process.is_running()
+        wait_until(lambda: told.is_file() and told.read_text())
+    assert not psutil.pid_exists(int(told.read_text()))
 
 
 def test_the_end_of_a_program_is_told_with_its_last_words(tmp_path: Path) -> None:

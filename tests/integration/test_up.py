@@ -22,6 +22,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.supervise import alive
 from pipeline.paths import deploy_folder
 
 pytestmark = [
@@ -192,7 +193,7 @@ def test_an_interrupt_leaves_no_process(up: Up) -> None:
     assert len(family) >= 3
     up.process.send_signal(signal.SIGINT)
     assert up.process.wait(60) == 0
-    assert [process for process in family if process.is_running()] == []
+    assert [process for process in family if alive(process)] == []
 
 
 def test_the_death_of_a_server_stops_the_others_and_is_told(folder: Path) -> None:
@@ -201,7 +202,7 @@ def test_the_death_of_a_server_stops_the_others_and_is_told(folder: Path) -> Non
     (mlflow,) = [one for one in family if "server" in one.cmdline() and "mlflow" in one.cmdline()]
     mlflow.kill()
     assert again.process.wait(60) == 1
-    assert [process for process in family if process.is_running()] == []
+    assert [process for process in family if alive(process)] == []
     assert "the MLflow server ended with code -9" in (folder / "stderr").read_text()
 
 

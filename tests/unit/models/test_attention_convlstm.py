@@ -23,20 +23,20 @@ def test_untrained_it_equals_its_base(world, new, fitted):
 
 
 def test_it_learns_what_a_line_cannot(task_of, world_of, new):
-    """Tomorrow is the absolute value of today's anomaly: linear models see nothing."""
+    """A tent map: tomorrow follows from today, and yet is not correlated with it."""
     world = world_of(task_of(stations=2, leads=1), frames=1500, gaps=0.0)
     rng = np.random.default_rng(0)
-    state = rng.normal(size=(1500, 1, 2))
+    state = 0.05 * rng.normal(size=(1500, 1, 2))
     for frame in range(1, 1500):
-        state[frame] = np.abs(state[frame - 1]) - 0.8 + 0.4 * state[frame]
+        state[frame] = np.clip(1 - 2 * np.abs(state[frame - 1]) + state[frame], -1, 1)
     world.train.values[:] = np.square(5 + state)
-    model = new(NAME, world.task, hidden=8, epochs=8, patience=8)
+    model = new(NAME, world.task, hidden=8, epochs=3, outage=0.0, dropout=0.0)
     model.fit(world.train, world.validation)
     base = build("ridge-var", world.task)
     base.fit(world.train, world.validation)
     batch = world.test.all()
     errors = [np.abs(one.predict(batch.inputs)[..., 2] - batch.target).mean() for one in (model, base)]
-    assert errors[0] < 0.8 * errors[1]
+    assert errors[0] < 0.5 * errors[1]
 
 
 @pytest.mark.parametrize("options", [{"temporal": "additive", "spatial": True}, {"peepholes": True, "layers": 2}])

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from pipeline import jobs
+from pipeline.config import Product, Settings, load_product
+from pipeline.registry.tracking import Registry
+from pipeline.results import RetrainResult
+from tests.world import end_of, fill, make_product, make_settings
+
+
+# What MLflow says while it logs a model: of its own type hints, and of an example that would be stored with the data.
+_MLFLOW = (
+    ".*Any type hint is inferred as AnyType",
+    ".*An input example was not provided when logging the model",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for message in _MLFLOW:
+        config.addinivalue_line("filterwarnings", f"ignore:{message}:UserWarning")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A product with its stores."""
+
+    product: Product
+    settings: Settings
+    end: datetime
+    """All of the record is known by then."""
+
+    @property
+    def file(self) -> Path:
+        return self.product.folder / "product.yaml"
+
+    @property
+    def root(self) -> Path:
+        return self.settings.home / "products" / self.product.name
+
+
+@dataclass(frozen=True)
+class Trained(Place):
+    retrained: RetrainResult
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database without runs: to make one takes seconds, to copy it none."""
+    settings = make_settings(tmp_path_factory.mktemp("mlflow"))
+    Registry(settings, "none").versions()
+    return settings.home / "mlflow" / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def trained_once(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Trained:
+    """A product with a champion. It is shared: tests take `trained`, a copy."""
+    folder = tmp_path_factory.mktemp("trained")
+    product, settings = make_product(folder), make_settings(folder)
+    _furnish(settings, empty_mlflow)
+    fill(product, settings)
+    end = end_of(product)
+    return Trained(product, settings, end, jobs.retrain(product, settings, at=end))
+
+
+@pytest.fixture
+def trained(trained_once: Trained, tmp_path: Path) -> Trained:
+    """A copy of a product with a champion; only the artifacts of its one MLflow run are shared."""
+    folder = tmp_path / "trained"
+    shutil.copytree(trained_once.product.folder, folder, symlinks=True)
+    product = load_product(folder / "product.yaml")
+    return Trained(product, make_settings(folder), trained_once.end, trained_once.retrained)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, empty_mlflow: Path) -> Callable[..., Place]:
+    """Makes a product with its observations loaded, and nothing trained; takes what `make_product` takes."""
+
+    def make(**arguments: object) -> Place:
+        folder = tmp_path / "fresh"
+        product, settings = make_product(folder, **arguments), make_settings(folder)  # type: ignore[arg-type]
+        _furnish(settings, empty_mlflow)
+        fill(product, settings)
+        return Place(product, settings, end_of(product))
+
+    return make
+
+
+def _furnish(settings: Settings, database: Path) -> None:
+    (settings.home / "mlflow").mkdir(parents=True)
+    shutil.copy(database, settings.home / "mlflow" / "mlflow.db")

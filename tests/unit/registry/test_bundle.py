@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+
+from models.errors import CheckpointError, ModelError
+from pipeline.registry.bundle import Bundle, adopt, read_bundle, write_bundle
+from tests.conftest import Trained
+
+
+@pytest.fixture
+def bundle(trained: Trained) -> Bundle:
+    digest = trained.retrained.digest
+    return read_bundle(trained.root / "models" / digest, digest=digest)
+
+
+def _flip(path: Path, place: int = -1) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def _files(bundle: Bundle) -> list[Path]:
+    return sorted(path for path in bundle.folder.rglob("*") if path.is_file())
+
+
+def test_a_bundle_names_its_models_and_loads_each(bundle: Bundle) -> None:
+    assert bundle.model_name == "ridge-var"
+    assert bundle.verify() is bundle
+    assert bundle.challenger().name == "ridge-var"
+    assert [bundle.baseline(name).name for name in bundle.baselines] == list(bundle.baselines)
+    assert bundle.trained_until < bundle.data_until
+
+
+def test_a_flipped_bit_anywhere_is_refused_f28(bundle: Bundle) -> None:
+    for path in _files(bundle):
+        for place in (0, path.stat().st_size // 2, -1):
+            _flip(path, place)
+            with pytest.raises(CheckpointError):
+                read_bundle(bundle.folder, digest=bundle.digest).verify()
+            _flip(path, place)
+    read_bundle(bundle.folder, digest=bundle.digest).verify()
+
+
+def test_damaged_weights_are_never_parsed(bundle: Bundle) -> None:
+    _flip(bundle.folder / "challenger" / "model.safetensors")
+    with pytest.raises(CheckpointError, match="damaged"):
+        bundle.challenger()
+    bundle.baseline("climatology")
+
+
+def test_a_missing_file_is_refused(bundle: Bundle) -> None:
+    for path in _files(bundle):
+        content = path.read_bytes()
+        path.unlink()
+        with pytest.raises(CheckpointError):
+            read_bundle(bundle.folder, digest=bundle.digest).verify()
+        path.write_bytes(content)
+
+
+def test_another_digest_is_refused(bundle: Bundle) -> None:
+    with pytest.raises(CheckpointError, match="was changed"):
+        read_bundle(bundle.folder, digest="0" * 64)
+
+
+def test_an_equal_bundle_written_twice_is_one(bundle: Bundle, tmp_path: Path) -> None:
+    baselines = {name: bundle.baseline(name) for name in bundle.baselines}
+    facts = {"trained_until": "2001-01-01T00:00:00+00:00", "data_until": "2001-01-02T00:00:00+00:00"}
+    one = write_bundle(tmp_path / "store", bundle.challenger(), baselines, facts)
+    stamps = [path.stat().st_mtime_ns for path in _files(one)]
+    two = write_bundle(tmp_path / "store", bundle.challenger(), baselines, facts)
+    assert one == two
+    assert [path.stat().st_mtime_ns for path in _files(two)] == stamps
+    assert [path.name for path in (tmp_path / "store").iterdir()] == [one.digest]
+
+
+def test_other_facts_make_another_bundle(bundle: Bundle, tmp_path: Path) -> None:
+    one = write_bundle(tmp_path, bundle.challenger(), {}, {"snapshot": "a"})
+    two = write_bundle(tmp_path, bundle.challenger(), {}, {"snapshot": "b"})
+    assert one.digest != two.digest
+
+
+def test_a_write_that_fails_leaves_nothing(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("disk full")
+
+    model = bundle.challenger()
+    monkeypatch.setattr("pipeline.registry.bundle._settle", refuse)
+    with pytest.raises(OSError, match="disk full"):
+        write_bundle(tmp_path / "store", model, {}, {})
+    assert list((tmp_path / "store").iterdir()) == []
+
+
+def test_a_fetched_bundle_is_adopted_once_and_damage_is_repaired(bundle: Bundle, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(bundle.folder, source)
+    adopted = adopt(tmp_path / "store", source, digest=bundle.digest)
+    assert adopted.verify().challenger().name == "ridge-var"
+    _flip(adopted.folder / "challenger" / "model.safetensors")
+    assert adopt(tmp_path / "store", source, digest=bundle.digest).verify()
+    assert [path.name for path in (tmp_path / "store").iterdir()] == [bundle.digest]
+
+
+def test_a_fetched_bundle_that_is_damaged_is_not_adopted(bundle: Bundle, tmp_path: Path) -> None:
+    for name in ("bundle.json", "challenger/model.safetensors", "climatology/card.json"):
+        source = tmp_path / name.replace("/", "-")
+        shutil.copytree(bundle.folder, source)
+        _flip(source / name)
+        with pytest.raises(CheckpointError):
+            adopt(tmp_path / "store", source, digest=bundle.digest)
+    assert not (tmp_path / "store").exists()
+
+
+class _Canary:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return Path.touch, (self.path,)
+
+
+def test_a_malicious_pickle_is_never_executed_f35(bundle: Bundle, tmp_path: Path) -> None:
+    canary = tmp_path / "executed"
+    poison = pickle.dumps(_Canary(canary))
+    for name in ("python_model.pkl", "challenger/model.pkl", "challenger/data.pkl", "bundle.pkl"):
+        (bundle.folder / name).write_bytes(poison)
+    assert bundle.verify().challenger()
+    adopt(tmp_path / "store", bundle.folder, digest=bundle.digest).challenger()
+    for name in ("bundle.json", "challenger/card.json", "challenger/model.safetensors"):
+        (bundle.folder / name).write_bytes(poison)
+        with pytest.raises(ModelError):
+            read_bundle(bundle.folder, digest=bundle.digest).challenger()
+    assert not canary.exists()
+    pickle.loads(poison)  # noqa: S301 - the canary would have sung
+    assert canary.exists()

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from safetensors.numpy import load
+
+from pipeline import jobs
+from pipeline.config import Settings
+from pipeline.registry.tracking import Registry, TrackingError
+from pipeline.store.forecasts import Forecasts
+from pipeline.store.observations import Observations
+from tests.conftest import Place, Trained
+
+UNREACHABLE = "http://127.0.0.1:1"
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+
+def _run(trained: Trained) -> Any:
+    return Registry(trained.settings, "tiny-wind").client.get_run(trained.retrained.run_id)
+
+
+def _history(trained: Trained, metric: str) -> list[tuple[int, float]]:
+    client = Registry(trained.settings, "tiny-wind").client
+    found = client.get_metric_history(trained.retrained.run_id, metric)
+    return sorted((one.step, one.value) for one in found)
+
+
+def _artifacts(trained_once: Trained) -> list[Path]:
+    root = trained_once.settings.home / "mlflow" / "artifacts"
+    return [path for path in root.rglob("*") if path.is_file()]
+
+
+def test_the_version_carries_its_aliases_and_tags(trained: Trained) -> None:
+    registry = Registry(trained.settings, "tiny-wind")
+    (version,) = registry.versions()
+    assert (version.version, version.model) == (1, "ridge-var")
+    assert set(version.aliases) == {"champion", "challenger", "fallback"}
+    assert version.digest == trained.retrained.digest
+    assert version.crps == trained.retrained.verdict.crps
+    assert version.verdict == f"promoted: {trained.retrained.verdict.reason}"
+    assert version.trained_until < trained.retrained.verdict.since
+    assert registry.client.get_model_version_by_alias("tiny-wind", "champion").version == 1
+
+
+def test_metrics_have_one_step_a_lead(trained: Trained) -> None:
+    verdict = trained.retrained.verdict
+    assert _history(trained, "ridge-var/holdout_crps") == list(enumerate(verdict.crps_by_lead, 1))
+    climatology = next(rival for rival in verdict.rivals if rival.rival == "climatology")
+    assert _history(trained, "climatology/holdout_crps") == list(enumerate(climatology.crps_by_lead, 1))
+    for score in ("mae", "rmse", "bias", "coverage"):
+        assert [step for step, _ in _history(trained, f"persistence/holdout_{score}")] == [1, 2]
+
+
+def test_the_run_tells_parameters_the_verdict_and_a_picture(trained: Trained, trained_once: Trained) -> None:
+    run = _run(trained)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["snapshot"] == trained.retrained.snapshot
+    assert run.data.params["challenger"] == "ridge-var"
+    assert run.data.params["holdout_issues"] == "60"
+    files = {path.name: path for path in _artifacts(trained_once)}
+    assert files["holdout_skill.svg"].read_text().startswith("<svg")
+    assert json.loads(files["gate.json"].read_text())["promoted"] is True
+
+
+def test_lineage_names_the_version_of_the_delta_table(trained: Trained) -> None:
+    (used,) = _run(trained).inputs.dataset_inputs
+    assert used.dataset.name == "tiny-wind-observations"
+    assert used.dataset.digest == trained.retrained.snapshot[:32]
+    source = json.loads(used.dataset.source)
+    table = Observations.of(trained.product, trained.settings).table
+    assert used.dataset.source_type == "delta_table"
+    assert source["delta_table_version"] == table.version
+    assert source["path"].endswith("/products/tiny-wind/observations")
+    assert [(tag.key, tag.value) for tag in used.tags] == [("mlflow.data.context", "training")]
+
+
+def test_the_model_is_logged_without_pickle(trained_once: Trained) -> None:
+    files = _artifacts(trained_once)
+    assert {path.suffix for path in files} <= {"", ".json", ".safetensors", ".txt", ".yaml", ".py", ".svg"}
+    weights = [path for path in files if path.suffix == ".safetensors"]
+    assert len(weights) == 4
+    assert all(load(path.read_bytes()) for path in weights)
+    (card,) = [path for path in files if path.name == "MLmodel"]
+    flavour = yaml.safe_load(card.read_text())["flavors"]["python_function"]
+    assert flavour["loader_module"] == "mlflow.pyfunc.model"
+    assert "python_model" not in flavour
+    assert flavour["model_code_path"] == "code.py"
+
+
+def test_the_registered_model_forecasts_what_serving_does(trained: Trained) -> None:
+    import mlflow
+
+    (served,) = jobs.forecast(trained.product, trained.settings, at=trained.end)
+    rows = Forecasts.of(trained.product, trained.settings).read(served.issue_time).to_pandas()
+    expected = rows[rows["published"]].sort_values(["valid_time", "variable", "location"])
+    known = Observations.of(trained.product, trained.settings).read(known_by=served.issue_time).to_pandas()
+    observations = known[["valid_time", "location", "known_at", "wind_speed"]].assign(
+        valid_time=known["valid_time"].dt.tz_localize(None), known_at=known["known_at"].dt.tz_localize(None)
+    )
+
+    Registry(trained.settings, "tiny-wind")  # points MLflow to this store
+    model = mlflow.pyfunc.load_model("models:/tiny-wind@champion")
+    told = model.predict(observations, params={"issue_time": served.issue_time.isoformat()})
+    told = told.sort_values(["valid_time", "variable", "location"])
+    levels = [name for name in told.columns if name.startswith("q0")]
+    assert levels == [f"q{level:g}" for level in trained.product.forecast.quantiles]
+    np.testing.assert_array_equal(told[levels].to_numpy(np.float32), np.stack(expected["quantiles"].tolist()))
+    assert pd.to_datetime(told["valid_time"], utc=True).tolist() == expected["valid_time"].tolist()
+    assert told["location"].tolist() == expected["location"].tolist()
+
+
+def test_without_an_issue_time_the_newest_row_tells_it(trained: Trained) -> None:
+    from pipeline.registry.standalone import Forecaster
+
+    forecaster = Forecaster(trained.root / "models" / trained.retrained.digest)
+    known = Observations.of(trained.product, trained.settings).read().to_pandas()
+    told = forecaster.forecast(known[["valid_time", "location", "wind_speed"]].tail(40))
+    newest = known["valid_time"].max()
+    assert told["valid_time"].min() == newest + pd.Timedelta(1, "D")
+    with pytest.raises(Exception, match="no observations were given"):
+        forecaster.forecast(known[["valid_time", "location", "wind_speed"]].head(0))
+
+
+def test_nothing_registered_is_no_error(fresh: Callable[..., Place]) -> None:
+    registry = Registry(fresh(days=10).settings, "tiny-wind")
+    assert registry.versions() == []
+    assert registry.by_alias("champion") is None
+
+
+def test_a_version_that_is_not_there_is_a_tracking_error(trained: Trained) -> None:
+    with pytest.raises(TrackingError, match="version=7"):
+        Registry(trained.settings, "tiny-wind").version(7)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_server_that_cannot_be_reached_is_a_tracking_error_f26(tmp_path: Path) -> None:
+    settings = Settings.model_construct(home=tmp_path, tracking_uri=UNREACHABLE, threads=1, secrets={})
+    registry = Registry(settings, "tiny-wind")
+    for call in (registry.versions, lambda: registry.by_alias("champion"), lambda: registry.set_alias("champion", 1)):
+        with pytest.raises(TrackingError, match=r"^MLflow at http://127\.0\.0\.1:1: ") as caught:
+            call()
+        assert "\n" not in str(caught.value)
+
+
+def test_a_store_that_is_no_database_is_a_tracking_error(trained: Trained) -> None:
+    (trained.settings.home / "mlflow" / "mlflow.db").write_bytes(b"garbage" * 1000)
+    with pytest.raises(TrackingError):
+        Registry(trained.settings.model_copy(), "tiny-wind").by_alias("champion")
+
+
+def test_a_run_that_breaks_is_marked_failed_and_the_error_goes_on(trained: Trained) -> None:
+    registry = Registry(trained.settings, "tiny-wind")
+    with pytest.raises(ValueError, match="broken"), registry.run("retrain", "key") as run:
+        number = run.run_id
+        raise ValueError("broken")
+    assert registry.client.get_run(number).info.status == "FAILED"
+
+
+@pytest.mark.usefixtures("impatient")
+def test_patience_with_a_server_that_is_down_is_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import os
+
+    for name in ("MAX_RETRIES", "BACKOFF_FACTOR", "TIMEOUT"):
+        monkeypatch.delenv(f"MLFLOW_HTTP_REQUEST_{name}", raising=False)
+    Registry(Settings.model_construct(home=tmp_path, tracking_uri=UNREACHABLE, threads=1, secrets={}), "tiny-wind")
+    assert int(os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"]) <= 3
+    assert int(os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]) <= 30
+
+
+def test_tags_that_a_stranger_left_out_are_no_obstacle(trained: Trained) -> None:
+    registry = Registry(trained.settings, "tiny-wind")
+    version = registry.client.create_model_version("tiny-wind", "models:/tiny-wind/1")
+    found = registry.version(int(version.version))
+    assert (found.digest, found.model, found.crps, found.verdict) == ("", "unknown", None, "not judged")
+    assert found.trained_until == datetime(1970, 1, 1, tzinfo=UTC)

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from models.task import Inputs
+from pipeline.features.snapshot import take_snapshot
+from pipeline.features.windows import IssueWindows
+from pipeline.training.evaluate import Evaluation, evaluate, predict_published
+from tests.conftest import Place
+
+NAN = float("nan")
+
+
+class Constant:
+    """Forecasts the lead, from 1, as every quantile, and remembers what it was shown."""
+
+    def __init__(self, task: Any) -> None:
+        self.task, self.shown = task, []
+
+    def predict(self, inputs: Inputs) -> NDArray[np.float32]:
+        self.shown.append(inputs)
+        shape = (len(inputs), self.task.leads, len(self.task.targets), len(self.task.locations))
+        lead = np.arange(1, self.task.leads + 1, dtype=np.float32)[None, :, None, None]
+        return np.repeat(np.broadcast_to(lead, shape)[..., None], len(self.task.quantiles), axis=-1)
+
+
+def _windows(place: Place) -> IssueWindows:
+    snapshot = take_snapshot(place.product, place.settings, known_by=place.end)
+    issues = list(snapshot.cadence.issues(place.end - 10 * snapshot.cadence.step, place.end))
+    return IssueWindows(snapshot.task, snapshot.cadence, snapshot.frames, issues, truth_at=place.end)
+
+
+def _made(crps: list[Any]) -> Evaluation:
+    values = np.array(crps, np.float64)
+    return Evaluation(values, values, np.where(np.isnan(values), np.nan, 1.0))
+
+
+def test_means_leave_out_what_is_unknown() -> None:
+    # issue 0: leads 1, 3 and 5, unknown; issue 1: 7 and unknown, unknown and unknown; (issue, lead, target, location)
+    scores = _made([[[[1, 3]], [[5, NAN]]], [[[7, NAN]], [[NAN, NAN]]]])
+    assert scores.mean_crps == (1 + 3 + 5 + 7) / 4
+    assert scores.crps_by_lead == ((1 + 3 + 7) / 3, 5)
+    assert scores.crps_by_issue.tolist() == [3, 7]
+    assert scores.coverage == 1
+    assert np.isnan(scores.at_lead(1).crps_by_issue).tolist() == [False, True]
+
+
+def test_errors_by_lead_are_worked_out_by_hand() -> None:
+    error = np.array([[[[3.0, -1.0]]], [[[-2.0, NAN]]]])
+    covered = np.array([[[[1.0, 0.0]]], [[[1.0, NAN]]]])
+    told = Evaluation(np.abs(error), error, covered).by_lead()
+    assert told == {"mae": (2,), "rmse": (pytest.approx(np.sqrt(14 / 3)),), "bias": (0,), "coverage": (2 / 3,)}
+
+
+def test_nothing_known_is_not_a_number_and_never_zero() -> None:
+    scores = _made([[[[NAN]]]])
+    assert np.isnan(scores.mean_crps)
+    assert np.isnan(scores.crps_by_lead[0])
+    assert np.isnan(scores.crps_by_issue).all()
+
+
+def test_a_median_that_is_right_costs_nothing_and_truth_that_is_unknown_is_unknown(fresh: Callable[..., Place]) -> None:
+    windows = _windows(fresh(days=30, horizon=2))
+    scores = evaluate(Constant(windows.task), windows)  # type: ignore[arg-type]
+    assert scores.crps.shape == (10, 2, 1, 4)
+    truth = windows.truth(np.arange(10))
+    leads = np.array([1, 2], np.float32)[None, :, None, None]
+    np.testing.assert_allclose(scores.error, leads - truth[:, :2], rtol=1e-6)
+    assert np.isnan(scores.crps[-1, 1]).all()  # the record ends before
+    assert np.isfinite(scores.crps[0]).all()
+
+
+def test_leads_of_the_gap_are_forecast_and_left_out(fresh: Callable[..., Place]) -> None:
+    # Values come 30 h late: at an issue the newest frame is the one of the day before, lead 1 lies in the gap.
+    windows = _windows(fresh(days=30, horizon=2, delay="30h"))
+    assert set(windows.gaps) == {1}
+    model = Constant(windows.task)
+    quantiles = predict_published(model, windows.inputs(np.array([0])), windows.gaps[:1], 2)  # type: ignore[arg-type]
+    assert quantiles[0, :, 0, 0, 0].tolist() == [2, 3]
+    error = evaluate(model, windows).error  # type: ignore[arg-type]
+    np.testing.assert_allclose(error[0, :, 0, 0], [2, 3] - windows.truth(np.array([0]))[0, 1:3, 0, 0], rtol=1e-6)
+
+
+def test_silent_stations_are_hidden_from_the_inputs_and_still_scored(fresh: Callable[..., Place]) -> None:
+    windows = _windows(fresh(days=30))
+    model = Constant(windows.task)
+    silent = np.array([True, False, False, True])
+    scores = evaluate(model, windows, silent=silent)  # type: ignore[arg-type]
+    (inputs,) = model.shown
+    assert not inputs.mask[..., silent].any()
+    assert not inputs.values[..., silent].any()
+    assert inputs.mask[..., ~silent].all()
+    assert np.isfinite(scores.crps[0]).all()
+
+
+def test_the_size_of_a_chunk_changes_nothing(fresh: Callable[..., Place], monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = _windows(fresh(days=30))
+    whole = evaluate(Constant(windows.task), windows)  # type: ignore[arg-type]
+    monkeypatch.setattr("pipeline.training.evaluate.CHUNK", 3)
+    parts = evaluate(Constant(windows.task), windows)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(whole.crps, parts.crps)
