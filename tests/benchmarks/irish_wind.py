@@ -1,6 +1,6 @@
 """Accuracy on the shipped Irish wind: fitted 1961-69, chosen 1970, tested once on 1971-78. Run: make accuracy
 
-The protocol of the table in the README: 12 stations, m/s, issue at 07:00 for the three days ahead, seven quantile levels;
+The protocol of the table in the README: 12 stations, m/s, issue at 07:00 for the three days ahead, seven levels;
 RMSE and MAE of the median, CRPS by the trapezoidal rule of `pipeline.scores`.
 """
 
