@@ -107,6 +107,7 @@ def of_forecast(title: str, result: ForecastResult) -> Described:
         _picture(result.folder / "forecast.svg"),
         f"Issued {minute(result.issue_time)} on rung {result.rung}: {RUNGS[result.rung]}. "
         f"Model {inert(result.model)}{version}; input {result.input_age_hours:g} h old.{silent}",
+        inert("; ".join(result.notes)),
         f"[Open the report]({page}/{result.product}/{name}/report.html)" if page else "",
     ]
     about = f"Issued {minute(result.issue_time)}, rung {result.rung}: {RUNGS[result.rung]}"

@@ -47,6 +47,10 @@ class TestForecast:
         markdown, _ = artifacts.of_forecast("Wind", samples.forecasted(tmp_path))
         assert "data:" not in markdown
 
+    def test_what_went_amiss_is_told(self, tmp_path: Path) -> None:
+        result = samples.forecasted(tmp_path).model_copy(update={"notes": ("champion 3 does not load", "used 2")})
+        assert "champion 3 does not load&#59; used 2" in artifacts.of_forecast("Wind", result)[0]
+
     def test_silent_stations_are_named_inertly(self, tmp_path: Path) -> None:
         markdown, about = artifacts.of_forecast("Wind", samples.forecasted(tmp_path, missing=("<b>Cork</b>",)))
         assert "Silent stations: &#60;b&#62;Cork&#60;&#47;b&#62;." in markdown
