@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -37,10 +38,9 @@ def new_folder(path: Path) -> Iterator[Path]:
     fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         yield fresh
-        for file in fresh.iterdir():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
         fresh.chmod(0o755)
+        for inside in (*fresh.rglob("*"), fresh):
+            _sync(inside)
         try:
             fresh.rename(path)
         except OSError:
@@ -53,16 +53,23 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 def point(link: Path, target: str) -> None:
     """Let a symbolic link lead to `target` (relative to its folder); a reader sees the old or the new one."""
-    fresh = link.with_name(f".{link.name}.{os.getpid()}")
-    fresh.unlink(missing_ok=True)
+    fresh = link.with_name(f".{link.name}.{uuid4().hex}")
     fresh.symlink_to(target)
-    fresh.replace(link)
+    try:
+        fresh.replace(link)
+    except BaseException:
+        fresh.unlink()
+        raise
     sync_folder(link.parent)
 
 
 def sync_folder(folder: Path) -> None:
     """Flush the names in a folder to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

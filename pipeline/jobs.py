@@ -18,7 +18,7 @@ from pipeline.features.snapshot import take_snapshot
 from pipeline.forecasting.predict import issue
 from pipeline.forecasting.serving import Shelf
 from pipeline.locations import read_locations
-from pipeline.publish.background import gather
+from pipeline.publish.background import gather, missing_stations
 from pipeline.publish.table import arrange
 from pipeline.publish.write import publish
 from pipeline.quality.intake import fetch_payloads, take_in
@@ -297,8 +297,7 @@ def _forecast_one(product: Product, settings: Settings, issue_time: datetime, ru
         fresh = store.add(issue_time, issued.rows)
     # What is published is made from the stored rows: after a kill between the two, the same forecast appears.
     forecast = arrange(product, read_locations(product), store.read(issue_time))
-    background = gather(product, settings, forecast)
-    folder, new = run(publish, forecast, background, Layout.of(product, settings).published)
+    folder, new = run(publish, forecast, gather(product, settings, forecast), Layout.of(product, settings).published)
     return ForecastResult(
         product=product.name,
         issue_time=issue_time,
@@ -307,7 +306,7 @@ def _forecast_one(product: Product, settings: Settings, issue_time: datetime, ru
         version=forecast.version,
         digest=forecast.digest,
         input_age_hours=forecast.input_age_hours,
-        missing=background().missing,
+        missing=missing_stations(product, settings, forecast),
         folder=folder,
         repeated=not (fresh or new),
         notes=tuple(note for note in forecast.notes.split("; ") if note),

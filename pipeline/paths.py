@@ -21,7 +21,10 @@ def resolve(text: str, folder: Path, *, extra: str = "") -> Path:
     if not text.startswith(_PACKAGE):
         return folder / text
     package, _, inside = text.removeprefix(_PACKAGE).partition("/")
-    spec = find_spec(package)
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError):  # no package has such a name
+        spec = None
     if spec is None or not spec.submodule_search_locations:
         remedy = f"pip install 'nightcast[{extra}]'" if extra else f"install the Python package {package}"
         raise SourceError(f"{text}: package '{package}' is not installed; {remedy}")

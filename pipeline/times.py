@@ -79,14 +79,10 @@ class Cadence:
 
     def _largest_gap(self) -> int:
         always_enough = -(-self.delay // self.step)
-        if self.step > timedelta(days=1):
+        if self.step > timedelta(days=1) or self.time_zone != "UTC":  # spring moves issue times to odd instants
             return always_enough
-        gaps: list[int] = []
-        for month in (1, 7):  # summer and winter time
-            first = datetime(2000, month, 1, tzinfo=UTC)
-            seen = [self.gap(issue) for issue in self.issues(first, first + timedelta(days=8))]
-            gaps += seen or [always_enough]
-        return max(gaps)
+        first = datetime(2000, 1, 1, tzinfo=UTC)
+        return max(map(self.gap, self.issues(first, first + timedelta(days=8))), default=always_enough)
 
     def origin(self, issue_time: datetime) -> datetime:
         """Return the newest valid time that the delay lets be known at the issue time."""
@@ -103,12 +99,14 @@ class Cadence:
 
     def latest_issue(self, now: datetime) -> datetime:
         """Return the last issue time that is not after `now`."""
-        backwards = CronSim(self.cron, self._local(now) + timedelta(seconds=1), reverse=True)
-        return next(backwards).astimezone(UTC)
+        # From inside the hour that autumn doubles, CronSim backwards misses what came in it: it starts well after.
+        backwards = CronSim(self.cron, self._local(now + timedelta(hours=3)), reverse=True)
+        instants = (local.astimezone(UTC) for local in backwards)
+        return next(instant for instant in instants if instant <= now)
 
     def issues(self, since: datetime, until: datetime) -> Iterator[datetime]:
         """Yield the issue times in [since, until], ascending."""
-        for local in CronSim(self.cron, self._local(since) - timedelta(seconds=1)):
+        for local in CronSim(self.cron, self._local(since - timedelta(seconds=1))):
             instant = local.astimezone(UTC)
             if instant > until:
                 return

@@ -10,6 +10,10 @@ import numpy as np
 import pint
 from numpy.typing import NDArray
 
+_TERM = r"(?:\d{1,6}(?:\.\d{1,6})?(?:[eE]-?\d{1,2})?|[A-Za-z_%°µμ]+(?:(?:\^|\*\*)?-?\d)?)"
+_SPELLING = re.compile(
+    rf"{_TERM}(?:(?: ?[*/] ?| ){_TERM}){{0,9}}"
+)  # pint computes what it is given: 9**9**9 takes long
 _EXPONENT = re.compile(r"(?<=[A-Za-z])(?![A-Za-z])(?<![0-9\-])(?=[0-9\-])")
 
 
@@ -29,9 +33,11 @@ def check_units(units: str) -> str:
         ValueError: pint does not know it.
     """
     try:
+        if not _SPELLING.fullmatch(units):
+            raise ValueError(units)
         _registry().Unit(units)
     except (pint.PintError, AttributeError, TypeError, ValueError, SyntaxError):  # how pint says: unreadable
-        raise ValueError(f"{units!r} is no unit; use UDUNITS spelling, e.g. m s-1, degC, kg m-2, 1") from None
+        raise ValueError(f"{units[:80]!r} is no unit; use UDUNITS spelling, e.g. m s-1, degC, kg m-2, 1") from None
     return units
 
 

@@ -25,5 +25,8 @@ def _commit(git: Path) -> str:
     text = head.read_text().strip()
     if not text.startswith("ref: "):
         return text
-    branch = git / text.removeprefix("ref: ")
-    return branch.read_text().strip() if branch.is_file() else ""
+    branch, packed = text.removeprefix("ref: "), git / "packed-refs"
+    if (git / branch).is_file():
+        return (git / branch).read_text().strip()
+    lines = packed.read_text().splitlines() if packed.is_file() else []
+    return next((line.split()[0] for line in lines if line.endswith(f" {branch}")), "")

@@ -14,17 +14,18 @@ from pipeline.registry.tracking import Registry
 from pipeline.results import RetrainResult
 from tests.world import end_of, fill, make_product, make_settings
 
-
-# What MLflow says while it logs a model: of its own type hints, and of an example that would be stored with the data.
-_MLFLOW = (
-    ".*Any type hint is inferred as AnyType",
-    ".*An input example was not provided when logging the model",
+_OF_OTHERS = (
+    # What MLflow says while it logs a model: of its own type hints, and of an example that would be kept with it.
+    ".*Any type hint is inferred as AnyType:UserWarning",
+    ".*An input example was not provided when logging the model:UserWarning",
+    # pyarrow 25 reads pandas 3.1 in a way that pandas 4 will not have.
+    "Series.values returning an ndarray that drops timezone:pandas.errors.Pandas4Warning",
 )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    for message in _MLFLOW:
-        config.addinivalue_line("filterwarnings", f"ignore:{message}:UserWarning")
+    for warning in _OF_OTHERS:
+        config.addinivalue_line("filterwarnings", f"ignore:{warning}")
 
 
 @dataclass(frozen=True)

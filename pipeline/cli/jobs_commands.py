@@ -86,6 +86,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def _spinner(text: str) -> Progress:
-    progress = Progress(SpinnerColumn(), TextColumn(text), TimeElapsedColumn(), console=err, transient=True)
+    columns = SpinnerColumn(), TextColumn(text), TimeElapsedColumn()
+    progress = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
     progress.add_task(text, total=None)
     return progress

@@ -147,25 +147,19 @@ def models(result: ModelsResult) -> None:
     if not result.versions:
         out.print(f"{result.product}: no version yet; run `nightcast retrain`")
         return
-    shown = table(">version", "model", "aliases", ">CRPS", "trained until", "digest", "verdict")
+    shown = table(">version", "model", "aliases", ">CRPS", "trained until", "digest", "gate")
     for one in result.versions:
         crps = f"{one.crps:.3f}" if one.crps is not None else "–"
-        shown.add_row(
-            str(one.version),
-            one.model,
-            ", ".join(one.aliases),
-            crps,
-            f"{one.trained_until:%Y-%m-%d}",
-            one.digest[:12],
-            escape(one.verdict),
-        )
+        aliases = ", ".join(one.aliases)
+        verdict = one.verdict.partition(":")[0]  # its reasons stand in the ledger
+        until = f"{one.trained_until:%Y-%m-%d}"
+        shown.add_row(str(one.version), one.model, escape(aliases), crps, until, one.digest[:8], escape(verdict))
     out.print(shown)
-    out.print()
-    ledger = table("at", "action", ">version", ">before", "who", "why", title="Ledger")
+    out.print("\n[bold]Ledger[/]")
     for row in result.ledger:
-        before = str(row.previous) if row.previous is not None else "–"
-        ledger.add_row(minute(row.at), row.action, str(row.version), before, escape(row.who), escape(row.why))
-    out.print(ledger)
+        before = f", before it {row.previous}" if row.previous is not None else ""
+        out.print(f"{minute(row.at)}  {row.action:<8}  version {row.version}{before}, by {escape(row.who)}")
+        out.print(f"  [dim]{escape(row.why)}[/]")
 
 
 def promotion(result: PromotionResult) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from pathlib import Path
 
 from rich.markup import escape
@@ -95,7 +97,8 @@ def _refused(outcome: Outcome) -> None:
 
 def _next(outcome: Outcome, folder: Path) -> None:
     home = os.environ.get("NIGHTCAST_HOME")
-    prefix = f"NIGHTCAST_HOME={home} nightcast" if home else "nightcast"
+    program = "nightcast" if shutil.which("nightcast") else _seen_from(Path(sys.argv[0]).absolute(), folder)
+    prefix = f"NIGHTCAST_HOME={home} {program}" if home else str(program)
     file = "deploy/products/ireland-wind.yaml"
     _say("Report", escape(str(_seen_from(outcome.page, folder))))
     out.print()

@@ -39,7 +39,7 @@ def parse_duration(text: object) -> timedelta:
     try:
         return float(match[1]) * _UNITS[match[2]]
     except OverflowError:
-        raise ValueError(f"{text[:80]!r} is too long a time; write e.g. 10y") from None
+        raise ValueError(f"{match[0][:80]!r} is too long a time; write e.g. 10y") from None
 
 
 def format_duration(span: timedelta) -> str:

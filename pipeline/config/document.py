@@ -77,7 +77,8 @@ def _words(details: ErrorDetails, model: type[BaseModel], location: Location) ->
     if kind in ("value_error", "assertion_error"):
         problem, _, remedy = message.partition("; ")
         return problem, remedy
-    return f"got {json.dumps(given, default=str)[:80]}", message[0].lower() + message[1:]
+    shown = "a secret" if location[:1] == ("secrets",) else json.dumps(given, default=str)[:80]
+    return f"got {shown}", message[0].lower() + message[1:]
 
 
 def _is_tag(part: str | int, model: type[BaseModel]) -> bool:

@@ -13,6 +13,7 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -78,8 +79,10 @@ def settings() -> Settings:
     known = {PREFIX + name.upper() for name in fields} | {FILE_VARIABLE} | _FOR_TESTS
     for name in os.environ:
         if name.startswith(PREFIX) and name.partition("__")[0] not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            remedy = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known - _FOR_TESTS))}"
+            near = difflib.get_close_matches(
+                name.removeprefix(PREFIX), [one.removeprefix(PREFIX) for one in known], n=1
+            )
+            remedy = f"did you mean {PREFIX}{near[0]}?" if near else f"known: {', '.join(sorted(known - _FOR_TESTS))}"
             raise ConfigError("environment", name, "unknown variable", remedy)
     file = settings_file()
     if FILE_VARIABLE in os.environ and not file.is_file():
@@ -88,5 +91,7 @@ def settings() -> Settings:
         return Settings()
     except ValidationError as error:
         raise explain(f"{file} or environment", error, Settings) from None
+    except SettingsError as error:
+        raise ConfigError("environment", "", str(error), f"write {PREFIX}SECRETS__NAME=... for each") from None
     except ValueError as error:  # how tomllib says that the file is not TOML
         raise ConfigError(str(file), "", f"not valid TOML, {error}", "see the README") from None

@@ -33,6 +33,7 @@ class FilesSource(Strict):
     path: str
     """File or glob; relative to the product file, or package:NAME/path inside an installed Python package."""
     format: Literal["csv", "parquet"]
+    """How the bytes of a payload are read."""
     layout: Literal["wide", "long"] = "long"
     """long: one row per time and location. wide: one column per location, one variable."""
     time: TimeStamps = TimeStamps()

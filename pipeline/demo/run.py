@@ -123,7 +123,7 @@ def _own(product: Product, settings: Settings, world: World) -> None:
 
 
 def _intake(result: IngestResult) -> str:
-    parts = [f"{result.accepted:,} new rows"]
+    parts = [f"{result.accepted:,} new row{'' if result.accepted == 1 else 's'}"]
     parts += [f"{result.revised} revised"] if result.revised else []
     parts += [f"[yellow]{result.refused} refused[/]"] if result.refused else []
     return ", ".join(parts) if result.payloads else "nothing new"

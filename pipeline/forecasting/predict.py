@@ -17,6 +17,7 @@ from pipeline.features.windows import IssueWindows
 from pipeline.forecasting.ladder import CLIMATOLOGY, InputState, Served, climb_down, inspect
 from pipeline.forecasting.serving import Shelf
 from pipeline.store.forecasts import SCHEMA
+from pipeline.times import as_datetime
 from pipeline.version import code_version
 
 FITTED_ON = timedelta(days=3653)
@@ -60,10 +61,10 @@ def issue(product: Product, settings: Settings, issue_time: datetime) -> Issued:
 def _climatology(product: Product, settings: Settings, issue_time: datetime) -> Model:
     snapshot = take_snapshot(product, settings, known_by=issue_time, since=issue_time - FITTED_ON)
     cadence = snapshot.cadence
+    earliest = as_datetime(snapshot.frames.times[0]) - (cadence.leads + 1) * cadence.step
+    first = max(issue_time - FITTED_ON, earliest)
     issues = [
-        past
-        for past in cadence.issues(issue_time - FITTED_ON, issue_time)
-        if cadence.lead_times(past)[-1] + cadence.delay <= issue_time
+        past for past in cadence.issues(first, issue_time) if cadence.lead_times(past)[-1] + cadence.delay <= issue_time
     ]
     train = IssueWindows(snapshot.task, cadence, snapshot.frames, issues, truth_at=issue_time)
     none = IssueWindows(snapshot.task, cadence, snapshot.frames, [], truth_at=issue_time)

