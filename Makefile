@@ -12,7 +12,7 @@ demo: $(READY)            ## the whole loop on real data, without a network
 	$(BIN)/nightcast demo
 
 test: $(READY) system     ## all tests; one thread each, so that two of them do not wait for each other
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadgroup
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile
 
 check: $(READY)           ## style, types, direction of imports
 	$(BIN)/ruff format --check .

@@ -48,7 +48,8 @@ class Quarantine:
 
         def choose(present: pa.Table) -> pa.Table:
             kept = set(map(_identity, present.to_pylist()))
-            return rows.filter(pa.array([_identity(row) not in kept for row in rows.to_pylist()], pa.bool_()))
+            first = {_identity(row): n for n, row in reversed(list(enumerate(rows.to_pylist())))}
+            return rows.take(pa.array(sorted(n for one, n in first.items() if one not in kept), pa.int64()))
 
         added = self.table.append(choose, where=pc.field("payload") == payload)
         return int(added.num_rows)

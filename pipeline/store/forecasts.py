@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -48,7 +48,7 @@ class Forecasts:
 
     def add(self, issue_time: datetime, rows: pa.Table) -> bool:
         """Keep the forecast of an issue time unless there is one; return whether it was added."""
-        month = pa.array([f"{issue_time:%Y-%m}"] * rows.num_rows, pa.string())
+        month = pa.array([_month(issue_time)] * rows.num_rows, pa.string())
         rows = rows.append_column("month", month)
         added = self.table.append(
             lambda present: rows.slice(0, 0) if present.num_rows else rows, where=_issued(issue_time)
@@ -69,6 +69,10 @@ class Forecasts:
         return sorted(times)
 
 
+def _month(issue_time: datetime) -> str:
+    return f"{issue_time.astimezone(UTC):%Y-%m}"
+
+
 def _issued(issue_time: datetime) -> pc.Expression:
     instant = pa.scalar(issue_time, TIME)
-    return (pc.field("month") == f"{issue_time:%Y-%m}") & (pc.field("issue_time") == instant)
+    return (pc.field("month") == _month(issue_time)) & (pc.field("issue_time") == instant)

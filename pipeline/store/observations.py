@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -62,6 +62,8 @@ class Observations:
         Raises:
             StoreError: the table cannot be written.
         """
+        if rows.num_rows == 0:
+            return Appended(0, 0, 0)
         self.table.create({"live_since": at.isoformat()})
         live_since = datetime.fromisoformat(self.table.property("live_since") or at.isoformat())
         given = rows.to_pandas()
@@ -93,10 +95,10 @@ class Observations:
             where &= pc.field("known_at") <= pa.scalar(known_by, TIME)
         if since is not None:
             where &= pc.field("valid_time") >= pa.scalar(since, TIME)
-            where &= pc.field("month") >= f"{since:%Y-%m}"
+            where &= pc.field("month") >= _month(since)
         if until is not None:
             where &= pc.field("valid_time") <= pa.scalar(until, TIME)
-            where &= pc.field("month") <= f"{until:%Y-%m}"
+            where &= pc.field("month") <= _month(until)
         rows = self.table.read(where)
         return rows.sort_by([(name, "ascending") for name in (*KEY, "known_at")])
 
@@ -121,6 +123,10 @@ class Observations:
             frame[name] = frame[name].dt.tz_localize(None)
         columns = [pa.array(frame[field.name].to_numpy(), field.type, from_pandas=True) for field in self.table.schema]
         return pa.Table.from_arrays(columns, schema=self.table.schema)
+
+
+def _month(instant: datetime) -> str:
+    return f"{instant.astimezone(UTC):%Y-%m}"
 
 
 def _latest(revisions: pd.DataFrame) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import atomic
+from pipeline.errors import StoreError
 
 
 class Receipts:
@@ -24,9 +25,16 @@ class Receipts:
         atomic.write_file(self._path(digest), json.dumps(receipt, indent=1).encode())
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Yield every receipt, in no order that means anything."""
+        """Yield every receipt, in no order that means anything.
+
+        Raises:
+            StoreError: a receipt cannot be read.
+        """
         for path in sorted(self.root.glob("*/*.json")):
-            yield json.loads(path.read_bytes())
+            try:
+                yield json.loads(path.read_bytes())
+            except ValueError as error:
+                raise StoreError(f"{path}: not a receipt, {error}; remove it, and its payload is read again") from error
 
     def _path(self, digest: str) -> Path:
         return self.root / digest[:2] / f"{digest}.json"

@@ -20,8 +20,6 @@ from pipeline.store.observations import Observations
 from pipeline.verification.scores import Scores
 from tests.world import make_settings
 
-pytestmark = pytest.mark.xdist_group("demo")
-
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
@@ -56,7 +54,11 @@ def _state(outcome: Outcome, settings: Settings) -> dict[str, Any]:
         "forecasts": Forecasts.of(product, settings).table.read().num_rows,
         "ledger": Ledger.of(product, settings).read(),
         "versions": Registry(settings, product.name).versions(),
-        "scores": scores.sort_values(order).reset_index(drop=True).round(9).to_json(date_format="iso"),
+        "scores": scores.sort_values(order)
+        .reset_index(drop=True)
+        .drop(columns="scored_at")
+        .round(9)
+        .to_json(date_format="iso"),
         "published": _files(root / "published"),
         "raw": _files(root / "raw"),
         "models": _files(root / "models"),

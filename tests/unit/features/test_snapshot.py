@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.task import Inputs
+from pipeline.config import Product, Settings
+from pipeline.errors import NoDataError
+from pipeline.features.snapshot import Snapshot, take_snapshot
+from pipeline.features.windows import IssueWindows
+from pipeline.store.observations import Observations
+from tests.world import VARIABLE, end_of, fill, make_product, make_rows, make_settings, record_rows
+
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return make_settings(tmp_path)
+
+
+def inputs(snapshot: Snapshot, issue: datetime) -> Inputs:
+    cut = IssueWindows(snapshot.task, snapshot.cadence, snapshot.frames, [issue], truth_at=snapshot.known_by)
+    return cut.inputs(np.array([0]))
+
+
+def same(one: Inputs, other: Inputs) -> bool:
+    return all(
+        getattr(one, name).tobytes() == getattr(other, name).tobytes()
+        for name in ("values", "mask", "time", "target_time")
+    )
+
+
+def live(folder: Path, settings: Settings, **arguments: object) -> tuple[Product, list[datetime]]:
+    """A live feed of 36 frames that arrive one by one: on time, late, revised, repeated or never."""
+    product = make_product(folder, feed={"clock": "wall"}, **({"days": 36} | arguments))  # type: ignore[arg-type]
+    store = Observations.of(product, settings)
+    step, delay = product.feed.step, product.feed.delay
+    rows = record_rows(product).to_pylist()
+    times = sorted({row["valid_time"] for row in rows})
+    random = np.random.default_rng(1)
+    deliveries: dict[datetime, list[tuple[datetime, str, float | None]]] = {}
+    for row in rows:
+        due = row["valid_time"] + delay
+        history = row["valid_time"] < times[18]
+        at = times[18] + delay if history else due + int(random.choice([0, 0, 0, 1, 3])) * step
+        deliveries.setdefault(at, []).append((row["valid_time"], row["location"], row[VARIABLE]))
+        if random.random() < 0.2:  # and again later, changed or not
+            value = row[VARIABLE] + random.choice([0.0, 1.0])
+            deliveries.setdefault(at + 2 * step, []).append((row["valid_time"], row["location"], value))
+    for at in sorted(deliveries):
+        unique = {row[:2]: row for row in deliveries[at]}
+        store.append(make_rows(*unique.values()), at=at, payload="p")
+    return product, times
+
+
+def test_what_a_snapshot_holds(tmp_path: Path, settings: Settings) -> None:
+    product = make_product(tmp_path, days=50, stations=3)
+    fill(product, settings)
+    snapshot = take_snapshot(product, settings, known_by=end_of(product))
+    assert snapshot.locations.ids == ("S0", "S1", "S2")
+    assert snapshot.task.locations == ("S0", "S1", "S2")
+    assert snapshot.frames.first.shape == (50, 1, 3)
+    assert np.isfinite(snapshot.frames.first).all()
+    assert snapshot.table_version == Observations.of(product, settings).table.version
+    assert snapshot.digest == snapshot.frames.digest()
+
+
+def test_nothing_known_is_told(tmp_path: Path, settings: Settings) -> None:
+    product = make_product(tmp_path, days=50)
+    with pytest.raises(NoDataError, match="nothing was known by 2001-02-20 06:00 UTC"):
+        take_snapshot(product, settings, known_by=end_of(product))
+    fill(product, settings)
+    with pytest.raises(NoDataError, match="nothing was known by 1990"):
+        take_snapshot(product, settings, known_by=end_of(product).replace(year=1990))
+
+
+def test_the_past_is_what_it_was_whatever_came_later(tmp_path: Path, settings: Settings) -> None:
+    # F15: the digest of a past instant does not change when rows arrive.
+    product, times = live(tmp_path, settings)
+    then = times[28] + 7 * HOUR
+    before = take_snapshot(product, settings, known_by=then)
+    store = Observations.of(product, settings)
+    store.append(make_rows(*((time, "S0", 50.0) for time in times)), at=times[-1] + 9 * DAY, payload="late")
+    after = take_snapshot(product, settings, known_by=then)
+    assert after.digest == before.digest
+    assert after.table_version == before.table_version + 1
+
+
+def test_equal_data_by_another_way_is_an_equal_snapshot(tmp_path: Path) -> None:
+    product = make_product(tmp_path, days=40)
+    whole, parts = make_settings(tmp_path / "whole"), make_settings(tmp_path / "parts")
+    fill(product, whole)
+    rows = record_rows(product)
+    store = Observations.of(product, parts)
+    for start in (100, 0, 30):
+        store.append(rows.slice(start), at=end_of(product), payload=str(start))
+    now = end_of(product)
+    one, other = (take_snapshot(product, where, known_by=now) for where in (whole, parts))
+    assert one.digest == other.digest
+    assert one.table_version != other.table_version
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"delay": "54h"},
+        {"days": 9, "step": "6h", "delay": "90min", "schedule": {"forecast": "0 */6 * * *"}},
+        {"context": 1, "schedule": {"forecast": "0 6 * * *"}},
+        {"schedule": {"forecast": "30 6 * * *", "time_zone": "Europe/Dublin"}},
+    ],
+    ids=["daily", "late", "six-hourly", "one frame", "Dublin"],
+)
+def test_live_and_training_see_the_same(tmp_path: Path, settings: Settings, arguments: dict[str, object]) -> None:
+    product, times = live(tmp_path, settings, **arguments)
+    full = take_snapshot(product, settings, known_by=times[-1] + 30 * DAY)
+    span = (product.forecast.context + 2) * product.feed.step + product.feed.delay  # as `forecasting.predict.issue`
+    issues = list(full.cadence.issues(times[14], times[-1] + 2 * DAY))
+    assert len(issues) > 10
+    whole = take_snapshot(product, settings, known_by=issues[7])
+    assert same(inputs(whole, issues[7]), inputs(full, issues[7]))
+    known = 0
+    for issue in issues[::3]:
+        then = take_snapshot(product, settings, known_by=issue, since=issue - span)
+        seen = inputs(then, issue)
+        assert same(seen, inputs(full, issue))
+        known += int(seen.mask.sum())
+    assert known > 0
