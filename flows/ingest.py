@@ -9,7 +9,7 @@ from prefect.states import Completed
 
 from flows import artifacts
 from flows.parameters import Instant, ProductFile
-from flows.running import as_task, now_of, run_name, settle
+from flows.running import as_task, run_name, settle
 from pipeline import jobs
 from pipeline.config import Product, settings
 from pipeline.results import IngestResult
@@ -26,13 +26,13 @@ def ingest(
 
     Args:
         product: Path of the product file on the worker's machine.
-        at: Instant that counts as now. Default: the time for which the run was scheduled.
+        at: Instant at which the values count as learnt. Default: when they are fetched, however late the run is.
         since: First valid time to take in. Default: everything that is new.
         until: Last valid time to take in. Default: everything that is new.
     """
 
     def job(it: Product) -> IngestResult:
-        return jobs.ingest(it, settings(), at=now_of(it, at, "ingest"), since=since, until=until, run=as_task)
+        return jobs.ingest(it, settings(), at=at, since=since, until=until, run=as_task)
 
     return settle(product, job, _tell)
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from random import SystemRandom
 from typing import Any, Literal, ParamSpec, TypeVar
-from zoneinfo import ZoneInfo
 
-from cronsim import CronSim
 from prefect import State, task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
@@ -22,6 +20,7 @@ from prefect.states import Failed
 
 from pipeline.config import Product, load_product
 from pipeline.errors import NoDataError, RefusedError, UsageError, WorldError
+from pipeline.times import latest_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -83,7 +82,7 @@ def now_of(product: Product, at: datetime | None, job: Scheduled) -> datetime | 
     run = context.flow_run if context else None
     if run is None or not run.auto_scheduled or run.state is None:
         return planned
-    newest = _latest(getattr(product.schedule, job), product.schedule.time_zone, run.state.timestamp)
+    newest = latest_of(getattr(product.schedule, job), product.schedule.time_zone, run.state.timestamp)
     if newest > planned:
         get_run_logger().warning("The run of %s is late; it stands in for %s", planned, newest)
     return max(planned, newest)
@@ -118,8 +117,3 @@ def _patiently(job: Callable[[Product], T], product: Product) -> T:
             get_run_logger().warning("%s; the next try is in %.0f s", error, pause)
             time.sleep(pause)
     return job(product)
-
-
-def _latest(cron: str, time_zone: str, instant: datetime) -> datetime:
-    local = instant.astimezone(ZoneInfo(time_zone)) + timedelta(seconds=1)
-    return next(CronSim(cron, local, reverse=True)).astimezone(UTC)

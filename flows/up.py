@@ -204,6 +204,6 @@ def _tell(own: Installation, console: Console, as_json: bool, seconds: float) ->
         f"  Models          {own.mlflow_url}\n"
         f"  Forecasts       {own.pages_url}\n\n"
         "Every job runs on its schedule. To run one now: first address, Deployments, Run.\n"
-        f"From another terminal: nightcast status. Logs: {own.log('*')}. Ctrl-C stops everything.\n",
+        f"From another terminal: nightcast status PRODUCT. Logs: {own.log('*')}. Ctrl-C stops everything.\n",
         soft_wrap=True,
     )

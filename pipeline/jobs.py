@@ -247,7 +247,6 @@ def _serve(
         raise GateError(f"{product.name}: version {version} cannot serve, {error}") from error
     present = registry.by_alias("champion")
     previous = present.version if present else None
-    registry.set_alias("champion", version)
     Ledger.of(product, settings).write(
         "rollback" if action == "rollback" else "promoted",
         at=at,
@@ -257,6 +256,7 @@ def _serve(
         why=why,
         key=f"{action} {version} {at.isoformat()}",
     )
+    registry.set_alias("champion", version)
     return PromotionResult(
         product=product.name,
         action=action,

@@ -51,6 +51,14 @@ def floor(instant: datetime, step: timedelta) -> datetime:
     return instant - (instant - EPOCH) % step
 
 
+def latest_of(cron: str, time_zone: str, now: datetime) -> datetime:
+    """Return the last instant of a cron line that is not after `now`."""
+    # From inside the hour that autumn doubles, CronSim backwards misses what came in it: it starts well after.
+    local = (now + timedelta(hours=3)).astimezone(ZoneInfo(time_zone))
+    instants = (instant.astimezone(UTC) for instant in CronSim(cron, local, reverse=True))
+    return next(instant for instant in instants if instant <= now)
+
+
 @dataclass(frozen=True)
 class Cadence:
     """How valid times, publication delay and issue times of a product relate.
@@ -99,10 +107,7 @@ class Cadence:
 
     def latest_issue(self, now: datetime) -> datetime:
         """Return the last issue time that is not after `now`."""
-        # From inside the hour that autumn doubles, CronSim backwards misses what came in it: it starts well after.
-        backwards = CronSim(self.cron, self._local(now + timedelta(hours=3)), reverse=True)
-        instants = (local.astimezone(UTC) for local in backwards)
-        return next(instant for instant in instants if instant <= now)
+        return latest_of(self.cron, self.time_zone, now)
 
     def issues(self, since: datetime, until: datetime) -> Iterator[datetime]:
         """Yield the issue times in [since, until], ascending."""

@@ -41,6 +41,15 @@ def check_units(units: str) -> str:
     return units
 
 
+def convertible(source: str, target: str) -> bool:
+    """Return whether both units measure the same kind of quantity."""
+    try:
+        convert(np.zeros(1), source, target)
+    except ValueError:
+        return False
+    return True
+
+
 def convert(values: NDArray[np.float64], source: str, target: str) -> NDArray[np.float64]:
     """Return values of unit `source` in unit `target`; NaN stays NaN.
 

@@ -77,6 +77,10 @@ def main(arguments: list[str] | None = None) -> None:
         if "--traceback" in given:
             raise
         _fail(error, as_json="--json" in given)
+    except Exception as error:
+        if "--traceback" in given:
+            raise
+        _fail(RuntimeError(f"{type(error).__name__}: {error}; --traceback shows where"), as_json="--json" in given)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from rich.markup import escape
+from rich.table import Table
 
 from pipeline.cli.console import out, table
 from pipeline.cli.show import RUNGS, verdict_table
@@ -31,6 +32,16 @@ def print_summary(outcome: Outcome, folder: Path) -> None:
 
 
 def _say(heading: str, *lines: str) -> None:
+    shown = Table.grid(padding=0)
+    shown.add_column(width=_COLUMN)
+    shown.add_column()
+    for number, line in enumerate(lines):
+        shown.add_row(f"[bold]{heading if number == 0 else ''}[/]", line)
+    out.print(shown)
+
+
+def _point(heading: str, *lines: str) -> None:
+    """Print what is to be copied: never broken, however long."""
     for number, line in enumerate(lines):
         out.print(f"[bold]{heading if number == 0 else '':<{_COLUMN}}[/]{line}")
 
@@ -44,11 +55,12 @@ def _forecasts(outcome: Outcome) -> None:
 
 
 def _champion(outcome: Outcome) -> None:
-    promoted = [one for one in outcome.retrains if one.verdict.promoted]
+    serving = outcome.retrains[-1].champion
+    promoted = [one for one in outcome.retrains if one.verdict.promoted and one.version == serving]
     for refused in [one for one in outcome.retrains if not one.verdict.promoted]:
         _say("Refused", f"version {refused.version}, {refused.verdict.challenger}: {escape(refused.verdict.reason)}")
     if not promoted:
-        _say("Champion", "none; a baseline serves")
+        _say("Champion", f"version {serving}, put into service by hand" if serving else "none; a baseline serves")
         return
     result, verdict = promoted[-1], promoted[-1].verdict
     _say(
@@ -100,9 +112,9 @@ def _next(outcome: Outcome, folder: Path) -> None:
     program = "nightcast" if shutil.which("nightcast") else _seen_from(Path(sys.argv[0]).absolute(), folder)
     prefix = f"NIGHTCAST_HOME={home} {program}" if home else str(program)
     file = "deploy/products/ireland-wind.yaml"
-    _say("Report", escape(str(_seen_from(outcome.page, folder))))
+    _point("Report", escape(str(_seen_from(outcome.page, folder))))
     out.print()
-    _say(
+    _point(
         "Next",
         f"{prefix} status {file}",
         f"{prefix} models {file}",

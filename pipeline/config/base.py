@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
 
@@ -59,8 +59,3 @@ Duration = Annotated[
     WithJsonSchema({"type": "string", "pattern": _PATTERN, "examples": ["10min", "6h", "1d", "10y"]}),
 ]
 """A span of time written as in ``6h``."""
-
-
-def json_ready(value: Any) -> Any:
-    """Return a configuration object as plain JSON data."""
-    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value

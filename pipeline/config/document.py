@@ -53,7 +53,7 @@ def explain(
     """Turn the first mistake that pydantic found into one line that says what would be right."""
     # A misspelt name also makes its field missing: tell of the name that is there.
     details = sorted(error.errors(), key=lambda detail: detail["type"] == "missing")[0]
-    location = tuple(part for part in details["loc"] if part != "[key]" and not _is_tag(part, model))
+    location = tuple(part for part in details["loc"] if part != "[key]")
     problem, remedy = _words(details, model, location)
     if not location and ": " in problem:  # a check across fields names the one at fault itself
         field, _, problem = problem.partition(": ")
@@ -81,19 +81,6 @@ def _words(details: ErrorDetails, model: type[BaseModel], location: Location) ->
     return f"got {shown}", message[0].lower() + message[1:]
 
 
-def _is_tag(part: str | int, model: type[BaseModel]) -> bool:
-    """Whether pydantic put this part into a location only to name the member of a union."""
-    return isinstance(part, str) and part in _discriminators(model)
-
-
-def _discriminators(model: type[BaseModel]) -> set[str]:
-    found: set[str] = set()
-    for schema in _schemas(model):
-        for part in _walk(schema):
-            found |= set(part.get("discriminator", {}).get("mapping", {}))
-    return found
-
-
 def _siblings(model: type[BaseModel], location: Location) -> list[str]:
     """Field names that are known where the unknown one stands."""
     wanted = location[-2] if len(location) > 1 else None
@@ -108,11 +95,6 @@ def _siblings(model: type[BaseModel], location: Location) -> list[str]:
             if "$ref" in part:
                 names += definitions[part["$ref"].rsplit("/", 1)[-1]].get("properties", {})
     return names
-
-
-def _schemas(model: type[BaseModel]) -> Iterable[dict[str, Any]]:
-    root = model.model_json_schema()
-    return (root, *root.get("$defs", {}).values())
 
 
 def _walk(schema: Any) -> Iterable[dict[str, Any]]:

@@ -6,14 +6,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
+import numpy as np
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, Field, PrivateAttr, field_validator, model_validator
 
-from expectations.variables import KNOWN, Transform
+from expectations.variables import KNOWN, Transform, Variable
 from pipeline.config.base import Duration, Strict
 from pipeline.config.source import FilesSource
 from pipeline.names import check_name, check_zone
-from pipeline.units import check_units
+from pipeline.units import check_units, convert, convertible
 
 
 def _cron(text: str) -> str:
@@ -105,6 +106,11 @@ class Feed(Strict):
                 raise ValueError(
                     f"'{name}' is no known CF name and has no units; add units, e.g. {name}: {{units: '1'}}"
                 )
+            canonical = KNOWN[name].units if name in KNOWN else None
+            units = spec.units or canonical or "1"
+            for other in (spec.source_units, canonical):
+                if other is not None and not convertible(other, units):
+                    raise ValueError(f"'{name}' cannot be had in '{units}' from '{other}'; use units of one kind")
         return variables
 
     def variable(self, name: str) -> tuple[str, tuple[Limit, Limit], Transform, str]:
@@ -112,10 +118,21 @@ class Feed(Strict):
         spec, known = self.variables[name], KNOWN.get(name)
         return (
             spec.units or (known.units if known else "1"),
-            spec.limits or (known.limits if known else (None, None)),
+            spec.limits or (_converted(known, spec.units) if known else (None, None)),
             spec.transform or (known.transform if known else "identity"),
             known.long_name if known else name.replace("_", " ").capitalize(),
         )
+
+
+def _converted(known: Variable, units: str | None) -> tuple[Limit, Limit]:
+    """The limits of a known variable in the unit that the product keeps it in."""
+    if units in (None, known.units):
+        return known.limits
+    low, high = (
+        None if limit is None else float(convert(np.array([limit]), known.units, units or known.units)[0])
+        for limit in known.limits
+    )
+    return low, high
 
 
 class Forecast(Strict):

@@ -8,11 +8,13 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline import atomic
 from pipeline.config import Product, Settings
 from pipeline.errors import ContractError, NoDataError, SourceError
 from pipeline.locations import read_locations
 from pipeline.quality.quarantine import Quarantine
 from pipeline.quality.reasons import count_reasons
+from pipeline.quality.report import quality_page
 from pipeline.quality.run import check_rows
 from pipeline.sources.base import Payload, refused_table
 from pipeline.sources.registry import open_source
@@ -48,7 +50,7 @@ def fetch_payloads(
     windowed = since is not None or until is not None
     raw = RawStore(layout.raw)
     payloads = []
-    for payload in source.fetch(frozenset() if windowed else Receipts(layout.receipts), since, until):
+    for payload in source.fetch(frozenset() if windowed else _receipts(product, layout), since, until):
         raw.put(payload)
         payloads.append(payload)
     return payloads
@@ -94,8 +96,10 @@ def take_in(
     Quarantine.of(product, settings).add(refused, at=at, payload=payload.digest)
     appended = Appended(0, 0, 0)
     if accepted is not None and accepted.num_rows:
-        appended = Observations.of(product, settings).append(accepted, at=at, payload=payload.digest)
+        appended = Observations.of(product, settings).append(accepted, at=at, payload=payload.digest, history=windowed)
     taken = Taken(appended, refused.num_rows, count_reasons(refused), fault)
+    if report:
+        atomic.write_file(layout.quality_page, quality_page(report).encode())
     if not windowed:
         receipt = {
             "payload": payload.digest,
@@ -108,8 +112,13 @@ def take_in(
             "reasons": taken.reasons,
             "checks": report,
         }
-        Receipts(layout.receipts).write(payload.digest, receipt)
+        _receipts(product, layout).write(payload.digest, receipt)
     return taken
+
+
+def _receipts(product: Product, layout: Layout) -> Receipts:
+    stations = ",".join(read_locations(product).ids)
+    return Receipts(layout.receipts, f"{product.feed.model_dump_json()} {stations}")
 
 
 def _within(rows: pa.Table, since: datetime | None, until: datetime | None) -> pa.Table:

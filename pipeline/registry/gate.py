@@ -43,10 +43,12 @@ class Trial:
     nominal_coverage: float
     issues_per_step: float = 1.0
     """How many issue times fall into one step: forecasts that overlap share errors."""
+    gap: int = 0
+    """Steps between the newest frame an issue time can know and the issue time itself, at most."""
 
     def overlap(self, leads: int) -> int:
         """Return how many issue times in a row forecast a common instant, with `leads` leads each."""
-        return max(1, ceil(leads * self.issues_per_step))
+        return max(1, ceil((self.gap + leads) * self.issues_per_step))
 
 
 def diebold_mariano(differences: NDArray[np.float64], horizon: int) -> float:

@@ -111,7 +111,7 @@ class Ledger:
         """
         served: list[int] = []
         for row in reversed(self.read()):
-            if row.action == "promoted":
+            if row.action == "promoted" and served[-1:] != [row.version]:
                 served.append(row.version)
             elif row.action == "rollback":
                 while served and served[-1] != row.version:

@@ -71,7 +71,7 @@ def record(
         registry.set_alias("challenger", version)
         registry.set_alias("fallback", version)
         previous = incumbent.version if incumbent else None
-        # The ledger comes first: an alias without a row could not be rolled back. `redo` makes up for a kill between.
+        # The ledger comes first: an alias without a row could not be rolled back. `recall` makes up for a kill between.
         Ledger.of(product, settings).write(
             "promoted" if verdict.promoted else "refused",
             at=at,

@@ -50,6 +50,11 @@ class Layout:
         return self.root / "ledger"
 
     @property
+    def quality_page(self) -> Path:
+        """What the checks found in the last payload, as a page."""
+        return self.root / "quality.html"
+
+    @property
     def models(self) -> Path:
         """Checkpoints by digest: the serving path needs no other server."""
         return self.root / "models"

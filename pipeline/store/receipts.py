@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +13,14 @@ from pipeline.errors import StoreError
 
 
 class Receipts:
-    """The payloads of one feed that need not be read again. `digest in receipts` is one look at the disk."""
+    """The payloads of one feed that need not be read again. `digest in receipts` is one look at the disk.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    `judged_by` names what a payload was judged by: once the feed is described otherwise, what was refused by mistake is
+    read again.
+    """
+
+    def __init__(self, root: Path, judged_by: str = "") -> None:
+        self.root, self.judged_by = root, judged_by
 
     def __contains__(self, digest: object) -> bool:
         return self._path(str(digest)).is_file()
@@ -37,4 +42,5 @@ class Receipts:
                 raise StoreError(f"{path}: not a receipt, {error}; remove it, and its payload is read again") from error
 
     def _path(self, digest: str) -> Path:
-        return self.root / digest[:2] / f"{digest}.json"
+        name = hashlib.sha256(f"{digest} {self.judged_by}".encode()).hexdigest()
+        return self.root / name[:2] / f"{name}.json"

@@ -121,16 +121,17 @@ class Table:
             StoreError: the table cannot be written.
         """
         self.create({})
+        handle = self._open()
         try:
             write_deltalake(
-                str(self.path),
+                handle,
                 rows.select(self.schema.names).cast(self.schema),
                 mode="overwrite",
                 predicate=f"{self.partition} = '{name}'",
             )
         except (DeltaError, OSError) as error:
             raise StoreError(f"{self.path}: cannot replace {name}, {error}") from error
-        self._flush(self.version)
+        self._flush(handle.version())
 
     def _has_log(self) -> bool:
         return (self.path / "_delta_log").is_dir() and DeltaTable.is_deltatable(str(self.path))

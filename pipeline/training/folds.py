@@ -5,8 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.config import Product
 from pipeline.errors import NoDataError
+from pipeline.features.asof import as_of
+from pipeline.features.frames import Frames
 from pipeline.features.snapshot import Snapshot
 from pipeline.times import Cadence, as_datetime
 
@@ -35,7 +40,8 @@ def split(snapshot: Snapshot) -> Folds:
     """
     product, cadence, frames = snapshot.product, snapshot.cadence, snapshot.frames
     first = as_datetime(frames.times[0]) + product.forecast.context * cadence.step
-    issues = list(cadence.issues(first, snapshot.known_by))
+    known = np.asarray(np.isfinite(as_of(frames, snapshot.known_by)).any(axis=(1, 2)))
+    issues = [issue for issue in cadence.issues(first, snapshot.known_by) if _any_truth(issue, cadence, frames, known)]
     holdout = _last(_matured(issues, cadence, snapshot.known_by), product.gate.issues)
     validation = _last(_matured(issues, cadence, holdout[0]), product.training.validation) if holdout else []
     train = _matured(issues, cadence, validation[0]) if validation else []
@@ -49,6 +55,12 @@ def split(snapshot: Snapshot) -> Folds:
 def _matured(issues: list[datetime], cadence: Cadence, now: datetime) -> list[datetime]:
     """Issue times all of whose targets are usually known by `now`."""
     return [issue for issue in issues if cadence.lead_times(issue)[-1] + cadence.delay <= now]
+
+
+def _any_truth(issue: datetime, cadence: Cadence, frames: Frames, known: NDArray[np.bool_]) -> bool:
+    """Whether something of what the issue time forecasts is known: where a feed was down, nothing can be scored."""
+    start = frames.index(cadence.lead_times(issue)[0])
+    return bool(known[max(start, 0) : max(start + cadence.horizon, 0)].any())
 
 
 def _last(issues: list[datetime], count: int) -> list[datetime]:

@@ -37,7 +37,7 @@ def score_matured(product: Product, settings: Settings, *, at: datetime) -> tupl
     done = scores.months()
     for month in sorted({f"{issue:%Y-%m}" for issue in issued}):
         last = max(issue for issue in issued if f"{issue:%Y-%m}" == month)
-        if month in done and (done[month] > at or last + span + RESCORED_OVER < at):
+        if month in done and (done[month] > at or last + span + RESCORED_OVER < done[month]):
             continue  # scored by later knowledge, or settled
         first = min(issue for issue in issued if f"{issue:%Y-%m}" == month)
         rows = forecasts.since(month).filter(pc.field("issue_time") <= pa.scalar(at, TIME))

@@ -144,7 +144,10 @@ def skill(table: Iterable[LeadScore]) -> dict[str, float]:
 
 
 def _shared(rows: pd.DataFrame) -> pd.DataFrame:
-    current = set(rows.loc[rows["day"] == rows["day"].max(), "model"])
+    """Keep what all models made that were verified beside the published forecast when one last was."""
+    accompanied = rows.loc[rows["model"] != PUBLISHED, "day"]
+    newest = accompanied.max() if len(accompanied) else rows["day"].max()
+    current = set(rows.loc[rows["day"] == newest, "model"])
     rows = rows[rows["model"].isin(current)]
     key = ["variable", "lead", "location", "day"]
     counts = rows.groupby(key)["count"].agg(["size", "nunique"]).reset_index()

@@ -106,9 +106,14 @@ class TestNow:
     when = datetime(2026, 1, 5, 12, 15, tzinfo=UTC)
 
     def test_f22_is_the_time_for_which_the_run_was_scheduled(self, live: Path, stub: Any) -> None:
+        calls = stub("verify", samples.verified())
+        run_at(verify, {"product": str(live)}, self.when)
+        assert calls[0]["at"] == self.when
+
+    def test_of_an_ingest_is_when_it_fetches_however_late_it_runs(self, live: Path, stub: Any) -> None:
         calls = stub("ingest", samples.ingested())
         run_at(ingest, {"product": str(live)}, self.when)
-        assert calls[0]["at"] == self.when
+        assert calls[0]["at"] is None
 
     def test_is_left_to_the_record_of_an_archive(self, archive: Path, stub: Any) -> None:
         calls = stub("verify", samples.verified())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config.base import format_duration, json_ready, parse_duration
+from pipeline.config.base import format_duration, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,3 @@ def test_a_span_as_short_text(span: timedelta, text: str) -> None:
 @given(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=40_000)))
 def test_formatted_durations_read_back_as_the_same_span(span: timedelta) -> None:
     assert parse_duration(format_duration(span)) == span
-
-
-def test_plain_values_are_json_already() -> None:
-    assert json_ready({"a": 1}) == {"a": 1}

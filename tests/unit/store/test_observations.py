@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.errors import ConfigError
 from pipeline.features.asof import as_of
 from pipeline.features.frames import build_frames
 from pipeline.store.observations import Appended, Observations
@@ -93,13 +94,22 @@ def test_history_became_known_after_the_delay(make: Make) -> None:
     }
 
 
-def test_history_that_is_loaded_later_is_history_still_and_news_is_not(make: Make) -> None:
+def test_history_that_is_loaded_later_is_history_only_by_word_and_news_never_is(make: Make) -> None:
     store = make()
     put(store, T0, (T0 - DAY, "A", 1.0))
-    put(store, T0 + 5 * DAY, (T0 - 9 * DAY, "A", 2.0), (T0 - DELAY, "A", 4.0), (T0 + DAY, "A", 3.0))
+    late = make_rows((T0 - 9 * DAY, "A", 2.0), (T0 - DELAY, "A", 4.0), (T0 + DAY, "A", 3.0))
+    store.append(late, at=T0 + 5 * DAY, payload="p", history=True)
     assert revisions(store)[T0 - 9 * DAY, "A"] == [(T0 - 9 * DAY + DELAY, 2.0)]
     assert revisions(store)[T0 - DELAY, "A"] == [(T0, 4.0)]  # due exactly when the store began
     assert revisions(store)[T0 + DAY, "A"] == [(T0 + 5 * DAY, 3.0)]  # due after the store began, and four days late
+
+
+def test_what_comes_late_was_not_known_before_however_old_it_is(make: Make) -> None:
+    # F15: a replay of the days between sees no more than was seen then.
+    store = make()
+    put(store, T0, (T0 - DAY, "A", 1.0))
+    put(store, T0 + 5 * DAY, (T0 - 9 * DAY, "A", 2.0))
+    assert revisions(store)[T0 - 9 * DAY, "A"] == [(T0 + 5 * DAY, 2.0)]
 
 
 def test_a_changed_value_is_a_revision_known_from_its_ingest_on(make: Make) -> None:
@@ -146,7 +156,7 @@ def test_an_archive_is_all_history_and_corrections_follow_at_once(make: Make) ->
         (None, None, Appended(0, 0, 1)),
         (float("nan"), None, Appended(0, 0, 1)),
         (None, 1.0, Appended(0, 1, 0)),
-        (1.0, None, Appended(0, 1, 0)),
+        (1.0, None, Appended(0, 0, 1)),  # a cell without a value says nothing
         (0.0, -0.0, Appended(0, 0, 1)),
         (1.0, 1.0 + 2**-52, Appended(0, 1, 0)),
     ],
@@ -176,6 +186,28 @@ def test_reading_by_time_keeps_both_ends(make: Make) -> None:
     assert read["valid_time"].to_pylist() == days[1:3]
     assert store.read(since=days[1] + TICK, until=days[2] - TICK).num_rows == 0
     assert store.newest() == days[-1]
+
+
+def test_variables_that_come_apart_complete_each_other(tmp_path: Path) -> None:
+    store = Observations(tmp_path / "two", ("u", "v"), delay=DELAY, clock="wall")
+    time = pa.array([T0], pa.timestamp("us", "UTC"))
+    for day, (u, v) in enumerate(((1.0, None), (None, 2.0))):
+        cells = {"u": pa.array([u], pa.float64()), "v": pa.array([v], pa.float64())}
+        store.append(pa.table({"valid_time": time, "location": ["A"], **cells}), at=T0 + day * DAY, payload="p")
+    assert store.read().select(["u", "v"]).to_pylist() == [{"u": 1.0, "v": None}, {"u": 1.0, "v": 2.0}]
+
+
+def test_other_units_or_variables_than_the_store_keeps_are_refused(tmp_path: Path) -> None:
+    kept = Observations(tmp_path / "o", (VARIABLE,), delay=DELAY, clock="wall", units=("m s-1",))
+    put(kept, T0, (T0, "A", 1.0))
+    for other in (
+        Observations(tmp_path / "o", (VARIABLE,), delay=DELAY, clock="wall", units=("knot",)),
+        Observations(tmp_path / "o", (VARIABLE, "gust"), delay=DELAY, clock="wall", units=("m s-1", "m s-1")),
+    ):
+        with pytest.raises(ConfigError, match="the store keeps"):
+            other.read()
+        with pytest.raises(ConfigError, match="the store keeps"):
+            put(other, T0 + DAY, (T0, "A", 2.0))
 
 
 def test_times_of_another_zone_are_the_same_instants(make: Make) -> None:
@@ -234,9 +266,9 @@ class Ledger:
             pages = self.book.setdefault((time, place), [])
             due = time + DELAY
             if not pages:
-                history = self.clock == "record" or due <= self.live_since
+                history = self.clock == "record" or due <= self.live_since == at
                 pages.append((due if history else at, value))
-            elif pages[-1][1] != value:
+            elif value is not None and pages[-1][1] != value:
                 last = pages[-1][0]
                 pages.append((last + TICK if self.clock == "record" else max(at, last + TICK), value))
 

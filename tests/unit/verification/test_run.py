@@ -74,7 +74,7 @@ def test_twice_is_once(live: Place) -> None:
     )
 
 
-def test_revised_truth_is_scored_anew_and_a_withdrawn_one_not_at_all(live: Place) -> None:
+def test_revised_truth_is_scored_anew(live: Place) -> None:
     before = _published(jobs.verify(live.product, live.settings, at=live.end))[1]
     rows = Forecasts.of(live.product, live.settings).table.read().to_pandas()
     one = rows[rows["published"] & (rows["lead"] == 1) & (rows["location"] == "S0")].sort_values("valid_time").iloc[0]
@@ -88,10 +88,6 @@ def test_revised_truth_is_scored_anew_and_a_withdrawn_one_not_at_all(live: Place
     old = abs(median - was[(one["valid_time"], "S0")])
     assert revised.count == before.count
     assert revised.mae == pytest.approx(before.mae + (10 - old) / before.count, abs=1e-5)
-
-    observations.append(make_rows((valid, "S0", None)), at=live.end + 2 * DAY, payload="2" * 64)
-    withdrawn = _published(jobs.verify(live.product, live.settings, at=live.end + 2 * DAY))[1]
-    assert withdrawn.count == before.count - 1
 
 
 def test_no_forecast_is_nothing_to_verify(fresh: Callable[..., Place]) -> None:
