@@ -9,7 +9,9 @@ import pytest
 
 from pipeline.config import Product, load_product
 from pipeline.config.document import MAX_BYTES, MAX_DEPTH
+from pipeline.config.product import VariableSpec
 from pipeline.errors import ConfigError
+from pipeline.paths import deploy_folder
 
 GOOD = """\
 name: wind
@@ -75,6 +77,14 @@ MISTAKES = {
     ),
     "name of a variable": ("  wind_speed: {", "  Wind: {", 9, "feed.variables.Wind", "'Wind' is no name", "lower-case"),
     "unit": ("m s-1", "m parsnip-1", 9, "feed.variables.wind_speed.units", "is no unit", "m s-1"),
+    "unit of another kind": (
+        "units: m s-1",
+        "units: m s-1, source_units: kg",
+        8,
+        "feed.variables",
+        "cannot be had in 'm s-1' from 'kg'",
+        "units of one kind",
+    ),
     "limits": ("[0, 60]", "[60, 0]", 9, "feed.variables.wind_speed.limits", "is empty", "below the second"),
     "three limits": ("[0, 60]", "[0, 1, 2]", 9, "feed.variables.wind_speed.limits", "[0, 1, 2]", "at most 2"),
     "NaN": ("[0, 60]", "[.nan, 60]", 9, "feed.variables.wind_speed.limits.0", ".nan is not a finite number", "null"),
@@ -263,3 +273,10 @@ def test_a_variable_takes_what_it_does_not_say_from_the_known_ones(tmp_path: Pat
     feed = load_product(path).feed
     assert feed.variable("wind_speed") == ("m s-1", (None, 9.0), "sqrt", "Wind speed")
     assert feed.variable("odd") == ("1", (None, None), "identity", "Odd")
+
+
+def test_limits_of_a_known_variable_are_in_the_unit_it_is_kept_in() -> None:
+    feed = load_product(deploy_folder() / "products" / "ireland-wind.yaml").feed
+    kelvin = feed.model_copy(update={"variables": {"air_temperature": VariableSpec(units="K")}})
+    units, limits, _, _ = kelvin.variable("air_temperature")
+    assert (units, limits) == ("K", (pytest.approx(183.15), pytest.approx(333.15)))

@@ -275,6 +275,19 @@ def test_a_fault_of_our_own_is_not_quarantined(inbox: Inbox, monkeypatch: pytest
     assert list(Receipts(inbox.layout.receipts)) == []
 
 
+def test_once_the_product_file_is_corrected_what_its_mistake_refused_is_read_again(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path)
+    inbox.put("a", CSV)
+    source = inbox.product.feed.source
+    mistaken = source.model_copy(update={"time": source.time.model_copy(update={"columns": ("when",)})})
+    wrong = inbox.product.model_copy(update={"feed": inbox.product.feed.model_copy(update={"source": mistaken})})
+    wrong = wrong.within(inbox.product.folder)
+    with pytest.raises(ContractError):
+        jobs.ingest(wrong, inbox.settings, at=NOW)
+    assert jobs.ingest(wrong, inbox.settings, at=NOW).payloads == 0  # judged already, as it is described
+    assert inbox.ingest().accepted == 4
+
+
 def test_an_empty_inbox_is_told(inbox: Inbox) -> None:
     with pytest.raises(SourceError, match="no file matches"):
         inbox.ingest()

@@ -47,6 +47,8 @@ def test_rows_are_read_in_the_order_of_writing_last_first(tmp_path: Path) -> Non
         # a version that serves for the second time was preceded by what it replaced
         ([("promoted", 1, None), ("promoted", 2, 1), ("promoted", 1, 2)], 1, 2),
         ([("promoted", 1, None), ("promoted", 2, 1), ("promoted", 1, 2), ("rollback", 2, 1)], 2, 1),
+        # the version in service, promoted once more, is not what served before it
+        ([("promoted", 1, None), ("promoted", 2, 1), ("promoted", 2, 2)], 2, 1),
         # the ledger told of a promotion that a kill kept from the registry
         ([("promoted", 1, None), ("promoted", 2, 1), ("promoted", 3, 2)], 2, 1),
         # somebody moved the alias past the ledger

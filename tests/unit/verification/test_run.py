@@ -62,6 +62,14 @@ def test_verified_earlier_less_has_matured(live: Place) -> None:
     assert 0 < early.scored < jobs.verify(live.product, live.settings, at=live.end).scored
 
 
+def test_after_a_long_outage_all_that_matured_meanwhile_is_scored(live: Place) -> None:
+    jobs.verify(live.product, live.settings, at=live.end - 6 * DAY)
+    late = jobs.verify(live.product, live.settings, at=live.end + 200 * DAY)
+    assert late.scored == 4 * (11 + 10)  # stations x matured values of both leads, by hand: the record ends
+    before = jobs.verify(live.product, live.settings, at=live.end - 6 * DAY)
+    assert before.scored == late.scored  # looking back takes nothing away
+
+
 def test_twice_is_once(live: Place) -> None:
     first = jobs.verify(live.product, live.settings, at=live.end)
     rows = Scores.of(live.product, live.settings).read()

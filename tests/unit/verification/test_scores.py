@@ -102,6 +102,17 @@ def test_models_are_compared_over_what_all_of_them_forecast() -> None:
     assert told == {"published": (1, pytest.approx(4.625)), "persistence": (1, 0)}
 
 
+def test_one_forecast_without_baselines_does_not_hide_those_that_had_them() -> None:
+    rows = score_rows(
+        _frame(
+            _row("champion", 9, [1, 2, 4], published=True),
+            _row("persistence", 9, [9, 9, 9]),
+            _row("climatology", 3, [1, 2, 4], published=True, issue_time=ISSUE + DAY),
+        )
+    )
+    assert {score.model: score.count for score in by_lead(rows)} == {"published": 1, "persistence": 1}
+
+
 def test_skill_is_over_all_leads() -> None:
     def score(model: str, lead: int, count: int, crps: float) -> LeadScore:
         return LeadScore(
