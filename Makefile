@@ -37,7 +37,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[auckland,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[auckland,grib,postgres,dev]'
 	@touch $@
 
 clean:

@@ -1,38 +1,35 @@
-"""The observation contract as a Great Expectations suite, built in code and run in memory.
+"""Checks as a Great Expectations suite, built in code and run in memory.
 
-Nothing is read from or written to a folder, no server is asked and no progress is shown. The library takes
-seconds to import, so that happens in the first call.
+Nothing is read from or written to a folder, no server is asked and no progress is shown. The library takes seconds to
+import, so that happens in the first call.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from expectations.observations import LOCATION, OFF_GRID, TIME, Check, ObservationContract, off_grid
+from expectations.observations import Check
 
 if TYPE_CHECKING:
     import pandas as pd
     from great_expectations import ExpectationSuite
-    from great_expectations.core import ExpectationSuiteValidationResult
+    from great_expectations.core import ExpectationSuiteValidationResult, ExpectationValidationResult
     from great_expectations.expectations.expectation import Expectation
 
 
-def build_suite(contract: ObservationContract) -> ExpectationSuite:
-    """Return the suite of a contract; each expectation's meta has its place in the checks and its reason."""
+def build_suite(checks: Sequence[Check]) -> ExpectationSuite:
+    """Return the suite of some checks; each expectation's meta has its place among them and its reason."""
     from great_expectations import ExpectationSuite
 
-    suite = ExpectationSuite(name="observations")
-    for place, check in enumerate(contract.checks()):
-        suite.add_expectation(_expectation(check, contract, {"check": place, "reason": check.template}))
-    return suite
+    wanted = [_expectation(check, {"check": place, "reason": check.template}) for place, check in enumerate(checks)]
+    return ExpectationSuite(name="observations", expectations=wanted)
 
 
-def validate(frame: pd.DataFrame, contract: ObservationContract) -> ExpectationSuiteValidationResult:
-    """Return the complete result of a batch, with the index of every row that breaks an expectation.
+def validate(frame: pd.DataFrame, checks: Sequence[Check]) -> ExpectationSuiteValidationResult:
+    """Return the complete result of a batch, with the index of every row that breaks a check of rows.
 
-    `frame` has columns valid_time (UTC), location and the variables, and any unique index.
+    `frame` has the columns that the checks read, and any unique index.
     """
     from great_expectations import get_context
     from great_expectations.data_context.types.base import (
@@ -49,40 +46,81 @@ def validate(frame: pd.DataFrame, contract: ObservationContract) -> ExpectationS
             store_backend_defaults=InMemoryStoreBackendDefaults(),
         ),
     )
-    times = frame[TIME].dt.tz_convert("UTC").dt.tz_localize(None).to_numpy(np.dtype("datetime64[us]"))
-    derived = frame.assign(**{OFF_GRID: off_grid(times, contract.step, contract.phase)})
     batches = context.data_sources.add_pandas("memory").add_dataframe_asset("rows")
-    batch = batches.add_batch_definition_whole_dataframe("batch").get_batch({"dataframe": derived})
-    return batch.validate(build_suite(contract), result_format={"result_format": "COMPLETE"})
+    batch = batches.add_batch_definition_whole_dataframe("batch").get_batch({"dataframe": frame})
+    return batch.validate(build_suite(checks), result_format={"result_format": "COMPLETE"})
 
 
-def _expectation(check: Check, contract: ObservationContract, meta: dict[str, object]) -> Expectation:
-    from great_expectations.expectations.core.expect_column_values_to_be_between import (
-        ExpectColumnValuesToBeBetween,
-    )
-    from great_expectations.expectations.core.expect_column_values_to_be_in_set import (
-        ExpectColumnValuesToBeInSet,
-    )
-    from great_expectations.expectations.core.expect_column_values_to_not_be_null import (
-        ExpectColumnValuesToNotBeNull,
-    )
-    from great_expectations.expectations.core.expect_compound_columns_to_be_unique import (
-        ExpectCompoundColumnsToBeUnique,
-    )
-    from great_expectations.expectations.core.expect_table_row_count_to_be_between import (
-        ExpectTableRowCountToBeBetween,
-    )
+def place_of(outcome: ExpectationValidationResult) -> int:
+    """Return the place of an outcome among the checks that the suite was built from."""
+    config = outcome.expectation_config
+    if config is None or config.meta is None:
+        raise ValueError("an expectation came back without its name")
+    return int(config.meta["check"])
 
+
+def fault_of(outcome: ExpectationValidationResult) -> str:
+    """Return why an expectation could not be carried out; nothing when it was."""
+    told: dict[str, Any] = outcome.exception_info or {}
+    for part in (told, *(value for value in told.values() if isinstance(value, dict))):
+        if part.get("raised_exception"):
+            return str(part.get("exception_message") or "unknown")
+    return ""
+
+
+def explain_expectation(name: str, arguments: dict[str, Any]) -> str:
+    """Return what is wrong with an expectation given by type and arguments, in words; nothing when it can be built."""
+    from great_expectations.exceptions.exceptions import ExpectationNotFoundError
+    from great_expectations.expectations.registry import get_expectation_impl
+    from pydantic.v1 import ValidationError
+
+    try:
+        get_expectation_impl(name)(**arguments)
+    except ExpectationNotFoundError:
+        return f"Great Expectations has no '{name}'; see the list of expectations in its documentation"
+    except ValidationError as error:
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}; see the documentation of {name}"
+    except (TypeError, ValueError) as error:  # what else its validators say
+        return f"{str(error).splitlines()[0]}; see the documentation of {name}"
+    return ""
+
+
+def judges_rows(name: str) -> bool:
+    """Return whether an expectation tells which rows break it."""
+    from great_expectations.expectations.expectation import (
+        ColumnMapExpectation,
+        ColumnPairMapExpectation,
+        MulticolumnMapExpectation,
+    )
+    from great_expectations.expectations.registry import get_expectation_impl
+
+    kinds = (ColumnMapExpectation, ColumnPairMapExpectation, MulticolumnMapExpectation)
+    return issubclass(get_expectation_impl(name), kinds)
+
+
+def _expectation(check: Check, meta: dict[str, object]) -> Expectation:
+    from great_expectations.expectations.metadata_types import FailureSeverity
+    from great_expectations.expectations.registry import get_expectation_impl
+
+    name, arguments = _described(check)
+    severity = FailureSeverity.WARNING if check.severity == "warn" else FailureSeverity.CRITICAL
+    return get_expectation_impl(name)(**arguments, meta=meta, severity=severity)
+
+
+def _described(check: Check) -> tuple[str, Mapping[str, Any]]:
+    """The type and the arguments of the expectation that carries out a check."""
     match check.kind:
         case "rows":
-            return ExpectTableRowCountToBeBetween(min_value=1, meta=meta)
+            return "expect_table_row_count_to_be_between", {"min_value": 1}
         case "present":
-            return ExpectColumnValuesToNotBeNull(column=check.column, meta=meta)
-        case "known":
-            return ExpectColumnValuesToBeInSet(column=check.column, value_set=list(contract.stations), meta=meta)
+            return "expect_column_values_to_not_be_null", {"column": check.column}
+        case "location":
+            return "expect_column_values_to_be_in_set", {"column": check.column, "value_set": list(check.values)}
         case "unique":
-            return ExpectCompoundColumnsToBeUnique(column_list=[TIME, LOCATION], meta=meta)
-        case "grid" | "future" | "limits":
-            return ExpectColumnValuesToBeBetween(
-                column=check.column, min_value=check.low, max_value=check.high, meta=meta
-            )
+            return "expect_compound_columns_to_be_unique", {"column_list": list(check.columns)}
+        case "custom":
+            return check.expectation, check.arguments
+        case _:
+            limits = {"min_value": check.low, "max_value": check.high}
+            return "expect_column_values_to_be_between", {"column": check.column, **limits}

@@ -16,7 +16,16 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 from prefect.variables import Variable
 
-from pipeline.results import ForecastResult, IngestResult, RetrainResult, Rung, VerifyResult
+from pipeline.results import (
+    BackfillResult,
+    FeedResult,
+    ForecastResult,
+    IngestResult,
+    MaintainResult,
+    RetrainResult,
+    Rung,
+    VerifyResult,
+)
 
 PAGES_VARIABLE = "nightcast_pages"
 """Prefect variable with the address of the report pages, where somebody serves them."""
@@ -54,14 +63,55 @@ def of_ingest(result: IngestResult) -> Described:
         f"Ingest at {minute(result.at)}; newest valid time {minute(result.newest)}; table version {result.version}.",
         table(("", "count"), [(name, f"{count:,}") for name, count in counts]),
     ]
-    if result.reasons:
-        ordered = sorted(result.reasons.items(), key=lambda item: -item[1])
-        parts += [
-            "### Refused",
-            table(("reason", "rows"), [(reason, f"{count:,}") for reason, count in ordered]),
-        ]
+    parts += _told(result)
+    for name, one in result.covariates.items():
+        parts += [f"## {inert(name)}", f"{one.accepted:,} new rows, newest {minute(one.newest)}", *_told(one)]
     about = f"{result.accepted:,} new, {result.revised:,} revised, {result.refused:,} refused rows"
     return "\n\n".join(parts), about
+
+
+def of_backfill(result: BackfillResult) -> Described:
+    """Describe what was taken in of a range of the past."""
+    counts = [
+        ("pieces of this part", result.pieces),
+        ("pieces finished before", result.repeated),
+        ("rows with a new key", result.accepted),
+        ("rows that revise a known value", result.revised),
+        ("rows known already", result.unchanged),
+        ("rows in quarantine", result.refused),
+    ]
+    span = f"{minute(result.since)} to {minute(result.until)}, part {result.part[0]} of {result.part[1]}"
+    parts = [span, table(("", "count"), [(name, f"{count:,}") for name, count in counts]), *_told(result)]
+    return "\n\n".join(parts), f"{result.accepted:,} new rows of {span}"
+
+
+def of_maintain(result: MaintainResult) -> Described:
+    """Describe what maintenance found and did."""
+    rows = [
+        (one.table, str(one.version), str(one.compacted), str(one.removed), str(len(one.damage)))
+        for one in result.tables
+    ]
+    parts = [
+        f"Maintenance at {minute(result.at)}; {result.payloads:,} raw payloads checked.",
+        table(("table", "version", "files merged", "files removed", "damaged"), rows),
+    ]
+    if result.damage:
+        parts += ["### Damage", table(("what does not match its digest",), [(line,) for line in result.damage])]
+    about = f"{len(result.damage)} damaged" if result.damage else "every digest matches"
+    return "\n\n".join(parts), about
+
+
+def _told(result: FeedResult) -> list[str]:
+    """What was refused, what was odd, and what could not be had, as far as there is any."""
+    parts = []
+    if result.reasons:
+        ordered = sorted(result.reasons.items(), key=lambda item: -item[1])
+        parts += ["### Refused", table(("reason", "rows"), [(reason, f"{count:,}") for reason, count in ordered])]
+    if result.warnings:
+        parts += ["### Odd, and kept", table(("warning",), [(line,) for line in result.warnings])]
+    if result.faults:
+        parts += ["### Could not be had or used", table(("payload",), [(line,) for line in result.faults])]
+    return parts
 
 
 def of_retrain(result: RetrainResult) -> Described:

@@ -23,20 +23,23 @@ from prefect.types.entrypoint import EntrypointType
 from prefect.variables import Variable
 
 from flows.artifacts import PAGES_VARIABLE
+from flows.backfill import backfill
 from flows.environment import POOL, environment_of
 from flows.forecast import forecast
 from flows.ingest import ingest
 from flows.interrupted import end_interrupted
+from flows.maintain import maintain
 from flows.parameters import form
 from flows.promote import promote, rollback
+from flows.quarantine import release
 from flows.retrain import retrain
 from flows.verify import verify
 from pipeline.config import Product, Settings, load_product, settings
 from pipeline.errors import NightcastError
 from pipeline.version import code_version
 
-SCHEDULED: tuple[Flow[..., Any], ...] = (ingest, forecast, retrain, verify)
-BY_HAND: tuple[Flow[..., Any], ...] = (promote, rollback)
+SCHEDULED: tuple[Flow[..., Any], ...] = (ingest, forecast, retrain, verify, maintain)
+BY_HAND: tuple[Flow[..., Any], ...] = (promote, rollback, backfill, release)
 
 
 def register(products: list[Path], settings: Settings, *, pages: str = "") -> list[str]:

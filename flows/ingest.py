@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from prefect import State, flow
-from prefect.states import Completed
+from prefect.states import Completed, Failed
 
 from flows import artifacts
 from flows.parameters import Instant, ProductFile
@@ -39,6 +39,9 @@ def ingest(
 
 def _tell(product: Product, result: IngestResult) -> State[Any]:
     artifacts.publish(product.name, "ingest", *artifacts.of_ingest(result))
+    faults = [*result.faults, *(fault for one in result.covariates.values() for fault in one.faults)]
+    if faults:
+        return Failed(message=f"The world's fault: {faults[0]}; {len(faults)} in all, the other payloads are stored")
     return Completed(
         message=f"{result.accepted:,} new, {result.revised:,} revised, {result.refused:,} refused rows; "
         f"newest {artifacts.minute(result.newest)}"

@@ -30,6 +30,12 @@ Version = Annotated[int, Field(ge=1)]
 Reason = Annotated[str, StringConstraints(min_length=3, max_length=500, strip_whitespace=True)]
 """Why somebody does a thing, kept for ever."""
 
+Part = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+"""A part of a text."""
+
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+"""A number from 1."""
+
 TITLES = {
     "product": "Product file",
     "at": "Now of the job",
@@ -38,6 +44,11 @@ TITLES = {
     "version": "Version of the model",
     "why": "Reason",
     "who": "Your name",
+    "part": "Part",
+    "parts": "Of how many parts",
+    "repair": "Repair damage",
+    "reason": "Part of the reason for refusal",
+    "override": "Override the contract",
 }
 
 

@@ -21,8 +21,9 @@ from rich.markup import escape
 from flows import pages
 from flows.servers import LOOPBACK, Installation, Ports
 from flows.supervise import Crew, Service, ServiceError, Stopped, run
-from pipeline.config import Product, Settings, load_product, settings
+from pipeline.config import FilesSource, Product, Settings, load_product, settings
 from pipeline.errors import SourceError, UsageError
+from pipeline.locations import read_locations
 from pipeline.paths import deploy_folder, resolve
 
 
@@ -95,9 +96,11 @@ def _choose(given: list[Path], console: Console) -> list[Path]:
     loaded: list[tuple[Path, Product]] = []
     for path in given or sorted((deploy_folder() / "products").glob("*.yaml")):
         product = load_product(path)
-        source = product.feed.source
         try:
-            resolve(source.path, product.folder, extra=source.extra)
+            read_locations(product.feed)
+            source = product.feed.source
+            if isinstance(source, FilesSource):
+                resolve(source.path, product.folder, extra=source.extra)
         except SourceError as error:
             if given:
                 raise

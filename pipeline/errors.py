@@ -6,7 +6,7 @@ is a decision and not a failure, and everything else is ours.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class NightcastError(Exception):
@@ -56,6 +56,14 @@ class RefusedError(NightcastError):
 
 class ContractError(RefusedError):
     """A batch or a forecast broke its data contract as a whole."""
+
+
+class BatchError(ContractError):
+    """A batch of rows was refused as a whole; `report` has what every check found."""
+
+    def __init__(self, message: str, report: dict[str, Any]) -> None:
+        self.report = report
+        super().__init__(message)
 
 
 class GateError(RefusedError):

@@ -1,18 +1,23 @@
-"""The stations of a feed: opaque ids, names for people, coordinates in decimal degrees."""
+"""The locations of a feed, stations or cells of a grid: opaque ids, names for people, decimal degrees."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from pipeline.config.product import Product
+from pipeline.config.feed import Axis, Feed, Grid, Stations
 from pipeline.errors import ConfigError
 from pipeline.paths import resolve
 
+_MOST_CELLS = 10_000_000
+_BELOW_360 = 360.0 - 1e-9
 _SEXAGESIMAL = re.compile(
     r"^\s*(?P<d>\d{1,3})\s*[d°]\s*(?:(?P<m>\d{1,2}(?:\.\d+)?)\s*['′]\s*)?(?:(?P<s>\d{1,2}(?:\.\d+)?)\s*[\"″]\s*)?"
     r"(?P<h>[NSEW])\s*$"
@@ -21,7 +26,7 @@ _SEXAGESIMAL = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Locations:
-    """Stations in a fixed order; the arrays of a frame follow it."""
+    """Stations, or the cells of a grid row by row, in a fixed order; the arrays of a frame follow it."""
 
     ids: tuple[str, ...]
     names: tuple[str, ...]
@@ -29,6 +34,8 @@ class Locations:
     """Degrees east, in [-180, 360)."""
     latitude: tuple[float, ...]
     """Degrees north."""
+    shape: tuple[int, int] | None = None
+    """(rows, columns) of a grid; None for stations."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -53,14 +60,62 @@ def parse_angle(text: str) -> float:
     return -degrees if match["h"] in "SW" else degrees
 
 
-def read_locations(product: Product) -> Locations:
-    """Return the stations of a product, in the order of their file.
+def read_locations(feed: Feed) -> Locations:
+    """Return the locations of a feed: stations in the order of their file, cells row by row.
 
     Raises:
-        ConfigError: the file is missing, lacks a column, repeats an id or holds an unreadable coordinate.
+        ConfigError: the file is missing, lacks a column, repeats an id or holds an unreadable coordinate; the grid is
+            not on the globe.
     """
-    spec = product.feed.locations
-    path = resolve(str(spec.path), product.folder, extra=product.feed.source.extra)
+    return _grid(feed.locations, feed) if isinstance(feed.locations, Grid) else _stations(feed.locations, feed)
+
+
+def cell_ids(rows: int, columns: int) -> tuple[str, ...]:
+    """Return the ids of the cells of a grid row by row, e.g. r012c003; they sort in the same order."""
+    wide, high = max(3, len(str(columns - 1))), max(3, len(str(rows - 1)))
+    ends = [f"c{column:0{wide}}" for column in range(columns)]
+    starts = (f"r{row:0{high}}" for row in range(rows))
+    return tuple(start + end for start in starts for end in ends)
+
+
+def coordinates(axis: Axis) -> NDArray[np.float64]:
+    """Return the coordinates of an axis, degrees."""
+    points = axis.start + axis.step * np.arange(axis.count)
+    return np.asarray(np.round(points, 10), np.float64)  # 0.3 instead of 0.30000000000000004
+
+
+def _grid(grid: Grid, feed: Feed) -> Locations:
+    cells = grid.latitude.count * grid.longitude.count
+    if cells > _MOST_CELLS:
+        remedy = "take a part of it, or every k-th point"
+        raise ConfigError(feed.title, "feed.locations", f"{cells} cells are more than {_MOST_CELLS}", remedy)
+    latitude, longitude = coordinates(grid.latitude), coordinates(grid.longitude)
+    for name, points, low, high in (("latitude", latitude, -90.0, 90.0), ("longitude", longitude, -180.0, _BELOW_360)):
+        ends = sorted((float(points[0]), float(points[-1])))
+        if ends[0] < low or ends[1] > high:
+            problem = f"it runs from {points[0]:g} to {points[-1]:g}, off the globe"
+            remedy = f"stay within {low:g} and {high:g} degrees"
+            raise ConfigError(feed.title, f"feed.locations.{name}", problem, remedy)
+    if abs(longitude[-1] - longitude[0]) > 360 - abs(grid.longitude.step) / 2:
+        problem = f"its {grid.longitude.count} columns go around more than once"
+        raise ConfigError(feed.title, "feed.locations.longitude", problem, "leave out the columns that stand twice")
+    return _cells(*_told(grid.latitude), *_told(grid.longitude))
+
+
+def _told(axis: Axis) -> tuple[float, float, int]:
+    return axis.start, axis.step, axis.count
+
+
+@lru_cache(maxsize=8)  # every step of a job asks, and a million names take a while
+def _cells(north: float, down: float, rows: int, west: float, right: float, columns: int) -> Locations:
+    ids = cell_ids(rows, columns)
+    axes = Axis(start=north, step=down, count=rows), Axis(start=west, step=right, count=columns)
+    latitude, longitude = np.meshgrid(*map(coordinates, axes), indexing="ij")
+    return Locations(ids, ids, tuple(longitude.ravel().tolist()), tuple(latitude.ravel().tolist()), (rows, columns))
+
+
+def _stations(spec: Stations, feed: Feed) -> Locations:
+    path = resolve(str(spec.path), feed.folder, extra=feed.source.needs)
     if not path.is_file():
         raise ConfigError(str(path), "", "no such file", "feed.locations.path names the CSV file of the stations")
     table = _read(path)

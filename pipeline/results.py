@@ -19,13 +19,13 @@ class Result(BaseModel):
     product: str
 
 
-class IngestResult(Result):
-    """What one ingest took in."""
+class FeedResult(BaseModel):
+    """What was taken in of one feed."""
 
-    at: datetime
-    """Instant of the ingest; known_at of what it newly learnt."""
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
     payloads: int
-    """Payloads not seen before."""
+    """Payloads looked at."""
     accepted: int
     """Rows with a new key."""
     revised: int
@@ -34,12 +34,135 @@ class IngestResult(Result):
     """Rows that said what was known already."""
     refused: int
     """Rows put into quarantine."""
+    thinned: int
+    """Rows left out because another one stands for the same step."""
     reasons: dict[str, int]
     """Refused rows by reason."""
+    warnings: tuple[str, ...]
+    """What was odd and was kept."""
+    faults: tuple[str, ...]
+    """Payloads that could not be had or used, and why."""
     newest: datetime | None
     """Newest valid time in the store."""
     version: int
-    """Version of the observations table after the ingest."""
+    """Version of the observations table afterwards."""
+
+
+class IngestResult(FeedResult, Result):
+    """What one ingest took in."""
+
+    at: datetime
+    """Instant of the ingest; known_at of what it newly learnt."""
+    covariates: dict[str, FeedResult] = {}
+    """The same of each feed known in advance."""
+
+
+class BackfillResult(FeedResult, Result):
+    """What one backfill took in of a range of valid times."""
+
+    since: datetime
+    until: datetime
+    part: tuple[int, int]
+    """(k, n): the k-th of n parts of the work."""
+    pieces: int
+    """Windows or payloads of this part."""
+    repeated: int
+    """Those of them that an earlier backfill had finished."""
+
+
+class RefusedGroup(BaseModel):
+    """Rows in quarantine for one reason."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    feed: str
+    """The product, or the product and the name of a covariate."""
+    reason: str
+    rows: int
+    first: datetime | None
+    """Earliest valid time; None where none could be read."""
+    last: datetime | None
+    example: str
+    """Id of one of the rows."""
+
+
+class QuarantineResult(Result):
+    """What is in quarantine, by reason."""
+
+    groups: tuple[RefusedGroup, ...]
+    released: int
+    """Rows released so far."""
+    dropped: int
+    """Rows dropped so far."""
+
+
+class RefusedRow(BaseModel):
+    """One row in quarantine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    id: str
+    feed: str
+    valid_time: datetime | None
+    location: str | None
+    values: str
+    """What was given, as JSON."""
+    reason: str
+    quarantined_at: datetime
+    payload: str
+    """SHA-256 of the payload it came in."""
+    name: str
+    """Name of that payload."""
+
+
+class RefusedRows(Result):
+    """Rows in quarantine."""
+
+    rows: tuple[RefusedRow, ...]
+    total: int
+    """How many there are in all; `rows` may show fewer."""
+
+
+class ReleaseResult(Result):
+    """What became of rows that somebody released or dropped."""
+
+    action: Literal["released", "dropped"]
+    rows: int
+    accepted: int
+    revised: int
+    unchanged: int
+    who: str
+    why: str
+
+
+class MaintainedTable(BaseModel):
+    """What maintenance did to one table."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    table: str
+    version: int
+    compacted: int
+    """Files that became part of a bigger one."""
+    removed: int
+    """Files deleted that no kept version names."""
+    damage: tuple[str, ...]
+    """What does not match its digest."""
+    repaired: tuple[str, ...]
+    """What was set aside."""
+
+
+class MaintainResult(Result):
+    """What maintenance found and did."""
+
+    at: datetime
+    tables: tuple[MaintainedTable, ...]
+    payloads: int
+    """Raw payloads whose digest was checked."""
+    damage: tuple[str, ...]
+    """Everything that does not match its digest."""
+    taken_again: int
+    """Payloads taken in again after a repair."""
 
 
 class Rival(BaseModel):

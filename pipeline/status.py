@@ -31,7 +31,7 @@ def status_of(product: Product, settings: Settings, *, at: datetime | None = Non
         NoDataError: it was never ingested.
     """
     layout = Layout.of(product, settings)
-    observations = Observations.of(product, settings)
+    observations = Observations.of(product.feed, settings)
     newest = observations.newest()
     if newest is None:
         raise NoDataError(f"{product.name}: no observations in {settings.home}; run `nightcast ingest` first")
@@ -56,7 +56,7 @@ def status_of(product: Product, settings: Settings, *, at: datetime | None = Non
         home=settings.home,
         observations=observations.table.read(columns=["known_at"]).num_rows,
         newest=newest,
-        refused=Quarantine.of(product, settings).table.read(columns=["reason"]).num_rows,
+        refused=Quarantine.of(product.feed, settings).table.read(columns=["reason"]).num_rows,
         champion=champion.version if champion else None,
         model=champion.model if champion else None,
         last_issue=last,

@@ -122,6 +122,15 @@ class Cadence:
         return instant.astimezone(ZoneInfo(self.time_zone))
 
 
+def months(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """Yield the calendar months of a range, UTC, as windows that include both of their ends."""
+    begin = since.astimezone(UTC)
+    while begin <= until:
+        after = (begin.replace(day=1, hour=0, minute=0, second=0, microsecond=0) + timedelta(days=32)).replace(day=1)
+        yield begin, min(after - timedelta(microseconds=1), until)
+        begin = after
+
+
 def month_of(times: NDArray[np.datetime64]) -> NDArray[np.str_]:
     """Return the month of each time as text, e.g. 1978-12; it names the partition of a row."""
     months, which = np.unique(times.astype("datetime64[M]"), return_inverse=True)

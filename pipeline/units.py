@@ -20,10 +20,23 @@ _EXPONENT = re.compile(r"(?<=[A-Za-z])(?![A-Za-z])(?<![0-9\-])(?=[0-9\-])")
 @cache
 def _registry() -> pint.UnitRegistry[Any]:
     # UDUNITS joins an exponent to its unit: s-1 is s**-1. "%" and "knot" pint knows by itself.
-    return pint.UnitRegistry(
+    registry = pint.UnitRegistry[Any](
         preprocessors=[lambda text: _EXPONENT.sub("**", text), lambda text: text.replace("%", "percent")],
         autoconvert_offset_to_baseunit=True,
     )
+    # Precipitation is told as a depth of water and kept as a mass on an area, as CF has it: 1 mm is 1 kg m-2.
+    water = pint.Context.from_lines(
+        [
+            "@context water",
+            "[length] -> [mass] / [length] ** 2: value * 1000 kg / m ** 3",
+            "[mass] / [length] ** 2 -> [length]: value / (1000 kg / m ** 3)",
+            "[length] / [time] -> [mass] / [length] ** 2 / [time]: value * 1000 kg / m ** 3",
+            "[mass] / [length] ** 2 / [time] -> [length] / [time]: value / (1000 kg / m ** 3)",
+        ]
+    )
+    registry.add_context(water)
+    registry.enable_contexts("water")
+    return registry
 
 
 def check_units(units: str) -> str:
@@ -51,7 +64,7 @@ def convertible(source: str, target: str) -> bool:
 
 
 def convert(values: NDArray[np.float64], source: str, target: str) -> NDArray[np.float64]:
-    """Return values of unit `source` in unit `target`; NaN stays NaN.
+    """Return values of unit `source` in unit `target`; NaN stays NaN. A depth of water is a mass on an area.
 
     Raises:
         ValueError: the units are of different kinds.

@@ -129,7 +129,9 @@ def record_rows(product: Product) -> pa.Table:
 
 def fill(product: Product, settings: Settings, *, at: datetime | None = None) -> Appended:
     """Append the CSV of a product to its observations, as learnt at `at` (by default: as history, once all is due)."""
-    return Observations.of(product, settings).append(record_rows(product), at=at or end_of(product), payload="0" * 64)
+    return Observations.of(product.feed, settings).append(
+        record_rows(product), at=at or end_of(product), payload="0" * 64
+    )
 
 
 def end_of(product: Product) -> datetime:

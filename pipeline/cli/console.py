@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 
 from pydantic import BaseModel
 from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 out = Console(highlight=False, soft_wrap=True)
@@ -40,6 +42,19 @@ def table(*columns: str, title: str = "") -> Table:
     for column in columns:
         made.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
     return made
+
+
+def minute(instant: datetime | None) -> str:
+    """Return an instant to the minute, UTC, or a dash."""
+    return f"{instant:%Y-%m-%d %H:%M}Z" if instant else "–"
+
+
+def spinner(text: str) -> Progress:
+    """Return a context that shows on a terminal that work goes on, and for how long."""
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    progress = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+    progress.add_task(text, total=None)
+    return progress
 
 
 def _finite(data: object) -> object:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import typer
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from pipeline.cli import show
+from pipeline.cli import show, show_data
 from pipeline.cli.arguments import AsJson, At, ProductFile, Since, Until
-from pipeline.cli.console import err, print_json
+from pipeline.cli.console import err, print_json, spinner
 from pipeline.config import load_product, settings
 
 REFUSED = 4
@@ -24,7 +23,7 @@ def add_to(app: typer.Typer) -> None:
         from pipeline import jobs
         from pipeline.times import parse_optional
 
-        with _spinner("reading the source and checking every row"):
+        with spinner("reading the source and checking every row"):
             result = jobs.ingest(
                 load_product(product),
                 settings(),
@@ -32,7 +31,8 @@ def add_to(app: typer.Typer) -> None:
                 since=parse_optional(since),
                 until=parse_optional(until),
             )
-        print_json(result) if as_json else show.ingest(result)
+        print_json(result) if as_json else show_data.ingest(result)
+        show_data.end_with_faults(result)
 
     @app.command()
     def retrain(product: ProductFile, at: At = None, as_json: AsJson = False) -> None:
@@ -55,7 +55,7 @@ def add_to(app: typer.Typer) -> None:
         from pipeline import jobs
         from pipeline.times import parse_optional
 
-        with _spinner("forecasting"):
+        with spinner("forecasting"):
             results = jobs.forecast(
                 load_product(product),
                 settings(),
@@ -71,7 +71,7 @@ def add_to(app: typer.Typer) -> None:
         from pipeline import jobs
         from pipeline.times import parse_optional
 
-        with _spinner("scoring matured forecasts"):
+        with spinner("scoring matured forecasts"):
             result = jobs.verify(load_product(product), settings(), at=parse_optional(at))
         print_json(result) if as_json else show.verification(result)
 
@@ -83,10 +83,3 @@ def add_to(app: typer.Typer) -> None:
 
         result = status_of(load_product(product), settings(), at=parse_optional(at))
         print_json(result) if as_json else show.status(result)
-
-
-def _spinner(text: str) -> Progress:
-    columns = SpinnerColumn(), TextColumn(text), TimeElapsedColumn()
-    progress = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
-    progress.add_task(text, total=None)
-    return progress

@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 
 from models.errors import ModelError
-from pipeline.cli import jobs_commands, registry_commands, setup_commands
+from pipeline.cli import data_commands, jobs_commands, registry_commands, setup_commands
 from pipeline.cli.console import err, print_data
 from pipeline.errors import NightcastError
 from pipeline.version import code_version
@@ -60,6 +60,7 @@ def build_app() -> typer.Typer:
 
     setup_commands.add_to(app)
     jobs_commands.add_to(app)
+    data_commands.add_to(app)
     registry_commands.add_to(app)
     for plugin in sorted(entry_points(group=PLUGINS), key=lambda plugin: plugin.name):
         app.command(plugin.name)(plugin.load())

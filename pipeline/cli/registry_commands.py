@@ -37,7 +37,7 @@ def add_to(app: typer.Typer) -> None:
         """Put a version into service past the gate, by your word."""
         from pipeline import jobs
 
-        result = jobs.promote(load_product(product), settings(), version=version, who=_caller(), why=why)
+        result = jobs.promote(load_product(product), settings(), version=version, who=caller(), why=why)
         print_json(result) if as_json else show.promotion(result)
 
     @app.command()
@@ -45,11 +45,12 @@ def add_to(app: typer.Typer) -> None:
         """Put the version into service that served before the present champion."""
         from pipeline import jobs
 
-        result = jobs.rollback(load_product(product), settings(), who=_caller(), why=why)
+        result = jobs.rollback(load_product(product), settings(), who=caller(), why=why)
         print_json(result) if as_json else show.promotion(result)
 
 
-def _caller() -> str:
+def caller() -> str:
+    """Return the name of whoever runs the command."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container may run under a number that has no name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
@@ -26,8 +27,9 @@ def add_to(app: typer.Typer) -> None:
     def check(product: ProductFile, as_json: AsJson = False) -> None:
         """Tell whether a product file is right and its source can be reached."""
         from pipeline.checking import check_product
+        from pipeline.config import settings
 
-        found = check_product(product)
+        found = check_product(product, settings(), at=datetime.now(UTC))
         if as_json:
             print_data(found)
             return

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from math import isfinite
 
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.cli.console import out, table
+from pipeline.cli.console import minute, out, table
 from pipeline.results import (
     ForecastResult,
-    IngestResult,
     LeadScore,
     ModelsResult,
     PromotionResult,
@@ -25,24 +23,6 @@ from pipeline.results import (
 RUNGS = ("champion", "champion, gaps masked", "champion, stale input", "baseline", "climatology")
 SHOWN_LEADS = 4
 _COLOURS = {"fresh": "green", "late": "yellow", "broken": "red"}
-
-
-def minute(instant: datetime | None) -> str:
-    """Return an instant to the minute, UTC, or a dash."""
-    return f"{instant:%Y-%m-%d %H:%M}Z" if instant else "–"
-
-
-def ingest(result: IngestResult) -> None:
-    """Print what an ingest took in."""
-    if not result.payloads:
-        out.print(f"{result.product}: nothing new; newest value {minute(result.newest)}")
-        return
-    out.print(
-        f"{result.product}: {result.accepted:,} new rows, {result.revised:,} revised, {result.unchanged:,} unchanged, "
-        f"{result.refused:,} refused, from {result.payloads:,} payloads; newest value {minute(result.newest)}"
-    )
-    for reason, count in result.reasons.items():
-        out.print(f"  [yellow]refused {count:,}[/]  {escape(reason)}")
 
 
 def retrain(result: RetrainResult) -> None:

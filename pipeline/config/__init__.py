@@ -3,11 +3,23 @@
 from pathlib import Path
 
 from pipeline.config.document import load
-from pipeline.config.product import Feed, Product, Stations
+from pipeline.config.feed import Feed, Grid, Stations
+from pipeline.config.product import Product
 from pipeline.config.settings import Settings, settings
-from pipeline.config.source import FilesSource, TimeStamps
+from pipeline.config.sources import FilesSource, SourceSpec, TimeStamps
 
-__all__ = ["Feed", "FilesSource", "Product", "Settings", "Stations", "TimeStamps", "load_product", "settings"]
+__all__ = [
+    "Feed",
+    "FilesSource",
+    "Grid",
+    "Product",
+    "Settings",
+    "SourceSpec",
+    "Stations",
+    "TimeStamps",
+    "load_product",
+    "settings",
+]
 
 
 def load_product(path: Path) -> Product:

@@ -6,7 +6,9 @@ import re
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+
+from pipeline.names import check_name
 
 _UNITS = {
     "s": timedelta(seconds=1),
@@ -22,7 +24,13 @@ _PATTERN = r"^(\d+(?:\.\d+)?)(s|min|h|d|w|y)$"
 class Strict(BaseModel):
     """A frozen object that refuses unknown fields and silent conversions."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        use_attribute_docstrings=True,
+        serialize_by_alias=True,  # what is written can be read again
+    )
 
 
 def parse_duration(text: object) -> timedelta:
@@ -59,3 +67,6 @@ Duration = Annotated[
     WithJsonSchema({"type": "string", "pattern": _PATTERN, "examples": ["10min", "6h", "1d", "10y"]}),
 ]
 """A span of time written as in ``6h``."""
+
+Name = Annotated[str, AfterValidator(check_name)]
+"""A name that is safe in a path, a URL, a registry and a page."""

@@ -53,13 +53,27 @@ def explain(
     """Turn the first mistake that pydantic found into one line that says what would be right."""
     # A misspelt name also makes its field missing: tell of the name that is there.
     details = sorted(error.errors(), key=lambda detail: detail["type"] == "missing")[0]
-    location = tuple(part for part in details["loc"] if part != "[key]")
-    problem, remedy = _words(details, model, location)
-    if not location and ": " in problem:  # a check across fields names the one at fault itself
+    tagged = tuple(part for part in details["loc"] if part != "[key]")
+    problem, remedy = _words(details, model, tagged)
+    location = tagged if lines is None else _without_tags(tagged, lines)
+    if details["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        location = (*location, details["ctx"]["discriminator"].strip("'"))
+    across = not location or (lines is not None and location not in lines and details["type"] == "value_error")
+    if across and ": " in problem:  # a check across fields names the one at fault itself
         field, _, problem = problem.partition(": ")
-        location = tuple(field.split("."))
+        location = (*location[:-1], *field.split("."))
     line = next((lines[location[:n]] for n in range(len(location), -1, -1) if location[:n] in lines), 0) if lines else 0
     return ConfigError(f"{file}:{line}" if line else file, ".".join(map(str, location)), problem, remedy)
+
+
+def _without_tags(location: Location, lines: dict[Location, int]) -> Location:
+    """Leave out the kinds that pydantic puts between a union and its fields: the file does not have them there."""
+    kept: Location = ()
+    for place, part in enumerate(location):
+        tag = part not in {known[len(kept)] for known in lines if known[: len(kept)] == kept and len(known) > len(kept)}
+        if not tag or place == len(location) - 1:
+            kept = (*kept, part)
+    return kept
 
 
 def _words(details: ErrorDetails, model: type[BaseModel], location: Location) -> tuple[str, str]:
@@ -73,6 +87,10 @@ def _words(details: ErrorDetails, model: type[BaseModel], location: Location) ->
         )
     if kind == "missing":
         return "missing", "this field is required"
+    if kind == "union_tag_not_found":
+        return "missing", "this field is required"
+    if kind == "union_tag_invalid":
+        return f"got {json.dumps(details['ctx']['tag'])[:80]}", f"known: {details['ctx']['expected_tags']}"
     message = details["msg"].removeprefix("Value error, ")
     if kind in ("value_error", "assertion_error"):
         problem, _, remedy = message.partition("; ")
@@ -88,6 +106,9 @@ def _siblings(model: type[BaseModel], location: Location) -> list[str]:
     if wanted is None:
         return list(root["properties"])
     definitions: dict[str, Any] = root.get("$defs", {})
+    for definition in definitions.values():  # of a union, the branch that `kind` names
+        if definition.get("properties", {}).get("kind", {}).get("const") == wanted:
+            return list(definition["properties"])
     names: list[str] = []
     for schema in (root, *definitions.values()):
         branch = schema.get("properties", {}).get(wanted)

@@ -6,15 +6,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-import numpy as np
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, Field, PrivateAttr, field_validator, model_validator
 
-from expectations.variables import KNOWN, Transform, Variable
-from pipeline.config.base import Duration, Strict
-from pipeline.config.source import FilesSource
-from pipeline.names import check_name, check_zone
-from pipeline.units import check_units, convert, convertible
+from pipeline.config.base import Duration, Name, Strict
+from pipeline.config.feed import Feed
+from pipeline.names import check_zone
 
 
 def _cron(text: str) -> str:
@@ -29,110 +26,6 @@ def _cron(text: str) -> str:
 
 Cron = Annotated[str, AfterValidator(_cron)]
 Zone = Annotated[str, AfterValidator(check_zone)]
-Name = Annotated[str, AfterValidator(check_name)]
-Limit = float | None
-
-
-class VariableSpec(Strict):
-    """One observed variable of a feed. CF names bring their own units, limits and transform."""
-
-    units: Annotated[str, AfterValidator(check_units)] | None = None
-    """Unit kept in the stores, UDUNITS spelling, e.g. m s-1. Default: the canonical one of a known CF name."""
-    source_units: Annotated[str, AfterValidator(check_units)] | None = None
-    """Unit the source delivers, when it differs from `units`."""
-    source_name: str | None = None
-    """Column that carries the variable in a long payload. Default: its own name."""
-    limits: tuple[Limit, Limit] | None = None
-    """Smallest and largest value that can be meant, in `units`; values outside go to quarantine."""
-    transform: Transform | None = None
-    """Scale on which models work: identity, sqrt (wind, irradiance) or log1p (counts, rain)."""
-
-    @field_validator("limits")
-    @classmethod
-    def _ordered(cls, limits: tuple[Limit, Limit] | None) -> tuple[Limit, Limit] | None:
-        if limits and None not in limits and not limits[0] < limits[1]:  # type: ignore[operator]
-            raise ValueError(f"{list(limits)} is empty; the first limit must be below the second")
-        return limits
-
-
-class Stations(Strict):
-    """Scattered points, listed in a CSV file beside the product file."""
-
-    kind: Literal["stations"]
-    path: Path
-    """CSV file, one row a station; relative to the product file, or package:NAME/file."""
-    id: str = "id"
-    """Column with the id that observations use."""
-    name: str = "name"
-    """Column with the name people use."""
-    longitude: str = "longitude"
-    """Column, degrees east, decimal or as in 8d15'W."""
-    latitude: str = "latitude"
-    """Column, degrees north, decimal or as in 51d48'N."""
-
-
-class Feed(Strict):
-    """One source of observations."""
-
-    source: FilesSource
-    """Where payloads come from and how they are read."""
-    step: Duration
-    """Cadence of the observations."""
-    delay: Duration = timedelta(0)
-    """From a value's valid_time until it is usually known here; sets known_at of loaded history."""
-    clock: Literal["wall", "record"] = "wall"
-    """wall: the feed is live. record: an archive that has ended; 'now' is when its next value would be due."""
-    locations: Stations
-    variables: dict[Name, VariableSpec]
-    """Observed variables by CF standard name where there is one."""
-    attribution: str = ""
-    """Provenance and licence line shown with every forecast."""
-
-    @field_validator("step")
-    @classmethod
-    def _divides(cls, step: timedelta) -> timedelta:
-        day = timedelta(days=1)
-        if not step or step % timedelta(seconds=1) or (day % step and step % day):
-            raise ValueError("does not divide a day into whole seconds; use e.g. 10min, 1h, 6h, 1d")
-        return step
-
-    @field_validator("variables")
-    @classmethod
-    def _complete(cls, variables: dict[str, VariableSpec]) -> dict[str, VariableSpec]:
-        if not variables:
-            raise ValueError("no variable; name at least one, e.g. wind_speed: {}")
-        for name, spec in variables.items():
-            if spec.units is None and name not in KNOWN:
-                raise ValueError(
-                    f"'{name}' is no known CF name and has no units; add units, e.g. {name}: {{units: '1'}}"
-                )
-            canonical = KNOWN[name].units if name in KNOWN else None
-            units = spec.units or canonical or "1"
-            for other in (spec.source_units, canonical):
-                if other is not None and not convertible(other, units):
-                    raise ValueError(f"'{name}' cannot be had in '{units}' from '{other}'; use units of one kind")
-        return variables
-
-    def variable(self, name: str) -> tuple[str, tuple[Limit, Limit], Transform, str]:
-        """Return (units, limits, transform, long name) of a variable, the product's word over the known defaults."""
-        spec, known = self.variables[name], KNOWN.get(name)
-        return (
-            spec.units or (known.units if known else "1"),
-            spec.limits or (_converted(known, spec.units) if known else (None, None)),
-            spec.transform or (known.transform if known else "identity"),
-            known.long_name if known else name.replace("_", " ").capitalize(),
-        )
-
-
-def _converted(known: Variable, units: str | None) -> tuple[Limit, Limit]:
-    """The limits of a known variable in the unit that the product keeps it in."""
-    if units in (None, known.units):
-        return known.limits
-    low, high = (
-        None if limit is None else float(convert(np.array([limit]), known.units, units or known.units)[0])
-        for limit in known.limits
-    )
-    return low, high
 
 
 class Forecast(Strict):
@@ -198,6 +91,8 @@ class Schedule(Strict):
     """Train challengers and run the gate."""
     verify: Cron = "30 * * * *"
     """Score matured forecasts."""
+    maintain: Cron = "15 3 * * *"
+    """Check digests, compact, delete what nothing names."""
     time_zone: Zone = "UTC"
     """Time zone of the cron lines."""
 
@@ -217,6 +112,9 @@ class Product(Strict):
     title: str = ""
     """What people call it. Default: the name."""
     feed: Feed
+    """The observations."""
+    covariates: dict[Name, Feed] = {}
+    """Feeds known in advance, such as a weather model; each row carries when it became known."""
     forecast: Forecast
     training: Training = Training()
     gate: Gate = Gate()
@@ -232,9 +130,25 @@ class Product(Strict):
 
     def within(self, folder: Path) -> Self:
         """Return the product with its relative paths starting at `folder`."""
-        product = self.model_copy()
+        product = self.model_copy(
+            update={
+                "feed": self.feed.within(self.name, "", folder),
+                "covariates": {name: feed.within(self.name, name, folder) for name, feed in self.covariates.items()},
+            }
+        )
         product._folder = folder
         return product
+
+    @property
+    def feeds(self) -> tuple[Feed, ...]:
+        """The observations, then the covariates."""
+        return self.feed, *self.covariates.values()
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        for name, feed in {"": self.feed, **self.covariates}.items():
+            feed._product, feed._name = self.name, name
+        return self
 
     @model_validator(mode="after")
     def _targets_exist(self) -> Self:

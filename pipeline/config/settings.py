@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import Annotated
@@ -25,6 +26,12 @@ FILE_VARIABLE = "NIGHTCAST_SETTINGS"
 _FOR_TESTS = {"NIGHTCAST_REAL_DATA"}
 
 
+def _bucket(value: str) -> str:
+    if value and not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]+(/[A-Za-z0-9._=-]+)*/?", value):
+        raise ValueError("no bucket; write s3://bucket/prefix, or leave it out for a folder in home")
+    return value.rstrip("/")
+
+
 class Settings(BaseSettings):
     """Settings of one installation. Every field is an environment variable with the prefix ``NIGHTCAST_``."""
 
@@ -38,6 +45,8 @@ class Settings(BaseSettings):
 
     home: Annotated[Path, AfterValidator(Path.absolute)] = Path(".nightcast")
     """Folder of every store. Default: .nightcast in the current folder."""
+    store: Annotated[str, AfterValidator(_bucket)] = ""
+    """s3://bucket/prefix for tables, payloads and receipts; AWS_* variables give access. Default: products in home."""
     tracking_uri: str = ""
     """MLflow address, e.g. http://127.0.0.1:5000. Default: a SQLite file in home, no server needed."""
     prefect_api_url: str = ""

@@ -97,7 +97,7 @@ def run_demo(settings: Settings, *, tell: Tell, watch: Watcher = ignore) -> Outc
         history=history,
         retrains=tuple(retrains),
         days=tuple(days),
-        refused=Quarantine.of(product, settings).reasons(),
+        refused=Quarantine.of(product.feed, settings).reasons(),
         page=days[-1].forecast.folder.parent / "latest" / "report.html",
         home=settings.home,
         seconds=time.monotonic() - started,
@@ -114,7 +114,7 @@ def _live(world: World, settings: Settings, number: int) -> Day:
 
 
 def _own(product: Product, settings: Settings, world: World) -> None:
-    since = Observations.of(product, settings).table.property("live_since")
+    since = Observations.of(product.feed, settings).table.property("live_since")
     if since not in (None, world.starts.isoformat()):
         raise UsageError(
             f"{settings.home} holds observations of {product.name} that the demo did not make; "

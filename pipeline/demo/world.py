@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline import atomic
-from pipeline.config import Product, load_product
+from pipeline.config import FilesSource, Product, load_product
 from pipeline.paths import deploy_folder, resolve
 
 DAYS = 14
@@ -47,7 +47,9 @@ class World:
     def __init__(self, inbox: Path) -> None:
         self.inbox = inbox
         shipped = load_product(deploy_folder() / "products" / "ireland-wind.yaml")
-        record = pd.read_parquet(resolve(shipped.feed.source.path, shipped.folder))
+        source = shipped.feed.source
+        assert isinstance(source, FilesSource)  # noqa: S101 - the shipped product says so
+        record = pd.read_parquet(resolve(source.path, shipped.folder))
         self._record = record.set_index("time").astype(object)
         self._last = pd.Timestamp(record["time"].iloc[-1])
         self.product = _live(shipped, inbox)

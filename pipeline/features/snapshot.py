@@ -8,6 +8,7 @@ from datetime import datetime
 from models.task import Task
 from pipeline.config import Product, Settings
 from pipeline.errors import NoDataError
+from pipeline.features.cache import history
 from pipeline.features.frames import Frames, build_frames
 from pipeline.features.windows import make_task
 from pipeline.locations import Locations, read_locations
@@ -38,18 +39,35 @@ def take_snapshot(
 ) -> Snapshot:
     """Return the observations known at an instant, from a valid time on.
 
+    The whole history is mapped from the cache of frames and takes no memory until it is read. A part of it is built in
+    memory from the months that it touches, so it costs the same however long the history is.
+
     Raises:
         NoDataError: nothing was known then.
+        StoreError: the observations cannot be read, or the cache not be written.
     """
-    observations = Observations.of(product, settings)
-    locations = read_locations(product)
+    locations = read_locations(product.feed)
+    if since is None:
+        frames, version = history(product.feed, settings, locations, known_by=known_by)
+    else:
+        observations = Observations.of(product.feed, settings)
+        version = observations.table.version
+        frames = _recent(product, observations, locations, known_by, since)
+    return Snapshot(product, locations, Cadence.of(product), make_task(product, locations), frames, known_by, version)
+
+
+def _recent(
+    product: Product, observations: Observations, locations: Locations, known_by: datetime, since: datetime
+) -> Frames:
     rows = observations.read(known_by=known_by, since=since)
     if rows.num_rows == 0:
         raise NoDataError(
             f"{product.name}: nothing was known by {known_by:%Y-%m-%d %H:%M} UTC; run `nightcast ingest` first"
         )
-    frames = build_frames(
-        rows, locations=locations.ids, variables=tuple(product.feed.variables), step=product.feed.step
+    return build_frames(
+        rows,
+        locations=locations.ids,
+        variables=tuple(product.feed.variables),
+        step=product.feed.step,
+        grid=locations.shape,
     )
-    task = make_task(product, locations)
-    return Snapshot(product, locations, Cadence.of(product), task, frames, known_by, observations.table.version)

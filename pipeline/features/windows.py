@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from models.task import Batch, Inputs, Task
 from pipeline.config import Product
-from pipeline.features.asof import as_of, windows_as_of
-from pipeline.features.frames import Float, Frames
+from pipeline.features.arrays import Bool, Float, Frames
+from pipeline.features.asof import windows_as_of
 from pipeline.locations import Locations
 from pipeline.times import Cadence, as_numpy
 
@@ -38,7 +38,8 @@ def make_task(product: Product, locations: Locations) -> Task:
 class IssueWindows:
     """Windows of a list of issue times, cut lazily in batches; it is what models train on.
 
-    Inputs are as known at each issue time. Targets are as known at `truth_at`.
+    Inputs are as known at each issue time. Targets are as known at `truth_at`. Only what a batch needs is read, so
+    memory does not grow with the history.
     """
 
     def __init__(
@@ -50,8 +51,10 @@ class IssueWindows:
         self.gaps = np.array([cadence.gap(issue) for issue in self.issues], np.int64)
         self._last = np.array([frames.index(cadence.origin(issue)) for issue in self.issues], np.int64)
         self._known_by = np.array([as_numpy(issue) for issue in self.issues], "datetime64[us]").astype(np.int64)
-        channels = [task.channels.index(target) for target in task.targets]
-        self._truth = as_of(frames, truth_at)[:, channels]
+        self._truth_at = as_numpy(truth_at).astype(np.int64)
+        first, step = frames.times[0].astype("datetime64[s]").astype(np.int64), task.step_seconds
+        self._seconds = first + self._last * step
+        self._past, self._ahead = (np.arange(1 - task.context, 1) * step, np.arange(1, task.leads + 1) * step)
 
     @property
     def task(self) -> Task:
@@ -63,31 +66,26 @@ class IssueWindows:
 
     def inputs(self, index: NDArray[np.intp]) -> Inputs:
         """Return what was known at the issue times `index`."""
-        task, frames = self._task, self._frames
-        values = windows_as_of(frames, self._last[index], self._known_by[index], task.context)
-        mask = np.isfinite(values)
+        last, context = self._last[index], self._task.context
+        values, mask = windows_as_of(self._frames, last, self._known_by[index], context)
+        seconds = self._seconds[index][:, None]
         return Inputs(
-            values=np.where(mask, values, np.float32(0)),
+            values=values,
             mask=mask,
-            time=self._times(self._last[index], range(1 - task.context, 1)),
-            target_time=self._times(self._last[index], range(1, task.leads + 1)),
+            time=(seconds + self._past).view("datetime64[s]"),
+            target_time=(seconds + self._ahead).view("datetime64[s]"),
         )
 
     def truth(self, index: NDArray[np.intp]) -> Float:
         """Return what came true after the issue times `index`: (n, lead, target, location), NaN where unknown."""
-        after = self._last[index][:, None] + np.arange(1, self._task.leads + 1)
-        inside = (after >= 0) & (after < len(self._truth))
-        truth = self._truth[np.where(inside, after, 0)]
-        return np.where(inside[..., None, None], truth, np.float32(np.nan))
+        target, mask = self._targets(index)
+        return np.where(mask, target, np.float32(np.nan))
 
     def batch(self, index: NDArray[np.intp]) -> Batch:
         """Return inputs and targets of the issue times `index`."""
-        truth = self.truth(index)
-        mask = np.isfinite(truth)
-        return Batch(self.inputs(index), np.where(mask, truth, np.float32(0)), mask)
+        return Batch(self.inputs(index), *self._targets(index))
 
-    def _times(self, last: NDArray[np.int64], offsets: range) -> NDArray[np.datetime64]:
-        position = last[:, None] + np.array(offsets)
-        times = self._frames.times[0] + position * np.timedelta64(self._frames.step)
-        seconds: NDArray[np.datetime64] = times.astype("datetime64[s]")
-        return seconds
+    def _targets(self, index: NDArray[np.intp]) -> tuple[Float, Bool]:
+        task, last = self._task, self._last[index] + self._task.leads
+        known_by = np.full(len(last), self._truth_at)
+        return windows_as_of(self._frames, last, known_by, task.leads, channels=task.target_channels)

@@ -45,7 +45,8 @@ def issue(product: Product, settings: Settings, issue_time: datetime) -> Issued:
     try:
         snapshot = take_snapshot(product, settings, known_by=issue_time, since=issue_time - span)
     except NoDataError:  # nothing recent: the frames of the past still tell the climate
-        snapshot = take_snapshot(product, settings, known_by=issue_time)
+        long_ago = issue_time - product.training.window
+        snapshot = take_snapshot(product, settings, known_by=issue_time, since=long_ago)
     windows = IssueWindows(snapshot.task, snapshot.cadence, snapshot.frames, [issue_time], truth_at=issue_time)
     state = inspect(windows)
     shelf = Shelf(product, settings)

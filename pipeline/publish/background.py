@@ -16,7 +16,7 @@ from pipeline.publish.page import COUNTED_OVER, SHOWN_FRAMES, Background
 from pipeline.publish.table import Published
 from pipeline.registry.bundle import Bundle, read_bundle
 from pipeline.registry.ledger import Ledger
-from pipeline.store.layout import Layout
+from pipeline.store.layout import FeedLayout, Layout
 from pipeline.store.observations import Observations
 from pipeline.store.receipts import Receipts
 from pipeline.times import Cadence
@@ -30,7 +30,7 @@ def gather(product: Product, settings: Settings, forecast: Published) -> Callabl
     def background() -> Background:
         issue, cadence = forecast.issue_time, Cadence.of(product)
         span = (SHOWN_FRAMES + 1) * cadence.step + cadence.delay
-        rows = Observations.of(product, settings).read(known_by=issue, since=issue - span)
+        rows = Observations.of(product.feed, settings).read(known_by=issue, since=issue - span)
         bundle = _bundle(product, settings, forecast)
         counts, reasons = _intake(product, settings, issue)
         return Background(
@@ -51,7 +51,7 @@ def gather(product: Product, settings: Settings, forecast: Published) -> Callabl
 def missing_stations(product: Product, settings: Settings, forecast: Published) -> tuple[str, ...]:
     """Return the stations of a forecast without a value in the frame that should be its newest."""
     newest = Cadence.of(product).origin(forecast.issue_time)
-    rows = Observations.of(product, settings).read(known_by=forecast.issue_time, since=newest, until=newest)
+    rows = Observations.of(product.feed, settings).read(known_by=forecast.issue_time, since=newest, until=newest)
     seen = set(rows["location"].to_pylist())
     return tuple(station for station in forecast.locations.ids if station not in seen)
 
@@ -68,8 +68,8 @@ def _bundle(product: Product, settings: Settings, forecast: Published) -> Bundle
 def _intake(product: Product, settings: Settings, issue: datetime) -> tuple[Counter[str], dict[str, int]]:
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
-    for receipt in Receipts(Layout.of(product, settings).receipts):
-        if issue - COUNTED_OVER <= datetime.fromisoformat(receipt["at"]) <= issue:
+    for receipt in Receipts(FeedLayout.of(product.feed, settings).receipts).recent(issue - COUNTED_OVER):
+        if "payload" in receipt and datetime.fromisoformat(receipt["at"]) <= issue:
             counts.update({name: receipt[name] for name in ("accepted", "revised")})
             reasons.update(receipt["reasons"])
     return counts, dict(reasons.most_common())

@@ -28,7 +28,7 @@ def write_netcdf(forecast: Published, path: Path) -> None:
             "long_name": f"Quantiles of {long_name[0].lower()}{long_name[1:]}",
             "units": units,
             "coordinates": "latitude longitude station_name forecast_reference_time",
-            "cell_methods": "time: mean" if product.feed.source.time.label == "start" else "time: point",
+            "cell_methods": "time: mean" if product.feed.source.time_label == "start" else "time: point",
         }
         if name in _STANDARD_NAMES:
             attributes["standard_name"] = name

@@ -83,7 +83,7 @@ def report_data(forecast: Published, background: Background, links: tuple[tuple[
             ),
             missing_stations=tuple(names.get(station, station) for station in background.missing),
         ),
-        time_label=product.feed.source.time.label,
+        time_label=product.feed.source.time_label,
         licence=product.feed.attribution,
         nightcast_version=forecast.code_version.partition("+")[0],
         code_version=forecast.code_version,

@@ -1,27 +1,29 @@
-"""Taking in one payload: decoded, judged by its contract, stored or quarantined, and receipted last."""
+"""Taking in a payload: decoded, judged, stored or quarantined, and receipted last."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import atomic
-from pipeline.config import Product, Settings
-from pipeline.errors import ContractError, NoDataError, SourceError
+from pipeline.config import Feed, Settings
+from pipeline.errors import BatchError, ContractError, NightcastError, NoDataError, SourceError
 from pipeline.locations import read_locations
+from pipeline.quality.batch import recent_window
+from pipeline.quality.fetch import Received, receipts_of
 from pipeline.quality.quarantine import Quarantine
 from pipeline.quality.reasons import count_reasons
 from pipeline.quality.report import quality_page
-from pipeline.quality.run import check_rows
-from pipeline.sources.base import Payload, refused_table
+from pipeline.quality.run import Checked, check_rows
+from pipeline.sources.base import refused_table
 from pipeline.sources.registry import open_source
-from pipeline.store.layout import Layout
+from pipeline.store.layout import FeedLayout
 from pipeline.store.observations import TIME, Appended, Observations
 from pipeline.store.raw import RawStore
-from pipeline.store.receipts import Receipts
 
 
 @dataclass(frozen=True)
@@ -31,94 +33,123 @@ class Taken:
     appended: Appended
     refused: int
     reasons: dict[str, int]
-    fault: Exception | None = field(default=None)
+    thinned: int = 0
+    """Rows left out because another one stands for the same step."""
+    warnings: tuple[str, ...] = ()
+    """What was odd and was kept."""
+    fault: NightcastError | None = field(default=None)
     """Why nothing of the payload could be used."""
 
 
-def fetch_payloads(
-    product: Product, settings: Settings, *, since: datetime | None = None, until: datetime | None = None
-) -> list[Payload]:
-    """Fetch what was not taken in before, and keep it as it came.
-
-    With a window, payloads taken in before are looked at again: they may hold rows of the window.
-
-    Raises:
-        SourceError: the source cannot be reached or has no payload at all.
-    """
-    layout = Layout.of(product, settings)
-    source = open_source(product, read_locations(product))
-    windowed = since is not None or until is not None
-    raw = RawStore(layout.raw)
-    payloads = []
-    for payload in source.fetch(frozenset() if windowed else _receipts(product, layout), since, until):
-        raw.put(payload)
-        payloads.append(payload)
-    return payloads
-
-
 def take_in(
-    payload: Payload,
-    product: Product,
+    received: Received,
+    feed: Feed,
     settings: Settings,
     *,
     at: datetime,
     since: datetime | None = None,
     until: datetime | None = None,
+    live: bool = False,
 ) -> Taken:
     """Store the good rows of a payload as learnt at `at` and quarantine the others.
 
-    A payload that cannot be used at all is quarantined as one row that says why; it is kept in the raw store.
-    Doing this twice changes nothing.
+    A payload that cannot be used at all is quarantined as one row that says why; it is kept in the raw store. Of a
+    `live` payload, the newest of its feed, the age is judged too. Doing this twice changes nothing.
 
     Raises:
         StoreError: a store cannot be written.
     """
-    layout = Layout.of(product, settings)
-    locations = read_locations(product)
-    windowed = since is not None or until is not None
-    report: dict[str, object] = {}
-    fault: Exception | None = None
-    try:
-        decoded = open_source(product, locations).decode(payload)
-        refused = _within(decoded.refused, since, until)
-        rows = _within(decoded.rows, since, until)
-        accepted = rows
-        if not (decoded.rows.num_rows or decoded.refused.num_rows):
-            raise NoDataError(f"{payload.name}: no rows")
-        if rows.num_rows:
-            checked = check_rows(rows, product, locations, now=at)
-            accepted, report = checked.accepted, checked.report
-            refused = pa.concat_tables([refused, checked.refused])
-    except (SourceError, NoDataError, ContractError) as error:
-        fault = error
-        accepted = None
-        refused = refused_table([(None, None, "{}", f"the whole payload: {error}")])
-    Quarantine.of(product, settings).add(refused, at=at, payload=payload.digest)
+    if received.fault is not None:
+        return Taken(Appended(0, 0, 0), 0, {}, fault=received.fault)
+    judged = _judged(received, feed, settings, at=at, since=since, until=until, live=live)
+    digest, history = received.digest, since is not None or until is not None
+    Quarantine.of(feed, settings).add(judged.refused, at=at, payload=digest, name=received.name)
     appended = Appended(0, 0, 0)
-    if accepted is not None and accepted.num_rows:
-        appended = Observations.of(product, settings).append(accepted, at=at, payload=payload.digest, history=windowed)
-    taken = Taken(appended, refused.num_rows, count_reasons(refused), fault)
-    if report:
-        atomic.write_file(layout.quality_page, quality_page(report).encode())
-    if not windowed:
-        receipt = {
-            "payload": payload.digest,
-            "name": payload.name,
-            "at": at.isoformat(),
-            "accepted": appended.accepted,
-            "revised": appended.revised,
-            "unchanged": appended.unchanged,
-            "refused": taken.refused,
-            "reasons": taken.reasons,
-            "checks": report,
-        }
-        _receipts(product, layout).write(payload.digest, receipt)
+    if judged.accepted is not None and judged.accepted.num_rows:
+        appended = Observations.of(feed, settings).append(judged.accepted, at=at, payload=digest, history=history)
+    if judged.report:
+        atomic.write_file(FeedLayout.of(feed, settings).quality_page, quality_page(judged.report).encode())
+    reasons = count_reasons(judged.refused)
+    taken = Taken(appended, judged.refused.num_rows, reasons, judged.thinned, judged.warnings, judged.fault)
+    receipt = {
+        "payload": digest,
+        "name": received.name,
+        "at": at.isoformat(),
+        "since": since.isoformat() if since else None,
+        "until": until.isoformat() if until else None,
+        "accepted": appended.accepted,
+        "revised": appended.revised,
+        "unchanged": appended.unchanged,
+        "refused": taken.refused,
+        "thinned": taken.thinned,
+        "warnings": list(taken.warnings),
+        "reasons": taken.reasons,
+        "checks": judged.report,
+    }
+    receipts_of(feed, settings, since, until).write(digest, receipt)
     return taken
 
 
-def _receipts(product: Product, layout: Layout) -> Receipts:
-    stations = ",".join(read_locations(product).ids)
-    return Receipts(layout.receipts, f"{product.feed.model_dump_json()} {stations}")
+def judge(rows: pa.Table, feed: Feed, settings: Settings, *, at: datetime, live: bool = False) -> Checked:
+    """Return rows split by the contract of their feed, beside what was observed in the weeks before them.
+
+    Raises:
+        BatchError: the batch as a whole is refused.
+    """
+    locations = read_locations(feed)
+    window = recent_window(rows, feed, locations)
+    recent = Observations.of(feed, settings).read(since=window[0], until=window[1]) if window else None
+    return check_rows(rows, feed, locations, now=at, recent=recent, live=live)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A payload after decoding and judgement."""
+
+    accepted: pa.Table | None
+    refused: pa.Table
+    report: dict[str, Any]
+    thinned: int = 0
+    warnings: tuple[str, ...] = ()
+    fault: NightcastError | None = None
+
+
+def _judged(
+    received: Received,
+    feed: Feed,
+    settings: Settings,
+    *,
+    at: datetime,
+    since: datetime | None,
+    until: datetime | None,
+    live: bool,
+) -> _Judged:
+    source = open_source(feed, read_locations(feed), settings.secrets)
+    try:
+        decoded = source.decode(RawStore(FeedLayout.of(feed, settings).raw).get(received.digest))
+        if not (decoded.rows.num_rows or decoded.refused.num_rows):
+            raise NoDataError(f"{received.name}: no rows")
+        rows, refused = _within(decoded.rows, since, until), _within(decoded.refused, since, until)
+        if not rows.num_rows:
+            return _Judged(None, refused, {}, decoded.thinned, decoded.notes)
+        checked = judge(rows, feed, settings, at=at, live=live)
+    except NoDataError as error:
+        if source.about.windowed:  # a quiet window is no fault, a file without rows is
+            return _Judged(None, refused_table([]), {}, warnings=(str(error),))
+        return _Judged(None, _whole(error), {}, fault=error)
+    except (SourceError, ContractError) as error:
+        return _Judged(None, _whole(error), error.report if isinstance(error, BatchError) else {}, fault=error)
+    return _Judged(
+        checked.accepted,
+        pa.concat_tables([refused, checked.refused]),
+        checked.report,
+        decoded.thinned,
+        (*decoded.notes, *checked.warnings),
+    )
+
+
+def _whole(error: NightcastError) -> pa.Table:
+    return refused_table([(None, None, "{}", f"the whole payload: {error}")])
 
 
 def _within(rows: pa.Table, since: datetime | None, until: datetime | None) -> pa.Table:

@@ -12,6 +12,7 @@ _TOLD = re.compile(
     r"'[^']*'|\"[^\"]*\""  # what a cell said
     r"|\d{4}-\d\d-\d\d[T ][\d:.]+(?:Z|[+-][\d:]+)?"  # an instant
     r"|(?<=line )\d+(?= has )|(?<= has )\d+(?= columns)"  # a ragged line
+    r"|(?<=for )\d+(?= values)|(?<=by )[\d.e+-]+(?= a step)|(?<=is )[\d.]+(?= sigmas)"  # how far a check is broken
 )
 _VALUE = re.compile(r"(?:(?<=^)|(?<=; ))([a-z][a-z0-9_-]*) (?:[+-]?[\d.]+(?:e[+-]?\d+)?|[+-]?inf) ")
 
@@ -24,5 +25,10 @@ def count_reasons(refused: pa.Table) -> dict[str, int]:
     """
     counts: Counter[str] = Counter()
     for entry in pc.value_counts(refused.column("reason")).to_pylist():
-        counts[_VALUE.sub(r"\1 … ", _TOLD.sub("…", entry["values"]))] += entry["counts"]
+        counts[kind_of(entry["values"])] += entry["counts"]
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def kind_of(reason: str) -> str:
+    """Return a reason without what differs from row to row, such as a value, which is shown as ``…``."""
+    return _VALUE.sub(r"\1 … ", _TOLD.sub("…", reason))

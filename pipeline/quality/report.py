@@ -1,82 +1,101 @@
-"""A data quality report as one small page that needs nothing else."""
+"""A data quality report for people: as one small page that needs nothing else, and as a Markdown table."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Literal
 
 from jinja2 import Environment
 
-_PAGE = """\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Data quality of {{ product }}</title>
-<style>
-  :root { color-scheme: light dark; --paper: #fff; --ink: #16212b; --soft: #53616d; --rule: #d5dce1;
-    --good: #1d7a4c; --bad: #a3262f; }
-  @media (prefers-color-scheme: dark) { :root { --paper: #0f161c; --ink: #e6ecf0; --soft: #9dadb9;
-    --rule: #2e3a44; --good: #5cc08c; --bad: #f08d92; } }
-  body { margin: 0 auto; max-width: 960px; padding: 32px 20px; color: var(--ink); background: var(--paper);
-    font: 15px/1.5 system-ui, sans-serif; font-variant-numeric: tabular-nums; overflow-wrap: break-word; }
-  h1 { margin: 0; font: 500 30px/1.2 Charter, Georgia, serif; }
-  p { color: var(--soft); margin: 4px 0 0; }
-  dl { display: flex; flex-wrap: wrap; gap: 8px 40px; margin: 24px 0; }
-  dt { color: var(--soft); font-size: 13px; }
-  dd { margin: 0; font-size: 24px; }
-  .scroll { overflow-x: auto; }
-  table { border-collapse: collapse; width: 100%; }
-  caption { text-align: left; color: var(--soft); padding-bottom: 6px; }
-  th, td { text-align: left; vertical-align: top; padding: 6px 14px 6px 0;
-    border-top: 1px solid var(--rule); }
-  thead th { font-weight: 500; color: var(--soft); }
-  tbody th { font-weight: 400; }
-  .number { text-align: right; white-space: nowrap; }
-  .good { color: var(--good); } .bad { color: var(--bad); font-weight: 600; }
-  small { display: block; color: var(--soft); }
-</style>
-</head>
-<body>
-<h1>Data quality of {{ product }}</h1>
-<p>Checked <time datetime="{{ checked_at }}">{{ checked_at }}</time> by Great Expectations
-{{ great_expectations_version }}: <span class="{{ 'good' if success else 'bad' }}">
-{{- 'every expectation holds' if success else 'some rows break an expectation' }}</span>.</p>
-<dl>
-{%- for name, count in counts.items() %}
-  <div><dt>{{ name }} rows</dt><dd>{{ "{:,}".format(count) }}</dd></div>
-{%- endfor %}
-</dl>
-<div class="scroll"><table>
-<caption>A row that breaks an expectation is kept aside with the reason.</caption>
-<thead><tr><th scope="col">Reason to refuse a row</th><th scope="col" class="number">Rows</th>
-<th scope="col">Verdict</th></tr></thead>
-<tbody>
-{%- for check in checks %}
-  <tr><th scope="row">{{ check.reason }}
-    {%- if check.examples %}
-    <small>e.g. {{ check.examples | map("told") | join(", ") }}</small>{% endif %}</th>
-    <td class="number">{{ "{:,}".format(check.unexpected) }}</td>
-    <td class="{{ 'good' if check.success else 'bad' }}">
-    {{- 'holds' if check.success else 'broken' }}</td></tr>
-{%- endfor %}
-</tbody>
-</table></div>
-</body>
-</html>
-"""
+_CONSEQUENCE = {"row": "the row is refused", "batch": "the batch is refused", "warn": "a warning"}
+_SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+!|~$&])")
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Checks of one outcome, as the page shows them."""
+
+    title: str
+    words: str
+    tone: str
+    unit: str
+    checks: list[Mapping[str, Any]]
+    folds: Literal["", "open", "closed"] = ""
 
 
 def quality_page(report: Mapping[str, Any]) -> str:
-    """Return the report of `check_rows` as HTML; whatever names and values it holds are inert text."""
+    """Return the report of `check_rows` as HTML, worst first; whatever names and values it holds are inert text."""
     pages = Environment(autoescape=True)
     pages.filters["told"] = _told
-    return pages.from_string(_PAGE).render(report)
+    pages.filters["consequence"] = _CONSEQUENCE.__getitem__
+    pages.filters["spaced"] = lambda name: str(name).replace("_", " ")
+    template = files("pipeline.quality").joinpath("page.html.j2").read_text(encoding="utf-8")
+    words, tone = _verdict(report)
+    return pages.from_string(template).render(
+        {**report, "groups": _groups(report), "verdict_words": words, "tone": tone}
+    )
+
+
+def quality_markdown(report: Mapping[str, Any]) -> str:
+    """Return the report of `check_rows` as Markdown, worst first; what names and values hold is inert text."""
+    counts = ", ".join(f"{count:,} {name}" for name, count in report["counts"].items())
+    lines = [f"# Data quality of {_escape(report['product'])}", "", f"**{_verdict(report)[0]}**: {counts} rows."]
+    lines += [f"Checked {report['checked_at']} by Great Expectations {report['great_expectations_version']}.", ""]
+    for title, sentences in (("Refused as a whole", report["refusals"]), ("Warnings", report["warnings"])):
+        if sentences:
+            lines += [f"## {title}", "", *(f"- {_escape(each)}" for each in sentences), ""]
+    lines += ["| outcome | fault looked for | found | examples |", "|---|---|---:|---|"]
+    for group in _groups(report):
+        for check in group.checks:
+            examples = ", ".join(map(_told, check["examples"])) if not check["success"] else ""
+            outcome = "not found" if check["success"] else _CONSEQUENCE[check["severity"]]
+            lines.append(f"| {outcome} | {_escape(check['reason'])} | {check['unexpected']:,} | {_escape(examples)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _verdict(report: Mapping[str, Any]) -> tuple[str, str]:
+    if report["verdict"] == "refused":
+        return "The batch was refused", "bad"
+    if report["counts"]["refused"]:
+        return "Some rows break an expectation and are refused", "bad"
+    if report["warnings"]:
+        return "All rows were accepted, with warnings", "warn"
+    return "Every expectation holds", "good"
+
+
+def _groups(report: Mapping[str, Any]) -> list[_Group]:
+    checks = report["checks"]
+
+    def of(*severities: str) -> list[Mapping[str, Any]]:
+        broken = [each for each in checks if not each["success"] and each["severity"] in severities]
+        return sorted(broken, key=lambda each: -each["unexpected"])
+
+    groups = [
+        _Group("Found: the batch is refused", "Nothing of it was stored.", "bad", "Found", of("batch")),
+        _Group("Found: rows are refused", "They are kept aside with the reason.", "bad", "Rows", of("row")),
+        _Group("Found: a warning", "What was found is told above.", "warn", "Found", of("warn")),
+        _Group(
+            "Looked for and not found",
+            "Each is an expectation that holds.",
+            "good",
+            "Found",
+            [each for each in checks if each["success"]],
+            folds="open" if all(each["success"] for each in checks) else "closed",
+        ),
+    ]
+    return [group for group in groups if group.checks]
 
 
 def _told(example: object) -> str:
     if isinstance(example, Mapping):
         return " ".join(map(str, example.values()))
     return example if isinstance(example, str) else json.dumps(example)
+
+
+def _escape(text: str) -> str:
+    """Text as Markdown that shows itself: one line, no markup, no cell border."""
+    return _SPECIAL.sub(r"\\\1", " ".join(str(text).split())).replace("\\<", "&lt;").replace("\\>", "&gt;")

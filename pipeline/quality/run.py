@@ -1,30 +1,31 @@
-"""The observation contract applied to a batch: which rows may enter the store, which may not and why."""
+"""The contract applied to a batch: which rows may enter the store, which may not and why, and what is odd about it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from expectations.observations import LOCATION, OFF_GRID, TIME, Check, ObservationContract, VariableLimits
-from expectations.suites import validate
-from pipeline.config import Product
-from pipeline.errors import ContractError, NoDataError
+from expectations.observations import KNOWN
+from pipeline.config import Feed
+from pipeline.errors import BatchError, ContractError, NoDataError
 from pipeline.locations import Locations
+from pipeline.quality.account import account_of
+from pipeline.quality.batch import Batch, Beside
+from pipeline.quality.contract import contract_of
+from pipeline.quality.judgement import Judgement, judge_batch
+from pipeline.quality.series import find
+from pipeline.quality.whole import measure
 from pipeline.sources.base import refused_table, row_schema
-from pipeline.sources.cells import as_json, plain
+from pipeline.sources.cells import as_json
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from great_expectations.core import ExpectationSuiteValidationResult, ExpectationValidationResult
+__all__ = ["KEY", "Checked", "check_rows", "contract_of"]
 
-KEY = [TIME, LOCATION]
-_EXAMPLES = 5
-Reasons = dict[int, list[str]]
+KEY = ["valid_time", "location"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,127 +33,78 @@ class Checked:
     """A batch after its contract; given rows = accepted + refused + collapsed."""
 
     accepted: pa.Table
-    """Rows of `row_schema`, one a key, sorted by valid_time then location."""
+    """Rows of `row_schema`, one a key, sorted by valid_time, location and, where rows have it, known_at."""
     refused: pa.Table
     """Rows of `REFUSED_SCHEMA`, in payload order."""
     report: dict[str, Any]
     """What was checked and found, as small JSON data."""
+    warnings: tuple[str, ...] = ()
+    """What is odd and was stored all the same, a sentence each."""
 
 
-def contract_of(product: Product, locations: Locations, now: datetime) -> ObservationContract:
-    """Return what a product promises of its observations at an instant."""
-    feed = product.feed
-    variables = []
-    for name in feed.variables:
-        units, (low, high), _, _ = feed.variable(name)
-        variables.append(VariableLimits(name, units, low, high))
-    return ObservationContract(locations.ids, tuple(variables), feed.step, now, tolerance=feed.step)
-
-
-def check_rows(rows: pa.Table, product: Product, locations: Locations, *, now: datetime) -> Checked:
-    """Return the rows split by the contract of the product.
+def check_rows(
+    rows: pa.Table,
+    feed: Feed,
+    locations: Locations,
+    *,
+    now: datetime,
+    recent: pa.Table | None = None,
+    live: bool = True,
+) -> Checked:
+    """Return the rows split by the contract of the feed.
 
     Identical rows become one. Of rows that share a key and differ, the last one in payload order that breaks
-    nothing else is accepted. NaN becomes null.
+    nothing else is accepted. NaN becomes null. Rows may say when they became known (`row_schema` with `known`); that
+    is then part of their key.
+
+    `recent` holds what is stored of the weeks before the batch and beside it (`recent_window`), in any order and with
+    any revisions; without it, checks that compare judge the batch by itself or not at all. A batch that loads history
+    is not `live`: how old its newest value is says nothing.
 
     Raises:
         NoDataError: there are no rows, which never counts as success.
+        BatchError: a check refused the batch as a whole; it carries the report.
         ContractError: the columns are not those of `row_schema`, or a check could not be carried out.
+        ConfigError: an expectation of the product cannot be meant.
     """
-    _require_schema(rows, product)
+    known = KNOWN in rows.column_names
+    _require_schema(rows, feed, known)
     if not rows.num_rows:
-        raise NoDataError(f"{product.name}: payload has no rows")
-    frame = rows.to_pandas()
-    distinct = ~frame.duplicated(keep="last").to_numpy()
-    rows, frame = rows.filter(pa.array(distinct)), frame[distinct].reset_index(drop=True)
-
-    contract = contract_of(product, locations, now)
-    result = validate(frame, contract)
-    reasons = _refusals(frame, result, contract.checks())
-    bad = np.array(sorted(reasons), dtype=np.int64)
-    good = np.ones(len(frame), np.bool_)
-    good[bad] = False
-    accepted = _null_for_nan(rows.filter(pa.array(good))).sort_by([(name, "ascending") for name in KEY])
-    refused = _refused(rows.take(pa.array(bad)), [reasons[int(row)] for row in bad])
+        raise NoDataError(f"{feed.title}: payload has no rows")
+    batch = Batch.of(rows, contract_of(feed, locations, now, known=known))
+    beside = Beside(batch, recent)
+    judgement = judge_batch(batch, find(beside, feed, locations), measure(beside, feed, live=live))
+    checked = _split(batch, judgement)
+    accepted = 0 if judgement.refusals else checked.accepted.num_rows
     counts = {
-        "given": len(distinct),
-        "accepted": accepted.num_rows,
-        "refused": refused.num_rows,
-        "collapsed": int((~distinct).sum()),
+        "given": rows.num_rows,
+        "accepted": accepted,
+        "refused": len(batch) - accepted,
+        "collapsed": batch.collapsed,
     }
-    return Checked(accepted, refused, _report(product, now, counts, result, contract.checks()))
+    report = account_of(feed, now, counts, judgement)
+    if judgement.refusals:
+        raise BatchError(f"{feed.title}: the batch was refused: {'; '.join(judgement.refusals)}", report)
+    return Checked(checked.accepted, checked.refused, report, judgement.warnings)
 
 
-def _refusals(frame: pd.DataFrame, result: ExpectationSuiteValidationResult, checks: tuple[Check, ...]) -> Reasons:
-    """Return every reason of every refused row, in the order of the checks."""
-    reasons: Reasons = {}
-    clashing: list[int] = []
-    for outcome in sorted(result.results, key=_place):
-        check, broken = checks[_place(outcome)], outcome.result.get("unexpected_index_list") or []
-        if not outcome.success and not broken:
-            raise ContractError(f"the check '{check.template}' failed to run: {outcome.exception_info}")
-        if check.kind == "unique":
-            clashing = sorted(broken)
-            continue
-        values = frame[TIME if check.column == OFF_GRID else check.column].iloc[broken]
-        for row, value in zip(broken, values, strict=True):
-            reasons.setdefault(row, []).append(check.reason(value))
-    # Of rows that clash, those at fault anyway say so; the last of the others wins.
-    sound = frame.iloc[[row for row in clashing if row not in reasons]]
-    for row in sound.index[sound.duplicated(KEY, keep="last")]:
-        reasons[row] = [checks[-1].template]
-    return reasons
-
-
-def _refused(rows: pa.Table, reasons: list[list[str]]) -> pa.Table:
-    times = rows.column(TIME).to_numpy()
-    locations = rows.column(LOCATION).to_pylist()
-    values = rows.drop_columns(KEY).to_pylist()
-    cells = zip(times, locations, map(as_json, values), map("; ".join, reasons), strict=True)
-    return refused_table(cells)
-
-
-def _report(
-    product: Product,
-    now: datetime,
-    counts: dict[str, int],
-    result: ExpectationSuiteValidationResult,
-    checks: tuple[Check, ...],
-) -> dict[str, Any]:
-    """Return the suite's own account without what is large or differs between equal runs."""
-    for outcome in result.results:
-        for name in ("unexpected_list", "unexpected_index_list", "unexpected_index_query"):
-            outcome.result.pop(name, None)  # read already, and too long to write out
-    told = result.to_json_dict()  # type: ignore[no-untyped-call]
-    outcomes = sorted(told["results"], key=lambda outcome: outcome["expectation_config"]["meta"]["check"])
-    return {
-        "product": product.name,
-        "checked_at": now.astimezone(UTC).isoformat(),
-        "great_expectations_version": told["meta"]["great_expectations_version"],
-        "success": told["success"],
-        "counts": counts,
-        "statistics": told["statistics"],
-        "checks": [
-            {
-                "expectation": outcome["expectation_config"]["type"],
-                "column": check.column,
-                "reason": check.template.replace("{value}", "…"),
-                "success": outcome["success"],
-                "unexpected": outcome["result"].get("unexpected_count", 0),
-                "examples": [
-                    plain(value) for value in outcome["result"].get("partial_unexpected_list", [])[:_EXAMPLES]
-                ],
-            }
-            for check, outcome in zip(checks, outcomes, strict=True)
-        ],
-    }
-
-
-def _place(outcome: ExpectationValidationResult) -> int:
-    config = outcome.expectation_config
-    if config is None or config.meta is None:
-        raise ContractError("a check came back without its name")
-    return int(config.meta["check"])
+def _split(batch: Batch, judgement: Judgement) -> Checked:
+    bad = np.array(sorted(judgement.reasons), dtype=np.int64)
+    good = np.ones(len(batch), np.bool_)
+    good[bad] = False
+    order = batch.by_time[good[batch.by_time]]
+    accepted = batch.rows
+    if len(order) != len(batch) or (np.diff(order) < 0).any():
+        accepted = accepted.take(pa.array(order))
+    refused = batch.rows.take(pa.array(bad))
+    told = zip(
+        refused.column(KEY[0]).to_numpy(),
+        refused.column(KEY[1]).to_pylist(),
+        map(as_json, refused.drop_columns(KEY).to_pylist()),
+        ("; ".join(judgement.reasons[int(row)]) for row in bad),
+        strict=True,
+    )
+    return Checked(_null_for_nan(accepted), refused_table(told), {})
 
 
 def _null_for_nan(rows: pa.Table) -> pa.Table:
@@ -163,13 +115,13 @@ def _null_for_nan(rows: pa.Table) -> pa.Table:
     return rows
 
 
-def _require_schema(rows: pa.Table, product: Product) -> None:
-    expected = row_schema(product)
+def _require_schema(rows: pa.Table, feed: Feed, known: bool) -> None:
+    expected = row_schema(feed, known=known)
     for field in expected:
         if field.name not in rows.column_names:
-            raise ContractError(f"{product.name}: rows lack the column '{field.name}'")
+            raise ContractError(f"{feed.title}: rows lack the column '{field.name}'")
         if rows.schema.field(field.name).type != field.type:
             given = rows.schema.field(field.name).type
-            raise ContractError(f"{product.name}: column '{field.name}' holds {given}, not {field.type}")
+            raise ContractError(f"{feed.title}: column '{field.name}' holds {given}, not {field.type}")
     if rows.column_names != expected.names:
-        raise ContractError(f"{product.name}: columns are {rows.column_names}, not {expected.names}")
+        raise ContractError(f"{feed.title}: columns are {rows.column_names}, not {expected.names}")

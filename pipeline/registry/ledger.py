@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
@@ -12,6 +11,7 @@ import pyarrow as pa
 from pipeline.config import Product, Settings
 from pipeline.store.layout import Layout
 from pipeline.store.observations import TIME
+from pipeline.store.place import Place
 from pipeline.store.table import Table
 
 Action = Literal["promoted", "refused", "rollback"]
@@ -50,8 +50,8 @@ class Entry:
 class Ledger:
     """The history of what was in service for one product."""
 
-    def __init__(self, path: Path) -> None:
-        self.table = Table(path, SCHEMA)
+    def __init__(self, place: Place) -> None:
+        self.table = Table(place, SCHEMA)
 
     @classmethod
     def of(cls, product: Product, settings: Settings) -> Ledger:

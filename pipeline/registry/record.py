@@ -63,6 +63,7 @@ def record(
         tags = {
             "trained_until": folds.trained_until.isoformat(),
             "snapshot": snapshot.digest,
+            "table_version": str(snapshot.table_version),
             "crps": json.dumps(verdict.crps),
             "verdict": ("promoted: " if verdict.promoted else "refused: ") + verdict.reason,
         }
@@ -156,10 +157,10 @@ def _describe(run: Run, snapshot: Snapshot, folds: Folds, trained: Trained, at: 
         series |= _by_lead(one.name, trained.holdout[one.name])
     run.metrics(series)
     run.text(skill_picture(snapshot, trained), "plots/holdout_skill.svg")
-    table = Observations.of(product, settings).table
+    table = Observations.of(product.feed, settings).table
     run.lineage(
         _example(snapshot),
-        table=table.path,
+        table=table.uri,
         version=snapshot.table_version,
         digest=snapshot.digest,
         name=f"{product.name}-observations",
@@ -182,6 +183,7 @@ def _example(snapshot: Snapshot) -> pd.DataFrame:
             "known_at": frames.times[-1],
         }
         for channel, name in enumerate(snapshot.task.channels):
-            row[name] = float(frames.first[-1, channel, place])
+            known = frames.mask[-1, channel, place]
+            row[name] = float(frames.first[-1, channel, place]) if known else float("nan")
         rows.append(row)
     return pd.DataFrame(rows)

@@ -46,6 +46,8 @@ class Registered:
     run_id: str
     source: str
     aliases: tuple[str, ...] = ()
+    table_version: int | None = None
+    """Version of the observations table that it was trained on, where that was recorded."""
 
 
 class Registry:
@@ -214,12 +216,12 @@ class Run:
         with self._registry._reaching():
             self._mlflow.log_text(content, path)
 
-    def lineage(self, sample: pd.DataFrame, *, table: Path, version: int, digest: str, name: str) -> None:
+    def lineage(self, sample: pd.DataFrame, *, table: str, version: int, digest: str, name: str) -> None:
         """Record which table version training saw; `sample` only shows the columns."""
         from mlflow.data import from_pandas
         from mlflow.data.delta_dataset_source import DeltaDatasetSource
 
-        source = DeltaDatasetSource(path=str(table), delta_table_version=version)
+        source = DeltaDatasetSource(path=table, delta_table_version=version)
         with self._registry._reaching():
             self._mlflow.log_input(
                 from_pandas(sample, source=source, name=name, digest=digest[:32]), context="training"
@@ -284,4 +286,5 @@ def _registered(found: ModelVersion, aliases: Sequence[str]) -> Registered:
         run_id=found.run_id or "",
         source=found.source or "",
         aliases=tuple(aliases),
+        table_version=int(tags["table_version"]) if "table_version" in tags else None,
     )

@@ -1,51 +1,76 @@
-"""The `files` source: files on disk, taken in once each by content."""
+"""The `files` source: files on disk or in an object store, taken in once each by content."""
 
 from __future__ import annotations
 
-import glob
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from datetime import datetime
-from pathlib import Path, PurePath
+from importlib.util import find_spec
 
 import pyarrow as pa
+from pydantic import SecretStr
 
-from pipeline.config import Product
-from pipeline.errors import ConfigError, ContractError, SourceError
+from pipeline.config import Feed, FilesSource, Grid
+from pipeline.config.sources.files import GRIDDED
+from pipeline.errors import ConfigError, ContractError, SourceError, StoreError
 from pipeline.locations import Locations
-from pipeline.paths import resolve
-from pipeline.sources.base import Decoded, Payload, refused_table
+from pipeline.sources.base import About, Decoded, Payload, refused_table
 from pipeline.sources.cells import as_json
-from pipeline.sources.layouts import decode_long, decode_wide
+from pipeline.sources.gridded import decode_gridded
+from pipeline.sources.layouts import decode_table
+from pipeline.sources.listing import local_files
+from pipeline.sources.objects import stored_files
 from pipeline.sources.tables import read_table
 
 
 class Files:
-    """Reads the files of a product, in the order of their names.
+    """Reads the files of a feed, in the order of their names.
 
     Raises:
-        ConfigError: the product names several variables for a layout that carries one.
+        ConfigError: the product asks for what the format or the layout cannot give, or for a package that is not there.
     """
 
-    def __init__(self, product: Product, locations: Locations) -> None:
-        self._product, self._locations, self._spec = product, locations, product.feed.source
-        count = len(product.feed.variables)
-        if self._spec.layout == "wide" and count > 1:
-            problem = f"wide carries one variable, and feed.variables names {count}"
-            raise ConfigError(product.name, "feed.source.layout", problem, "use layout: long")
+    about = About()
 
-    def fetch(self, seen: Container[str], since: datetime | None, until: datetime | None) -> Iterator[Payload]:
-        """Yield the files whose content is not in `seen`.
+    def __init__(self, feed: Feed, spec: FilesSource, locations: Locations, secrets: Mapping[str, SecretStr]) -> None:
+        self._feed, self._spec, self._locations = feed, spec, locations
+        if spec.layout == "wide" and len(feed.variables) > 1:
+            problem = f"wide carries one variable, and feed.variables names {len(feed.variables)}"
+            raise ConfigError(feed.title, "feed.source.layout", problem, "use layout: long")
+        if spec.format in GRIDDED and not spec.grid.station and not isinstance(feed.locations, Grid):
+            problem = f"{spec.format} holds cells of a grid, and feed.locations lists stations"
+            remedy = "use kind: grid, or name the dimension of stations in feed.source.grid.station"
+            raise ConfigError(feed.title, "feed.locations", problem, remedy)
+        if spec.format == "grib" and find_spec("cfgrib") is None:
+            remedy = "pip install 'nightcast[grib]'"
+            raise ConfigError(feed.title, "feed.source.format", "the package that reads grib is not installed", remedy)
+
+    def fetch(
+        self, seen: Container[str], since: datetime | None, until: datetime | None, *, at: datetime
+    ) -> Iterator[Payload | SourceError]:
+        """Yield the files whose content is not in `seen`; one that is still being written is left for the next time.
 
         What time a file covers is known only once it is decoded, so `since` and `until` change nothing.
 
         Raises:
-            SourceError: no file matches, or one cannot be read.
+            SourceError: no file matches, or the object store cannot be reached.
         """
-        for name, path in self._matches():
+        stored = self._spec.path.startswith("s3://")
+        for found in stored_files(self._spec) if stored else local_files(self._spec, self._feed.folder):
+            if found.size > self._spec.max_bytes:
+                limit = f"more than feed.source.max_bytes, {self._spec.max_bytes}"
+                yield SourceError(f"{found.where}: {found.size} bytes, {limit}")
+                continue
             try:
-                payload = Payload.of(name, path.read_bytes())
+                content = found.read()
             except OSError as error:
-                raise SourceError(f"{path}: cannot be read, {error.strerror}") from error
+                yield SourceError(f"{found.where}: cannot be read, {error.strerror}")
+                continue
+            except StoreError as error:
+                yield SourceError(str(error))
+                continue
+            if content is None:
+                continue
+            payload = Payload.of(found.name, content)
             if payload.digest not in seen:
                 yield payload
 
@@ -55,14 +80,16 @@ class Files:
         Raises:
             SourceError: the file is truncated or in another format.
             NoDataError: the file is empty.
-            ContractError: its columns are not those of the product.
+            ContractError: its columns or coordinates are not those of the product.
         """
-        table, ragged = read_table(payload, self._spec.format)
+        spec = self._spec
+        if spec.format not in ("csv", "parquet"):
+            return decode_gridded(payload, self._feed, spec, self._locations)
+        table, ragged = read_table(
+            payload, spec.format, csv=spec.csv, compression=spec.compression, max_bytes=spec.max_bytes
+        )
         try:
-            if self._spec.layout == "wide":
-                decoded = decode_wide(table, self._product, self._locations)
-            else:
-                decoded = decode_long(table, self._product)
+            decoded = decode_table(table, self._feed, spec, self._locations)
         except ContractError as error:
             raise ContractError(f"{payload.name}: {error}") from error
         except pa.ArrowInvalid as error:  # a typed column holds what no time or number can be
@@ -70,22 +97,4 @@ class Files:
         if not ragged:
             return decoded
         lines = refused_table((None, None, as_json({"line": text}), reason) for text, reason in ragged)
-        return Decoded(decoded.rows, pa.concat_tables([decoded.refused, lines]))
-
-    def _matches(self) -> list[tuple[str, Path]]:
-        """Return name and path of every file, sorted by name."""
-        text, folder, extra = self._spec.path, self._product.folder, self._spec.extra
-        whole = resolve(text, folder, extra=extra)
-        if whole.is_file():
-            return [(text, whole)]
-        parts = PurePath(text).parts
-        plain = next((n for n, part in enumerate(parts) if glob.has_magic(part)), len(parts))
-        found: list[tuple[str, Path]] = []
-        if plain < len(parts):  # only the part with wildcards is a pattern; a folder may have brackets in its name
-            head, tail = PurePath(*parts[:plain]), str(PurePath(*parts[plain:]))
-            root = resolve(str(head), folder, extra=extra)
-            names = sorted(glob.glob(tail, root_dir=root, recursive=True))  # noqa: PTH207 - leaves hidden files out
-            found = [(str(head / name), root / name) for name in names if (root / name).is_file()]
-        if not found:
-            raise SourceError(f"{whole.absolute()}: no file matches; correct feed.source.path")
-        return found
+        return Decoded(decoded.rows, pa.concat_tables([decoded.refused, lines]), decoded.thinned, decoded.notes)

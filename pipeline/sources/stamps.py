@@ -1,8 +1,8 @@
 """From the time stamps of a payload to UTC valid times: labels, zones, daylight saving, service days.
 
-The rules, for stamps without an offset: a labelled day begins at ``day_starts``; the hour that autumn doubles
-is read as the first of the two; an hour that spring skips is refused. A stamp with an explicit offset is the
-instant it says.
+The rules, for stamps without an offset: a labelled day begins at ``day_starts``; an hour that autumn doubles is told
+apart by the order of rows (`pipeline.sources.zones`); an hour that spring skips is refused. A stamp with an explicit
+offset is the instant it says.
 """
 
 from __future__ import annotations
@@ -15,21 +15,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.config.source import TimeStamps
-from pipeline.errors import ContractError
-from pipeline.sources.cells import is_text, read_texts
+from expectations.observations import off_grid
+from pipeline.config import TimeStamps
+from pipeline.sources.clocks import HOUR, Times, read_clock, since_midnight
+from pipeline.sources.zones import to_utc
 
-_DATE = r"\d{4}-\d{2}-\d{2}"
-_NAIVE = rf"^{_DATE}([T ]\d{{2}}(:\d{{2}}(:\d{{2}}(\.\d{{1,9}})?)?)?)?$"
-_OFFSET = rf"^{_DATE}[T ]\d{{2}}(:\d{{2}}(:\d{{2}}(\.\d{{1,9}})?)?)?\s?(Z|z|[+-]\d{{2}}(:?\d{{2}})?)$"
-_HOUR = r"^(?P<hour>\d{1,2})(:(?P<minute>\d{2}))?(\D.*)?$"
 _FIRST, _LAST = np.datetime64("1700-01-01", "us"), np.datetime64("2262-01-01", "us")
 _DAY = timedelta(days=1)
-
-Times = NDArray[np.datetime64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,107 +34,79 @@ class Stamps:
     """UTC, microseconds, the end of the period; NaT where the stamp is refused."""
     reasons: dict[int, str]
     """Why, by row, for every NaT."""
+    notes: tuple[str, ...] = ()
+    """What was read by a rule because the payload does not tell, a sentence each."""
 
 
-def read_stamps(table: pa.Table, spec: TimeStamps, step: timedelta) -> Stamps:
+def read_stamps(
+    table: pa.Table, spec: TimeStamps, step: timedelta, *, groups: NDArray[np.int64] | None = None
+) -> Stamps:
     """Return the valid time of every row of a payload.
 
+    `groups` numbers the series, such as locations, that rows belong to, from 0; without it they are one. Within each,
+    rows tell by their order which of two equal clock times in autumn came first.
+
     Raises:
-        ContractError: a time column holds neither text nor times.
+        ContractError: a time column holds neither text nor times, or numbers where they are no part of a date.
     """
-    columns = [table.column(name) for name in spec.columns]
-    local, instants = _whole(spec.columns[0], columns[0])
-    if len(columns) == 2:
-        local, instants = _join(local, spec.columns[1], columns[1]), _nothing(len(table))
+    clock = read_clock(table, spec)
+    local, instants = clock.local, clock.instants
     unread = np.isnat(local) & np.isnat(instants)
-    early = _since_midnight(local) < np.timedelta64(spec.day_starts)
+    early = since_midnight(local) < np.timedelta64(spec.day_starts)
     local = np.where(early, local + np.timedelta64(_DAY), local)
 
-    starts, whole_days = spec.label == "start", not step % _DAY
+    starts, whole_days, by_end = spec.label == "start", not step % _DAY, spec.hours == "1-24"
     if starts and whole_days:  # a day ends at the next local midnight, 23 to 25 hours on
         local = local + np.timedelta64(step)
-    skipped, valid_time = _localise(local, spec.zone)
-    if starts and not whole_days:
-        valid_time = valid_time + np.timedelta64(step)
+    ends = np.timedelta64(step) if starts and not whole_days else HOUR if by_end else np.timedelta64(0, "us")
+
+    def possible(utc: Times) -> NDArray[np.bool_]:
+        regular = not spec.gather and not whole_days
+        return off_grid(utc + ends, step) == 0 if regular else np.ones(len(utc), np.bool_)
+
+    one = np.zeros(len(table), np.int64)
+    read = to_utc(local, spec.zone, one if groups is None else groups, possible)
+    valid_time = read.utc + ends
     if starts:
         instants = instants + np.timedelta64(step)
     valid_time = np.where(np.isnat(instants), valid_time, instants)
 
-    reasons = {int(row): _unread(spec.columns, columns, int(row)) for row in np.flatnonzero(unread)}
-    for row in np.flatnonzero(skipped):
-        clock = pd.Timestamp(local[row]).strftime("%Y-%m-%d %H:%M")
-        reasons[int(row)] = f"{clock} does not exist in {spec.zone} (clocks went forward)"
+    columns = [table.column(name) for name in spec.columns]
+    reasons = {int(row): _unread(spec, columns, int(row)) for row in np.flatnonzero(unread)}
+    for row in np.flatnonzero(read.skipped):
+        reasons[int(row)] = f"{_shown_time(local[row])} does not exist in {spec.zone} (clocks went forward)"
     for row in np.flatnonzero((valid_time < _FIRST) | (valid_time >= _LAST)):
         reasons[int(row)] = f"{_shown(columns, int(row))!r} is outside the years 1700 to 2261"
         valid_time[row] = np.datetime64("NaT")
-    return Stamps(valid_time, reasons)
+    guessed = np.flatnonzero(read.guessed & ~np.isnat(valid_time) & (not whole_days))
+    return Stamps(valid_time, reasons, (_note(local[guessed], spec.zone),) if len(guessed) else ())
 
 
-def _whole(name: str, column: pa.ChunkedArray) -> tuple[Times, Times]:
-    """Return stamps without offset as local times, and those with one as UTC instants; NaT elsewhere."""
-    kind, none = column.type, _nothing(len(column))
-    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        times = _microseconds(column)
-        return (none, times) if getattr(kind, "tz", None) else (times, none)
-    if not is_text(kind):
-        raise ContractError(f"column '{name}' holds {kind}, not time stamps; write e.g. 1978-12-14T06:00Z")
-    text = read_texts(column)
-    fits = (pc.match_substring_regex(text, form) for form in (_NAIVE, _OFFSET))
-    naive, fixed = (_parse(pc.if_else(fit, text, None)) for fit in fits)
-    return naive, fixed
+def _note(local: Times, zone: str) -> str:
+    rows = "1 row has a time" if len(local) == 1 else f"{len(local)} rows have times"
+    example = f"read as the first, e.g. {_shown_time(local[0])}"
+    return f"{rows} that clocks in {zone} showed twice, and their order does not tell: {example}"
 
 
-def _parse(text: pa.ChunkedArray) -> Times:
-    series = text.to_pandas().astype("str")
-    times = pd.to_datetime(series, format="ISO8601", errors="coerce", utc=True)
-    return np.array(times.dt.tz_localize(None), dtype="datetime64[us]")
-
-
-def _microseconds(column: pa.ChunkedArray) -> Times:
-    # Finer than a microsecond is cut off; coarser units are checked for overflow.
-    safe = not (pa.types.is_timestamp(column.type) and column.type.unit == "ns")
-    zone = getattr(column.type, "tz", None)
-    counts = pc.cast(pc.cast(column, pa.timestamp("us", tz=zone), safe=safe), pa.int64())
-    absent = np.array(pc.is_null(counts).to_numpy(), dtype=np.bool_)
-    times = np.array(pc.fill_null(counts, 0).to_numpy(), dtype=np.int64).view("datetime64[us]")
-    return np.where(absent, np.datetime64("NaT"), times)
-
-
-def _join(days: Times, name: str, column: pa.ChunkedArray) -> Times:
-    """Return local times of a day column and a column whose text begins with the hour, as in 6:00-6:59."""
-    if not (is_text(column.type) or pa.types.is_integer(column.type)):
-        raise ContractError(f"column '{name}' holds {column.type}, not hours; write e.g. 6 or 6:00-6:59")
-    parts = read_texts(column).to_pandas().astype("str").str.extract(_HOUR)
-    hour, minute = (pd.to_numeric(parts[part]).to_numpy(np.float64) for part in ("hour", "minute"))
-    minute = np.where(np.isnan(minute), 0.0, minute)
-    good = (hour < 24) & (minute < 60) & (_since_midnight(days) == np.timedelta64(0))
-    clock = np.where(good, hour * 60 + minute, 0).astype("timedelta64[m]")
-    return np.where(good, days + clock, np.datetime64("NaT", "us"))
-
-
-def _since_midnight(local: Times) -> NDArray[np.timedelta64]:
-    midnight: Times = local.astype("datetime64[D]")
-    return np.asarray(local - midnight, dtype="timedelta64[us]")
-
-
-def _nothing(count: int) -> Times:
-    return np.full(count, np.datetime64("NaT", "us"))
-
-
-def _localise(local: Times, zone: str) -> tuple[NDArray[np.bool_], Times]:
-    """Return where a local time does not exist, and the UTC times."""
-    first = np.ones(len(local), np.bool_)
-    aware = pd.Series(local).dt.tz_localize(zone, ambiguous=first, nonexistent="NaT")
-    utc = np.array(aware.dt.tz_convert("UTC").dt.tz_localize(None), dtype="datetime64[us]")
-    return np.isnat(utc) & ~np.isnat(local), utc
-
-
-def _unread(names: Sequence[str], columns: Sequence[pa.ChunkedArray], row: int) -> str:
+def _unread(spec: TimeStamps, columns: Sequence[pa.ChunkedArray], row: int) -> str:
+    *before, last = spec.columns
+    where = f"{', '.join(before)} and {last}" if before else last
     shown = _shown(columns, row)
-    where = " and ".join(names)
-    return f"{where}: {shown!r} is no time stamp" if shown else f"{where}: no time stamp"
+    asked = f" as in {spec.format!r}" if spec.format else ""
+    return f"{where}: {shown!r} is no time stamp{asked}" if shown else f"{where}: no time stamp"
 
 
 def _shown(columns: Sequence[pa.ChunkedArray], row: int) -> str:
-    cells: list[Any] = [column[row].as_py() for column in columns]
-    return " ".join(str(cell).strip() for cell in cells if cell is not None)[:80]
+    cells: list[Any] = [_cell(column[row]) for column in columns]
+    return " ".join(str(cell) for cell in cells if cell is not None).strip()[:80]
+
+
+def _cell(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except (OverflowError, ValueError):  # a time that Python has no year for
+        return f"{scalar.value} {scalar.type.unit} since 1970"
+
+
+def _shown_time(local: np.datetime64) -> str:
+    return pd.Timestamp(local).strftime("%Y-%m-%d %H:%M")

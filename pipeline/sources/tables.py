@@ -2,60 +2,93 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from typing import Literal
 
 import pyarrow as pa
-import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
+from pipeline.buffers import owned
+from pipeline.config.sources.files import Csv
 from pipeline.errors import ContractError, NoDataError, SourceError
 from pipeline.sources.base import Payload
+from pipeline.sources.compression import Compression, decompress
+from pipeline.sources.dialects import Ragged, read_csv
+
+MAX_BYTES = 2**30
+_MAGIC = {
+    b"\x1f\x8b": "compressed with gzip; set compression",
+    b"BZh": "compressed with bz2; set compression",
+    b"\xfd7zXZ\x00": "compressed with xz; set compression",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd; set compression",
+    b"PK\x03\x04": "a zip archive; unpack it",
+    b"PAR1": "Parquet; correct format",
+    b"CDF": "NetCDF; correct format",
+    b"\x89HDF": "HDF5 or NetCDF; correct format",
+    b"GRIB": "GRIB; correct format",
+    b"%PDF": "PDF",
+}
+_HTML = re.compile(rb"(?i)\s*<(!doctype\s+html|html|head|body)\b")
+_TITLE = re.compile(rb"(?is)<title[^>]*>\s*(.*?)\s*</title")
 
 
-def read_table(payload: Payload, form: Literal["csv", "parquet"]) -> tuple[pa.Table, list[tuple[str, str]]]:
+def read_table(
+    payload: Payload,
+    form: Literal["csv", "parquet"],
+    *,
+    csv: Csv | None = None,
+    compression: Compression = "none",
+    max_bytes: int = MAX_BYTES,
+) -> tuple[pa.Table, Ragged]:
     """Return the table of a payload with stripped column names, and (line, reason) of lines that do not fit.
 
     Every column of a CSV payload is text as given.
 
     Raises:
-        NoDataError: the payload has no bytes.
-        SourceError: it is truncated or in another format.
-        ContractError: two columns share a name.
+        NoDataError: the payload is empty.
+        SourceError: it is truncated, in another format, or larger than `max_bytes` once decoded.
+        ContractError: two columns share a name, or the dialect is another.
     """
     if not payload.content:
         raise NoDataError(f"{payload.name}: the payload is empty")
+    content = decompress(payload, compression, max_bytes)
     try:
-        table, ragged = _csv(payload.content) if form == "csv" else (_parquet(payload.content), [])
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SourceError(f"{payload.name}: not readable as {form}, {line}") from error
+        if not content:
+            raise NoDataError("the payload is empty")
+        _refuse_others(content, form)
+        table, ragged = read_csv(content, csv or Csv()) if form == "csv" else (_parquet(content, max_bytes), [])
+    except (SourceError, NoDataError, ContractError) as error:
+        raise type(error)(f"{payload.name}: {error}") from error
     names = [name.strip() for name in table.column_names]
-    for name in names:
-        if names.count(name) > 1:
-            raise ContractError(f"{payload.name}: two columns are called '{name}'")
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ContractError(f"{payload.name}: two columns are called '{twice[0]}'")
     return table.rename_columns(names).combine_chunks(), ragged
 
 
-def _parquet(content: bytes) -> pa.Table:
-    # A flipped bit is noticed where the writer left checksums.
-    return pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
+def _refuse_others(content: bytes, form: str) -> None:
+    """Raise SourceError when the content is plainly something else."""
+    if page := _HTML.match(content[:200]):
+        title = _TITLE.search(content[:10_000])
+        shown = f", titled '{title[1].decode(errors='replace')[:80]}'" if page and title else ""
+        raise SourceError(f"not readable as {form}, it is an HTML page{shown}")
+    found = next((kind for magic, kind in _MAGIC.items() if content.startswith(magic)), "")
+    if found and not (form == "parquet" and content.startswith(b"PAR1")):
+        raise SourceError(f"not readable as {form}, it is {found}")
 
 
-def _csv(content: bytes) -> tuple[pa.Table, list[tuple[str, str]]]:
-    ragged: list[tuple[str, str]] = []
-
-    def keep(row: csv.InvalidRow) -> str:
-        fault = f"line {row.number} has {row.actual_columns} columns, not {row.expected_columns}"
-        ragged.append((row.text, fault))
-        return "skip"
-
-    one_thread = csv.ReadOptions(use_threads=False)  # a fixed order, and line numbers
-    forgiving = csv.ParseOptions(invalid_row_handler=keep)
-    with csv.open_csv(pa.BufferReader(content), read_options=one_thread, parse_options=forgiving) as reader:
-        names = reader.schema.names
-    ragged.clear()
-    as_given = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False)
-    table = csv.read_csv(
-        pa.BufferReader(content), read_options=one_thread, parse_options=forgiving, convert_options=as_given
-    )
-    return table, ragged
+def _parquet(content: bytes, max_bytes: int) -> pa.Table:
+    try:
+        # A flipped bit is noticed where the writer left checksums.
+        with pq.ParquetFile(pa.BufferReader(owned(content)), page_checksum_verification=True) as file:
+            size = file.metadata.num_rows * file.metadata.num_columns * 8
+            if size > max_bytes:  # run lengths make much of little
+                shape = f"{file.metadata.num_rows} rows of {file.metadata.num_columns} columns"
+                raise SourceError(f"{shape} are more than max_bytes, {max_bytes}, once decoded")
+            table = file.read()
+    except (pa.ArrowException, OSError) as error:
+        line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SourceError(f"not readable as parquet, {line}") from error
+    plain = [field.with_type(pa.string()) if pa.types.is_string_view(field.type) else field for field in table.schema]
+    return table.cast(pa.schema(plain))  # Arrow cannot take rows of views

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,6 +10,7 @@ import pyarrow.compute as pc
 from pipeline.config import Product, Settings
 from pipeline.store.layout import Layout
 from pipeline.store.observations import TIME
+from pipeline.store.place import Place
 from pipeline.store.table import Table
 
 SCHEMA = pa.schema(
@@ -38,8 +38,8 @@ SCHEMA = pa.schema(
 class Forecasts:
     """All issued forecasts of one product, with the baselines that were forecast beside them."""
 
-    def __init__(self, path: Path) -> None:
-        self.table = Table(path, SCHEMA, "month")
+    def __init__(self, place: Place) -> None:
+        self.table = Table(place, SCHEMA, "month")
 
     @classmethod
     def of(cls, product: Product, settings: Settings) -> Forecasts:

@@ -1,58 +1,40 @@
-"""Where everything of a product is kept below the home folder."""
+"""Where everything of a product is kept: tables and payloads in the store, what is served and shown below the home."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config import Product, Settings
+from pipeline.config import Feed, Product, Settings
+from pipeline.store.place import Place, place_at
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Paths of one product's stores."""
+    """Where one product's stores are: places, which may be in a bucket, and paths on this machine."""
 
     root: Path
+    store: Place
 
     @classmethod
     def of(cls, product: Product, settings: Settings) -> Layout:
         """Return the layout of a product in this installation."""
-        return cls(settings.home / "products" / product.name)
+        return cls(_home(settings, product.name), _store(settings, product.name))
 
     @property
-    def raw(self) -> Path:
-        """Payloads as received, by content."""
-        return self.root / "raw"
-
-    @property
-    def observations(self) -> Path:
-        """Accepted rows, bitemporal."""
-        return self.root / "observations"
-
-    @property
-    def quarantine(self) -> Path:
-        """Refused rows."""
-        return self.root / "quarantine"
-
-    @property
-    def forecasts(self) -> Path:
+    def forecasts(self) -> Place:
         """Issued forecasts, of the published model and the baselines beside it."""
-        return self.root / "forecasts"
+        return self.store / "forecasts"
 
     @property
-    def scores(self) -> Path:
+    def scores(self) -> Place:
         """Sums and counts of matured forecasts."""
-        return self.root / "scores"
+        return self.store / "scores"
 
     @property
-    def ledger(self) -> Path:
+    def ledger(self) -> Place:
         """Promotions and rollbacks."""
-        return self.root / "ledger"
-
-    @property
-    def quality_page(self) -> Path:
-        """What the checks found in the last payload, as a page."""
-        return self.root / "quality.html"
+        return self.store / "ledger"
 
     @property
     def models(self) -> Path:
@@ -60,11 +42,55 @@ class Layout:
         return self.root / "models"
 
     @property
-    def receipts(self) -> Path:
-        """What the checks found in each payload that was taken in."""
-        return self.root / "receipts"
-
-    @property
     def published(self) -> Path:
         """Published forecasts, a folder an issue time, and the pointer `latest`."""
         return self.root / "published"
+
+
+@dataclass(frozen=True, slots=True)
+class FeedLayout:
+    """Where one feed's stores are: those of the product for its observations, apart for each covariate."""
+
+    root: Path
+    store: Place
+
+    @classmethod
+    def of(cls, feed: Feed, settings: Settings) -> FeedLayout:
+        """Return the layout of a feed in this installation."""
+        root, store = _home(settings, feed.product), _store(settings, feed.product)
+        if feed.name:
+            return cls(root / "covariates" / feed.name, store / "covariates" / feed.name)
+        return cls(root, store)
+
+    @property
+    def raw(self) -> Place:
+        """Payloads as received, by content."""
+        return self.store / "raw"
+
+    @property
+    def receipts(self) -> Place:
+        """What the checks found in each payload that was taken in."""
+        return self.store / "receipts"
+
+    @property
+    def observations(self) -> Place:
+        """Accepted rows, bitemporal."""
+        return self.store / "observations"
+
+    @property
+    def quarantine(self) -> Place:
+        """Refused rows."""
+        return self.store / "quarantine"
+
+    @property
+    def quality_page(self) -> Path:
+        """What the checks found in the last payload, as a page."""
+        return self.root / "quality.html"
+
+
+def _home(settings: Settings, product: str) -> Path:
+    return settings.home / "products" / product
+
+
+def _store(settings: Settings, product: str) -> Place:
+    return place_at(settings.store) / product if settings.store else place_at(_home(settings, product))

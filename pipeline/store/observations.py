@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.config import Product, Settings
-from pipeline.errors import ConfigError
-from pipeline.store.layout import Layout
+from pipeline.config import Feed, Settings
+from pipeline.errors import ConfigError, ContractError
+from pipeline.store.canonical import digest_of
+from pipeline.store.keys import TIME, Keys, instants, matrix, order_of
+from pipeline.store.layout import FeedLayout
+from pipeline.store.place import Place, place_at
+from pipeline.store.revisions import Judged, Said, judge_arrived, judge_dated, revisions
+from pipeline.store.spans import instant, micros, month_at, parts, runs, sizes, within
 from pipeline.store.table import Table
-from pipeline.times import as_datetime, month_of
+from pipeline.times import as_datetime
 
-TIME = pa.timestamp("us", tz="UTC")
-KEY = ["valid_time", "location"]
+__all__ = ["TIME", "Appended", "Observations"]
+
+_PLACES_NAMED = 1000
+_UNITS = b"units"
 
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """What an append did: rows with a new key, rows that changed a known value, rows that said nothing new."""
+    """What an append did: rows with a new key, rows that changed or filled a value, rows that said nothing new."""
 
     accepted: int
     revised: int
@@ -33,19 +39,25 @@ class Appended:
 
 
 class Observations:
-    """All revisions of all rows of one feed.
+    """All that one feed has ever said. A read returns revisions: a row each time that what is known of a key changed.
 
-    A revision is a row of its own with a later known_at. When a value became known follows one rule:
+    When a value became known follows one rule, for rows that do not say it themselves:
 
-    * in the first ingest, and in one told to load history, a key from before the store existed is history:
+    * in the first ingest, and in one told to load history, a value from before the store existed is history:
       ``valid_time + delay``;
-    * any other new key, and any changed value, became known at the ingest that brought it;
+    * any other value that is new, and any that changed, became known at the ingest that brought it;
     * an archive (``clock: record``) is all history, and a correction takes effect right after what it corrects.
+
+    Rows may carry `known_at`: then it is what they say, in whatever order they come. A later append then never changes
+    what was known before the oldest `known_at` that it brings.
+
+    On disk there are statements, in which a cell without a value says nothing; a variable that was added to the feed is
+    a new column, and one that was taken out of it stays.
     """
 
     def __init__(
         self,
-        path: Path,
+        where: Place | Path,
         variables: tuple[str, ...],
         *,
         delay: timedelta,
@@ -53,53 +65,61 @@ class Observations:
         units: tuple[str, ...] = (),
     ) -> None:
         self.variables, self.delay, self.clock = variables, delay, clock
-        self.units = json.dumps(dict(zip(variables, units, strict=False)))
+        self.units = dict(zip(variables, units, strict=False))
         fields = [("valid_time", TIME), ("location", pa.string()), ("known_at", TIME)]
-        fields += [(name, pa.float64()) for name in variables]
-        fields += [("payload", pa.string()), ("month", pa.string())]
-        self.table = Table(path, pa.schema(fields), "month")
+        values = [
+            pa.field(name, pa.float64(), metadata={_UNITS: self.units[name]} if name in self.units else None)
+            for name in variables
+        ]
+        schema = pa.schema([*fields, *values, ("payload", pa.string()), ("month", pa.string())])
+        self.table = Table(where if isinstance(where, Place) else place_at(where), schema, "month")
+        self._columns = ["valid_time", "location", "known_at", *variables]
 
     @classmethod
-    def of(cls, product: Product, settings: Settings) -> Observations:
-        """Return the observations of a product's feed."""
-        feed = product.feed
-        path = Layout.of(product, settings).observations
+    def of(cls, feed: Feed, settings: Settings) -> Observations:
+        """Return the observations of a feed."""
+        where = FeedLayout.of(feed, settings).observations
         units = tuple(feed.variable(name)[0] for name in feed.variables)
-        return cls(path, tuple(feed.variables), delay=feed.delay, clock=feed.clock, units=units)
+        return cls(where, tuple(feed.variables), delay=feed.delay, clock=feed.clock, units=units)
 
     def append(self, rows: pa.Table, *, at: datetime, payload: str, history: bool = False) -> Appended:
-        """Add what is new in `rows` (valid_time, location, variables; unique keys) as learnt at `at`.
+        """Add what is new in `rows` (valid_time, location, perhaps known_at, variables) as learnt at `at`; all or none.
 
-        A cell without a value says nothing: what was known of it stays. With `history`, keys from before the store
-        existed count as known since their time, however late they are loaded.
+        Without `known_at` there is one row a key. A cell without a value says nothing: what was known of it stays. With
+        `history`, values from before the store existed count as known since their time, however late they are loaded.
+        Memory follows the rows given, and those of one month at least, not all that are present.
 
         Raises:
             StoreError: the table cannot be written.
-            ConfigError: the table keeps other variables or other units.
+            ConfigError: the table keeps a variable in another unit.
+            ContractError: a row has no key, or two have the same.
         """
         if rows.num_rows == 0:
             return Appended(0, 0, 0)
-        self.table.create({"live_since": at.isoformat(), "units": self.units})
-        self._require_units()
+        self._prepare(at)
         live_since = datetime.fromisoformat(self.table.property("live_since") or at.isoformat())
-        given = rows.to_pandas()
-        months = sorted(set(month_of(given["valid_time"].dt.tz_localize(None).to_numpy())))
-        counts = Appended(0, 0, 0)
+        until = micros(live_since) if history or at == live_since else None
+        given, keys = self._in_order(rows)
+        dated = "known_at" in rows.column_names
+        judged: list[Judged] = []
 
-        def choose(present: pa.Table) -> pa.Table:
-            nonlocal counts
-            merged = given.merge(_latest(present.to_pandas()), how="left", on=KEY, suffixes=("", "_was"))
-            new = merged["known_at"].isna().to_numpy()
-            for name in self.variables:
-                merged[name] = merged[name].where(merged[name].notna(), merged[f"{name}_was"])
-            same = np.logical_and.reduce([_equal(merged[name], merged[f"{name}_was"]) for name in self.variables])
-            counts = Appended(int(new.sum()), int((~new & ~same).sum()), int((~new & same).sum()))
-            nominal_until = live_since if history or at == live_since else None
-            merged["known_at"] = self._known_at(merged, new, at, nominal_until)
-            return self._rows(merged[new | ~same], payload)
+        def judge(part: Said) -> Judged:
+            present = self._present(part, keys)
+            if dated:
+                return judge_dated(part, present)
+            everything = self.clock == "record"
+            history = np.full(len(part), everything) if everything or until is None else part.known_at <= until
+            return judge_arrived(part, present, history=history, learnt=None if everything else micros(at))
 
-        self.table.append(choose, where=pc.field("month").isin(months))
-        return counts
+        def choose(_: pa.Table) -> pa.Table:
+            self._require_units()
+            view = self.table.versions.newest()
+            judged[:] = [judge(part) for part in parts(given, keys, sizes(view) if view else {})]
+            return pa.concat_tables([self._as_rows(one.kept, keys, payload) for one in judged])
+
+        # What is present is read bit by bit in `choose`; a writer who comes in between makes the commit start again.
+        self.table.append(choose, where=pc.scalar(False))
+        return Appended(*(sum(getattr(one, name) for one in judged) for name in Appended.__slots__))
 
     def read(
         self,
@@ -108,62 +128,134 @@ class Observations:
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> pa.Table:
-        """Return every revision known by an instant, with valid time in [since, until], by time, place, known_at."""
+        """Return every revision known by an instant, with valid time in [since, until], by time, place, known_at.
+
+        Columns are valid_time, location, known_at and the variables; a cell holds what was known of it by then.
+        """
+        parts = list(self.scan(known_by=known_by, since=since, until=until))
+        return pa.concat_tables(parts) if parts else self.table.schema.empty_table().select(self._columns)
+
+    def scan(
+        self,
+        *,
+        known_by: datetime | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Iterator[pa.Table]:
+        """Yield what `read` returns, some months at a time, oldest first, all from one version of the table."""
+        self._require_units()
+        view = self.table.versions.newest()
+        if view is None:
+            return
         where = pc.scalar(True)
         if known_by is not None:
             where &= pc.field("known_at") <= pa.scalar(known_by, TIME)
         if since is not None:
             where &= pc.field("valid_time") >= pa.scalar(since, TIME)
-            where &= pc.field("month") >= _month(since)
         if until is not None:
             where &= pc.field("valid_time") <= pa.scalar(until, TIME)
-            where &= pc.field("month") <= _month(until)
-        self._require_units()
-        rows = self.table.read(where)
-        return rows.sort_by([(name, "ascending") for name in (*KEY, "known_at")])
+        schema = pa.schema([self.table.schema.field(name) for name in self._columns])
+        for months in runs(sizes(view), since, until):
+            rows = view.scan.read(where & within(*months), self._columns, self.table.schema).cast(schema)
+            if rows.num_rows:
+                yield self._as_revisions(rows)
 
     def newest(self) -> datetime | None:
         """Return the newest valid time, or None for an empty store."""
-        times = self.table.read(columns=["valid_time"])["valid_time"]
-        return as_datetime(np.datetime64(pc.max(times).value, "us")) if len(times) else None
+        view = self.table.versions.newest()
+        if view is None or not view.scan.files:
+            return None
+        newest = pc.field("month") == max(sizes(view))
+        times = view.scan.read(newest, ["valid_time"], self.table.schema)["valid_time"]
+        return as_datetime(np.datetime64(pc.max(times).value, "us"))
+
+    def digest(self) -> str:
+        """Return the SHA-256 of all that a read can tell.
+
+        Where the clock has no say (in an archive, in history, for rows that carry `known_at`), payloads that agree give
+        one digest in any order and any pieces. Where payloads contradict each other, their order decides and nothing
+        else: the last one holds, however they are spread over calls.
+        """
+        return digest_of(self.scan(), self.variables)
+
+    def _prepare(self, at: datetime) -> None:
+        """See to it that there is a table with a column for each variable, before what is present is looked at."""
+        self.table.create({"live_since": at.isoformat()})
+        self._require_units()
+        view = self.table.versions.writable()
+        if view is not None:
+            self.table.versions.widen(view, self.table.schema)
 
     def _require_units(self) -> None:
-        """Refuse a feed whose variables or units are not those that the table was made with."""
-        kept = self.table.property("units")
-        if kept not in (None, "{}", self.units) and self.units != "{}":
-            raise ConfigError(
-                str(self.table.path),
-                "",
-                f"the store keeps {kept}, the product says {self.units}",
-                "give the product another name, or this home another place, and ingest anew",
-            )
+        """Refuse a feed that gives a variable in another unit than the table keeps it in.
 
-    def _known_at(self, merged: pd.DataFrame, new: np.ndarray, at: datetime, until: datetime | None) -> pd.Series:
-        nominal = merged["valid_time"] + self.delay
-        after = merged["known_at"] + pd.Timedelta(1, "us")
-        learnt = pd.Series(pd.Timestamp(at.astimezone(UTC)), index=merged.index)
-        if self.clock == "record":
-            return nominal.where(new, after)
-        first = learnt if until is None else nominal.where(nominal <= pd.Timestamp(until), learnt)
-        return first.where(new, learnt.where(learnt > merged["known_at"], after))
+        Raises:
+            ConfigError: it does.
+        """
+        view = self.table.versions.newest()
+        for field in view.scan.schema if view else ():
+            kept = (field.metadata or {}).get(_UNITS, b"").decode()
+            wanted = self.units.get(field.name, "")
+            if kept and wanted and kept != wanted:
+                raise ConfigError(
+                    self.table.uri,
+                    "",
+                    f"the store keeps {field.name} in '{kept}', the product says '{wanted}'",
+                    "give the product another name, or this home another place, and ingest anew",
+                )
 
-    def _rows(self, frame: pd.DataFrame, payload: str) -> pa.Table:
-        frame = frame.sort_values(KEY).assign(payload=payload)
-        frame["month"] = month_of(frame["valid_time"].dt.tz_localize(None).to_numpy())
-        for name in ("valid_time", "known_at"):  # pyarrow reads zoned series in a way that pandas is giving up
-            frame[name] = frame[name].dt.tz_localize(None)
-        columns = [pa.array(frame[field.name].to_numpy(), field.type, from_pandas=True) for field in self.table.schema]
-        return pa.Table.from_arrays(columns, schema=self.table.schema)
+    def _in_order(self, rows: pa.Table) -> tuple[Said, Keys]:
+        """Return the rows by key, with `known_at` as they tell it, or else when they were due."""
+        dated = "known_at" in rows.column_names
+        named = ["valid_time", "location", "known_at"] if dated else ["valid_time", "location"]
+        for name in named:
+            if rows[name].null_count:
+                raise ContractError(f"{self.table.uri}: {rows[name].null_count} rows have no {name}")
+        keys, number = Keys.of(rows)
+        known_at = (
+            instants(rows, "known_at")
+            if dated
+            else instants(rows, "valid_time") + self.delay // timedelta(microseconds=1)
+        )
+        given = Said(number, known_at, matrix(rows, self.variables))
+        order = order_of(number)
+        given = given if order is None else given.pick(order)
+        if not dated and len(given) > 1 and not np.all(given.key[1:] > given.key[:-1]):
+            raise ContractError(f"{self.table.uri}: two rows have the same valid_time and location")
+        return given, keys
 
+    def _present(self, part: Said, keys: Keys) -> Said:
+        """Return what was said of the keys of some rows."""
+        first, last = keys.times[[part.key[0] // len(keys.places), part.key[-1] // len(keys.places)]]
+        where = within(month_at(first), month_at(last))
+        where &= (pc.field("valid_time") >= instant(first)) & (pc.field("valid_time") <= instant(last))
+        if len(keys.places) <= _PLACES_NAMED:
+            where &= pc.field("location").isin(keys.places)
+        rows = self.table.read(where, self._columns)
+        number = keys.number(rows)
+        ours = np.isin(number, part.key)
+        present = Said(number, instants(rows, "known_at"), matrix(rows, self.variables))
+        return present if ours.all() else present.pick(ours)
 
-def _month(instant: datetime) -> str:
-    return f"{instant.astimezone(UTC):%Y-%m}"
+    def _as_rows(self, said: Said, keys: Keys, payload: str) -> pa.Table:
+        order = order_of(said.key, said.known_at)
+        told = said if order is None else said.pick(order)
+        columns = keys.columns(told.key)
+        columns["known_at"] = pa.array(told.known_at, pa.int64()).cast(TIME)
+        columns["payload"] = pa.DictionaryArray.from_arrays(np.zeros(len(told), np.int8), [payload])
+        for name, values in zip(self.variables, told.values, strict=True):
+            columns[name] = pa.array(values, from_pandas=True)
+        return pa.table({name: columns[name] for name in self.table.schema.names}).cast(self.table.schema)
 
-
-def _latest(revisions: pd.DataFrame) -> pd.DataFrame:
-    newest = revisions.sort_values("known_at", kind="stable").drop_duplicates(KEY, keep="last")
-    return newest.drop(columns=["payload", "month"])
-
-
-def _equal(one: pd.Series, other: pd.Series) -> np.ndarray:
-    return ((one == other) | (one.isna() & other.isna())).to_numpy()
+    def _as_revisions(self, rows: pa.Table) -> pa.Table:
+        number = Keys.of(rows)[1]
+        if np.all(number[1:] > number[:-1]):  # one statement a key, in order: what a month mostly is
+            return rows
+        kept, values = revisions(Said(number, instants(rows, "known_at"), matrix(rows, self.variables)))
+        if kept is None:
+            return rows
+        rows = rows.take(pa.array(kept))
+        for name, column in zip(self.variables, values, strict=True):
+            field = rows.schema.field(name)
+            rows = rows.set_column(rows.schema.get_field_index(name), field, pa.array(column, from_pandas=True))
+        return rows

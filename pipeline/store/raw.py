@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Container
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Self
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 import zstandard
 
-from pipeline.atomic import sync_folder, write_file
 from pipeline.errors import StoreError
+from pipeline.store.packed import canonical, pack, unpack
+from pipeline.store.place import Place
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -24,66 +24,83 @@ class Payload:
     name: str
     content: bytes
     digest: str
-    """SHA-256 of the content, 64 lower-case hexadecimal digits."""
+    """SHA-256 of the content and, if there is any, of the context; 64 lower-case hexadecimal digits."""
+    context: Mapping[str, str] = field(default_factory=dict)
+    """What a decoder needs to know beside the bytes, such as the request that they answer."""
 
     @classmethod
-    def of(cls, name: str, content: bytes) -> Self:
+    def of(cls, name: str, content: bytes, context: Mapping[str, str] | None = None) -> Self:
         """Return the payload of some content."""
-        return cls(name, content, _sha256(content))
+        context = dict(context or {})
+        return cls(name, content, digest_of(content, context), context)
 
 
 class RawStore:
-    """Compressed payloads below a folder, each named by its own digest: no change stays unnoticed."""
+    """Compressed payloads in a place, each named by its own digest: no change stays unnoticed.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    Beside the content stands a small file with the name and the context.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
 
     @property
     def seen(self) -> Container[str]:
-        """The digests held; a look-up is one file system call."""
+        """The digests held; a look-up is one look at the disk."""
         return self
 
     def __contains__(self, digest: object) -> bool:
         sound = isinstance(digest, str) and _DIGEST.fullmatch(digest) is not None
-        return sound and self._path(str(digest)).is_file()
+        return sound and self.place.exists(_content(str(digest)))
+
+    def digests(self) -> Iterator[str]:
+        """Yield the digest of every payload, ascending."""
+        for entry in self.place.entries():
+            digest = entry.name.rpartition("/")[2].removesuffix(".zst")
+            if _DIGEST.fullmatch(digest) and entry.name == _content(digest):
+                yield digest
 
     def put(self, payload: Payload) -> bool:
         """Keep a payload and return True, or return False when it is kept already.
 
-        The file appears whole and is on disk when this returns; a torn file of the same payload is replaced.
+        The files appear whole and are on disk when this returns; torn ones of the same payload are replaced.
 
         Raises:
-            StoreError: the digest is not that of the content, or the folder cannot be written.
+            StoreError: the digest is not that of the payload, or the place cannot be written.
         """
-        if payload.digest != _sha256(payload.content):
+        if payload.digest != digest_of(payload.content, payload.context):
             raise StoreError(f"payload digest {payload.digest[:80]!r} is not that of its content")
         if payload.digest in self and self._intact(payload.digest):
             return False
-        try:
-            write_file(self._path(payload.digest), zstandard.ZstdCompressor().compress(payload.content))
-            sync_folder(self.root)  # the shard may be new
-        except OSError as error:
-            problem = f"cannot keep payload {payload.digest}, {error.strerror}"
-            raise StoreError(f"{self.root}: {problem}") from error
+        # The content comes last: where it is, the payload is complete.
+        facts = {"name": payload.name.encode(errors="replace").decode(), "context": dict(payload.context)}
+        self.place.write(_facts(payload.digest), pack(facts))
+        self.place.write(_content(payload.digest), zstandard.ZstdCompressor().compress(payload.content))
         return True
 
-    def get(self, digest: str) -> bytes:
-        """Return the content with this digest, verified.
+    def get(self, digest: str) -> Payload:
+        """Return the payload with this digest, verified.
 
         Raises:
-            StoreError: there is none, or its file is torn or altered.
+            StoreError: there is none, or its files are torn or altered.
         """
         if digest not in self:
-            raise StoreError(f"{self.root}: no payload {digest[:80]!r}")
-        path = self._path(digest)
+            raise StoreError(f"{self.place}: no payload {digest[:80]!r}")
+        name = _content(digest)
         try:
             # Streaming: a flipped length in the frame header cannot ask for memory the content does not need.
-            content = zstandard.ZstdDecompressor().decompressobj().decompress(path.read_bytes())
-        except (OSError, zstandard.ZstdError) as error:
-            raise StoreError(f"{path}: cannot be read, {error}") from error
-        if _sha256(content) != digest:
-            raise StoreError(f"{path}: torn or altered, its content has another digest")
-        return content
+            content = zstandard.ZstdDecompressor().decompressobj().decompress(self.place.read(name))
+        except zstandard.ZstdError as error:
+            raise StoreError(f"{self.place}/{name}: cannot be read, {error}") from error
+        kept = self.place.find(_facts(digest))
+        facts: dict[str, Any] | None = {"name": digest, "context": {}}  # from before they were kept
+        if kept is not None:
+            facts = unpack(kept)
+        if facts is None:
+            raise StoreError(f"{self.place}/{_facts(digest)}: torn or altered, it has another digest")
+        if digest_of(content, facts["context"]) != digest:
+            raise StoreError(f"{self.place}/{name}: torn or altered, its content has another digest")
+        return Payload(facts["name"], content, digest, facts["context"])
 
     def _intact(self, digest: str) -> bool:
         try:
@@ -92,9 +109,18 @@ class RawStore:
             return False
         return True
 
-    def _path(self, digest: str) -> Path:
-        return self.root / digest[:2] / f"{digest}.zst"
+
+def digest_of(content: bytes, context: Mapping[str, str]) -> str:
+    """Return the SHA-256 of a payload: of the content alone, or of the content and the context as canonical JSON."""
+    digest = hashlib.sha256(content)
+    if context:
+        digest.update(b"\0" + canonical(context))
+    return digest.hexdigest()
 
 
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def _content(digest: str) -> str:
+    return f"{digest[:2]}/{digest}.zst"
+
+
+def _facts(digest: str) -> str:
+    return f"{digest[:2]}/{digest}.json"

@@ -1,175 +1,177 @@
-"""A Delta table on local disk: appended to by optimistic commits, durable once a call returns.
+"""A Delta table in a folder or a bucket: appended to by optimistic commits, durable once a call returns, never silent.
 
-Delta Lake gives atomic versions but neither detects a second writer of the same keys nor calls fsync. So every commit
-names the version it was computed from, is computed anew when another came first, and is flushed before it counts.
+Delta Lake gives atomic versions. It neither notices a second writer of the same keys, nor calls fsync, nor knows when a
+file was altered. So every commit is computed anew when another came first, is on the disk before it counts, and is
+recorded in a manifest; and no data file is read whose digest is not the one in its name.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import random
 import time
-from collections.abc import Callable
-from pathlib import Path
-from urllib.parse import unquote
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.fs as pafs
-from deltalake import CommitProperties, DeltaTable, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError
 
 from pipeline.errors import StoreError
+from pipeline.store import upkeep
+from pipeline.store.encode import encode
+from pipeline.store.place import Place
+from pipeline.store.versions import Versions, View
 
 ATTEMPTS = 40
 
 
 class Table:
-    """One Delta table with a fixed schema and, optionally, one text column that names the partition."""
+    """One Delta table and, optionally, one text column that names the partition.
 
-    def __init__(self, path: Path, schema: pa.Schema, partition: str | None = None) -> None:
-        self.path, self.schema, self.partition = path, schema, partition
+    `schema` is what is written and read. Columns that the table on disk lacks are added to it, and rows from before
+    have no value there; columns that only the table has are left alone.
+    """
+
+    def __init__(self, place: Place, schema: pa.Schema, partition: str | None = None) -> None:
+        self.place, self.schema, self.partition = place, schema, partition
+        self.versions = Versions(place, partition)
+
+    @property
+    def uri(self) -> str:
+        """Path or address of the table, for people and for delta-rs."""
+        return self.place.uri
 
     @property
     def exists(self) -> bool:
-        """Whether the table has been created.
+        """Whether the table has been created, readable or not.
 
         Raises:
             StoreError: there is data, but the log that tells which of it counts is gone.
         """
-        if self._has_log():
-            return True
-        if next(self.path.rglob("*.parquet"), None) and not self._has_log():
-            raise StoreError(f"{self.path}: there is data without its _delta_log; restore it from a backup")
-        return False
+        state = self.versions.state()
+        return state.version >= 0 or state.blocked
 
     @property
     def version(self) -> int:
-        """Version of the newest commit; -1 before the first."""
-        return self._open().version() if self.exists else -1
+        """The newest sound version; -1 before the first."""
+        view = self.versions.newest()
+        return view.version if view else -1
+
+    @property
+    def fault(self) -> str | None:
+        """What is wrong with the log or the manifest, in one line, or None. Data files are checked by reading."""
+        return self.versions.state().fault
 
     def property(self, name: str) -> str | None:
         """Return a property given at creation, or None."""
-        return self._open().metadata().configuration.get(f"nightcast.{name}") if self.exists else None
+        view = self.versions.newest()
+        return view.properties.get(name) if view else None
 
     def create(self, properties: dict[str, str]) -> None:
-        """Create the table with properties that never change; do nothing if it exists."""
-        if self.exists:
-            return
-        self.path.mkdir(parents=True, exist_ok=True)
-        try:
-            DeltaTable.create(
-                str(self.path),
-                schema=self.schema,
-                partition_by=[self.partition] if self.partition else None,
-                mode="ignore",
-                configuration={f"nightcast.{name}": value for name, value in properties.items()},
-                raise_if_key_not_exists=False,
-            )
-        except CommitFailedError:  # another process created it first, with the same intent
-            return
-        except DeltaError as error:
-            raise StoreError(f"{self.path}: cannot create the table, {error}") from error
-        self._flush(0)
-
-    def read(self, where: pc.Expression | None = None, columns: list[str] | None = None) -> pa.Table:
-        """Return the rows of the newest version that satisfy `where`; none when the table does not exist.
+        """Create the table with properties that never change; do nothing if it exists.
 
         Raises:
-            StoreError: the table cannot be read.
+            StoreError: the table cannot be written.
         """
-        if not self.exists:
-            empty = self.schema.empty_table()
-            return empty.select(columns) if columns else empty
-        return self._scan(self._open(), where, columns)
+        self.versions.create(self.schema, properties)
+
+    def read(self, where: pc.Expression | None = None, columns: list[str] | None = None) -> pa.Table:
+        """Return the rows of the newest sound version that satisfy `where`; none when the table does not exist.
+
+        Raises:
+            StoreError: the table cannot be read, or a data file is missing, torn or altered.
+        """
+        return self._read(self.versions.newest(), where, columns)
 
     def append(self, choose: Callable[[pa.Table], pa.Table], *, where: pc.Expression | None = None) -> pa.Table:
         """Append what `choose` makes of the present rows, so that no other writer came between; return what was added.
 
-        `choose` sees the rows that satisfy `where` and may be called again when another process committed first.
+        `choose` sees the rows that satisfy `where` and may be called again when another process committed first. The
+        rows are kept in the order that it gives them.
 
         Raises:
             StoreError: the table cannot be written, or others kept coming first.
         """
-        self.create({})
-        for attempt in range(ATTEMPTS):
-            handle = self._open()
-            rows = choose(self._scan(handle, where, None))
-            if rows.num_rows == 0:
-                return rows
-            try:
-                write_deltalake(
-                    handle,
-                    rows.select(self.schema.names).cast(self.schema),
-                    mode="append",
-                    commit_properties=CommitProperties(max_commit_retries=0),
-                )
-            except CommitFailedError:
-                time.sleep(random.uniform(0, 0.02 * (attempt + 1)))  # noqa: S311 - jitter, not secrecy
-                continue
-            except (DeltaError, OSError) as error:
-                raise StoreError(f"{self.path}: cannot append, {error}") from error
-            self._flush(handle.version())
-            return rows
-        raise StoreError(f"{self.path}: {ATTEMPTS} commits in a row met another writer; run fewer jobs at once")
+        chosen = self.schema.empty_table()
+
+        def step(view: View) -> bool:
+            nonlocal chosen
+            view = self.versions.widen(view, self.schema)  # first: it may lead to a newer version
+            chosen = choose(self._read(view, where, None))
+            if chosen.num_rows == 0:
+                return True
+            return self.versions.commit(view, list(encode(self._fitted(chosen), self.partition)))
+
+        self._until_first(step)
+        return chosen
 
     def replace_partition(self, name: str, rows: pa.Table) -> None:
         """Make `rows` the whole content of one partition, atomically.
 
         Raises:
-            StoreError: the table cannot be written.
+            StoreError: the table cannot be written, or a row belongs to another partition.
         """
-        self.create({})
-        handle = self._open()
-        try:
-            write_deltalake(
-                handle,
-                rows.select(self.schema.names).cast(self.schema),
-                mode="overwrite",
-                predicate=f"{self.partition} = '{name}'",
-            )
-        except (DeltaError, OSError) as error:
-            raise StoreError(f"{self.path}: cannot replace {name}, {error}") from error
-        self._flush(handle.version())
+        files = list(encode(self._fitted(rows), self.partition))
+        if self.partition is None or any(file.action.partition_values != {self.partition: name} for file in files):
+            raise StoreError(f"{self.place}: cannot replace {name}, there are rows of another partition")
 
-    def _has_log(self) -> bool:
-        return (self.path / "_delta_log").is_dir() and DeltaTable.is_deltatable(str(self.path))
+        def step(view: View) -> bool:
+            view = self.versions.widen(view, self.schema)
+            present = [file for file in view.scan.files if file.partition == name]
+            if not files and not present:
+                return True
+            return self.versions.commit(view, files, present)
 
-    def _open(self) -> DeltaTable:
-        try:
-            table = DeltaTable(str(self.path))
-        except DeltaError as error:
-            raise StoreError(f"{self.path}: cannot open the table, {error}") from error
-        log = self._log(table.version())
-        if log.is_file() and not log.stat().st_size:  # what a power loss leaves; Delta reads it as a commit of nothing
-            raise StoreError(f"{self.path}: commit {table.version()} is empty; restore {log} from a backup")
-        return table
+        self._until_first(step)
 
-    def _log(self, version: int) -> Path:
-        return self.path / "_delta_log" / f"{version:020}.json"
+    def compact(self, order: Sequence[str], *, more_than: int = 1) -> int:
+        """Make one file, sorted by `order`, of each partition that has more files; return how many files went.
 
-    def _scan(self, handle: DeltaTable, where: pc.Expression | None, columns: list[str] | None) -> pa.Table:
-        # Arrow's own file system: deltalake's Python one aborts the interpreter at exit when threads have read by it.
-        files = pafs.SubTreeFileSystem(str(self.path), pafs.LocalFileSystem())
-        try:
-            data = handle.to_pyarrow_dataset(filesystem=files)
-            table = data.to_table(filter=where, columns=columns or self.schema.names)
-        except (DeltaError, OSError, pa.ArrowException) as error:
-            raise StoreError(f"{self.path}: cannot read version {handle.version()}, {error}") from error
-        return table.cast(pa.schema([self.schema.field(name) for name in table.column_names]))
+        Raises:
+            StoreError: the table cannot be read or written.
+        """
+        return upkeep.compact(self.versions, tuple(order), more_than)
 
-    def _flush(self, version: int) -> None:
-        """Force one commit to the disk: its data files, its log entry, and the folders that name them."""
-        log = self._log(version)
-        touched = {log}
-        for line in log.read_text().splitlines():
-            added = json.loads(line).get("add")
-            if added:
-                touched.add(self.path / unquote(added["path"]))
-        for path in touched | {file.parent for file in touched} | {self.path, self.path.parent}:
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+    def vacuum(self, *, keep_versions: Sequence[int] = (), older_than: timedelta, now: datetime) -> list[str]:
+        """Delete what no kept version needs, and what killed writers left; return the names.
+
+        Kept are the newest version, those given, every version that was the newest within `older_than` of `now`, and
+        every file younger than that.
+
+        Raises:
+            StoreError: a version that is to be kept cannot be read.
+        """
+        return upkeep.vacuum(self.versions, keep_versions, now - older_than)
+
+    def checkpoint(self) -> None:
+        """Sum up the log so far in a checkpoint and record its digest: opening reads it and the commits after it."""
+        upkeep.checkpoint(self.versions)
+
+    def verify(self) -> list[str]:
+        """Read every file and compare its digest; return what is wrong, a line each."""
+        return upkeep.verify(self.versions)
+
+    def repair(self) -> upkeep.Repaired:
+        """Bring back damaged commits from their records, and take out of the table what cannot be brought back.
+
+        Nothing is deleted: what was damaged is kept below ``_manifest/aside``.
+        """
+        return upkeep.repair(self.versions)
+
+    def _read(self, view: View | None, where: pc.Expression | None, columns: list[str] | None) -> pa.Table:
+        names = columns or self.schema.names
+        if view is None:
+            return self.schema.empty_table().select(names)
+        rows = view.scan.read(where, names, self.schema)
+        return rows.cast(pa.schema([self.schema.field(name) for name in names]))
+
+    def _fitted(self, rows: pa.Table) -> pa.Table:
+        return rows.select(self.schema.names).cast(self.schema)
+
+    def _until_first(self, step: Callable[[View], bool]) -> None:
+        """Take a step again and again on the newest version, until no other writer came first."""
+        for attempt in range(ATTEMPTS):
+            view = self.versions.create(self.schema, {})
+            if step(view):
+                return
+            time.sleep(random.uniform(0, 0.02 * (attempt + 1)))  # noqa: S311 - jitter, not secrecy
+        raise StoreError(f"{self.place}: {ATTEMPTS} commits in a row met another writer; run fewer jobs at once")

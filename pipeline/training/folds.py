@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import Product
 from pipeline.errors import NoDataError
-from pipeline.features.asof import as_of
+from pipeline.features.asof import anything_known
 from pipeline.features.frames import Frames
 from pipeline.features.snapshot import Snapshot
 from pipeline.times import Cadence, as_datetime
@@ -40,7 +40,7 @@ def split(snapshot: Snapshot) -> Folds:
     """
     product, cadence, frames = snapshot.product, snapshot.cadence, snapshot.frames
     first = as_datetime(frames.times[0]) + product.forecast.context * cadence.step
-    known = np.asarray(np.isfinite(as_of(frames, snapshot.known_by)).any(axis=(1, 2)))
+    known = anything_known(frames, snapshot.known_by)
     issues = [issue for issue in cadence.issues(first, snapshot.known_by) if _any_truth(issue, cadence, frames, known)]
     holdout = _last(_matured(issues, cadence, snapshot.known_by), product.gate.issues)
     validation = _last(_matured(issues, cadence, holdout[0]), product.training.validation) if holdout else []

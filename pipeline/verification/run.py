@@ -29,7 +29,7 @@ def score_matured(product: Product, settings: Settings, *, at: datetime) -> tupl
     """
     forecasts, observations, scores = (
         Forecasts.of(product, settings),
-        Observations.of(product, settings),
+        Observations.of(product.feed, settings),
         Scores.of(product, settings),
     )
     span = product.forecast.horizon * product.feed.step + product.feed.delay

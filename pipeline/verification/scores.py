@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,6 +14,7 @@ from pipeline.config import Product, Settings
 from pipeline.results import LeadScore
 from pipeline.store.layout import Layout
 from pipeline.store.observations import TIME
+from pipeline.store.place import Place
 from pipeline.store.table import Table
 
 PUBLISHED = "published"
@@ -42,8 +42,8 @@ _SUMS = ["count", "crps_sum", "absolute_error_sum", "squared_error_sum", "error_
 class Scores:
     """The scores of one product. `day` is the day of the issue time, so that a month of issues is one partition."""
 
-    def __init__(self, path: Path) -> None:
-        self.table = Table(path, SCHEMA, "month")
+    def __init__(self, place: Place) -> None:
+        self.table = Table(place, SCHEMA, "month")
 
     @classmethod
     def of(cls, product: Product, settings: Settings) -> Scores:

@@ -29,7 +29,10 @@ def ingested(reasons: dict[str, int] | None = None) -> IngestResult:
         revised=2,
         unchanged=5,
         refused=sum((reasons or {}).values()),
+        thinned=0,
         reasons=reasons or {},
+        warnings=(),
+        faults=(),
         newest=NOW,
         version=3,
     )

@@ -16,7 +16,7 @@ from flows.parameters import TITLES, form
 from pipeline.config import Settings
 from tests.flows import samples
 
-JOBS = ("ingest", "forecast", "retrain", "verify", "promote", "rollback")
+JOBS = ("ingest", "forecast", "retrain", "verify", "maintain", "promote", "rollback", "backfill", "release")
 
 
 class TestForm:

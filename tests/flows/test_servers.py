@@ -54,9 +54,10 @@ def test_a_schedule_becomes_scheduled_runs(own: Installation, client: SyncPrefec
     command = [sys.executable, "-m", "flows.deployments", str(archive)]
     run(command, own.environment(), own.log("deployments"), what="register", stop=Event())
     names = json.loads(own.log("deployments").read_text())
-    assert names == [f"{job}/wind" for job in ("ingest", "forecast", "retrain", "verify", "promote", "rollback")]
+    scheduled = ("ingest", "forecast", "retrain", "verify", "maintain")
+    assert names == [f"{job}/wind" for job in (*scheduled, "promote", "rollback", "backfill", "release")]
 
-    wanted = {client.read_deployment_by_name(f"{job}/wind").id for job in ("ingest", "forecast", "retrain", "verify")}
+    wanted = {client.read_deployment_by_name(f"{job}/wind").id for job in scheduled}
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         runs = client.read_flow_runs(limit=200)

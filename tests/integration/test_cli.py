@@ -75,7 +75,7 @@ def test_every_job_prints_one_json_document(trained: Trained, nightcast: Command
         assert ended.code == 0, ended.err
         return ended.data
 
-    assert data("check", file)["stations"] == "4"
+    assert data("check", file)["locations"] == "4 stations"
     ingest = data("ingest", file)
     assert (ingest["accepted"], ingest["unchanged"], ingest["refused"]) == (0, 1600, 0)
     assert data("ingest", file)["payloads"] == 0

@@ -49,8 +49,8 @@ def _state(outcome: Outcome, settings: Settings) -> dict[str, Any]:
     scores = Scores.of(product, settings).read()
     order = ["day", "model", "lead", "location"]
     return {
-        "observations": Observations.of(product, settings).table.read().num_rows,
-        "quarantine": Quarantine.of(product, settings).read().num_rows,
+        "observations": Observations.of(product.feed, settings).table.read().num_rows,
+        "quarantine": Quarantine.of(product.feed, settings).read().num_rows,
         "forecasts": Forecasts.of(product, settings).table.read().num_rows,
         "ledger": Ledger.of(product, settings).read(),
         "versions": Registry(settings, product.name).versions(),
@@ -94,7 +94,7 @@ def test_gaps_and_stale_input_are_seen_on_their_rungs(outcome: Outcome) -> None:
 
 
 def test_three_rows_were_refused_each_with_its_reason(outcome: Outcome, settings: Settings) -> None:
-    rows = Quarantine.of(outcome.product, settings).read().to_pylist()
+    rows = Quarantine.of(outcome.product.feed, settings).read().to_pylist()
     assert sorted(row["location"] for row in rows) == ["CLO", "DUB", "MAL"]
     assert all(row["reason"] for row in rows)
     assert sum(outcome.refused.values()) == 3
@@ -102,7 +102,7 @@ def test_three_rows_were_refused_each_with_its_reason(outcome: Outcome, settings
 
 def test_a_revision_was_appended_and_nothing_overwritten(outcome: Outcome, settings: Settings) -> None:
     assert sum(day.ingest.revised for day in outcome.days) == 1
-    rows = Observations.of(outcome.product, settings).read().to_pandas()
+    rows = Observations.of(outcome.product.feed, settings).read().to_pandas()
     twice = rows[rows.duplicated(["valid_time", "location"], keep=False)]
     assert twice["location"].tolist() == ["BIR", "BIR"]
     assert twice["known_at"].is_monotonic_increasing

@@ -14,6 +14,7 @@ from models.ridge import RidgeVar
 from pipeline import jobs
 from pipeline.config import load_product
 from pipeline.errors import GateError, NoDataError, UsageError
+from pipeline.jobs import retrain_job
 from pipeline.registry.ledger import Ledger
 from pipeline.registry.tracking import Registry, TrackingError
 from pipeline.status import status_of
@@ -44,7 +45,7 @@ def test_equal_data_train_once(trained: Trained, monkeypatch: pytest.MonkeyPatch
     def never(*_: object, **__: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(jobs, "fit_all", never)
+    monkeypatch.setattr(retrain_job, "fit_all", never)
     again = jobs.retrain(trained.product, trained.settings, at=trained.end)
     assert again.repeated
     assert again.model_dump(exclude={"repeated"}) == trained.retrained.model_dump(exclude={"repeated"})
@@ -281,7 +282,7 @@ def test_an_hourly_product_whose_forecasts_stop_is_late(fresh: Callable[..., Pla
     place = fresh(step="1h", days=10, delay="0h", feed={"clock": "wall"})
     jobs.forecast(place.product, place.settings, at=place.end)
     rows = [(place.end + n * timedelta(hours=1), f"S{s}", 5.0) for n in range(5) for s in range(4)]
-    Observations.of(place.product, place.settings).append(make_rows(*rows), at=place.end, payload="1" * 64)
+    Observations.of(place.product.feed, place.settings).append(make_rows(*rows), at=place.end, payload="1" * 64)
     found = status_of(place.product, place.settings, at=place.end + timedelta(hours=4))
     assert found.state == "broken"  # no champion; with one it would be late:
     from pipeline.status import _judge
@@ -292,7 +293,7 @@ def test_an_hourly_product_whose_forecasts_stop_is_late(fresh: Callable[..., Pla
 
 def test_two_retrains_compare_with_the_champion_of_the_first(trained: Trained) -> None:
     end = trained.end + 40 * DAY
-    observations = Observations.of(trained.product, trained.settings)
+    observations = Observations.of(trained.product.feed, trained.settings)
     import numpy as np
 
     values = np.random.default_rng(5).uniform(4, 9, (40, 4)).round(3)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.config import Product
 from pipeline.errors import ConfigError
-from pipeline.locations import Locations, parse_angle, read_locations
+from pipeline.locations import Locations, cell_ids, parse_angle, read_locations
 from tests.world import make_product
 
 
@@ -23,7 +24,7 @@ def write(product: Product, text: str) -> None:
 
 def refused(product: Product) -> ConfigError:
     with pytest.raises(ConfigError) as caught:
-        read_locations(product)
+        read_locations(product.feed)
     assert caught.value.file == str(product.folder / "stations.csv")
     assert "\n" not in str(caught.value)
     return caught.value
@@ -66,14 +67,14 @@ def test_degrees_minutes_seconds(degrees: int, minutes: int, seconds: int, side:
 
 def test_stations_come_in_the_order_of_their_file(product: Product) -> None:
     write(product, "name,id,latitude,longitude\nB,b,52,-8d15'W\n".replace("-8d", "8d") + "A,001,51d48'N,-9\n")
-    found = read_locations(product)
+    found = read_locations(product.feed)
     assert found == Locations(("b", "001"), ("B", "A"), (-8.25, -9.0), (52.0, 51.8))  # ids are text, not numbers
     assert len(found) == 2
 
 
 def test_an_id_that_looks_like_a_missing_value_is_an_id(product: Product) -> None:
     write(product, "id,name,longitude,latitude\nNA,Namur,4,50\nnan,None,5,51\n")
-    assert read_locations(product).ids == ("NA", "nan")
+    assert read_locations(product.feed).ids == ("NA", "nan")
 
 
 @pytest.mark.parametrize(
@@ -109,9 +110,69 @@ def test_a_list_that_is_not_utf8_is_told(product: Product) -> None:
 
 def test_a_list_as_a_spreadsheet_saves_it(product: Product) -> None:
     (product.folder / "stations.csv").write_bytes(b"\xef\xbb\xbfid,name,longitude,latitude\r\na,A,1,2\r\n\r\n")
-    assert read_locations(product).ids == ("a",)
+    assert read_locations(product.feed).ids == ("a",)
 
 
 def test_a_missing_list_is_told(product: Product) -> None:
     (product.folder / "stations.csv").unlink()
     assert refused(product).problem == "no such file"
+
+
+def grid(**axes: dict[str, float]) -> Locations:
+    cells = {
+        "kind": "grid",
+        "latitude": {"start": 52, "step": -1, "count": 2},
+        "longitude": {"start": -1, "step": 0.1, "count": 3},
+    }
+    source = {"kind": "files", "path": "x", "format": "netcdf"}
+    variables = {"t": {"units": "K"}}
+    feed = {"source": source, "step": "1h", "locations": cells | axes, "variables": variables}
+    product = {"name": "test", "feed": feed, "forecast": {"targets": ["t"]}}
+    return read_locations(Product.model_validate_json(json.dumps(product)).feed)
+
+
+def test_cells_come_row_by_row_with_plain_coordinates() -> None:
+    found = grid()
+    assert found.ids == ("r000c000", "r000c001", "r000c002", "r001c000", "r001c001", "r001c002")
+    assert found.names == found.ids
+    assert found.longitude == (-1.0, -0.9, -0.8) * 2  # not -0.7999999999999999
+    assert found.latitude == (52.0,) * 3 + (51.0,) * 3
+    assert found.shape == (2, 3)
+
+
+@given(st.integers(1, 1200), st.integers(1, 12))
+def test_ids_of_cells_are_unique_and_sort_as_they_come(rows: int, columns: int) -> None:
+    ids = cell_ids(rows, columns)
+    assert list(ids) == sorted(set(ids))
+    assert len(ids) == rows * columns
+
+
+@pytest.mark.parametrize(
+    ("axis", "start", "step", "count", "problem"),
+    [
+        ("latitude", 89, 1, 3, "it runs from 89 to 91, off the globe"),
+        ("latitude", -89, -1, 3, "it runs from -89 to -91, off the globe"),
+        ("longitude", -181, 1, 3, "it runs from -181 to -179, off the globe"),
+        ("longitude", 0, 1, 361, "it runs from 0 to 360, off the globe"),
+        ("longitude", -180, 1, 361, "its 361 columns go around more than once"),
+    ],
+)
+def test_a_grid_is_on_the_globe_once(axis: str, start: float, step: float, count: int, problem: str) -> None:
+    told = {axis: {"start": start, "step": step, "count": count}}
+    with pytest.raises(ConfigError) as caught:
+        grid(**told)
+    assert (caught.value.file, caught.value.field, caught.value.problem) == ("test", f"feed.locations.{axis}", problem)
+
+
+def test_a_grid_of_the_whole_globe_is_taken() -> None:
+    for start in (0, -180, -179.75):
+        assert len(grid(longitude={"start": start, "step": 0.25, "count": 1440})) == 2880
+
+
+def test_more_cells_than_can_be_meant_are_refused() -> None:
+    with pytest.raises(ConfigError, match="17000000 cells are more than 10000000"):
+        grid(latitude={"start": 0, "step": 0.01, "count": 8500}, longitude={"start": 0, "step": 0.01, "count": 2000})
+
+
+def test_the_cells_of_a_grid_are_made_once() -> None:
+    assert grid() is grid()

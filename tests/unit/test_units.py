@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from expectations.variables import KNOWN
-from pipeline.units import check_units, convert
+from pipeline.units import check_units, convert, convertible
 
 CF = [
     "m s-1",
@@ -72,3 +72,20 @@ def test_conversions_by_hand(value: float, source: str, target: str, expected: f
 def test_units_of_different_kinds_do_not_convert() -> None:
     with pytest.raises(ValueError, match="cannot convert 'm' to 's'"):
         convert(np.array([1.0]), "m", "s")
+
+
+@pytest.mark.parametrize(
+    ("value", "source", "target", "expected"),
+    [
+        (2.5, "mm", "kg m-2", 2.5),
+        (1.0, "inch", "kg m-2", 25.4),
+        (4.0, "kg m-2", "mm", 4.0),
+        (3.6, "mm h-1", "kg m-2 s-1", 0.001),
+    ],
+)
+def test_a_depth_of_water_is_a_mass_on_an_area(value: float, source: str, target: str, expected: float) -> None:
+    assert convert(np.array([value]), source, target) == pytest.approx(expected)
+
+
+def test_a_length_is_no_mass() -> None:
+    assert not convertible("m", "kg")

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.config import Product, load_product
 from pipeline.config.document import MAX_BYTES, MAX_DEPTH
-from pipeline.config.product import VariableSpec
+from pipeline.config.feed import VariableSpec
 from pipeline.errors import ConfigError
 from pipeline.paths import deploy_folder
 
@@ -34,7 +34,14 @@ MISTAKES = {
     "misspelt field": ("  horizon:", "  horizn:", 12, "forecast.horizn", "unknown field", "did you mean 'horizon'?"),
     "misspelt at the top": ("title:", "titel:", 2, "titel", "unknown field", "did you mean 'title'?"),
     "misspelt and so missing": ("format:", "fromat:", 4, "feed.source.fromat", "unknown field", "'format'?"),
-    "nothing alike": ("title:", "qqq:", 2, "qqq", "unknown field", "known here: feed, forecast, gate, name"),
+    "nothing alike": (
+        "title:",
+        "qqq:",
+        2,
+        "qqq",
+        "unknown field",
+        "known here: covariates, feed, forecast, gate, name",
+    ),
     "missing field": ("  step: 1h\n", "", 3, "feed.step", "missing", "this field is required"),
     "missing kind": ("kind: files, ", "", 4, "feed.source.kind", "missing", "required"),
     "unknown kind": ("kind: files", "kind: ftp", 4, "feed.source.kind", '"ftp"', "'files'"),

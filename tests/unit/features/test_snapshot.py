@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,9 +10,12 @@ import pytest
 from models.task import Inputs
 from pipeline.config import Product, Settings
 from pipeline.errors import NoDataError
+from pipeline.features import windows
+from pipeline.features.arrays import Bool, Float, Frames, Int
 from pipeline.features.snapshot import Snapshot, take_snapshot
 from pipeline.features.windows import IssueWindows
 from pipeline.store.observations import Observations
+from tests.unit.features.grids import grid_rows, make_grid_product
 from tests.world import VARIABLE, end_of, fill, make_product, make_rows, make_settings, record_rows
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -34,12 +38,19 @@ def same(one: Inputs, other: Inputs) -> bool:
     )
 
 
-def live(folder: Path, settings: Settings, **arguments: object) -> tuple[Product, list[datetime]]:
+def is_mapped(snapshot: Snapshot) -> bool:
+    return all(isinstance(array.base, np.memmap) for array in snapshot.frames.arrays().values())
+
+
+def live(
+    folder: Path, settings: Settings, *, grid: bool = False, **arguments: object
+) -> tuple[Product, list[datetime]]:
     """A live feed of 36 frames that arrive one by one: on time, late, revised, repeated or never."""
-    product = make_product(folder, feed={"clock": "wall"}, **({"days": 36} | arguments))  # type: ignore[arg-type]
-    store = Observations.of(product, settings)
+    make = make_grid_product if grid else make_product
+    product = make(folder, feed={"clock": "wall"}, **({"days": 36} | arguments))  # type: ignore[arg-type]
+    store = Observations.of(product.feed, settings)
     step, delay = product.feed.step, product.feed.delay
-    rows = record_rows(product).to_pylist()
+    rows = (grid_rows if grid else record_rows)(product).to_pylist()
     times = sorted({row["valid_time"] for row in rows})
     random = np.random.default_rng(1)
     deliveries: dict[datetime, list[tuple[datetime, str, float | None]]] = {}
@@ -64,9 +75,13 @@ def test_what_a_snapshot_holds(tmp_path: Path, settings: Settings) -> None:
     assert snapshot.locations.ids == ("S0", "S1", "S2")
     assert snapshot.task.locations == ("S0", "S1", "S2")
     assert snapshot.frames.first.shape == (50, 1, 3)
-    assert np.isfinite(snapshot.frames.first).all()
-    assert snapshot.table_version == Observations.of(product, settings).table.version
+    assert snapshot.frames.mask.all()
+    assert snapshot.table_version == Observations.of(product.feed, settings).table.version
     assert snapshot.digest == snapshot.frames.digest()
+    assert is_mapped(snapshot)
+    recent = take_snapshot(product, settings, known_by=end_of(product), since=end_of(product) - 900 * DAY)
+    assert not is_mapped(recent)
+    assert recent.digest == snapshot.digest
 
 
 def test_nothing_known_is_told(tmp_path: Path, settings: Settings) -> None:
@@ -83,7 +98,7 @@ def test_the_past_is_what_it_was_whatever_came_later(tmp_path: Path, settings: S
     product, times = live(tmp_path, settings)
     then = times[28] + 7 * HOUR
     before = take_snapshot(product, settings, known_by=then)
-    store = Observations.of(product, settings)
+    store = Observations.of(product.feed, settings)
     store.append(make_rows(*((time, "S0", 50.0) for time in times)), at=times[-1] + 9 * DAY, payload="late")
     after = take_snapshot(product, settings, known_by=then)
     assert after.digest == before.digest
@@ -95,7 +110,7 @@ def test_equal_data_by_another_way_is_an_equal_snapshot(tmp_path: Path) -> None:
     whole, parts = make_settings(tmp_path / "whole"), make_settings(tmp_path / "parts")
     fill(product, whole)
     rows = record_rows(product)
-    store = Observations.of(product, parts)
+    store = Observations.of(product.feed, parts)
     for start in (100, 0, 30):
         store.append(rows.slice(start), at=end_of(product), payload=str(start))
     now = end_of(product)
@@ -112,12 +127,15 @@ def test_equal_data_by_another_way_is_an_equal_snapshot(tmp_path: Path) -> None:
         {"days": 9, "step": "6h", "delay": "90min", "schedule": {"forecast": "0 */6 * * *"}},
         {"context": 1, "schedule": {"forecast": "0 6 * * *"}},
         {"schedule": {"forecast": "30 6 * * *", "time_zone": "Europe/Dublin"}},
+        {"grid": True},
     ],
-    ids=["daily", "late", "six-hourly", "one frame", "Dublin"],
+    ids=["daily", "late", "six-hourly", "one frame", "Dublin", "grid"],
 )
 def test_live_and_training_see_the_same(tmp_path: Path, settings: Settings, arguments: dict[str, object]) -> None:
     product, times = live(tmp_path, settings, **arguments)
     full = take_snapshot(product, settings, known_by=times[-1] + 30 * DAY)
+    assert is_mapped(full)
+    assert full.frames.grid == ((2, 2) if arguments.get("grid") else None)
     span = (product.forecast.context + 2) * product.feed.step + product.feed.delay  # as `forecasting.predict.issue`
     issues = list(full.cadence.issues(times[14], times[-1] + 2 * DAY))
     assert len(issues) > 10
@@ -126,7 +144,29 @@ def test_live_and_training_see_the_same(tmp_path: Path, settings: Settings, argu
     known = 0
     for issue in issues[::3]:
         then = take_snapshot(product, settings, known_by=issue, since=issue - span)
+        assert not is_mapped(then)
         seen = inputs(then, issue)
         assert same(seen, inputs(full, issue))
         known += int(seen.mask.sum())
     assert known > 0
+
+
+def test_a_window_reads_what_it_needs_and_not_the_history(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product = make_product(tmp_path, days=400)
+    fill(product, settings)
+    snapshot = take_snapshot(product, settings, known_by=end_of(product))
+    lengths: list[int] = []
+    real = windows.windows_as_of
+
+    def noted(frames: Frames, last: Int, known_by: Int, length: int, **options: Any) -> tuple[Float, Bool]:
+        lengths.append(len(last) * length)
+        return real(frames, last, known_by, length, **options)
+
+    monkeypatch.setattr(windows, "windows_as_of", noted)
+    issues = list(snapshot.cadence.issues(snapshot.known_by - 300 * DAY, snapshot.known_by))
+    cut = IssueWindows(snapshot.task, snapshot.cadence, snapshot.frames, issues, truth_at=snapshot.known_by)
+    assert lengths == []
+    cut.batch(np.array([3, 4]))
+    assert lengths == [2 * snapshot.task.context, 2 * snapshot.task.leads]

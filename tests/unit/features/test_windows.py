@@ -52,7 +52,7 @@ def bits(inputs: Inputs) -> list[bytes]:
 
 def test_the_task_of_a_product(tmp_path: Path) -> None:
     product = make_product(tmp_path, days=3, stations=2, delay="30h", horizon=2, context=4)
-    task = make_task(product, read_locations(product))
+    task = make_task(product, read_locations(product.feed))
     assert task == Task(
         channels=("wind_speed",),
         targets=("wind_speed",),

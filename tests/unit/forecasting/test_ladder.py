@@ -21,7 +21,6 @@ from pipeline.errors import NoDataError
 from pipeline.forecasting import ladder
 from pipeline.forecasting.predict import Issued, issue
 from pipeline.registry.tracking import Registry, TrackingError
-from pipeline.store.layout import Layout
 from pipeline.store.observations import Observations
 from pipeline.times import Cadence
 from tests.conftest import Place, Trained
@@ -51,9 +50,9 @@ def _forget(place: Place, *, stations: tuple[str, ...], last_days: int = 1000) -
     wide = pd.read_csv(place.product.folder / "wind.csv")
     wide.loc[len(wide) - min(last_days, len(wide)) :, list(stations)] = np.nan
     wide.to_csv(place.product.folder / "wind.csv", index=False)
-    shutil.rmtree(Layout.of(place.product, place.settings).observations)
+    shutil.rmtree(Observations.of(place.product.feed, place.settings).table.uri)
     fill(place.product, place.settings)
-    path = Observations.of(place.product, place.settings)
+    path = Observations.of(place.product.feed, place.settings)
     assert path.newest() is not None
 
 
@@ -261,7 +260,7 @@ def test_any_share_of_stations_may_be_missing_f17(trained: Trained, stations: tu
 
 
 def test_nothing_known_at_all_is_no_data(trained: Trained) -> None:
-    shutil.rmtree(Layout.of(trained.product, trained.settings).observations)
+    shutil.rmtree(Observations.of(trained.product.feed, trained.settings).table.uri)
     with pytest.raises(NoDataError, match="nothing was known by"):
         _issue(trained)
 

@@ -37,7 +37,7 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 def _stored(trained: Trained, result: Any) -> Published:
     rows = Forecasts.of(trained.product, trained.settings).read(result.issue_time)
-    return arrange(trained.product, read_locations(trained.product), rows)
+    return arrange(trained.product, read_locations(trained.product.feed), rows)
 
 
 def test_every_form_is_published_with_its_digest(trained: Trained) -> None:
@@ -179,7 +179,7 @@ def test_the_order_of_the_stored_rows_does_not_matter(trained: Trained) -> None:
     (result,) = jobs.forecast(trained.product, trained.settings, at=trained.end)
     rows = Forecasts.of(trained.product, trained.settings).read(result.issue_time)
     shuffled = rows.take(np.random.default_rng(0).permutation(rows.num_rows))
-    locations = read_locations(trained.product)
+    locations = read_locations(trained.product.feed)
     one, other = arrange(trained.product, locations, rows), arrange(trained.product, locations, shuffled)
     np.testing.assert_array_equal(one.quantiles, other.quantiles)
     pd.testing.assert_frame_equal(one.tidy(), other.tidy())
@@ -201,8 +201,8 @@ def test_a_stored_forecast_with_gaps_is_never_published(trained: Trained) -> Non
     (result,) = jobs.forecast(trained.product, trained.settings, at=trained.end)
     rows = Forecasts.of(trained.product, trained.settings).read(result.issue_time)
     with pytest.raises(ContractError, match="has gaps"):
-        arrange(trained.product, read_locations(trained.product), rows.filter(rows["published"]).slice(1))
-    other = replace(read_locations(trained.product), ids=("A", "B", "C", "D"))
+        arrange(trained.product, read_locations(trained.product.feed), rows.filter(rows["published"]).slice(1))
+    other = replace(read_locations(trained.product.feed), ids=("A", "B", "C", "D"))
     with pytest.raises(ContractError, match="other stations"):
         arrange(trained.product, other, rows)
 

@@ -38,7 +38,7 @@ def make_rows(product: Product) -> MakeRows:
     """Rows from (valid_time, location, wind_speed, air_temperature) tuples."""
 
     def make(*rows: tuple[datetime | None, str | None, float | None, float | None]) -> pa.Table:
-        schema = row_schema(product)
+        schema = row_schema(product.feed)
         return pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema=schema)
 
     return make

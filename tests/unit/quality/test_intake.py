@@ -12,9 +12,10 @@ from pipeline import jobs
 from pipeline.config import Product, Settings
 from pipeline.errors import ContractError, NoDataError, SourceError, StoreError
 from pipeline.quality import intake
-from pipeline.quality.intake import fetch_payloads, take_in
+from pipeline.quality.fetch import fetch_payloads
+from pipeline.quality.intake import take_in
 from pipeline.quality.quarantine import Quarantine
-from pipeline.store.layout import Layout
+from pipeline.store.layout import FeedLayout
 from pipeline.store.observations import Appended, Observations
 from pipeline.store.raw import RawStore
 from pipeline.store.receipts import Receipts
@@ -35,9 +36,9 @@ class Inbox:
         self.settings: Settings = make_settings(folder)
         self.folder, self.form = folder / "inbox", form
         self.folder.mkdir()
-        self.layout = Layout.of(self.product, self.settings)
-        self.observations = Observations.of(self.product, self.settings)
-        self.quarantine = Quarantine.of(self.product, self.settings)
+        self.layout = FeedLayout.of(self.product.feed, self.settings)
+        self.observations = Observations.of(self.product.feed, self.settings)
+        self.quarantine = Quarantine.of(self.product.feed, self.settings)
 
     def put(self, name: str, content: str | bytes) -> str:
         """Deliver a file; return its digest."""
@@ -77,10 +78,10 @@ def test_a_good_file_is_stored_and_receipted(inbox: Inbox) -> None:
     result = inbox.ingest()
     assert (result.payloads, result.accepted, result.refused) == (1, 4, 0)
     assert inbox.values() == ALL
-    assert RawStore(inbox.layout.raw).get(digest) == CSV.encode()
+    assert RawStore(inbox.layout.raw).get(digest).content == CSV.encode()
     (receipt,) = Receipts(inbox.layout.receipts)
     assert (receipt["payload"], receipt["name"], receipt["at"]) == (digest, "inbox/a.csv", NOW.isoformat())
-    assert (receipt["accepted"], receipt["refused"], receipt["checks"]["success"]) == (4, 0, True)
+    assert (receipt["accepted"], receipt["refused"], receipt["checks"]["counts"]["refused"]) == (4, 0, 0)
 
 
 def test_a_second_ingest_changes_nothing(inbox: Inbox) -> None:
@@ -95,10 +96,10 @@ def test_a_second_ingest_changes_nothing(inbox: Inbox) -> None:
 
 def test_taking_one_payload_in_twice_changes_nothing(inbox: Inbox) -> None:
     inbox.put("a", CSV.replace("4.0", "999"))
-    (payload,) = fetch_payloads(inbox.product, inbox.settings)
-    one = take_in(payload, inbox.product, inbox.settings, at=NOW)
+    (payload,) = fetch_payloads(inbox.product.feed, inbox.settings, at=NOW)
+    one = take_in(payload, inbox.product.feed, inbox.settings, at=NOW)
     before = inbox.state()[:2]
-    other = take_in(payload, inbox.product, inbox.settings, at=NOW + DAY)
+    other = take_in(payload, inbox.product.feed, inbox.settings, at=NOW + DAY)
     assert (one.appended, other.appended) == (Appended(3, 0, 0), Appended(0, 0, 3))
     assert one.refused == other.refused == 1
     assert inbox.state()[:2] == before
@@ -174,7 +175,7 @@ def test_a_broken_payload_is_one_row_of_quarantine_and_the_others_go_on(tmp_path
     assert row["payload"] == digest
     assert row["reason"].startswith("the whole payload: ")
     assert words in row["reason"]
-    assert RawStore(inbox.layout.raw).get(digest) == content
+    assert RawStore(inbox.layout.raw).get(digest).content == content
     before = inbox.state()
     assert inbox.ingest(NOW + DAY).payloads == 0
     assert inbox.state() == before

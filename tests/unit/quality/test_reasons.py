@@ -18,11 +18,16 @@ def test_reasons_are_counted_by_kind_most_frequent_first() -> None:
         "valid_time is missing",
         "line 3 has 2 columns, not 3",
         "line 14 has 5 columns, not 3",
+        "wind_speed 7.5 m s-1 is the same for 20 values, more than 12",
+        "wind_speed 3 m s-1 is the same for 31 values, more than 12",
+        "wind_speed 40 m s-1 is a change by 1.5e+03 a step, more than 20",
+        "wind_speed 40 m s-1 is 16.2 sigmas from what its neighbours let expect, more than 6",
         "duplicate key, a later row of the payload differs",
     ]
     assert list(count_reasons(pa.table({"reason": reasons})).items()) == [
         ("wind_speed … m s-1 is outside 0 to 60", 3),
         ("line … has … columns, not 3", 2),
+        ("wind_speed … m s-1 is the same for … values, more than 12", 2),
         ("wind_speed: … is no number", 2),
         ("… does not exist in Pacific/Auckland (clocks went forward)", 2),
         ("duplicate key, a later row of the payload differs", 1),
@@ -30,6 +35,8 @@ def test_reasons_are_counted_by_kind_most_frequent_first() -> None:
         ("pedestrian_count … is outside 0 to 20000", 1),
         ("valid_time is missing", 1),
         ("valid_time … is in the future, after …", 1),
+        ("wind_speed … m s-1 is a change by … a step, more than 20", 1),
+        ("wind_speed … m s-1 is … sigmas from what its neighbours let expect, more than 6", 1),
     ]
 
 

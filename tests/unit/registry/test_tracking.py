@@ -82,7 +82,7 @@ def test_lineage_names_the_version_of_the_delta_table(trained: Trained) -> None:
     assert used.dataset.name == "tiny-wind-observations"
     assert used.dataset.digest == trained.retrained.snapshot[:32]
     source = json.loads(used.dataset.source)
-    table = Observations.of(trained.product, trained.settings).table
+    table = Observations.of(trained.product.feed, trained.settings).table
     assert used.dataset.source_type == "delta_table"
     assert source["delta_table_version"] == table.version
     assert source["path"].endswith("/products/tiny-wind/observations")
@@ -108,7 +108,7 @@ def test_the_registered_model_forecasts_what_serving_does(trained: Trained) -> N
     (served,) = jobs.forecast(trained.product, trained.settings, at=trained.end)
     rows = Forecasts.of(trained.product, trained.settings).read(served.issue_time).to_pandas()
     expected = rows[rows["published"]].sort_values(["valid_time", "variable", "location"])
-    known = Observations.of(trained.product, trained.settings).read(known_by=served.issue_time).to_pandas()
+    known = Observations.of(trained.product.feed, trained.settings).read(known_by=served.issue_time).to_pandas()
     observations = known[["valid_time", "location", "known_at", "wind_speed"]].assign(
         valid_time=known["valid_time"].dt.tz_localize(None), known_at=known["known_at"].dt.tz_localize(None)
     )
@@ -128,7 +128,7 @@ def test_without_an_issue_time_the_newest_row_tells_it(trained: Trained) -> None
     from pipeline.registry.standalone import Forecaster
 
     forecaster = Forecaster(trained.root / "models" / trained.retrained.digest)
-    known = Observations.of(trained.product, trained.settings).read().to_pandas()
+    known = Observations.of(trained.product.feed, trained.settings).read().to_pandas()
     told = forecaster.forecast(known[["valid_time", "location", "wind_speed"]].tail(40))
     newest = known["valid_time"].max()
     assert told["valid_time"].min() == newest + pd.Timedelta(1, "D")

@@ -1,17 +1,23 @@
+import io
 import json
+import os
+import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import ConfigError, ContractError, NoDataError, SourceError
-from pipeline.locations import Locations
+from pipeline.locations import Locations, read_locations
 from pipeline.sources import Payload, open_source
+from tests.unit.sources.grids import make_dataset, make_feed, zarr_folder
 
+AT = datetime(2020, 1, 2, tzinfo=UTC)
 CSV = b"time,A,B\n2020-01-01 06:00,1,2\n"
 
 
 def fetch(product, locations: Locations, seen=frozenset()) -> list[Payload]:
-    return list(open_source(product, locations).fetch(seen, None, None))
+    return list(open_source(product.feed, locations).fetch(seen, None, None, at=AT))
 
 
 def test_one_file_is_fetched_by_its_path(make_product, locations: Locations, tmp_path: Path) -> None:
@@ -56,20 +62,124 @@ def test_no_match_names_the_absolute_pattern(make_product, locations: Locations,
     assert str(caught.value) == f"{tmp_path / path}: no file matches; correct feed.source.path"
 
 
-def test_a_file_that_cannot_be_read_is_named(
+def test_a_file_that_cannot_be_read_is_named_and_the_next_one_follows(
     make_product, locations: Locations, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(path: Path) -> bytes:
-        raise PermissionError(13, "Permission denied")
+    read = Path.read_bytes
 
-    (tmp_path / "data.csv").write_bytes(CSV)
+    def fail(path: Path) -> bytes:
+        if path.name == "1.csv":
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    for name in ("1.csv", "2.csv"):
+        (tmp_path / name).write_bytes(CSV)
     monkeypatch.setattr(Path, "read_bytes", fail)
-    with pytest.raises(SourceError, match=r"data\.csv: cannot be read, Permission denied"):
-        fetch(make_product(), locations)
+    error, payload = fetch(make_product(path="*.csv"), locations)
+    assert isinstance(error, SourceError)
+    assert str(error) == f"{tmp_path / '1.csv'}: cannot be read, Permission denied"
+    assert payload.name == "2.csv"
+
+
+def test_a_file_above_the_limit_is_refused_without_being_read(
+    make_product, locations: Locations, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "1.csv").write_bytes(bytes(101))
+    (tmp_path / "2.csv").write_bytes(bytes(100))
+    monkeypatch.setattr(Path, "read_bytes", lambda path: bytes(100) if path.name == "2.csv" else pytest.fail("read"))
+    error, payload = fetch(make_product(path="*.csv", max_bytes=100), locations)
+    assert str(error) == f"{tmp_path / '1.csv'}: 101 bytes, more than feed.source.max_bytes, 100"
+    assert payload.name == "2.csv"
+
+
+@pytest.mark.parametrize(
+    "name", ["x.tmp", "x.csv.part", "x.partial", "x.filepart", "x.crdownload", "x.csv~", ".x.csv.q2"]
+)
+def test_names_of_unfinished_files_are_left_for_the_next_time(
+    make_product, locations: Locations, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_bytes(CSV)
+    with pytest.raises(SourceError, match="no file matches"):
+        fetch(make_product(path="*"), locations)
+    (tmp_path / name).rename(tmp_path / "x.csv")
+    assert [payload.name for payload in fetch(make_product(path="*"), locations)] == ["x.csv"]
+
+
+def test_an_unfinished_name_that_is_asked_for_is_read(make_product, locations: Locations, tmp_path: Path) -> None:
+    (tmp_path / "x.part").write_bytes(CSV)
+    assert len(fetch(make_product(path="x.part"), locations)) == 1
+
+
+@pytest.mark.parametrize("change", [CSV * 2, CSV.replace(b"1,2", b"3,4")], ids=["longer", "of the same size"])
+def test_a_file_that_changes_while_it_is_read_is_left_for_the_next_time(
+    make_product, locations: Locations, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: bytes
+) -> None:
+    read = Path.read_bytes
+
+    def write_meanwhile(path: Path) -> bytes:
+        content = read(path)
+        if path.name == "2.csv":
+            path.write_bytes(change)
+            os.utime(path, ns=(0, 1))
+        return content
+
+    for name in ("1.csv", "2.csv", "3.csv"):
+        (tmp_path / name).write_bytes(CSV + name.encode())
+    product = make_product(path="*.csv")
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", write_meanwhile)
+        first = fetch(product, locations)
+    assert [payload.name for payload in first] == ["1.csv", "3.csv"]
+    (later,) = fetch(product, locations, {payload.digest for payload in first})
+    assert (later.name, later.content) == ("2.csv", change)
+
+
+def test_a_file_that_grew_since_it_was_listed_is_left_for_the_next_time(
+    make_product, locations: Locations, tmp_path: Path
+) -> None:
+    for name in ("1.csv", "2.csv"):
+        (tmp_path / name).write_bytes(CSV + name.encode())
+    source = open_source(make_product(path="*.csv").feed, locations)
+    payloads = source.fetch(set(), None, None, at=AT)
+    assert next(payloads).name == "1.csv"
+    (tmp_path / "2.csv").write_bytes(CSV * 2)
+    assert list(payloads) == []
+
+
+def test_a_zarr_folder_is_one_payload_that_rests_on_its_files_alone(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        folder = tmp_path / name / "x.zarr"
+        (folder / "t" / "0").mkdir(parents=True)
+        for part in ("t/.zarray", ".zgroup", "t/0/0") if name == "a" else ("t/0/0", ".zgroup", "t/.zarray"):
+            (folder / part).write_text(part)
+        (tmp_path / name / "none.zarr").mkdir()
+    feed = make_feed(tmp_path, format="zarr", path="*/*.zarr")
+    first, second = open_source(feed, read_locations(feed)).fetch(set(), None, None, at=AT)
+    assert (first.name, second.name) == ("a/x.zarr", "b/x.zarr")
+    assert first.content == second.content
+    with zipfile.ZipFile(io.BytesIO(first.content)) as archive:
+        assert {name: archive.read(name).decode() for name in archive.namelist()} == {
+            name: name for name in (".zgroup", "t/.zarray", "t/0/0")
+        }
+    (tmp_path / "a/x.zarr/t/0/0").write_text("other")
+    (changed,) = open_source(feed, read_locations(feed)).fetch({second.digest}, None, None, at=AT)
+    assert changed.name == "a/x.zarr"
+
+
+def test_a_zarr_folder_may_be_named_without_a_pattern(tmp_path: Path) -> None:
+    content = zarr_folder(make_dataset(), tmp_path / "x.zarr")
+    feed = make_feed(tmp_path, format="zarr", path="x.zarr")
+    source = open_source(feed, read_locations(feed))
+    (payload,) = source.fetch(set(), None, None, at=AT)
+    assert source.decode(payload).rows.num_rows == 24
+    limited = make_feed(tmp_path, format="zarr", path="x.zarr", max_bytes=100)
+    (error,) = open_source(limited, read_locations(limited)).fetch(set(), None, None, at=AT)
+    size = sum(part.stat().st_size for part in content.rglob("*") if part.is_file())
+    assert str(error) == f"{tmp_path / 'x.zarr'}: {size} bytes, more than feed.source.max_bytes, 100"
 
 
 def test_decoding_names_the_payload_in_every_complaint(make_product, locations: Locations) -> None:
-    source = open_source(make_product(), locations)
+    source = open_source(make_product().feed, locations)
     with pytest.raises(NoDataError, match=r"^x: the payload is empty"):
         source.decode(Payload.of("x", b""))
     with pytest.raises(ContractError, match=r"^x: column 'D' is no station"):
@@ -79,7 +189,7 @@ def test_decoding_names_the_payload_in_every_complaint(make_product, locations: 
 
 
 def test_ragged_lines_are_refused_beside_good_rows(make_product, locations: Locations) -> None:
-    decoded = open_source(make_product(), locations).decode(Payload.of("x", CSV + b"2020-01-01 07:00,1\n"))
+    decoded = open_source(make_product().feed, locations).decode(Payload.of("x", CSV + b"2020-01-01 07:00,1\n"))
     assert decoded.rows.num_rows == 2
     (row,) = decoded.refused.to_pylist()
     assert row["reason"] == "line 3 has 2 columns, not 3"
@@ -91,17 +201,17 @@ def test_ragged_lines_are_refused_beside_good_rows(make_product, locations: Loca
 def test_the_long_layout_is_chosen_by_the_product(make_product, locations: Locations) -> None:
     product = make_product(layout="long", location="station")
     content = b"station,time,wind_speed\nA,2020-01-01 06:00,1\n"
-    rows = open_source(product, locations).decode(Payload.of("x", content)).rows
+    rows = open_source(product.feed, locations).decode(Payload.of("x", content)).rows
     assert rows.column("location").to_pylist() == ["A"]
 
 
 def test_a_header_alone_gives_no_rows_and_no_refusals(make_product, locations: Locations) -> None:
     for layout, header in {"wide": b"time,A\n", "long": b"time,location,wind_speed\n"}.items():
-        decoded = open_source(make_product(layout=layout), locations).decode(Payload.of("x", header))
+        decoded = open_source(make_product(layout=layout).feed, locations).decode(Payload.of("x", header))
         assert (decoded.rows.num_rows, decoded.refused.num_rows) == (0, 0)
 
 
 def test_a_wide_layout_carries_one_variable(make_product, locations: Locations) -> None:
     product = make_product(variables={"wind_speed": {}, "air_temperature": {}})
     with pytest.raises(ConfigError, match=r"test: feed\.source\.layout: wide carries one variable"):
-        open_source(product, locations)
+        open_source(product.feed, locations)

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.store.forecasts import SCHEMA, Forecasts
+from pipeline.store.place import place_at
 from tests.world import make_product, make_settings
 
 ISSUE = datetime(2001, 1, 31, 18, tzinfo=UTC)
@@ -37,7 +38,7 @@ def forecast(issue_time: datetime, *, model: str = "ridge-var", places: int = 2)
 
 @pytest.fixture
 def store(tmp_path: Path) -> Forecasts:
-    return Forecasts(tmp_path / "forecasts")
+    return Forecasts(place_at(tmp_path / "forecasts"))
 
 
 def test_an_empty_store(store: Forecasts) -> None:
@@ -63,7 +64,7 @@ def test_the_first_forecast_of_an_issue_time_stays(store: Forecasts) -> None:
 def test_of_two_forecasts_at_once_one_is_kept(store: Forecasts, monkeypatch: pytest.MonkeyPatch) -> None:
     # F32: the other run commits between this one's look and its commit.
     append = store.table.append
-    rival = Forecasts(store.table.path)
+    rival = Forecasts(store.table.place)
     rivals: list[bool] = []
 
     def overtaken(choose: Any, *, where: Any = None) -> pa.Table:
@@ -98,4 +99,4 @@ def test_forecasts_by_month_and_their_issue_times(store: Forecasts) -> None:
 
 def test_the_forecasts_of_a_product(tmp_path: Path) -> None:
     product, settings = make_product(tmp_path, days=3), make_settings(tmp_path)
-    assert Forecasts.of(product, settings).table.path == settings.home / "products" / "tiny-wind" / "forecasts"
+    assert Forecasts.of(product, settings).table.uri == str(settings.home / "products" / "tiny-wind" / "forecasts")

@@ -1,21 +1,18 @@
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from pipeline.errors import ConfigError
-from pipeline.features.asof import as_of
-from pipeline.features.frames import build_frames
+from pipeline.errors import ContractError
+from pipeline.store import observations, spans
 from pipeline.store.observations import Appended, Observations
+from pipeline.store.revisions import judge_arrived
 from tests.world import VARIABLE, fill, make_product, make_rows, make_settings, record_rows
 
 Clock = Literal["wall", "record"]
@@ -63,12 +60,25 @@ def test_rows_come_back_by_time_place_and_known_at(make: Make) -> None:
     store = make()
     put(store, T0, (T0 - DAY, "B", 2.0), (T0 - 40 * DAY, "B", 1.0), (T0 - DAY, "A", 3.0), payload="first")
     put(store, T0 + DAY, (T0 - DAY, "A", 4.0), payload="second")
+    assert store.read().column_names == ["valid_time", "location", "known_at", VARIABLE]
     rows = store.read().to_pylist()
-    assert [(row["valid_time"], row["location"], row[VARIABLE], row["payload"], row["month"]) for row in rows] == [
-        (T0 - 40 * DAY, "B", 1.0, "first", "2000-12"),
-        (T0 - DAY, "A", 3.0, "first", "2001-01"),
-        (T0 - DAY, "A", 4.0, "second", "2001-01"),
-        (T0 - DAY, "B", 2.0, "first", "2001-01"),
+    assert [(row["valid_time"], row["location"], row[VARIABLE]) for row in rows] == [
+        (T0 - 40 * DAY, "B", 1.0),
+        (T0 - DAY, "A", 3.0),
+        (T0 - DAY, "A", 4.0),
+        (T0 - DAY, "B", 2.0),
+    ]
+
+
+def test_each_row_names_its_payload_and_lies_in_its_month_however_late_it_came(make: Make) -> None:
+    store = make()
+    put(store, T0, (T0 - DAY, "A", 3.0), payload="first")
+    put(store, T0 + DAY, (T0 - 40 * DAY, "A", 1.0), (T0 - DAY, "A", 4.0), payload="second")
+    rows = store.table.read(columns=["month", "payload", VARIABLE]).to_pylist()
+    assert sorted(tuple(row.values()) for row in rows) == [
+        ("2000-12", "second", 1.0),
+        ("2001-01", "first", 3.0),
+        ("2001-01", "second", 4.0),
     ]
 
 
@@ -197,19 +207,6 @@ def test_variables_that_come_apart_complete_each_other(tmp_path: Path) -> None:
     assert store.read().select(["u", "v"]).to_pylist() == [{"u": 1.0, "v": None}, {"u": 1.0, "v": 2.0}]
 
 
-def test_other_units_or_variables_than_the_store_keeps_are_refused(tmp_path: Path) -> None:
-    kept = Observations(tmp_path / "o", (VARIABLE,), delay=DELAY, clock="wall", units=("m s-1",))
-    put(kept, T0, (T0, "A", 1.0))
-    for other in (
-        Observations(tmp_path / "o", (VARIABLE,), delay=DELAY, clock="wall", units=("knot",)),
-        Observations(tmp_path / "o", (VARIABLE, "gust"), delay=DELAY, clock="wall", units=("m s-1", "m s-1")),
-    ):
-        with pytest.raises(ConfigError, match="the store keeps"):
-            other.read()
-        with pytest.raises(ConfigError, match="the store keeps"):
-            put(other, T0 + DAY, (T0, "A", 2.0))
-
-
 def test_times_of_another_zone_are_the_same_instants(make: Make) -> None:
     store = make()
     put(store, T0, (T0, "A", 1.0))
@@ -233,7 +230,7 @@ def test_the_observations_of_a_product(tmp_path: Path) -> None:
     product, where = make_product(tmp_path, days=40, stations=3), make_settings(tmp_path)
     assert fill(product, where) == Appended(120, 0, 0)
     assert fill(product, where, at=T0) == Appended(0, 0, 120)
-    store = Observations.of(product, where)
+    store = Observations.of(product.feed, where)
     assert (store.clock, store.delay, store.variables) == ("record", 6 * HOUR, (VARIABLE,))
     assert (
         store.read()
@@ -242,68 +239,82 @@ def test_the_observations_of_a_product(tmp_path: Path) -> None:
     )
 
 
-# Deliveries in any order: late, repeated, revised, withdrawn.
-TIMES = [T0 + n * DAY for n in range(4)]
-PLACES = ["A", "B"]
-VALUES = st.sampled_from([1.0, 2.0, None])
-DELIVERY = st.tuples(
-    st.integers(-3, 8).map(lambda half_days: T0 + half_days * DAY / 2),
-    st.dictionaries(st.tuples(st.sampled_from(TIMES), st.sampled_from(PLACES)), VALUES, min_size=1),
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([(T0, "A", 1.0), (T0, "B", 1.0), (T0, "A", 2.0)], "two rows have the same valid_time and location"),
+        ([(T0, "A", 1.0), (T0, None, 1.0)], "1 rows have no location"),
+        ([(None, "A", 1.0), (None, "B", 1.0)], "2 rows have no valid_time"),
+    ],
 )
+def test_rows_without_a_key_of_their_own_are_refused(make: Make, rows: list[Any], words: str) -> None:
+    store = make()
+    with pytest.raises(ContractError, match=words):
+        put(store, T0, *rows)
+    assert store.read().num_rows == 0
 
 
-class Ledger:
-    """What an archivist would write down, one revision at a time."""
+def test_a_payload_enters_in_one_commit_or_not_at_all(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    # F1: months are judged one after the other, but no reader sees some of them.
+    store = make()
+    put(store, T0, (T0, "A", 1.0))
+    version = store.table.version
+    rows = [(T0 + 31 * n * DAY, "A", 2.0) for n in range(20)]
+    judged = 0
 
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-        self.live_since: datetime | None = None
-        self.book: Revisions = {}
+    def fails(*arguments: Any, **options: Any) -> Any:
+        nonlocal judged
+        judged += 1
+        if judged == 2:
+            raise MemoryError
+        return judge_arrived(*arguments, **options)
 
-    def deliver(self, at: datetime, values: Mapping[Key, float | None]) -> None:
-        self.live_since = self.live_since or at
-        for (time, place), value in values.items():
-            pages = self.book.setdefault((time, place), [])
-            due = time + DELAY
-            if not pages:
-                history = self.clock == "record" or due <= self.live_since == at
-                pages.append((due if history else at, value))
-            elif value is not None and pages[-1][1] != value:
-                last = pages[-1][0]
-                pages.append((last + TICK if self.clock == "record" else max(at, last + TICK), value))
-
-    def known(self, by: datetime) -> dict[Key, float | None]:
-        return {
-            key: [v for known, v in pages if known <= by][-1] for key, pages in self.book.items() if pages[0][0] <= by
-        }
+    with monkeypatch.context() as patch:
+        patch.setattr(spans, "ROWS_AT_ONCE", 7)
+        patch.setattr(observations, "judge_arrived", fails)
+        with pytest.raises(MemoryError):
+            put(store, T0 + DAY, *rows)
+    assert (judged, store.table.version) == (2, version)
+    assert put(store, T0 + DAY, *rows) == Appended(19, 1, 0)
+    assert store.table.version == version + 1
 
 
-@given(st.sampled_from(["wall", "record"]), st.lists(DELIVERY, min_size=1, max_size=5), st.data())
-@settings(max_examples=15, deadline=None)
-def test_as_of_any_instant_the_store_and_the_frames_say_what_a_ledger_says(
-    clock: Clock, deliveries: list[tuple[datetime, dict[Key, float | None]]], data: st.DataObject
+def test_months_at_a_time_or_all_at_once_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    days = [T0 + 9 * n * DAY for n in range(60)]
+    first = [(day, place, float(n)) for n, day in enumerate(days) for place in "AB"]
+    second = [(day, place, float(n % 50)) for n, day in enumerate(days) for place in "AC"]
+    digests = set()
+    for rows_at_once, places_named in ((1 << 20, 9), (1 << 20, 0), (30, 9), (1, 0)):
+        monkeypatch.setattr(spans, "ROWS_AT_ONCE", rows_at_once)
+        monkeypatch.setattr(observations, "_PLACES_NAMED", places_named)
+        folder = tmp_path / f"{rows_at_once}-{places_named}"
+        store = Observations(folder, (VARIABLE,), delay=DELAY, clock="record")
+        assert put(store, T0, *first) == Appended(120, 0, 0)
+        assert put(store, T0, *second[::-1]) == Appended(60, 10, 50)
+        assert len(list(store.scan())) == {1: 18, 30: 8}.get(rows_at_once, 1)
+        assert len(store.read(since=days[30], until=days[39])) == 30
+        digests.add(store.digest())
+    assert len(digests) == 1
+
+
+def test_an_append_that_was_overtaken_between_two_months_decides_anew(
+    make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # F13, F15
-    ledger = Ledger(clock)
-    with tempfile.TemporaryDirectory() as folder:
-        store = Observations(Path(folder) / "o", (VARIABLE,), delay=DELAY, clock=clock)
-        for at, values in deliveries:
-            put(store, at, *((time, place, value) for (time, place), value in values.items()))
-            ledger.deliver(at, values)
-        assert revisions(store) == ledger.book
-        turns = sorted({known for pages in ledger.book.values() for known, _ in pages})
-        instants = [turns[0] - TICK, turns[-1], *data.draw(st.lists(st.sampled_from(turns), max_size=3))]
-        frames = build_frames(store.read(), locations=("A", "B"), variables=(VARIABLE,), step=DAY)
-        for instant in (moved for one in instants for moved in (one - TICK, one, one + TICK)):
-            told = ledger.known(instant)
-            read = {key: pages[-1][1] for key, pages in revisions(store, instant).items()}
-            assert read == told
-            seen = as_of(frames, instant)
-            for column, place in enumerate(PLACES):
-                for time in TIMES:
-                    row, value = frames.index(time), told.get((time, place))
-                    if 0 <= row < len(frames.times):
-                        got = float(seen[row, 0, column])
-                        assert got == value if value is not None else got != got
-                    else:
-                        assert value is None
+    # F3, in a fixed order: the other one writes a month that was judged already, and one that was not.
+    monkeypatch.setattr(spans, "ROWS_AT_ONCE", 1)
+    store, other = make(), make()
+    put(store, T0, (T0, "A", 1.0))
+    judged = 0
+
+    def overtaken(*arguments: Any, **options: Any) -> Any:
+        nonlocal judged
+        judged += 1
+        if judged == 2:
+            assert put(other, T0 + DAY, (T0, "A", 2.0), (T0 + 70 * DAY, "A", 3.0)) == Appended(1, 1, 0)
+        return judge_arrived(*arguments, **options)
+
+    monkeypatch.setattr(observations, "judge_arrived", overtaken)
+    rows = [(T0, "A", 2.0), (T0 + 35 * DAY, "A", 2.0), (T0 + 70 * DAY, "A", 3.0)]
+    assert put(store, T0 + 2 * DAY, *rows) == Appended(1, 0, 2)
+    assert judged == 3 + 2 + 3
+    assert store.table.read().num_rows == 4

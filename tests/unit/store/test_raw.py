@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import hashlib
 import os
 from pathlib import Path
@@ -8,16 +10,30 @@ from hypothesis import strategies as st
 
 from pipeline import atomic
 from pipeline.errors import StoreError
+from pipeline.store.place import LocalPlace, place_at
 from pipeline.store.raw import Payload, RawStore
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> RawStore:
-    return RawStore(tmp_path / "raw")
+    return RawStore(place_at(tmp_path / "raw"))
 
 
 def files(store: RawStore) -> list[str]:
-    return sorted(path.relative_to(store.root).as_posix() for path in store.root.rglob("*") if path.is_file())
+    return [entry.name for entry in store.place.entries()]
+
+
+def root(store: RawStore) -> Path:
+    assert isinstance(store.place, LocalPlace)
+    return store.place.path
+
+
+def content_file(store: RawStore) -> Path:
+    return next(root(store).rglob("*.zst"))
+
+
+def both(digest: str) -> list[str]:
+    return [f"{digest[:2]}/{digest}.json", f"{digest[:2]}/{digest}.zst"]
 
 
 def test_a_payload_is_kept_once_and_given_back(store: RawStore) -> None:
@@ -26,9 +42,9 @@ def test_a_payload_is_kept_once_and_given_back(store: RawStore) -> None:
     assert store.put(payload)
     assert not store.put(Payload.of("another name", payload.content))
     assert payload.digest in store.seen
-    assert store.get(payload.digest) == payload.content
-    assert files(store) == [f"{payload.digest[:2]}/{payload.digest}.zst"]
-    assert (store.root / files(store)[0]).stat().st_size < 100  # compressed
+    assert store.get(payload.digest) == payload
+    assert files(store) == both(payload.digest)
+    assert content_file(store).stat().st_size < 100  # compressed
 
 
 def test_the_digest_is_sha256() -> None:
@@ -43,7 +59,7 @@ def test_a_hostile_name_never_becomes_a_path(store: RawStore, name: str) -> None
     # F36
     payload = Payload.of(name, b"content")
     store.put(payload)
-    assert files(store) == [f"{payload.digest[:2]}/{payload.digest}.zst"]
+    assert files(store) == both(payload.digest)
 
 
 @pytest.mark.parametrize("digest", ["../../etc/passwd", "", "a" * 63, "A" * 64, "\u0660" * 64, f"{'a' * 64}\n", 7])
@@ -56,14 +72,15 @@ def test_an_unknown_digest_is_told(store: RawStore) -> None:
         store.get("a" * 64)
 
 
-def test_every_flipped_bit_and_every_cut_is_noticed(store: RawStore) -> None:
-    # F5: the content given back is right or an error says that it is not.
-    payload = Payload.of("x", bytes(range(50)))
+@pytest.mark.parametrize("end", [".zst", ".json"])
+def test_every_flipped_bit_and_every_cut_is_noticed(store: RawStore, end: str) -> None:
+    # F5: what is given back is right or an error says that it is not.
+    payload = Payload.of("x", bytes(range(50)), {"station": "S1"})
     store.put(payload)
-    path = store.root / files(store)[0]
+    (path,) = root(store).rglob(f"*{end}")
     whole = path.read_bytes()
-    torn = [whole[:end] for end in range(len(whole))]
-    for bit in range(len(whole) * 8):
+    torn = [whole[:place] for place in range(len(whole))]
+    for bit in range(0, len(whole) * 8, 3):
         flipped = bytearray(whole)
         flipped[bit // 8] ^= 1 << bit % 8
         torn.append(bytes(flipped))
@@ -71,25 +88,63 @@ def test_every_flipped_bit_and_every_cut_is_noticed(store: RawStore) -> None:
     for content in torn:
         path.write_bytes(content)
         try:
-            assert store.get(payload.digest) == payload.content
+            assert store.get(payload.digest) == payload
         except StoreError as error:
             noticed += 1
             assert str(path) in str(error)
-    assert noticed > 0.9 * len(torn)  # a few bits of the frame header mean nothing
+    assert noticed > 0.9 * len(torn)  # a few bits of the frame header, or of white space, mean nothing
+
+
+def test_the_context_is_part_of_the_digest_and_comes_back(store: RawStore) -> None:
+    bare, north, south = (Payload.of("x", b"7.5", context) for context in ({}, {"at": "north"}, {"at": "south"}))
+    assert len({bare.digest, north.digest, south.digest}) == 3
+    assert bare.digest == hashlib.sha256(b"7.5").hexdigest()
+    assert north.digest == hashlib.sha256(b'7.5\0{"at":"north"}').hexdigest()
+    assert [store.put(one) for one in (bare, north, south, north)] == [True, True, True, False]
+    assert store.get(north.digest) == north
+    assert store.get(south.digest).context == {"at": "south"}
+    assert sorted(store.digests()) == sorted([bare.digest, north.digest, south.digest])
+
+
+def test_a_lost_context_is_noticed(store: RawStore) -> None:
+    payload = Payload.of("x", b"7.5", {"at": "north"})
+    store.put(payload)
+    next(root(store).rglob("*.json")).unlink()
+    with pytest.raises(StoreError, match="its content has another digest"):
+        store.get(payload.digest)
+    assert store.put(payload)
+    assert store.get(payload.digest) == payload
+
+
+def test_a_payload_from_before_names_were_kept_is_named_by_its_digest(store: RawStore) -> None:
+    payload = Payload.of("wind.csv", b"content")
+    store.put(payload)
+    next(root(store).rglob("*.json")).unlink()
+    assert store.get(payload.digest) == Payload(payload.digest, b"content", payload.digest)
+
+
+def test_a_payload_killed_before_its_content_is_not_held(store: RawStore) -> None:
+    # F1
+    payload = Payload.of("x", b"content")
+    store.put(payload)
+    content_file(store).unlink()
+    assert payload.digest not in store.seen
+    assert list(store.digests()) == []
+    assert store.put(payload)
 
 
 def test_a_torn_file_is_replaced_by_the_payload_when_it_comes_again(store: RawStore) -> None:
     payload = Payload.of("x", b"content")
     store.put(payload)
-    (store.root / files(store)[0]).write_bytes(b"")
+    content_file(store).write_bytes(b"")
     assert store.put(payload)
-    assert store.get(payload.digest) == b"content"
+    assert store.get(payload.digest).content == b"content"
 
 
 def test_a_wrong_digest_is_refused(store: RawStore) -> None:
     with pytest.raises(StoreError, match="is not that of its content"):
         store.put(Payload("x", b"content", hashlib.sha256(b"other").hexdigest()))
-    assert not store.root.exists()
+    assert not root(store).exists()
 
 
 def test_a_failed_write_leaves_nothing_and_the_next_one_succeeds(
@@ -102,7 +157,7 @@ def test_a_failed_write_leaves_nothing_and_the_next_one_succeeds(
     payload = Payload.of("x", b"content")
     with monkeypatch.context() as patch:
         patch.setattr(atomic.os, "fsync", full)
-        with pytest.raises(StoreError, match=f"cannot keep payload {payload.digest}, No space left on device"):
+        with pytest.raises(StoreError, match="cannot write, No space left on device"):
             store.put(payload)
     assert payload.digest not in store.seen
     assert files(store) == []
@@ -116,4 +171,7 @@ def test_the_content_is_on_disk_before_its_name(store: RawStore, monkeypatch: py
     monkeypatch.setattr(atomic.os, "fsync", lambda handle: (order.append("fsync"), sync(handle))[1])
     monkeypatch.setattr(Path, "replace", lambda *paths: (order.append("name"), replace(*paths))[1])
     store.put(Payload.of("x", b"content"))
-    assert order[:3] == ["fsync", "name", "fsync"]
+    assert [step for step in order if step == "name"] == ["name", "name"]
+    for place, step in enumerate(order):
+        if step == "name":
+            assert order[place - 1 : place + 2] == ["fsync", "name", "fsync"]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import NoDataError
+from pipeline.features.asof import as_of
 from pipeline.features.snapshot import Snapshot, take_snapshot
 from pipeline.store.observations import Observations
 from pipeline.training.fit import windows
@@ -50,7 +51,7 @@ def test_a_target_revised_after_the_border_is_learnt_as_it_was_before(fresh: Cal
     observed = snapshot.cadence.lead_times(folds.train[-1])[0]
     column = snapshot.frames.index(observed)
     before = snapshot.frames.first[column, 0, 0]
-    Observations.of(place.product, place.settings).append(
+    Observations.of(place.product.feed, place.settings).append(
         make_rows((observed, "S0", 77.0)), at=place.end + timedelta(hours=1), payload="1" * 64
     )
 
@@ -58,7 +59,8 @@ def test_a_target_revised_after_the_border_is_learnt_as_it_was_before(fresh: Cal
     cut = windows(later, folds)
     train, holdout = cut("train"), cut("holdout")
     assert train.truth(np.array([len(train) - 1]))[0, 0, 0, 0] == before
-    assert holdout._truth[column, 0, 0] == 77
+    assert as_of(later.frames, later.known_by)[column, 0, 0] == 77
+    assert len(holdout) == len(folds.holdout)
 
 
 def test_the_window_limits_only_the_training_fold(fresh: Callable[..., Place]) -> None:

@@ -35,7 +35,7 @@ def _published(result: VerifyResult) -> dict[int, LeadScore]:
 def _by_hand(place: Place, at: datetime) -> dict[int, list[float]]:
     """Absolute errors of the median by lead, over what is known at an instant."""
     rows = Forecasts.of(place.product, place.settings).table.read().to_pandas()
-    known = Observations.of(place.product, place.settings).read(known_by=at).to_pandas()
+    known = Observations.of(place.product.feed, place.settings).read(known_by=at).to_pandas()
     truth = known.drop_duplicates(["valid_time", "location"], keep="last").set_index(["valid_time", "location"])
     errors: dict[int, list[float]] = {}
     for row in rows[rows["published"]].to_dict("records"):
@@ -86,7 +86,7 @@ def test_revised_truth_is_scored_anew(live: Place) -> None:
     before = _published(jobs.verify(live.product, live.settings, at=live.end))[1]
     rows = Forecasts.of(live.product, live.settings).table.read().to_pandas()
     one = rows[rows["published"] & (rows["lead"] == 1) & (rows["location"] == "S0")].sort_values("valid_time").iloc[0]
-    observations = Observations.of(live.product, live.settings)
+    observations = Observations.of(live.product.feed, live.settings)
     was = observations.read().to_pandas().set_index(["valid_time", "location"])["wind_speed"]
     valid, median = one["valid_time"].to_pydatetime(), float(one["quantiles"][3])
 

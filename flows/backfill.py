@@ -1,0 +1,53 @@
+"""The flow `backfill`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import State, flow
+from prefect.states import Completed, Failed
+
+from flows import artifacts
+from flows.parameters import Count, Instant, ProductFile
+from flows.running import as_task, run_name, settle
+from pipeline import jobs
+from pipeline.config import Product, settings
+from pipeline.results import BackfillResult
+
+
+@flow(name="backfill", flow_run_name=run_name, timeout_seconds=24 * 3600, log_prints=True, persist_result=False)
+def backfill(
+    product: ProductFile,
+    since: Instant,
+    until: Instant,
+    part: Count = 1,
+    parts: Count = 1,
+) -> State[Any]:
+    """Take in a range of the past as history, piece by piece; pieces that an earlier run finished are not repeated.
+
+    Args:
+        product: Path of the product file on the worker's machine.
+        since: First valid time to take in.
+        until: Last valid time to take in.
+        part: Which part of the work this run does, from 1.
+        parts: How many parts there are; each may run on a machine of its own.
+    """
+
+    def job(it: Product) -> BackfillResult:
+        return jobs.backfill(
+            it,
+            settings(),
+            since=since,
+            until=until,
+            part=(part, parts),
+            run=as_task,
+            tell=lambda piece, place, count: print(f"{place} of {count}: {piece}"),  # noqa: T201 - into the run's log
+        )
+
+    return settle(product, job, _tell)
+
+
+def _tell(product: Product, result: BackfillResult) -> State[Any]:
+    artifacts.publish(product.name, "backfill", *artifacts.of_backfill(result))
+    told = f"{result.pieces:,} pieces, {result.accepted:,} new rows, {result.refused:,} refused"
+    return Failed(message=f"The world's fault: {result.faults[0]}") if result.faults else Completed(message=told)

@@ -1,0 +1,61 @@
+"""The process in which foreign files are read: a damaged one can crash the C libraries, or keep them busy for ever.
+
+It takes a JSON object a line, says one a line, and ends with its input. What it reads and gives lies in a folder that
+the asker names and removes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.config import Feed, FilesSource, Grid
+from pipeline.errors import ContractError, NoDataError, SourceError
+from pipeline.locations import Locations, read_locations
+from pipeline.sources.base import Payload
+from pipeline.sources.gridded.decode import decode_arrays
+
+CONTENT, ROWS, REFUSED = "content", "rows.arrow", "refused.arrow"
+
+
+def main() -> None:
+    """Answer until the input ends; what the libraries print goes nowhere."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    print("{}", file=answers, flush=True)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        signal.alarm(asked["seconds"])  # ends this process even if the asker is gone
+        answer = _answer(asked)
+        signal.alarm(0)
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def _answer(asked: dict[str, Any]) -> dict[str, Any]:
+    folder = Path(asked["folder"])
+    tempfile.tempdir = str(folder)  # so that nothing stays if this process is killed
+    try:
+        feed = Feed.model_validate_json(asked["feed"]).within(asked["product"], asked["name"], Path(asked["home"]))
+        # Stations are judged by the asker, who has their list.
+        locations = read_locations(feed) if isinstance(feed.locations, Grid) else Locations((), (), (), ())
+        payload = Payload(asked["payload"], (folder / CONTENT).read_bytes(), "")
+        assert isinstance(feed.source, FilesSource)  # noqa: S101 - nobody else asks
+        decoded = decode_arrays(payload, feed, feed.source, locations)
+        for name, table in ((ROWS, decoded.rows), (REFUSED, decoded.refused)):
+            with pa.OSFile(str(folder / name), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+                writer.write_table(table)
+    except (ContractError, NoDataError, SourceError) as error:
+        return {"error": type(error).__name__, "text": str(error)}
+    except Exception:
+        return {"error": "", "text": traceback.format_exc()}
+    return {"thinned": decoded.thinned, "notes": decoded.notes}

@@ -1,0 +1,103 @@
+"""From the valid times of interest to the time stamps that a query is asked for, chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from pipeline.config.sources.sql import SqlSource
+
+Bound = datetime | str | int
+
+FIRST, LAST = datetime(1700, 1, 1, tzinfo=UTC), datetime(2261, 12, 31, tzinfo=UTC)
+"""The years that stamps may have."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TICK = timedelta(microseconds=1)
+_DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
+_CLOCK = datetime(1970, 1, 1)  # noqa: DTZ001 - what clocks show, wherever
+_DATE = "%Y-%m-%d"  # is less than, or equal to, any text that begins with it
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Stamps in (after, by]."""
+
+    after: datetime
+    by: datetime
+
+    def __str__(self) -> str:
+        return f"{self.after + _TICK:%Y-%m-%dT%H:%MZ} to {self.by:%Y-%m-%dT%H:%MZ}"
+
+
+def windows(spec: SqlSource, backend: str, step: timedelta, since: datetime, until: datetime) -> Iterator[Window]:
+    """Yield windows of stamps, one after the other, that hold every row with a valid time in [since, until].
+
+    They are cut at the same instants whatever is asked for: at multiples of the chunk since 1970, or, where stamps can
+    be compared by days only, at midnights.
+    """
+    early = step if spec.time.label == "start" else timedelta(0)
+    after = max(since - early - _slack(spec), FIRST) - _TICK
+    last = min(until - early, LAST)
+    if _by_days(spec, backend):
+        yield from _days(spec, after + _TICK, last)
+        return
+    while after < last:
+        edge = after - (after - _EPOCH) % spec.chunk + spec.chunk
+        yield Window(after, min(edge, last))
+        after = edge
+
+
+def bounds(spec: SqlSource, backend: str, window: Window) -> dict[str, Bound]:
+    """Return :since, included, and :until, excluded, as the time columns of a database are written.
+
+    Stamps are compared as written, so a bound that is coarser than a stamp is the next one that can be written.
+    """
+    zone = ZoneInfo(spec.time.zone)
+    given = {"since": window.after + _TICK, "until": window.by + _TICK}
+    return {name: _written(spec, backend, at.astimezone(zone)) for name, at in given.items()}
+
+
+def _days(spec: SqlSource, first: datetime, last: datetime) -> Iterator[Window]:
+    zone, count = ZoneInfo(spec.time.zone), max(1, spec.chunk // _DAY)
+    day, end = (instant.astimezone(zone).toordinal() for instant in (first, last))
+    while day <= end:
+        following = min(day - day % count + count, end + 1)
+        midnights = (datetime.fromordinal(number).replace(tzinfo=zone).astimezone(UTC) for number in (day, following))
+        yield Window(*(midnight - _TICK for midnight in midnights))
+        day = following
+
+
+def _by_days(spec: SqlSource, backend: str) -> bool:
+    """Return whether a query may see the day of a stamp only."""
+    form = spec.time.format or (_DATE if backend == "sqlite" else "")
+    return len(spec.time.columns) > 1 or (form not in ("", "%s") and _resolution(form) == _DAY)
+
+
+def _written(spec: SqlSource, backend: str, at: datetime) -> Bound:
+    form = spec.time.format or (_DATE if backend == "sqlite" else "")
+    if form == "%s":
+        return -int((_EPOCH - at) // timedelta(seconds=1))
+    if form:
+        unit = _resolution(form)
+        clock = at.replace(tzinfo=None)
+        return (clock + (_CLOCK - clock) % unit).strftime(form)
+    return at if backend == "postgresql" else at.replace(tzinfo=None)
+
+
+def _resolution(form: str) -> timedelta:
+    """Return the smallest time that makes a difference in text."""
+    units = (_TICK, timedelta(seconds=1), timedelta(minutes=1), _HOUR)
+    return next((unit for unit in units if (_CLOCK + unit).strftime(form) != _CLOCK.strftime(form)), _DAY)
+
+
+def _slack(spec: SqlSource) -> timedelta:
+    """Return how much earlier than its valid time, or the start of its period, a row may be stamped."""
+    slack = spec.time.gather
+    if spec.time.zone != "UTC":  # a day may have 25 hours
+        slack += _HOUR
+    if spec.time.day_starts or spec.time.hours == "1-24":
+        slack += _DAY
+    return slack

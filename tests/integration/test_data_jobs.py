@@ -1,0 +1,275 @@
+"""Backfill, quarantine and maintenance, through the jobs and the command line."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import jobs
+from pipeline.cli import main
+from pipeline.config import Product, Settings, load_product
+from pipeline.errors import ContractError, SourceError, UsageError
+from pipeline.quality.quarantine import Quarantine
+from pipeline.store.observations import Observations
+from tests.world import VARIABLE, make_product, make_settings
+
+NOW = datetime(2001, 9, 1, tzinfo=UTC)
+SINCE, UNTIL = datetime(2001, 1, 1, tzinfo=UTC), datetime(2001, 6, 30, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+class Place:
+    """A live feed of two stations whose values come in a file a month."""
+
+    def __init__(self, folder: Path, name: str = "home", **feed: Any) -> None:
+        source = {"path": "inbox/*.csv", "format": "csv", "layout": "wide"}
+        self.product: Product = make_product(
+            folder, stations=2, days=3, feed={"clock": "wall", "source": source, **feed}
+        )
+        self.settings: Settings = make_settings(folder / name)
+        self.inbox = folder / "inbox"
+        self.inbox.mkdir(exist_ok=True)
+        self.observations = Observations.of(self.product.feed, self.settings)
+        self.quarantine = Quarantine.of(self.product.feed, self.settings)
+
+    def put(self, name: str, *rows: str) -> None:
+        (self.inbox / f"{name}.csv").write_text("\n".join(["time,S0,S1", *rows]) + "\n")
+
+    def put_months(self) -> None:
+        """Deliver the days of seven months, a file each; the last one is beyond the range that tests ask for."""
+        day = SINCE
+        months: dict[str, list[str]] = {}
+        while day < datetime(2001, 8, 1, tzinfo=UTC):
+            months.setdefault(f"{day:%Y-%m}", []).append(f"{day:%Y-%m-%d},{day.day}.5,{day.month}.25")
+            day += DAY
+        for month, rows in months.items():
+            self.put(month, *rows)
+
+    def backfill(self, **options: Any) -> Any:
+        return jobs.backfill(self.product, self.settings, **{"since": SINCE, "until": UNTIL, "at": NOW, **options})
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def test_a_backfill_takes_in_the_range_as_history(place: Place) -> None:
+    place.put_months()
+    result = place.backfill()
+    assert (result.pieces, result.repeated, result.accepted) == (7, 0, 2 * 181)
+    rows = place.observations.read().to_pylist()
+    assert {row["known_at"] - row["valid_time"] for row in rows} == {place.product.feed.delay}
+    assert max(row["valid_time"] for row in rows) == UNTIL
+
+
+def test_parts_in_any_order_and_again_make_the_same_table(tmp_path: Path) -> None:
+    whole, parted = Place(tmp_path, "whole"), Place(tmp_path, "parted")
+    whole.put_months()
+    whole.backfill()
+    counts = [parted.backfill(part=(k, 3)).accepted for k in (3, 1, 2, 3, 1)]
+    assert sum(counts[:3]) == 2 * 181
+    assert counts[3:] == [0, 0]
+    assert parted.observations.digest() == whole.observations.digest()
+
+
+def test_a_backfill_goes_on_where_it_was_interrupted(place: Place) -> None:
+    place.put_months()
+
+    class PulledPlugError(Exception):
+        pass
+
+    def pull(_: str, at: int, __: int) -> None:
+        if at == 4:
+            raise PulledPlugError
+
+    with pytest.raises(PulledPlugError):
+        place.backfill(tell=pull)
+    told: list[tuple[int, int]] = []
+    result = place.backfill(tell=lambda _, at, count: told.append((at, count)))
+    assert (result.pieces, result.repeated) == (7, 3)
+    assert told[-1] == (7, 7)
+    assert place.observations.read().num_rows == 2 * 181
+
+
+def test_a_source_that_is_asked_by_time_is_asked_month_by_month(tmp_path: Path) -> None:
+    source = {"kind": "synthetic", "start": "2000-01-01"}
+    product = make_product(tmp_path, stations=3, days=3, feed={"clock": "wall"})
+    feed = json.loads(product.feed.model_dump_json(exclude={"source"}))
+    text = json.dumps(json.loads(product.model_dump_json(exclude={"feed"})) | {"feed": feed | {"source": source}})
+    path = tmp_path / "synthetic.yaml"
+    path.write_text(text)
+    product = load_product(path)
+    homes = [make_settings(tmp_path / name) for name in ("whole", "parted")]
+    told: list[str] = []
+    options: dict[str, Any] = {"since": SINCE, "until": SINCE + timedelta(days=69), "at": NOW}
+    result = jobs.backfill(product, homes[0], **options, tell=lambda piece, _, __: told.append(piece))
+    assert told == [
+        "2001-01-01 00:00 to 2001-01-31 23:59",
+        "2001-02-01 00:00 to 2001-02-28 23:59",
+        "2001-03-01 00:00 to 2001-03-11 00:00",
+    ]
+    assert result.accepted == 3 * 70
+    for k in (2, 1):
+        jobs.backfill(product, homes[1], **options, part=(k, 2))
+    one, other = (Observations.of(product.feed, home).digest() for home in homes)
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"part": (4, 3)}, "4/3 is no part; write 1/3 to 3/3"), ({"until": SINCE - DAY}, "is before since")],
+)
+def test_a_range_or_part_that_cannot_be_meant(place: Place, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        place.backfill(**options)
+
+
+def test_one_unreadable_file_does_not_keep_the_others_out(place: Place) -> None:
+    place.put("a", "2001-01-01,1,2")
+    (place.inbox / "b.csv").symlink_to(place.inbox / "nowhere")
+    (place.inbox / "c.csv").write_bytes(b"")
+    place.put("d", "2001-01-02,3,4")
+    result = jobs.ingest(place.product, place.settings, at=NOW)
+    assert result.accepted == 4
+    assert [fault for fault in result.faults if "c.csv" in fault]
+
+
+@pytest.fixture
+def refused(place: Place) -> Place:
+    """Two good rows, one far above the limit, one that is a word."""
+    place.put("a", "2001-01-01,1,2", "2001-01-02,140,zwei")
+    jobs.ingest(place.product, place.settings, at=NOW)
+    return place
+
+
+def test_the_quarantine_is_listed_by_reason_and_shown_by_row(refused: Place) -> None:
+    listed = jobs.list_refused(refused.product, refused.settings)
+    assert [(group.rows, group.reason) for group in listed.groups] == [
+        (1, "wind_speed … m s-1 is outside 0 to 100"),
+        (1, "wind_speed: … is no number"),
+    ]  # as many rows: by their words
+    shown = jobs.show_refused(refused.product, refused.settings, reason="outside")
+    (row,) = shown.rows
+    assert (row.location, json.loads(row.values), row.name) == ("S0", {VARIABLE: 140.0}, "inbox/a.csv")
+    assert jobs.show_refused(refused.product, refused.settings, limit=1).total == 2
+
+
+def test_a_row_that_would_be_refused_again_is_not_released(refused: Place) -> None:
+    with pytest.raises(ContractError, match=r"S0 at 2001-01-02.* would be refused again: wind_speed 140"):
+        jobs.release(refused.product, refused.settings, who="me", why="storm", reason="outside", at=NOW)
+    assert refused.observations.read().num_rows == 2
+    assert sum(group.rows for group in jobs.list_refused(refused.product, refused.settings).groups) == 2
+
+
+def test_once_the_contract_is_corrected_a_row_is_released_as_known_from_now_on(refused: Place) -> None:
+    (row,) = jobs.show_refused(refused.product, refused.settings, reason="outside").rows
+    spec = refused.product.feed.variables[VARIABLE].model_copy(update={"limits": (0.0, 200.0)})
+    feed = refused.product.feed.model_copy(update={"variables": {VARIABLE: spec}})
+    wider = refused.product.model_copy(update={"feed": feed})
+    later = NOW + DAY
+    result = jobs.release(wider, refused.settings, who="me", why="storm", ids=[row.id[:10]], at=later)
+    assert (result.rows, result.accepted) == (1, 1)
+    (stored,) = [one for one in refused.observations.read().to_pylist() if one[VARIABLE] == 140.0]
+    assert (stored["known_at"], stored["location"]) == (later, "S0")
+    left = jobs.list_refused(refused.product, refused.settings)
+    assert ([group.rows for group in left.groups], left.released) == ([1], 1)
+    with pytest.raises(UsageError, match="is not in quarantine"):
+        jobs.release(wider, refused.settings, who="me", why="again", ids=[row.id], at=later)
+
+
+def test_a_person_may_override_the_contract_but_not_what_cannot_be_stored(refused: Place) -> None:
+    options: dict[str, Any] = {"who": "me", "why": "seen by two instruments", "override": True, "at": NOW}
+    result = jobs.release(refused.product, refused.settings, reason="outside", **options)
+    assert result.accepted == 1
+    with pytest.raises(ContractError, match="still cannot be read"):
+        jobs.release(refused.product, refused.settings, reason="no number", **options)
+
+
+def test_a_dropped_row_is_kept_and_no_longer_listed(refused: Place) -> None:
+    result = jobs.drop(refused.product, refused.settings, who="me", why="a joke", reason="no number", at=NOW)
+    assert result.rows == 1
+    listed = jobs.list_refused(refused.product, refused.settings)
+    assert ([group.rows for group in listed.groups], listed.dropped) == ([1], 1)
+    assert refused.quarantine.read().num_rows == 2
+
+
+def test_nothing_is_released_by_accident(refused: Place) -> None:
+    with pytest.raises(UsageError, match="no row is named"):
+        jobs.release(refused.product, refused.settings, who="me", why="all")
+    with pytest.raises(UsageError, match="no row in quarantine has a reason with 'xyz'"):
+        jobs.drop(refused.product, refused.settings, who="me", why="all", reason="xyz")
+
+
+def test_maintenance_of_sound_stores_compacts_and_finds_no_damage(place: Place, empty_mlflow: Path) -> None:
+    for day in range(1, 8):
+        place.put(f"{day}", f"2001-01-0{day},{day},{day}")
+        jobs.ingest(place.product, place.settings, at=NOW + day * DAY)
+    before = place.observations.digest()
+    later = datetime.now(UTC) + 30 * DAY  # the age of a file is that on the disk
+    result = jobs.maintain(place.product, place.settings, at=later)
+    (table,) = [one for one in result.tables if one.table == "tiny-wind: observations"]
+    assert (table.compacted, result.damage, result.payloads) == (6, (), 7)  # seven files became one
+    assert table.removed >= 7
+    assert place.observations.digest() == before
+    assert jobs.maintain(place.product, place.settings, at=later).tables[0].compacted == 0
+
+
+def test_a_flipped_bit_is_told_and_the_exit_code_is_1(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    place.put("a", "2001-01-01,1,2")
+    jobs.ingest(place.product, place.settings, at=NOW)
+    (data,) = (place.settings.home / "products" / "tiny-wind" / "observations").rglob("*.parquet")
+    content = bytearray(data.read_bytes())
+    content[len(content) // 2] ^= 1
+    data.write_bytes(content)
+    code, shown = run(place, monkeypatch, capsys, "maintain")
+    assert code == 1
+    assert data.name in shown.err
+
+
+def run(place: Place, monkeypatch: pytest.MonkeyPatch, capsys: Any, *words: str) -> tuple[int, Any]:
+    monkeypatch.setattr("pipeline.cli.data_commands.settings", lambda: place.settings)
+    monkeypatch.setattr("pipeline.cli.jobs_commands.settings", lambda: place.settings)
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main([*words, str(place.product.folder / "product.yaml")])
+    return int(ended.value.code or 0), capsys.readouterr()
+
+
+def test_the_commands_tell_people_what_they_did(refused: Place, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    _, listed = run(refused, monkeypatch, capsys, "quarantine", "list")
+    assert "2 rows in quarantine" in listed.out
+    assert "is no number" in listed.out
+    _, shown = run(refused, monkeypatch, capsys, "quarantine", "show", "--reason", "outside")
+    assert "S0" in shown.out
+    code, refusal = run(refused, monkeypatch, capsys, "quarantine", "release", "--reason", "outside", "--why", "storm")
+    assert (code, "would be refused again" in refusal.err) == (4, True)
+    code, dropped = run(refused, monkeypatch, capsys, "quarantine", "drop", "--reason", "outside", "--why", "no storm")
+    assert (code, "dropped 1 rows" in dropped.out) == (0, True)
+    refused.put_months()
+    code, filled = run(
+        refused, monkeypatch, capsys, "backfill", "--since", "2001-02-01", "--until", "2001-03-01", "--part", "1/1"
+    )
+    assert (code, "2 x 29" in filled.out or "58 new rows" in filled.out) == (0, True)
+    code, _ = run(refused, monkeypatch, capsys, "backfill", "--since", "x", "--until", "y", "--part", "two")
+    assert code == 2
+
+
+def test_an_ingest_with_a_fault_stores_the_rest_and_ends_as_the_worlds_fault(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    place.put("a", "2001-01-01,1,2")
+    (place.inbox / "b.csv").write_bytes(b"")
+    code, shown = run(place, monkeypatch, capsys, "ingest")
+    assert (code, "2 new rows" in shown.out, "b.csv" in shown.err) == (3, True, True)
+
+
+def test_an_empty_source_is_told(place: Place) -> None:
+    with pytest.raises(SourceError, match="no file matches"):
+        jobs.ingest(place.product, place.settings, at=NOW)

@@ -1,0 +1,169 @@
+"""A covariate is what had been published by the issue time, and nothing that came after."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.config import Product, Settings
+from pipeline.errors import ConfigError, NightcastError
+from pipeline.features.covariates import Covariate, covariate_frames, take_covariate
+from pipeline.locations import Locations
+from pipeline.store.observations import Observations
+from pipeline.times import as_numpy
+from tests.unit.features.replay import CHANNELS, DAY, HOUR, PLACES, START, Row, frames_of, replay, some_rows
+from tests.world import make_product, make_settings
+
+TIME = pa.timestamp("us", tz="UTC")
+NAN = np.nan
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Settings:
+    return make_settings(tmp_path)
+
+
+def make(folder: Path, *, step: str = "1d", **options: Any) -> Product:
+    feed = {
+        "source": {"kind": "files", "path": "nwp.csv", "format": "csv"},
+        "step": step,
+        "locations": {"kind": "stations", "path": "stations.csv"},
+        "variables": {"air_temperature": {}},
+    }
+    return make_product(folder, stations=2, days=3, covariates={"nwp": feed}, **({"delay": "30h"} | options))
+
+
+def publish(product: Product, installed: Settings, at: datetime, *said: tuple[datetime, str, float]) -> None:
+    """One model run: what it says of some valid times, published at an instant."""
+    rows = [dict(zip(("valid_time", "location", "air_temperature"), one, strict=True)) for one in said]
+    schema = pa.schema([("valid_time", TIME), ("location", pa.string()), ("air_temperature", pa.float64())])
+    store = Observations.of(product.covariates["nwp"], installed)
+    store.append(pa.Table.from_pylist(rows, schema=schema), at=at, payload="run")
+
+
+def test_the_newest_run_published_by_the_issue_time_counts(tmp_path: Path, installed: Settings) -> None:
+    product = make(tmp_path)
+    day = [START + n * DAY for n in range(20)]
+    issue = day[5] + 7 * HOUR  # delay 30 h: the newest frame is that of day 4, the leads are those of days 5, 6 and 7
+    publish(product, installed, day[3], *((day[n], place, 280.0 + n) for n in (4, 5, 6) for place in ("S0", "S1")))
+    publish(product, installed, day[5], (day[6], "S0", 300.0))
+    publish(product, installed, issue, (day[6], "S1", 301.0))  # in the very instant
+    publish(product, installed, issue + timedelta(microseconds=1), (day[6], "S0", 999.0), (day[7], "S0", 999.0))
+    found = covariate_frames(product, installed, "nwp", [issue, day[4] + 7 * HOUR, day[2]])
+    assert found.shape == (3, 3, 1, 2)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found[0, :, 0], [[285, 285], [300, 301], [NAN, NAN]])
+    np.testing.assert_array_equal(found[1, :, 0], [[284, 284], [285, 285], [286, 286]])
+    assert np.isnan(found[2]).all()
+
+
+def test_the_leads_are_those_of_the_target_times_of_the_inputs(tmp_path: Path, installed: Settings) -> None:
+    product = make(tmp_path, horizon=4)
+    times = [START + n * DAY for n in range(20)]
+    publish(product, installed, START, *((time, "S1", 273.0 + n) for n, time in enumerate(times)))
+    issue = START + 5 * DAY + 7 * HOUR
+    found = covariate_frames(product, installed, "nwp", [issue])
+    assert found[0, :, 0, 1].tolist() == [273 + n for n in (5, 6, 7, 8, 9)]
+    assert np.isnan(found[0, :, 0, 0]).all()
+
+
+def test_a_finer_covariate_is_taken_at_the_instant_a_coarser_one_where_it_has_one(
+    tmp_path: Path, installed: Settings
+) -> None:
+    issue = START + 2 * DAY + 7 * HOUR
+    hours = [START + n * HOUR for n in range(100)]
+    fine = make(tmp_path, step="1h")
+    publish(fine, installed, START, *((time, "S0", 250.0 + n) for n, time in enumerate(hours)))
+    assert covariate_frames(fine, installed, "nwp", [issue])[0, :, 0, 0].tolist() == [298, 322, 346]
+
+    coarse = make(tmp_path / "coarse", step="6h", delay="1h")
+    hourly = make_settings(tmp_path / "coarse")
+    publish(coarse, hourly, START, *((START + 6 * n * HOUR, "S0", 250.0 + n) for n in range(9)))
+    covariate = take_covariate(coarse, hourly, "nwp", known_by=START + DAY)
+    times = np.array([[as_numpy(START + n * HOUR) for n in (-6, 0, 1, 6, 7, 48, 54)]])
+    found = covariate.at(np.array([as_numpy(START + DAY)]), times)[0, :, 0, 0]
+    np.testing.assert_array_equal(found, [NAN, 250, NAN, 251, NAN, 258, NAN])
+
+
+def test_the_whole_history_is_mapped_and_says_the_same(tmp_path: Path, installed: Settings) -> None:
+    product = make(tmp_path)
+    for run in range(8):
+        at = START + run * DAY
+        publish(product, installed, at, *((at + n * DAY, "S0", 250.0 + 10 * run + n) for n in range(1, 6)))
+    issues = [START + n * DAY + 7 * HOUR for n in range(1, 8)]
+    known_by = issues[-1] + DAY
+    whole = take_covariate(product, installed, "nwp", known_by=known_by)
+    assert whole.frames is not None
+    assert isinstance(whole.frames.first.base, np.memmap)
+    assert (installed.home / "cache" / "frames" / "tiny-wind.nwp").is_dir()
+    leads = np.arange(3) * np.timedelta64(DAY)
+    times = np.array([[as_numpy(issue - 7 * HOUR)] for issue in issues]) + leads
+    instants = np.array([as_numpy(issue) for issue in issues])
+    np.testing.assert_array_equal(whole.at(instants, times), covariate_frames(product, installed, "nwp", issues))
+
+
+def test_a_feed_that_has_said_nothing_yet_is_unknown(tmp_path: Path, installed: Settings) -> None:
+    product = make(tmp_path)
+    issue = START + 5 * DAY + 7 * HOUR
+    found = covariate_frames(product, installed, "nwp", [issue])
+    assert found.shape == (1, 3, 1, 2)
+    assert np.isnan(found).all()
+    whole = take_covariate(product, installed, "nwp", known_by=issue)
+    assert (whole.frames, whole.channels) == (None, ("air_temperature",))
+    assert covariate_frames(product, installed, "nwp", []).shape == (0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("issues", [[], [START]])
+def test_an_unknown_covariate_is_told(tmp_path: Path, installed: Settings, issues: list[datetime]) -> None:
+    with pytest.raises(ConfigError, match="no covariate 'radar'; known: nwp"):
+        covariate_frames(make(tmp_path), installed, "radar", issues)
+
+
+LOCATIONS = Locations(PLACES, PLACES, (0.0, 1.0), (0.0, 1.0))
+
+
+def covariate_of(rows: list[Row], product: Product, known_by: datetime) -> Covariate:
+    feed = product.covariates["nwp"].model_copy(update={"variables": dict.fromkeys(CHANNELS)})
+    return Covariate(feed, LOCATIONS, frames_of(rows), known_by)
+
+
+@pytest.fixture(scope="module")
+def any_product(tmp_path_factory: pytest.TempPathFactory) -> Product:
+    return make(tmp_path_factory.mktemp("covariates"))
+
+
+@given(some_rows(days=8), some_rows(days=8), st.lists(st.integers(-3, 30), min_size=1, max_size=4), st.data())
+@settings(max_examples=120, deadline=None)
+def test_nothing_published_after_an_issue_time_is_seen(
+    any_product: Product, rows: list[Row], others: list[Row], quarters: list[int], data: st.DataObject
+) -> None:
+    issues = [START + quarter * 6 * HOUR for quarter in quarters]
+    times = [[START + (quarter // 4 + lead) * DAY for lead in range(-1, 4)] for quarter in quarters]
+    arrays = (
+        np.array([as_numpy(issue) for issue in issues]),
+        np.array([[as_numpy(time) for time in one] for one in times]),
+    )
+    found = covariate_of(rows, any_product, max(issues)).at(*arrays)
+    for n, issue in enumerate(issues):
+        np.testing.assert_array_equal(found[n], replay(rows, issue, times[n]))
+    # Whatever is published after the last issue time changes nothing, on and beyond the axis.
+    before = [row for row in rows if row.known_at <= max(issues)]
+    later = {row[:3]: row for row in others + rows if row.known_at > max(issues)}.values()
+    mixed = [*before, *data.draw(st.permutations(list(later)))]
+    if any(row.location in PLACES for row in mixed):
+        again = covariate_of(mixed, any_product, max(issues)).at(*arrays)
+        assert again.tobytes() == found.tobytes()
+
+
+def test_an_issue_time_after_what_was_read_is_refused(any_product: Product) -> None:
+    covariate = covariate_of([Row(START, "A", START, 1.0, 1.0)], any_product, START)
+    late = np.array([as_numpy(START + HOUR)])
+    with pytest.raises(NightcastError, match="read as known by 2001-01-01"):
+        covariate.at(late, late[:, None])

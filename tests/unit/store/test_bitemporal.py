@@ -1,0 +1,286 @@
+"""Properties of the bitemporal store, against a naive replay of all that was ever said."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.features.asof import as_of
+from pipeline.features.frames import build_frames
+from pipeline.store.observations import Appended, Observations
+
+Clock = Literal["wall", "record"]
+Key = tuple[datetime, str]
+Cells = tuple[float | None, float | None]
+
+DAY, HOUR, TICK = timedelta(days=1), timedelta(hours=1), timedelta(microseconds=1)
+DELAY = 6 * HOUR
+T0 = datetime(2001, 1, 31, tzinfo=UTC)
+TIME = pa.timestamp("us", "UTC")
+TIMES = [T0, T0 + DAY, T0 + 2 * DAY]  # over the end of a month
+PLACES = ["A", "B"]
+CHANNELS = ("u", "v")
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - hundreds of stores, none of which is to last
+
+
+class Row(NamedTuple):
+    valid_time: datetime
+    location: str
+    u: float | None
+    v: float | None
+    known_at: datetime | None = None
+
+    @property
+    def key(self) -> Key:
+        return self.valid_time, self.location
+
+    @property
+    def cells(self) -> Cells:
+        return self.u, self.v
+
+
+class Payload(NamedTuple):
+    at: datetime
+    rows: Sequence[Row]
+    history: bool = False
+
+    @property
+    def dated(self) -> bool:
+        return any(row.known_at for row in self.rows)
+
+
+class Replay:
+    """Every statement in the order in which it came, and nothing else: what an archivist would write down."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.since: datetime | None = None
+        self.said: dict[Key, list[tuple[datetime, Cells]]] = {}
+
+    def take(self, payload: Payload) -> None:
+        self.since = self.since or payload.at
+        for row in payload.rows:
+            said = self.said.setdefault(row.key, [])
+            said += self._dated(said, row) if row.known_at else self._arrived(said, row, payload)
+
+    def _dated(self, said: list[tuple[datetime, Cells]], row: Row) -> list[tuple[datetime, Cells]]:
+        known = row.known_at or T0
+        while _clash(_state([one for one in said if one[0] == known]), row.cells):
+            known += TICK
+        return [(known, row.cells)]
+
+    def _arrived(self, said: list[tuple[datetime, Cells]], row: Row, payload: Payload) -> list[tuple[datetime, Cells]]:
+        due = row.valid_time + DELAY
+        loading = payload.history or payload.at == self.since
+        history = self.clock == "record" or (loading and self.since is not None and due <= self.since)
+        if not said:
+            return [(due if history else payload.at, row.cells)]
+        was = _state(said)
+        fresh = [value if history and old is None else None for old, value in zip(was, row.cells, strict=True)]
+        other = [
+            value if value != old and filled is None else None
+            for old, value, filled in zip(was, row.cells, fresh, strict=True)
+        ]
+        after = max(known for known, _ in said) + TICK
+        later = after if self.clock == "record" else max(payload.at, after)
+        both = [(due, (fresh[0], fresh[1])), (later, (other[0], other[1]))]
+        return [(known, cells) for known, cells in both if cells != (None, None)]
+
+    def turns(self) -> list[datetime]:
+        """The instants at which anything became known."""
+        return sorted({known for said in self.said.values() for known, _ in said})
+
+    def known(self, by: datetime) -> dict[Key, Cells]:
+        """What was known of every key by an instant."""
+        seen = {key: [one for one in said if one[0] <= by] for key, said in self.said.items()}
+        return {key: _state(said) for key, said in seen.items() if said}
+
+
+def _state(said: Sequence[tuple[datetime, Cells]]) -> Cells:
+    state: Cells = (None, None)
+    for _, (u, v) in sorted(said, key=lambda one: one[0]):
+        state = (state[0] if u is None else u, state[1] if v is None else v)
+    return state
+
+
+def _clash(was: Cells, cells: Cells) -> bool:
+    return any(old is not None and new is not None and old != new for old, new in zip(was, cells, strict=True))
+
+
+@contextmanager
+def new_store(clock: Clock) -> Iterator[Observations]:
+    with tempfile.TemporaryDirectory(dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None) as folder:
+        yield Observations(Path(folder) / "o", CHANNELS, delay=DELAY, clock=clock)
+
+
+def put(store: Observations, payload: Payload) -> Appended:
+    named = ["valid_time", "location", *CHANNELS, *(["known_at"] if payload.dated else [])]
+    types = {"valid_time": TIME, "location": pa.string(), "known_at": TIME}
+    schema = pa.schema([(name, types.get(name, pa.float64())) for name in named])
+    rows = pa.Table.from_pylist([{name: getattr(row, name) for name in named} for row in payload.rows], schema=schema)
+    return store.append(rows, at=payload.at, payload="p", history=payload.history)
+
+
+def rows_of(store: Observations, known_by: datetime | None = None) -> list[Row]:
+    rows = store.read(known_by=known_by).to_pylist()
+    return [Row(row["valid_time"], row["location"], row["u"], row["v"], row["known_at"]) for row in rows]
+
+
+VALUES = st.sampled_from([1.0, 2.0, None])
+INSTANTS = st.integers(-2, 8).map(lambda half_days: T0 + half_days * DAY / 2)
+KEYS = st.tuples(st.sampled_from(TIMES), st.sampled_from(PLACES))
+
+
+@st.composite
+def plain_payloads(draw: st.DrawFn) -> Payload:
+    cells = draw(st.dictionaries(KEYS, st.tuples(VALUES, VALUES), min_size=1, max_size=4))
+    rows = [Row(*key, *values) for key, values in cells.items()]
+    return Payload(draw(INSTANTS), rows, draw(st.booleans()))
+
+
+@st.composite
+def dated_payloads(draw: st.DrawFn) -> Payload:
+    one = st.builds(lambda key, cells, known: Row(*key, *cells, known), KEYS, st.tuples(VALUES, VALUES), INSTANTS)
+    return Payload(draw(INSTANTS), draw(st.lists(one, min_size=1, max_size=6)))
+
+
+ANY_PAYLOADS = st.lists(plain_payloads(), min_size=1, max_size=5) | st.lists(dated_payloads(), min_size=1, max_size=5)
+CLOCKS = st.sampled_from(["wall", "record"])
+
+
+@given(CLOCKS, ANY_PAYLOADS, st.data())
+@settings(max_examples=60, deadline=None)
+def test_as_of_any_instant_the_store_says_what_a_replay_says(
+    clock: Clock, payloads: list[Payload], data: st.DataObject
+) -> None:
+    # F13, F15: late, repeated, partial and revised rows, with and without their known_at, in any order.
+    replay = Replay(clock)
+    with new_store(clock) as store:
+        for payload in payloads:
+            added = put(store, payload)
+            replay.take(payload)
+            assert added.accepted + added.revised + added.unchanged == len(payload.rows)
+        turns = replay.turns()
+        instants = {turns[0], turns[-1], *data.draw(st.lists(st.sampled_from(turns), max_size=3))}
+        for instant in sorted({moved for one in instants for moved in (one - TICK, one, one + TICK)}):
+            told = {row.key: row.cells for row in rows_of(store, instant)}  # by known_at: the last one stays
+            assert told == replay.known(instant)
+        _every_row_is_a_change(rows_of(store))
+        frames = build_frames(store.read(), locations=tuple(PLACES), variables=CHANNELS, step=DAY)
+        seen = as_of(frames, turns[-1])
+        for (time, place), cells in replay.known(turns[-1]).items():
+            got = seen[frames.index(time), :, PLACES.index(place)]
+            assert [None if value != value else value for value in got.tolist()] == list(cells)
+
+
+def _every_row_is_a_change(rows: list[Row]) -> None:
+    assert [(row.valid_time, row.location, row.known_at) for row in rows] == sorted(
+        {(row.valid_time, row.location, row.known_at) for row in rows}  # in order, and none twice
+    )
+    for one, other in pairwise(rows):
+        assert one.key != other.key or one.cells != other.cells
+
+
+@given(CLOCKS, ANY_PAYLOADS)
+@settings(max_examples=30, deadline=None)
+def test_a_payload_that_comes_again_at_once_changes_nothing(clock: Clock, payloads: list[Payload]) -> None:
+    # F1: a run that was killed between the commit and the receipt is repeated.
+    with new_store(clock) as store:
+        for payload in payloads:
+            put(store, payload)
+            version = store.table.version
+            assert put(store, payload) == Appended(0, 0, len(payload.rows))
+            assert store.table.version == version
+
+
+@given(ANY_PAYLOADS, plain_payloads() | dated_payloads(), INSTANTS)
+@settings(max_examples=40, deadline=None)
+def test_what_was_known_at_a_past_instant_never_changes(
+    payloads: list[Payload], later: Payload, instant: datetime
+) -> None:
+    # F15: a live feed; what comes tells of no instant before it came, or before the first that it names.
+    with new_store("wall") as store:
+        for payload in payloads:
+            put(store, payload)
+        first = store.table.property("live_since")
+        at = max([payload.at for payload in payloads], default=T0) + DAY
+        assert first is not None and at > datetime.fromisoformat(first)
+        came = min((row.known_at for row in later.rows if row.known_at), default=at)
+        then = min(instant, came - TICK)
+        before = store.read(known_by=then)
+        put(store, Payload(at, later.rows))
+        assert store.read(known_by=then).equals(before)
+
+
+@st.composite
+def consistent(draw: st.DrawFn) -> list[list[Row]]:
+    """Payloads that agree: whatever two of them say of a cell, at an instant if they name one, is the same."""
+    dated = draw(st.booleans())
+    names = st.tuples(KEYS, INSTANTS if dated else st.none())
+    truth: Mapping[tuple[Key, datetime | None], Cells] = draw(
+        st.dictionaries(names, st.tuples(VALUES, VALUES), min_size=1, max_size=8)
+    )
+    blank = st.sampled_from([(True, True), (True, False), (False, True)])
+    payloads = []
+    for _ in range(draw(st.integers(1, 4))):
+        chosen = draw(st.lists(st.sampled_from(sorted(truth, key=str)), min_size=1, unique=True))
+        told = [(key, known, truth[key, known], draw(blank)) for key, known in chosen]
+        payloads.append(
+            [Row(*key, u if keep[0] else None, v if keep[1] else None, known) for key, known, (u, v), keep in told]
+        )
+    return payloads
+
+
+@given(CLOCKS, consistent(), st.data())
+@settings(max_examples=50, deadline=None)
+def test_payloads_that_agree_give_one_digest_in_any_order_and_any_calls(
+    clock: Clock, payloads: list[list[Row]], data: st.DataObject
+) -> None:
+    # An archive, or the loading of history: each call at an instant of its own.
+    now = T0 + 30 * DAY
+    calls = data.draw(st.permutations(payloads))
+    cut = data.draw(st.integers(0, len(calls)))
+    joined = list({(row.key, row.known_at): row for rows in calls[:cut] for row in rows}.values())
+    with new_store(clock) as one, new_store(clock) as other:
+        for n, rows in enumerate(payloads):
+            put(one, Payload(now + n * DAY, rows, history=True))
+        for n, rows in enumerate([joined, *calls] if joined else calls):
+            put(other, Payload(now + n * HOUR, rows, history=True))
+        assert one.digest() == other.digest()
+        assert one.read().equals(other.read())
+
+
+@given(
+    st.lists(plain_payloads(), min_size=1, max_size=4) | st.lists(dated_payloads(), min_size=1, max_size=4), st.data()
+)
+@settings(max_examples=30, deadline=None)
+def test_payloads_that_contradict_each_other_are_settled_by_their_order_alone(
+    payloads: list[Payload], data: st.DataObject
+) -> None:
+    # F13: an archive. How they are spread over calls, when these ran and whether one ran twice does not matter.
+    with new_store("record") as one, new_store("record") as other:
+        for payload in payloads:
+            put(one, Payload(T0, payload.rows))
+            for _ in range(data.draw(st.integers(1, 2))):
+                put(other, Payload(data.draw(INSTANTS), payload.rows))
+        if payloads[0].dated:  # several payloads of one source may come as one
+            with new_store("record") as joined:
+                put(joined, Payload(T0, [row for payload in payloads for row in payload.rows]))
+                assert joined.digest() == one.digest()
+        assert one.digest() == other.digest()
+        if not payloads[0].dated:
+            last = {
+                row.key: _state([(T0, one.cells) for p in payloads for one in p.rows if one.key == row.key])
+                for p in payloads
+                for row in p.rows
+            }
+            assert {row.key: row.cells for row in rows_of(one)} == last

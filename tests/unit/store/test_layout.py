@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import Settings
+from pipeline.store.layout import FeedLayout, Layout
+from pipeline.store.place import LocalPlace, place_at
+from tests.world import make_product, make_settings
+
+
+def test_by_default_everything_is_below_the_home(tmp_path: Path) -> None:
+    product, settings = make_product(tmp_path), make_settings(tmp_path)
+    layout, feed = Layout.of(product, settings), FeedLayout.of(product.feed, settings)
+    root = settings.home / "products" / "tiny-wind"
+    for place, name in (
+        (layout.forecasts, "forecasts"),
+        (layout.scores, "scores"),
+        (layout.ledger, "ledger"),
+        (feed.raw, "raw"),
+        (feed.receipts, "receipts"),
+        (feed.observations, "observations"),
+        (feed.quarantine, "quarantine"),
+    ):
+        assert isinstance(place, LocalPlace)
+        assert place.path == root / name
+    assert (layout.models, layout.published, feed.quality_page) == (
+        root / "models",
+        root / "published",
+        root / "quality.html",
+    )
+
+
+@pytest.mark.parametrize("store", ["s3://bucket", "s3://bucket/met/office"])
+def test_with_a_bucket_what_is_served_and_shown_stays_here(tmp_path: Path, store: str) -> None:
+    product = make_product(tmp_path)
+    settings = Settings(home=tmp_path / "home", store=store)
+    layout, feed = Layout.of(product, settings), FeedLayout.of(product.feed, settings)
+    assert layout.ledger == place_at(f"{store}/tiny-wind/ledger")
+    assert feed.observations == place_at(f"{store}/tiny-wind/observations")
+    assert feed.quality_page == tmp_path / "home" / "products" / "tiny-wind" / "quality.html"
+    assert layout.models == tmp_path / "home" / "products" / "tiny-wind" / "models"
