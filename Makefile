@@ -29,8 +29,9 @@ accuracy: $(READY)        ## the table of scores in the README
 
 benchmark: $(READY)       ## ratios measured side by side in one run
 	$(BIN)/python -W ignore tests/benchmarks/data_plane.py
+	$(BIN)/python -W ignore -m tests.benchmarks.frames
 
-system:                   ## a browser for the page tests, where this may be installed
+system:                   ## a browser and PostgreSQL for the tests, where they may be installed
 	@.ci/system
 
 $(READY): pyproject.toml constraints.txt

@@ -40,7 +40,7 @@ def status_of(product: Product, settings: Settings, *, at: datetime | None = Non
     last = issues[-1] if issues else None
     rows = Forecasts.of(product, settings).read(last).filter(pc.field("published")) if last else None
     rung = rows["rung"][0].as_py() if rows is not None else None
-    trouble = []
+    trouble = _damage(product, settings)
     try:
         champion = Registry(settings, product.name).by_alias("champion")
     except TrackingError as error:
@@ -56,7 +56,7 @@ def status_of(product: Product, settings: Settings, *, at: datetime | None = Non
         home=settings.home,
         observations=observations.table.read(columns=["known_at"]).num_rows,
         newest=newest,
-        refused=Quarantine.of(product.feed, settings).table.read(columns=["reason"]).num_rows,
+        refused=sum(Quarantine.of(feed, settings).open_rows().num_rows for feed in product.feeds),
         champion=champion.version if champion else None,
         model=champion.model if champion else None,
         last_issue=last,
@@ -64,6 +64,13 @@ def status_of(product: Product, settings: Settings, *, at: datetime | None = Non
         page=page if page.is_file() else None,
         skill=skill(by_lead(Scores.of(product, settings).read())),
     )
+
+
+def _damage(product: Product, settings: Settings) -> list[str]:
+    """What is wrong with the newest commit of a table, as far as a look at the log tells."""
+    tables = [Observations.of(feed, settings).table for feed in product.feeds]
+    tables += [Forecasts.of(product, settings).table, Scores.of(product, settings).table]
+    return [f"{table.uri}: {table.fault}; run `nightcast maintain`" for table in tables if table.fault]
 
 
 def _judge(
