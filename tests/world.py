@@ -103,9 +103,9 @@ def make_product(
     return load_product(path)
 
 
-def make_settings(folder: Path) -> Settings:
-    """Return settings whose stores live below ``folder/home`` and that read neither environment nor file."""
-    return Settings.model_construct(home=(folder / "home").absolute(), tracking_uri="", secrets={})
+def make_settings(folder: Path, store: str = "") -> Settings:
+    """Return settings whose stores live below ``folder/home``, or in a bucket, and that read no environment or file."""
+    return Settings.model_construct(home=(folder / "home").absolute(), store=store, tracking_uri="", secrets={})
 
 
 def make_rows(*rows: tuple[datetime, str, float | None]) -> pa.Table:

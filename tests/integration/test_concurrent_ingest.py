@@ -36,8 +36,8 @@ import great_expectations
 from pipeline import jobs
 from pipeline.config import load_product
 from tests.world import make_settings
-product, settings = load_product(Path(sys.argv[1])), make_settings(Path(sys.argv[2]))
-at, window = datetime.fromisoformat(sys.argv[3]), [datetime.fromisoformat(one) for one in sys.argv[4:]]
+product, settings = load_product(Path(sys.argv[1])), make_settings(Path(sys.argv[2]), sys.argv[3])
+at, window = datetime.fromisoformat(sys.argv[4]), [datetime.fromisoformat(one) for one in sys.argv[5:]]
 print("ready", flush=True)
 sys.stdin.readline()
 result = jobs.ingest(product, settings, at=at, **dict(zip(("since", "until"), window)))
@@ -61,9 +61,11 @@ def product(tmp_path: Path) -> Product:
     return product
 
 
-def ingest_at_once(product: Product, home: Path, instants: list[datetime], *window: datetime) -> list[dict[str, Any]]:
+def ingest_at_once(
+    product: Product, home: Path, instants: list[datetime], *window: datetime, store: str = ""
+) -> list[dict[str, Any]]:
     def arguments(at: datetime) -> Iterator[str]:
-        yield from (sys.executable, "-c", INGEST, str(home.parent / "product.yaml"), str(home))
+        yield from (sys.executable, "-c", INGEST, str(home.parent / "product.yaml"), str(home), store)
         yield from (instant.isoformat() for instant in (at, *window))
 
     with ExitStack() as stack:
@@ -93,13 +95,17 @@ def ingest_at_once(product: Product, home: Path, instants: list[datetime], *wind
     return [json.loads(output) for output, _ in told]
 
 
-def test_four_processes_leave_what_one_would_have_left(product: Product, tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["disk", "s3"])
+def test_four_processes_leave_what_one_would_have_left(
+    where: str, product: Product, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     alone, together = tmp_path / "alone", tmp_path / "together"
+    store = request.getfixturevalue("bucket") + "/stores" if where == "s3" else ""
     expected = jobs.ingest(product, make_settings(alone), at=NOW)
-    results = ingest_at_once(product, together, [NOW] * WRITERS)
+    results = ingest_at_once(product, together, [NOW] * WRITERS, store=store)
 
-    def stores(where: Path) -> tuple[Observations, Quarantine]:
-        settings = make_settings(where)
+    def stores(folder: Path) -> tuple[Observations, Quarantine]:
+        settings = make_settings(folder, store if folder == together else "")
         return Observations.of(product.feed, settings), Quarantine.of(product.feed, settings)
 
     (one, refused_one), (other, refused) = stores(alone), stores(together)
@@ -111,9 +117,9 @@ def test_four_processes_leave_what_one_would_have_left(product: Product, tmp_pat
     # What each was told it added was added by it alone.
     assert sum(result["accepted"] for result in results) == expected.accepted
     assert all(result["revised"] == 0 for result in results)
-    layout = FeedLayout.of(product.feed, make_settings(together))
-    assert len(list(Receipts(layout.receipts))) == 4
-    assert jobs.ingest(product, make_settings(together), at=NOW + DAY).payloads == 0
+    shared = make_settings(together, store)
+    assert len(list(Receipts(FeedLayout.of(product.feed, shared).receipts))) == 4
+    assert jobs.ingest(product, shared, at=NOW + DAY).payloads == 0
 
 
 def test_four_processes_with_clocks_of_their_own_load_one_window_once(product: Product, tmp_path: Path) -> None:
