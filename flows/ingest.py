@@ -12,6 +12,7 @@ from flows.parameters import Instant, ProductFile
 from flows.running import as_task, run_name, settle
 from pipeline import jobs
 from pipeline.config import Product, settings
+from pipeline.quality.report import quality_markdown
 from pipeline.results import IngestResult
 
 
@@ -39,6 +40,9 @@ def ingest(
 
 def _tell(product: Product, result: IngestResult) -> State[Any]:
     artifacts.publish(product.name, "ingest", *artifacts.of_ingest(result))
+    checks = jobs.worst_checks(product, settings(), since=result.at)
+    if checks is not None:
+        artifacts.publish(product.name, "quality", quality_markdown(checks), f"{result.refused:,} rows refused")
     faults = [*result.faults, *(fault for one in result.covariates.values() for fault in one.faults)]
     if faults:
         return Failed(message=f"The world's fault: {faults[0]}; {len(faults)} in all, the other payloads are stored")

@@ -6,11 +6,15 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from pipeline.config import Feed, Settings, load_product
 from pipeline.config.base import format_duration
-from pipeline.errors import NoDataError, SourceError
+from pipeline.errors import ContractError, NoDataError, SourceError
 from pipeline.locations import read_locations
 from pipeline.quality.contract import check_quality
+from pipeline.quality.run import check_rows
 from pipeline.sources.base import About
 from pipeline.sources.registry import open_source
 from pipeline.times import Cadence
@@ -30,10 +34,12 @@ def check_product(path: Path, settings: Settings, *, at: datetime) -> dict[str, 
     cadence = Cadence.of(product)
     issue = cadence.latest_issue(at)
     first = cadence.lead_times(issue)[0]
-    found = {"product": f"{product.name}, {product.title}"}
+    found = {"product": ", ".join(filter(None, (product.name, product.title)))}
     for feed in product.feeds:
         check_quality(feed)
-        found |= {f"{feed.name}: {fact}" if feed.name else fact: told for fact, told in _look(feed, settings, at)}
+        for fact, told in _look(feed, settings, at):
+            name = f"{feed.name}: {fact}" if feed.name else fact
+            found[name] = f"{found[name]}; {told}" if name in found else told
     rests, tells = format_duration(issue - cadence.origin(issue)), format_duration(first - issue)
     return found | {
         "schedule": f"an issue at {issue:%H:%M} UTC rests on values of {rests} before it and tells "
@@ -56,9 +62,32 @@ def _look(feed: Feed, settings: Settings, at: datetime) -> list[tuple[str, str]]
     decoded = source.decode(payload)
     told = [("locations", where), ("source", f"{feed.source.kind}{_declared(source.about)}")]
     told.append(("first payload", f"{payload.name}: {decoded.rows.num_rows:,} rows readable"))
-    if decoded.refused.num_rows:
-        told.append(("refused", f"{decoded.refused.num_rows:,} rows, e.g. {decoded.refused['reason'][0].as_py()}"))
+    refused = decoded.refused
+    if decoded.rows.num_rows:
+        checked = check_rows(decoded.rows, feed, locations, now=at, live=False)
+        refused = pa.concat_tables([refused, checked.refused])
+        told += [("values", _range(feed, name, checked.accepted)) for name in feed.variables]
+        told += [("note", note) for note in checked.warnings]
+        readable = checked.accepted.num_rows
+    else:
+        readable = 0
+    if refused.num_rows and not readable:
+        raise ContractError(
+            f"{feed.title}: {payload.name}: all {refused.num_rows:,} rows are refused: {_first(refused)}"
+        )
+    if refused.num_rows:
+        told.append(("refused", f"{refused.num_rows:,} rows, e.g. {_first(refused)}"))
     return [*told, *(("note", note) for note in decoded.notes)]
+
+
+def _first(refused: pa.Table) -> str:
+    return str(refused["reason"][0].as_py())
+
+
+def _range(feed: Feed, name: str, rows: pa.Table) -> str:
+    units, bounds = feed.variable(name)[0], pc.min_max(rows[name])
+    low, high = bounds["min"].as_py(), bounds["max"].as_py()
+    return f"{name} none" if low is None else f"{name} {low:g} to {high:g} {units}".removesuffix(" 1")
 
 
 def _declared(about: About) -> str:

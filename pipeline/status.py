@@ -94,6 +94,8 @@ def _judge(
         return "broken", "the last forecast was made without a champion"
     if last < due:
         return "late", f"the forecast of {due:%Y-%m-%d %H:%M} UTC is missing"
+    if rung == 2:
+        return "late", "the last forecast rests on stale input"
     if behind > 0:
         return "late", f"the newest value is {behind} step{'s' if behind > 1 else ''} behind"
     return "fresh", "data and forecast are up to date"

@@ -83,6 +83,7 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         _fail(RuntimeError(f"{type(error).__name__}: {error}; --traceback shows where"), as_json="--json" in given)
     except KeyboardInterrupt:
+        err.print("interrupted: what was finished is stored; run the command again to go on")
         sys.exit(INTERRUPTED)
 
 

@@ -7,7 +7,7 @@ archive the instant at which its next value would be due.
 from pipeline.jobs.backfill_job import backfill
 from pipeline.jobs.clock import now_of
 from pipeline.jobs.forecast_job import forecast, verify
-from pipeline.jobs.ingest_job import ingest
+from pipeline.jobs.ingest_job import ingest, worst_checks
 from pipeline.jobs.maintain_job import maintain
 from pipeline.jobs.quarantine_jobs import drop, list_refused, release, show_refused
 from pipeline.jobs.retrain_job import retrain
@@ -28,4 +28,5 @@ __all__ = [
     "rollback",
     "show_refused",
     "verify",
+    "worst_checks",
 ]

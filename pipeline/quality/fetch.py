@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,15 +10,13 @@ from pipeline.errors import SourceError
 from pipeline.locations import read_locations
 from pipeline.sources.base import Source
 from pipeline.sources.registry import open_source
+from pipeline.store.deliveries import Deliveries
 from pipeline.store.layout import FeedLayout
 from pipeline.store.observations import Observations
-from pipeline.store.progress import Progress
+from pipeline.store.progress import Progress, Window
 from pipeline.store.raw import RawStore
 from pipeline.store.receipts import Receipts
 from pipeline.times import months
-
-Window = tuple[datetime | None, datetime | None]
-"""First and last valid time of interest; None is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +26,8 @@ class Received:
     name: str
     digest: str = ""
     fault: SourceError | None = None
+    known: bool = False
+    """Whether it is what was last taken in under this name: then it tells nothing that is newer than what is stored."""
 
 
 def windows_to_ask(feed: Feed, settings: Settings, *, at: datetime) -> list[Window]:
@@ -40,17 +39,17 @@ def windows_to_ask(feed: Feed, settings: Settings, *, at: datetime) -> list[Wind
     if not source.about.windowed:
         return [(None, None)]
     until = None if feed.name else at  # covariates tell of times to come
-    reached, newest = _progress(feed, settings).read(), Observations.of(feed, settings).newest()
+    reached, newest = progress_of(feed, settings).read(), Observations.of(feed, settings).newest()
     history = feed.history or source.about.archive
-    if reached is not None:
-        since: datetime | None = min(reached, newest or reached, at) - feed.lookback
+    if reached.until is not None:
+        since: datetime | None = min(reached.until, newest or reached.until, at) - feed.lookback
     else:
         since = at - history if history else None
     if since is None:
-        return [(None, until)]
+        return [*reached.missed, (None, until)]
     windows: list[Window] = list(months(since, at))
     windows[-1] = (windows[-1][0], until)
-    return windows
+    return [*(missed for missed in reached.missed if missed not in windows), *windows]
 
 
 def fetch_payloads(
@@ -64,7 +63,8 @@ def fetch_payloads(
 ) -> list[Received]:
     """Fetch what was not taken in before and keep it as it came; only names and digests stay in memory.
 
-    With `again`, payloads taken in before are looked at once more.
+    A payload was taken in before when it is the last one of its name, for the feed as it is described now. With
+    `again`, such are looked at once more.
 
     Raises:
         SourceError: the source cannot be reached at all.
@@ -73,15 +73,16 @@ def fetch_payloads(
     layout = FeedLayout.of(feed, settings)
     for place in (layout.raw, layout.observations):
         place.check_writable()
-    seen: Container[str] = frozenset() if again else receipts_of(feed, settings)
-    raw = RawStore(layout.raw)
+    taken, deliveries, raw = receipts_of(feed, settings), Deliveries(layout.receipts), RawStore(layout.raw)
     received = []
-    for payload in _source(feed, settings).fetch(seen, since, until, at=at):
+    for payload in _source(feed, settings).fetch(frozenset(), since, until, at=at):
         if isinstance(payload, SourceError):
             received.append(Received(str(payload), fault=payload))
-        else:
+            continue
+        known = deliveries.last(payload.name) == payload.digest
+        if again or not known or payload.digest not in taken:
             raw.put(payload)
-            received.append(Received(payload.name, payload.digest))
+            received.append(Received(payload.name, payload.digest, known=known))
     return received
 
 
@@ -92,22 +93,26 @@ def receipts_of(
 
     A receipt holds for the feed as it was described then: what a mistake in the product file refused is read again.
     """
+    window = f" {since} {until}" if since or until else ""
+    return Receipts(FeedLayout.of(feed, settings).receipts, _described(feed, "quality") + window)
+
+
+def progress_of(feed: Feed, settings: Settings) -> Progress:
+    """Return where a feed stands, for what it is about now."""
+    return Progress(FeedLayout.of(feed, settings).receipts, _described(feed, "history"))
+
+
+def is_asked_by_time(feed: Feed, settings: Settings) -> bool:
+    """Return whether the source of a feed is asked by time."""
+    return _source(feed, settings).about.windowed
+
+
+def _described(feed: Feed, *further: str) -> str:
+    """What payloads mean, as the product file has it; a field that is new and not used changes nothing."""
+    fields = {"source", "step", "locations", "variables", *further}
     locations = read_locations(feed)
     where = "" if locations.shape else ",".join(locations.ids)
-    window = f" {since} {until}" if since or until else ""
-    return Receipts(FeedLayout.of(feed, settings).receipts, f"{feed.model_dump_json()} {where}{window}")
-
-
-def note_progress(feed: Feed, settings: Settings, until: datetime) -> None:
-    """Keep that a source that is asked by time need not be asked again for what is before an instant."""
-    if _source(feed, settings).about.windowed:
-        _progress(feed, settings).reach(until)
-
-
-def _progress(feed: Feed, settings: Settings) -> Progress:
-    """How far the source has been asked for what the feed is about now."""
-    asked_for = feed.model_dump_json(include={"source", "step", "locations", "variables", "history"})
-    return Progress(FeedLayout.of(feed, settings).receipts, asked_for)
+    return f"{feed.model_dump_json(include=fields, exclude_defaults=True)} {where}"
 
 
 def _source(feed: Feed, settings: Settings) -> Source:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -21,9 +21,12 @@ from pipeline.quality.report import quality_page
 from pipeline.quality.run import Checked, check_rows
 from pipeline.sources.base import refused_table
 from pipeline.sources.registry import open_source
+from pipeline.store.deliveries import Deliveries
 from pipeline.store.layout import FeedLayout
 from pipeline.store.observations import TIME, Appended, Observations
 from pipeline.store.raw import RawStore
+
+KEY = ["valid_time", "location"]
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,15 @@ def take_in(
     at: datetime,
     since: datetime | None = None,
     until: datetime | None = None,
+    history: bool = False,
     live: bool = False,
 ) -> Taken:
     """Store the good rows of a payload as learnt at `at` and quarantine the others.
 
-    A payload that cannot be used at all is quarantined as one row that says why; it is kept in the raw store. Of a
-    `live` payload, the newest of its feed, the age is judged too. Doing this twice changes nothing.
+    A payload that cannot be used at all is quarantined as one row that says why; it is kept in the raw store. One that
+    was taken in before adds what is missing and overrides nothing. With a window, or with `history`, what is from
+    before the store existed counts as known since its time. Of a `live` payload, the newest of its feed, the age is
+    judged too. Doing this twice changes nothing.
 
     Raises:
         StoreError: a store cannot be written.
@@ -62,11 +68,13 @@ def take_in(
     if received.fault is not None:
         return Taken(Appended(0, 0, 0), 0, {}, fault=received.fault)
     judged = _judged(received, feed, settings, at=at, since=since, until=until, live=live)
-    digest, history = received.digest, since is not None or until is not None
+    digest, history = received.digest, history or since is not None or until is not None
     Quarantine.of(feed, settings).add(judged.refused, at=at, payload=digest, name=received.name)
     appended = Appended(0, 0, 0)
     if judged.accepted is not None and judged.accepted.num_rows:
-        appended = Observations.of(feed, settings).append(judged.accepted, at=at, payload=digest, history=history)
+        rows = _missing(judged.accepted, feed, settings) if received.known else judged.accepted
+        added = Observations.of(feed, settings).append(rows, at=at, payload=digest, history=history)
+        appended = replace(added, unchanged=added.unchanged + judged.accepted.num_rows - rows.num_rows)
     if judged.report:
         atomic.write_file(FeedLayout.of(feed, settings).quality_page, quality_page(judged.report).encode())
     reasons = count_reasons(judged.refused)
@@ -77,6 +85,7 @@ def take_in(
         "at": at.isoformat(),
         "since": since.isoformat() if since else None,
         "until": until.isoformat() if until else None,
+        "history": history,
         "accepted": appended.accepted,
         "revised": appended.revised,
         "unchanged": appended.unchanged,
@@ -87,6 +96,7 @@ def take_in(
         "checks": judged.report,
     }
     receipts_of(feed, settings, since, until).write(digest, receipt)
+    Deliveries(FeedLayout.of(feed, settings).receipts).note(received.name, digest)
     return taken
 
 
@@ -132,7 +142,7 @@ def _judged(
         rows, refused = _within(decoded.rows, since, until), _within(decoded.refused, since, until)
         if not rows.num_rows:
             return _Judged(None, refused, {}, decoded.thinned, decoded.notes)
-        checked = judge(rows, feed, settings, at=at, live=live)
+        checked = judge(rows, feed, settings, at=at, live=live and _is_newest(rows, feed, settings))
     except NoDataError as error:
         if source.about.windowed:  # a quiet window is no fault, a file without rows is
             return _Judged(None, refused_table([]), {}, warnings=(str(error),))
@@ -148,13 +158,27 @@ def _judged(
     )
 
 
+def _is_newest(rows: pa.Table, feed: Feed, settings: Settings) -> bool:
+    newest, last = Observations.of(feed, settings).newest(), pc.max(rows["valid_time"]).as_py()
+    return newest is None or (last is not None and last >= newest)
+
+
 def _whole(error: NightcastError) -> pa.Table:
     return refused_table([(None, None, "{}", f"the whole payload: {error}")])
 
 
+def _missing(rows: pa.Table, feed: Feed, settings: Settings) -> pa.Table:
+    """Return the rows whose time and location are not stored yet."""
+    bounds = pc.min_max(rows["valid_time"])
+    stored = Observations.of(feed, settings).read(since=bounds["min"].as_py(), until=bounds["max"].as_py())
+    return rows.join(stored.select(KEY), KEY, join_type="left anti").sort_by([(name, "ascending") for name in KEY])
+
+
 def _within(rows: pa.Table, since: datetime | None, until: datetime | None) -> pa.Table:
+    """Return the rows of a window, and those whose time could not be read."""
+    kept = pc.scalar(True)
     if since is not None:
-        rows = rows.filter(pc.field("valid_time") >= pa.scalar(since, TIME))
+        kept &= pc.field("valid_time") >= pa.scalar(since, TIME)
     if until is not None:
-        rows = rows.filter(pc.field("valid_time") <= pa.scalar(until, TIME))
-    return rows
+        kept &= pc.field("valid_time") <= pa.scalar(until, TIME)
+    return rows.filter(kept | pc.field("valid_time").is_null())

@@ -70,22 +70,16 @@ class Sql:
             password=password,
         )
         reach = self._reach(database, since, until)
-        found = False
         for window in windows(spec, database.backend, self._feed.step, *reach) if reach else ():
             try:
                 table = self._ask(database, window)
             except TooMuchError as error:
-                found = True
                 yield SourceError(f"{error} (stamps from {window})")
                 continue
             if table.num_rows:
-                found = True
                 payload = Payload.of(f"{database.name} {window}", to_parquet(table))
                 if payload.digest not in seen:
                     yield payload
-        if not found:
-            asked = f"{since:%Y-%m-%dT%H:%MZ}" if since else "ever"
-            yield SourceError(f"{database.name}: the query gives no rows since {asked}")
 
     def decode(self, payload: Payload) -> Decoded:
         """Return the rows of an answer; those that do not say when they became known, where they must, are refused.

@@ -105,11 +105,61 @@ def test_taking_one_payload_in_twice_changes_nothing(inbox: Inbox) -> None:
     assert inbox.state()[:2] == before
 
 
-def test_the_same_content_under_another_name_is_known(inbox: Inbox) -> None:
+def test_the_same_content_under_another_name_tells_nothing_new(inbox: Inbox) -> None:
     inbox.put("a", CSV)
     inbox.ingest()
     inbox.put("copy", CSV)
-    assert inbox.ingest(NOW + DAY).payloads == 0
+    result = inbox.ingest(NOW + DAY)
+    assert (result.accepted, result.revised, result.unchanged) == (0, 0, 4)
+    assert inbox.ingest(NOW + 2 * DAY).payloads == 0
+
+
+def test_a_correction_that_is_taken_back_is_taken_back(inbox: Inbox) -> None:
+    for n, value in enumerate(("1.0", "7.0", "1.0")):
+        inbox.put("a", f"time,S0,S1\n2001-01-01,{value},2.0\n")
+        inbox.ingest(NOW + n * DAY)
+    assert inbox.values()["2001-01-01", "S0"] == [1.0, 7.0, 1.0]
+
+
+@pytest.mark.parametrize("change", [{"attribution": "somebody"}, {"lookback": 5 * DAY}, {"quality": None}])
+def test_a_change_of_the_product_file_puts_no_old_value_over_a_correction(inbox: Inbox, change: dict[str, Any]) -> None:
+    inbox.put("w1", "time,S0,S1\n2001-01-01,5,2\n2001-01-02,x,3\n")
+    inbox.ingest()
+    inbox.put("corrected", "time,S0,S1\n2001-01-01,7,2\n")
+    inbox.ingest(NOW + DAY)
+    if change == {"quality": None}:
+        change = {"quality": inbox.product.feed.quality.model_copy(update={"memory": 3 * DAY})}
+    inbox.product = inbox.product.model_copy(update={"feed": inbox.product.feed.model_copy(update=change)})
+    inbox.ingest(NOW + 2 * DAY)
+    inbox.ingest(NOW + 3 * DAY, since=NOW - 60 * DAY)
+    assert inbox.values()["2001-01-01", "S0"] == [5.0, 7.0]
+
+
+def test_a_first_load_that_was_cut_off_is_history_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, cut = Inbox(tmp_path / "whole"), Inbox(tmp_path / "cut")
+    for inbox in (whole, cut):
+        for n in range(1, 4):
+            inbox.put(f"{n}", f"time,S0,S1\n2001-01-0{n},{n},2.0\n")
+    append, calls = Observations.append, iter(range(9))
+
+    def pulled(self: Observations, *rows: Any, **facts: Any) -> Appended:
+        if next(calls) == 1:
+            raise StoreError("pulled")
+        return append(self, *rows, **facts)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Observations, "append", pulled)
+        with pytest.raises(StoreError, match="pulled"):
+            cut.ingest()
+    for inbox in (whole, cut):
+        inbox.ingest(NOW + DAY)
+    assert cut.observations.digest() == whole.observations.digest()
+
+
+def test_a_window_drops_no_refused_row_whose_time_cannot_be_read(inbox: Inbox) -> None:
+    inbox.put("a", "time,S0,S1\nnever,1.0,2.0\n2001-01-02,3.0,4.0\n")
+    result = inbox.ingest(since=NOW - 60 * DAY)
+    assert (result.accepted, result.refused) == (2, 2)
 
 
 def test_a_late_file_adds_what_was_missing_and_when_it_became_known(inbox: Inbox) -> None:
