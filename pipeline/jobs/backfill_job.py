@@ -49,7 +49,8 @@ def backfill(
     """Take in the observations of [since, until] as history, piece by piece; finished pieces are not repeated.
 
     A source that is asked by time is asked month by month; of others each payload is a piece. Part k of n takes every
-    n-th piece from the k-th on. Whatever the order, the parts and the interruptions, the table becomes the same.
+    n-th piece from the k-th on. Whatever the order, the parts and the interruptions, the table becomes the same, as
+    long as payloads do not contradict each other; of those that do, the last one taken in holds.
 
     Raises:
         UsageError: the range is empty, or there is no such part.

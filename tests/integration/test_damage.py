@@ -1,0 +1,54 @@
+"""F4: what people are told when the newest commit of the observations is damaged, and that repair brings it back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pipeline import jobs
+from pipeline.errors import StoreError
+from pipeline.status import status_of
+from pipeline.store.observations import Observations
+from tests.world import make_product, make_settings
+
+NOW = datetime(2001, 2, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+@pytest.mark.parametrize("how", ["truncated", "empty", "removed"])
+def test_f4_a_damaged_newest_commit_is_told_everywhere_and_repaired(
+    how: str, tmp_path: Path, empty_mlflow: Path
+) -> None:
+    source = {"path": "inbox/*.csv", "format": "csv", "layout": "wide"}
+    product = make_product(tmp_path, stations=2, days=3, feed={"clock": "wall", "source": source})
+    settings = make_settings(tmp_path)
+    (settings.home / "mlflow").mkdir(parents=True)
+    (settings.home / "mlflow" / "mlflow.db").write_bytes(empty_mlflow.read_bytes())
+    (tmp_path / "inbox").mkdir()
+    for n in range(3):
+        (tmp_path / "inbox" / f"{n}.csv").write_text(f"time,S0,S1\n2001-01-0{n + 1},{n}.5,2\n")
+        jobs.ingest(product, settings, at=NOW + n * DAY)
+    observations = Observations.of(product.feed, settings)
+    before = observations.digest()
+    newest = max((settings.home / "products" / "tiny-wind" / "observations" / "_delta_log").glob("*.json"))
+    content = newest.read_bytes()
+    if how == "removed":
+        newest.unlink()
+    else:
+        newest.write_bytes(content[: len(content) // 2] if how == "truncated" else b"")
+
+    served = Observations.of(product.feed, settings).read()
+    assert sorted(set(served["location"].to_pylist())) == ["S0", "S1"]  # the last good version
+    assert served.num_rows == 4
+    with pytest.raises(StoreError, match=r"tiny-wind: the observations are damaged.*maintain --repair"):
+        jobs.ingest(product, settings, at=NOW + 4 * DAY)
+    status = status_of(product, settings, at=NOW + 4 * DAY)
+    assert (status.state, "nightcast maintain" in status.reason) == ("broken", True)
+
+    assert jobs.maintain(product, settings, at=NOW).damage
+    repaired = jobs.maintain(product, settings, repair=True, at=NOW)
+    assert repaired.damage == ()
+    assert Observations.of(product.feed, settings).digest() == before
+    assert jobs.ingest(product, settings, at=NOW + 5 * DAY).accepted == 0
