@@ -8,6 +8,7 @@ neighbours by where they stand, so what is judged is the departure from the usua
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from expectations.series import Floats, Ints, Series, spread
 EARTH_KM = 6371.0
 MIN_BUDDIES = 3
 MIN_HISTORY = 30
-_CELLS = 50_000  # of a frame worked on at a time: what a processor keeps close
+_CELLS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,29 +61,33 @@ def differences(series: Series, near: Neighbours) -> Floats:
     """
     told = np.full(len(series), np.nan)
     seen = np.flatnonzero(~np.isnan(series.value))
-    if not len(seen):
-        return told
-    by_time = seen[np.argsort(series.step[seen], kind="stable")]
-    places, at = len(near.index), series.step[by_time]
-    begins = np.concatenate([[0], np.flatnonzero(np.diff(at)) + 1])
-    ends = np.append(begins[1:], len(at))
-    crowded = ends - begins > MIN_BUDDIES  # a step at which fewer report tells nothing
-    begins, ends = begins[crowded], ends[crowded]
-    frames = max(1, _CELLS // (places + 1))
-    for first in range(0, len(begins), frames):
-        low, high = begins[first : first + frames], ends[first : first + frames]
-        rows = by_time[
-            np.repeat(low - np.concatenate([[0], np.cumsum(high - low)[:-1]]), high - low)
-            + np.arange((high - low).sum())
-        ]
-        frame = np.full((len(low), places + 1), np.nan)
-        which = np.repeat(np.arange(len(low)), high - low)
-        place = series.location[rows]
-        frame[which, place] = series.value[rows]
-        told[rows] = series.value[rows] - _weighted_median(
-            frame[which, near.index.T[:, place]], near.weight.T[:, place]
-        )
+    column, reporting = _counted(series.step[seen])
+    crowded = reporting > MIN_BUDDIES  # a step at which fewer report tells nothing
+    if not crowded.all():
+        seen = seen[crowded[column]]
+        column = (np.cumsum(crowded) - 1)[column[crowded[column]]]
+    places = len(near.index)
+    width = max(1, _CELLS // (places + 1))  # steps of a frame: what a processor keeps close
+    frames = -(-int(crowded.sum()) // width)
+    which = column // width
+    order = np.argsort(which.astype(np.uint16) if frames < 2**16 else which, kind="stable")
+    edges = np.searchsorted(which[order], np.arange(frames + 1))
+    index, weight = near.index.T * width, near.weight.T
+    for first, last in pairwise(edges):
+        rows = seen[order[first:last]]
+        place, at, value = series.location[rows], column[order[first:last]] % width, series.value[rows]
+        frame = np.full((places + 1) * width, np.nan)
+        frame[place * width + at] = value
+        told[rows] = value - _weighted_median(frame.take(index.take(place, axis=1) + at), weight.take(place, axis=1))
     return told
+
+
+def _counted(steps: Ints) -> tuple[Ints, Ints]:
+    """A number for each step, in their order, and how often each number occurs."""
+    number = steps - steps.min(initial=np.iinfo(np.int64).max)
+    if number.max(initial=0) > 4 * len(number):
+        number = np.unique(number, return_inverse=True)[1]
+    return number, np.bincount(number)
 
 
 def _weighted_median(values: Floats, weights: Floats) -> Floats:
@@ -91,15 +96,18 @@ def _weighted_median(values: Floats, weights: Floats) -> Floats:
     It is the smallest value that at least half of the weight does not exceed. A handful of neighbours is compared pair
     by pair, which is faster than sorting many short columns.
     """
-    here = ~np.isnan(values)
-    weight = np.where(here, weights, 0.0)
-    weight = np.minimum(weight, 0.95 * (weight.sum(axis=0) - weight))  # one alone never outweighs the others
+    missing = np.isnan(values)
+    if missing.any():
+        weights, values = np.where(missing, 0.0, weights), np.where(missing, np.inf, values)
+    weight = np.minimum(weights, 0.95 * (weights.sum(axis=0) - weights))  # one alone never outweighs the others
     half = weight.sum(axis=0) / 2 * (1 - 1e-12)
-    middle = np.full(values.shape[1], np.inf)
-    for candidate in values:
-        below = np.einsum("kn,kn->n", weight, values <= candidate)
-        np.minimum(middle, np.where(below >= half, candidate, np.inf), out=middle)
-    return np.where(here.sum(axis=0) >= MIN_BUDDIES, middle, np.nan)
+    below = weight.copy()  # of two equal ones, the first counts as the larger
+    for one, other in combinations(range(len(values)), 2):
+        less = values[other] <= values[one]
+        below[one] += weight[other] * less
+        below[other] += weight[one] * ~less
+    middle = np.where(below >= half, values, np.inf).min(axis=0)
+    return np.where((~missing).sum(axis=0) >= MIN_BUDDIES, middle, np.nan)
 
 
 def departures(series: Series, near: Neighbours, *, floor: float) -> Floats:

@@ -28,7 +28,8 @@ class Series:
 
     def present(self) -> Series:
         """Return the series without its missing values."""
-        return self.where(~np.isnan(self.value))
+        here = ~np.isnan(self.value)
+        return self if here.all() else self.where(here)
 
     def where(self, keep: Bools) -> Series:
         """Return the values that `keep` marks."""
@@ -65,6 +66,8 @@ def quantiles(groups: Ints, values: Floats, level: float = 0.5) -> tuple[Ints, F
     counts = np.diff(bounds)
     if not len(counts):
         return groups[:0], values[:0], counts
+    if (counts == counts[0]).all():
+        return groups[bounds[:-1]], np.quantile(values.reshape(len(counts), -1), level, axis=1), counts
     if len(counts) * 50 < len(groups):  # few groups: selecting beats sorting
         found = [np.quantile(values[low:high], level) for low, high in pairwise(bounds)]
         return groups[bounds[:-1]], np.array(found), counts

@@ -6,7 +6,9 @@ import, so that happens in the first call.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from expectations.observations import Check
@@ -15,22 +17,55 @@ if TYPE_CHECKING:
     import pandas as pd
     from great_expectations import ExpectationSuite
     from great_expectations.core import ExpectationSuiteValidationResult, ExpectationValidationResult
+    from great_expectations.core.batch_definition import BatchDefinition
     from great_expectations.expectations.expectation import Expectation
 
+_COMPLETE = {"result_format": "COMPLETE", "return_unexpected_index_query": False}
+_one_at_a_time = Lock()
 
-def build_suite(checks: Sequence[Check]) -> ExpectationSuite:
-    """Return the suite of some checks; each expectation's meta has its place among them and its reason."""
+
+def build_suite(checks: Sequence[Check], names: Collection[str] = ()) -> ExpectationSuite:
+    """Return the suite of some checks; each expectation's meta has its place among them and its reason.
+
+    `names` are those that the locations of the batch have.
+    """
     from great_expectations import ExpectationSuite
 
-    wanted = [_expectation(check, {"check": place, "reason": check.template}) for place, check in enumerate(checks)]
+    wanted = [
+        _expectation(check, {"check": place, "reason": check.template}, names) for place, check in enumerate(checks)
+    ]
     return ExpectationSuite(name="observations", expectations=wanted)
 
 
 def validate(frame: pd.DataFrame, checks: Sequence[Check]) -> ExpectationSuiteValidationResult:
-    """Return the complete result of a batch, with the index of every row that breaks a check of rows.
+    """Return the result of a batch, complete for what is broken: with the index of every row that breaks a check.
 
-    `frame` has the columns that the checks read, and any unique index.
+    `frame` has the columns that the checks read, and any unique index. Threads take turns.
     """
+    named = [check.column for check in checks if check.kind == "location"]
+    suite = build_suite(checks, frame[named[0]].astype("category").cat.categories if named else ())
+    with _one_at_a_time:
+        batches = _batches()
+        try:
+            batch = batches.get_batch({"dataframe": frame})
+            # Whether it holds costs half of the rest, and mostly that is all there is to tell.
+            result = batch.validate(suite, result_format="BOOLEAN_ONLY")
+            unclear = {place_of(told) for told in result.results if not told.success}
+            unclear |= {place for place, check in enumerate(checks) if check.kind == "custom"}  # may hold but for a few
+            if unclear:
+                rest = type(suite)(name=suite.name, expectations=[suite.expectations[place] for place in unclear])
+                complete = batch.validate(rest, result_format=_COMPLETE)
+                result.results = [told for told in result.results if place_of(told) not in unclear] + complete.results
+            return result
+        finally:  # the library would keep the frame until the next one comes
+            manager = batches.data_asset.datasource.get_execution_engine().batch_manager
+            manager.reset_batch_cache()
+            manager.batch_data_cache.clear()
+
+
+@cache
+def _batches() -> BatchDefinition[Any]:
+    """What makes a batch of a frame: costly to set up, and the same for all."""
     from great_expectations import get_context
     from great_expectations.data_context.types.base import (
         DataContextConfig,
@@ -46,9 +81,11 @@ def validate(frame: pd.DataFrame, checks: Sequence[Check]) -> ExpectationSuiteVa
             store_backend_defaults=InMemoryStoreBackendDefaults(),
         ),
     )
-    batches = context.data_sources.add_pandas("memory").add_dataframe_asset("rows")
-    batch = batches.add_batch_definition_whole_dataframe("batch").get_batch({"dataframe": frame})
-    return batch.validate(build_suite(checks), result_format={"result_format": "COMPLETE"})
+    return (
+        context.data_sources.add_pandas("memory")
+        .add_dataframe_asset("rows")
+        .add_batch_definition_whole_dataframe("batch")
+    )
 
 
 def place_of(outcome: ExpectationValidationResult) -> int:
@@ -99,16 +136,16 @@ def judges_rows(name: str) -> bool:
     return issubclass(get_expectation_impl(name), kinds)
 
 
-def _expectation(check: Check, meta: dict[str, object]) -> Expectation:
+def _expectation(check: Check, meta: dict[str, object], names: Collection[str]) -> Expectation:
     from great_expectations.expectations.metadata_types import FailureSeverity
     from great_expectations.expectations.registry import get_expectation_impl
 
-    name, arguments = _described(check)
+    name, arguments = _described(check, names)
     severity = FailureSeverity.WARNING if check.severity == "warn" else FailureSeverity.CRITICAL
     return get_expectation_impl(name)(**arguments, meta=meta, severity=severity)
 
 
-def _described(check: Check) -> tuple[str, Mapping[str, Any]]:
+def _described(check: Check, names: Collection[str]) -> tuple[str, Mapping[str, Any]]:
     """The type and the arguments of the expectation that carries out a check."""
     match check.kind:
         case "rows":
@@ -116,7 +153,9 @@ def _described(check: Check) -> tuple[str, Mapping[str, Any]]:
         case "present":
             return "expect_column_values_to_not_be_null", {"column": check.column}
         case "location":
-            return "expect_column_values_to_be_in_set", {"column": check.column, "value_set": list(check.values)}
+            # Those that must not be, which are few, for the library copies the set hundreds of times.
+            foreign = sorted(set(names) - set(check.values))
+            return "expect_column_values_to_not_be_in_set", {"column": check.column, "value_set": foreign}
         case "unique":
             return "expect_compound_columns_to_be_unique", {"column_list": list(check.columns)}
         case "custom":

@@ -54,7 +54,7 @@ def status_of(product: Product, settings: Settings, *, at: datetime | None = Non
         state=state,
         reason=reason,
         home=settings.home,
-        observations=observations.table.read(columns=["known_at"]).num_rows,
+        observations=observations.count(),
         newest=newest,
         refused=sum(Quarantine.of(feed, settings).open_rows().num_rows for feed in product.feeds),
         champion=champion.version if champion else None,

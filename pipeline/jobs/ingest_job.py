@@ -69,7 +69,7 @@ def _ingest(
     until: datetime | None,
     run: Runner,
 ) -> FeedResult:
-    damage = Observations.of(feed, settings).table.fault
+    damage = Observations.of(feed, settings).table.damage
     if damage is not None:  # nothing can be written on top, and to find nothing new would hide it
         raise StoreError(f"{feed.title}: the observations are damaged, {damage}; run `nightcast maintain --repair`")
     again = since is not None or until is not None

@@ -10,9 +10,8 @@ from pipeline.config import Feed, Product, Settings
 from pipeline.errors import UsageError
 from pipeline.quality.quarantine import Quarantine
 from pipeline.quality.reasons import kind_of
-from pipeline.quality.release import release_rows
+from pipeline.quality.release import decide, judge_release, let_in
 from pipeline.results import QuarantineResult, RefusedGroup, RefusedRow, RefusedRows, ReleaseResult
-from pipeline.store.observations import Appended
 
 Rows = list[dict[str, Any]]
 
@@ -75,12 +74,17 @@ def release(
     Raises:
         UsageError: no row is named, or one that is not in quarantine.
         ContractError: a row would be refused again; nothing was released.
+        SourceError: a payload cannot be read; nothing was released.
     """
     at = at or datetime.now(UTC)
     accepted = revised = unchanged = count = 0
-    for feed, rows in _named(product, settings, ids, reason):
-        appended: Appended = release_rows(rows, feed, settings, at=at, override=override)
-        Quarantine.of(feed, settings).release([row["id"] for row in rows], at=at, who=who, why=why, action="released")
+    judged = [
+        (feed, rows, judge_release(rows, feed, settings, at=at, override=override))
+        for feed, rows in _named(product, settings, ids, reason)
+    ]
+    for feed, rows, released in judged:  # nothing was written before all of it was judged
+        appended = let_in(released, feed, settings, at=at)
+        decide(rows, feed, settings, at=at, who=who, why=why, action="released", override=override)
         accepted, revised = accepted + appended.accepted, revised + appended.revised
         unchanged, count = unchanged + appended.unchanged, count + len(rows)
     return _result(product, "released", count, accepted, revised, unchanged, who, why)
@@ -104,7 +108,7 @@ def drop(
     at = at or datetime.now(UTC)
     count = 0
     for feed, rows in _named(product, settings, ids, reason):
-        Quarantine.of(feed, settings).release([row["id"] for row in rows], at=at, who=who, why=why, action="dropped")
+        decide(rows, feed, settings, at=at, who=who, why=why, action="dropped")
         count += len(rows)
     return _result(product, "dropped", count, 0, 0, 0, who, why)
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from expectations.observations import EARLY, KNOWN, LOCATION, OFF_GRID, TIME, ObservationContract, off_grid
-from expectations.series import Bools, Floats, Ints, Series, in_order
+from expectations.series import Bools, Floats, Ints, Series, by_location, in_order
 from pipeline.config import Feed
 from pipeline.locations import Locations
 from pipeline.sources.cells import encode
@@ -79,7 +79,7 @@ class Batch:
         order = np.arange(len(self))
         if self.contract.known:
             order = order[np.argsort(_instants(self.rows[KNOWN])[0], kind="stable")]
-        order = order[np.argsort(self._rank[order], kind="stable")]
+        order = order[by_location(self._rank[order])]
         return order[np.argsort(self.time[order], kind="stable")]
 
     @cached_property
@@ -105,9 +105,10 @@ class Beside:
             self._old = _points(recent, *_codes(recent, contract), contract)
         location = np.concatenate([self._old.location, points.location])
         step = np.concatenate([self._old.step, points.step])
-        order = in_order(location, step)  # of equal keys, the stored one first
-        location, step = location[order], step[order]
-        order, location, step = _last_of_key(order, location, step)
+        order = np.arange(len(location))
+        if len(self._old.row):
+            order = in_order(location, step)  # of equal keys, the stored one first
+            order, location, step = _last_of_key(order, location[order], step[order])
         self._order, self.location, self.step = order, location, step
         self.row: Ints = np.where(order >= len(self._old.row), order - len(self._old.row), -1)
         """For each value of the series, its place among the points of the batch; -1 for a stored one."""

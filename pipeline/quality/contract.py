@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
+from functools import cache
 
 import numpy as np
 
@@ -85,8 +86,11 @@ def check_quality(feed: Feed) -> None:
 
 def unit_changes(feed: Feed, name: str) -> tuple[UnitChange, ...]:
     """Return what the values of a variable look like when the source changes its unit, or slips by powers of ten."""
-    spec, units = feed.variables[name], feed.variable(name)[0]
-    said = spec.source_units or units
+    return _unit_changes(feed.variables[name].source_units or feed.variable(name)[0], feed.variable(name)[0])
+
+
+@cache
+def _unit_changes(said: str, units: str) -> tuple[UnitChange, ...]:
     found: list[UnitChange] = []
     for group in _ALIKE:
         if not any(_same(said, other) for other in group):

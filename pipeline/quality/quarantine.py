@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config import Feed, Settings
-from pipeline.quality.reasons import count_reasons
+from pipeline.quality.reasons import count_reasons, kind_of
 from pipeline.store.layout import FeedLayout
 from pipeline.store.observations import TIME
 from pipeline.store.place import Place
@@ -42,8 +42,9 @@ _ID_LENGTH = 16
 class Quarantine:
     """The refused rows of one feed. The same row of the same payload never enters twice.
 
-    A row has an id, made of its payload, key, values and reason. Rows are never changed or taken out: that one was
-    released or dropped is a row of `decisions`.
+    A row has an id, made of its payload, key, values and kind of reason: how far a value is off may depend on what else
+    is in the store, so the numbers in a reason have no say. Rows are never changed or taken out: that one was released
+    or dropped is a row of `decisions`.
     """
 
     def __init__(self, rows: Place, decisions: Place) -> None:
@@ -132,10 +133,12 @@ def _month(instant: datetime) -> str:
 
 
 def _ids(rows: pa.Table, payload: str) -> pa.Array:
-    """Return a name for each row: the beginning of the SHA-256 of its payload, key, values and reason."""
+    """Return a name for each row: the beginning of the SHA-256 of its payload, key, values and kind of reason."""
+    reasons = rows["reason"].combine_chunks().dictionary_encode()  # far fewer than rows, as a rule
+    kinds = pa.array([kind_of(reason) for reason in reasons.dictionary.to_pylist()], pa.string())
     parts = [pc.cast(rows["valid_time"].cast(pa.int64()), pa.string())]
-    for name in ("location", "values", "reason"):
-        parts += [pc.cast(pc.binary_length(rows[name]), pa.string()), rows[name]]
+    for column in (rows["location"], rows["values"], kinds.take(reasons.indices)):
+        parts += [pc.cast(pc.binary_length(column), pa.string()), column]
     # With the lengths, no two rows are told by the same text; a value that is absent is told from one that is empty.
     told = pc.binary_join_element_wise(*parts, " ", null_handling="replace", null_replacement="-")
     start = hashlib.sha256(f"{payload} ".encode())

@@ -6,10 +6,11 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
-from jinja2 import Environment
+from jinja2 import Environment, Template
 
 _CONSEQUENCE = {"row": "the row is refused", "batch": "the batch is refused", "warn": "a warning"}
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+!|~$&])")
@@ -29,15 +30,8 @@ class _Group:
 
 def quality_page(report: Mapping[str, Any]) -> str:
     """Return the report of `check_rows` as HTML, worst first; whatever names and values it holds are inert text."""
-    pages = Environment(autoescape=True)
-    pages.filters["told"] = _told
-    pages.filters["consequence"] = _CONSEQUENCE.__getitem__
-    pages.filters["spaced"] = lambda name: str(name).replace("_", " ")
-    template = files("pipeline.quality").joinpath("page.html.j2").read_text(encoding="utf-8")
     words, tone = _verdict(report)
-    return pages.from_string(template).render(
-        {**report, "groups": _groups(report), "verdict_words": words, "tone": tone}
-    )
+    return _template().render({**report, "groups": _groups(report), "verdict_words": words, "tone": tone})
 
 
 def quality_markdown(report: Mapping[str, Any]) -> str:
@@ -55,6 +49,15 @@ def quality_markdown(report: Mapping[str, Any]) -> str:
             outcome = "not found" if check["success"] else _CONSEQUENCE[check["severity"]]
             lines.append(f"| {outcome} | {_escape(check['reason'])} | {check['unexpected']:,} | {_escape(examples)} |")
     return "\n".join(lines) + "\n"
+
+
+@cache
+def _template() -> Template:
+    pages = Environment(autoescape=True)
+    pages.filters["told"] = _told
+    pages.filters["consequence"] = _CONSEQUENCE.__getitem__
+    pages.filters["spaced"] = lambda name: str(name).replace("_", " ")
+    return pages.from_string(files("pipeline.quality").joinpath("page.html.j2").read_text(encoding="utf-8"))
 
 
 def _verdict(report: Mapping[str, Any]) -> tuple[str, str]:

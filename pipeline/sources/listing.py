@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import io
 import os
@@ -39,14 +40,15 @@ class Found:
 def local_files(spec: FilesSource, folder: Path) -> list[Found]:
     """Return the files on disk, sorted by name; hidden and unfinished ones are left out.
 
-    A Zarr folder counts as one file.
+    A Zarr folder counts as one file. One that a link brings in from outside the folder where the pattern starts is not
+    read: its `read` says so.
 
     Raises:
         SourceError: there is none.
     """
     whole = resolve(spec.path, folder, extra=spec.extra)
     if _counts(whole, spec):
-        return [_look(spec.path, whole)]
+        return [_look(spec.path, whole, whole)]
     parts = PurePath(spec.path).parts
     plain = next((n for n, part in enumerate(parts) if glob.has_magic(part)), len(parts))
     found: list[Found] = []
@@ -55,7 +57,9 @@ def local_files(spec: FilesSource, folder: Path) -> list[Found]:
         root = resolve(str(head), folder, extra=spec.extra)
         names = sorted(glob.glob(tail, root_dir=root, recursive=True))  # noqa: PTH207 - leaves hidden files out
         found = [
-            _look(str(head / name), root / name) for name in names if finished(name) and _counts(root / name, spec)
+            _look(str(head / name), root / name, root)
+            for name in names
+            if finished(name) and _counts(root / name, spec)
         ]
     if not found:
         raise SourceError(f"{whole.absolute()}: no file matches; correct feed.source.path")
@@ -84,9 +88,13 @@ def _counts(path: Path, spec: FilesSource) -> bool:
         return True  # that it cannot be read is told when it is
 
 
-def _look(name: str, path: Path) -> Found:
+def _look(name: str, path: Path, within: Path) -> Found:
     try:
         seen = _state(path)
+        home = within.resolve()
+        for part in seen:
+            if not (path / part).resolve().is_relative_to(home):
+                raise OSError(errno.EXDEV, f"{part or 'it'} is a link to a file outside {within}")
     except OSError as error:
         return Found(name, str(path), 0, partial(_fail, error))
     size = sum(facts.st_size for facts in seen.values())

@@ -7,16 +7,15 @@ from collections import Counter
 from typing import Literal
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pipeline.buffers import owned
 from pipeline.config.sources.files import Csv
 from pipeline.errors import ContractError, NoDataError, SourceError
 from pipeline.sources.base import Payload
 from pipeline.sources.compression import Compression, decompress
 from pipeline.sources.dialects import Ragged, read_csv
+from pipeline.sources.parquet import read_parquet
 
-MAX_BYTES = 2**30
+MAX_BYTES = 2**28
 _MAGIC = {
     b"\x1f\x8b": "compressed with gzip; set compression",
     b"BZh": "compressed with bz2; set compression",
@@ -57,7 +56,7 @@ def read_table(
         if not content:
             raise NoDataError("the payload is empty")
         _refuse_others(content, form)
-        table, ragged = read_csv(content, csv or Csv()) if form == "csv" else (_parquet(content, max_bytes), [])
+        table, ragged = read_csv(content, csv or Csv()) if form == "csv" else (read_parquet(content, max_bytes), [])
     except (SourceError, NoDataError, ContractError) as error:
         raise type(error)(f"{payload.name}: {error}") from error
     names = [name.strip() for name in table.column_names]
@@ -76,19 +75,3 @@ def _refuse_others(content: bytes, form: str) -> None:
     found = next((kind for magic, kind in _MAGIC.items() if content.startswith(magic)), "")
     if found and not (form == "parquet" and content.startswith(b"PAR1")):
         raise SourceError(f"not readable as {form}, it is {found}")
-
-
-def _parquet(content: bytes, max_bytes: int) -> pa.Table:
-    try:
-        # A flipped bit is noticed where the writer left checksums.
-        with pq.ParquetFile(pa.BufferReader(owned(content)), page_checksum_verification=True) as file:
-            size = file.metadata.num_rows * file.metadata.num_columns * 8
-            if size > max_bytes:  # run lengths make much of little
-                shape = f"{file.metadata.num_rows} rows of {file.metadata.num_columns} columns"
-                raise SourceError(f"{shape} are more than max_bytes, {max_bytes}, once decoded")
-            table = file.read()
-    except (pa.ArrowException, OSError) as error:
-        line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SourceError(f"not readable as parquet, {line}") from error
-    plain = [field.with_type(pa.string()) if pa.types.is_string_view(field.type) else field for field in table.schema]
-    return table.cast(pa.schema(plain))  # Arrow cannot take rows of views

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +19,7 @@ from pipeline.store.canonical import digest_of
 from pipeline.store.keys import TIME, Keys, instants, matrix, order_of
 from pipeline.store.layout import FeedLayout
 from pipeline.store.place import Place, place_at
-from pipeline.store.revisions import Judged, Said, judge_arrived, judge_dated, revisions
+from pipeline.store.revisions import Judged, Said, judge_arrived, judge_dated, judge_live, revisions
 from pipeline.store.spans import instant, micros, month_at, parts, runs, sizes, within
 from pipeline.store.table import Table
 from pipeline.times import as_datetime
@@ -48,11 +49,16 @@ class Observations:
     * any other value that is new, and any that changed, became known at the ingest that brought it;
     * an archive (``clock: record``) is all history, and a correction takes effect right after what it corrects.
 
-    Rows may carry `known_at`: then it is what they say, in whatever order they come. A later append then never changes
-    what was known before the oldest `known_at` that it brings.
+    Rows may carry `known_at`: it is when they were said. In an archive they became known then, in whatever order they
+    come. In a live feed (``clock: wall``) only what was said by the time the store began, and comes in the first ingest
+    or with history, became known when it was said; all else no earlier than the ingest that brought it: ``max(said,
+    at)``. Of what thereby becomes known at one instant the cell said last counts, and what was said before a cell that
+    is known by then says nothing new. A value that contradicts what is stored as said at the same instant became known
+    at the ingest that brought it; within one payload it took effect right after what it corrects.
 
     On disk there are statements, in which a cell without a value says nothing; a variable that was added to the feed is
-    a new column, and one that was taken out of it stays.
+    a new column, and one that was taken out of it stays. Where a live row became known later than it was said, the
+    column `said` tells when that was.
     """
 
     def __init__(
@@ -71,16 +77,19 @@ class Observations:
             pa.field(name, pa.float64(), metadata={_UNITS: self.units[name]} if name in self.units else None)
             for name in variables
         ]
-        schema = pa.schema([*fields, *values, ("payload", pa.string()), ("month", pa.string())])
+        self._said = ["said"] if clock == "wall" else []
+        said = [(name, TIME) for name in self._said]
+        schema = pa.schema([*fields, *values, *said, ("payload", pa.string()), ("month", pa.string())])
         self.table = Table(where if isinstance(where, Place) else place_at(where), schema, "month")
         self._columns = ["valid_time", "location", "known_at", *variables]
 
     @classmethod
     def of(cls, feed: Feed, settings: Settings) -> Observations:
-        """Return the observations of a feed."""
+        """Return the observations of a feed; one object serves all who ask, as each opens the table's log anew."""
         where = FeedLayout.of(feed, settings).observations
         units = tuple(feed.variable(name)[0] for name in feed.variables)
-        return cls(where, tuple(feed.variables), delay=feed.delay, clock=feed.clock, units=units)
+        options = tuple(sorted(where.storage_options.items()))
+        return _opened(where, options, tuple(feed.variables), feed.delay, feed.clock, units)
 
     def append(self, rows: pa.Table, *, at: datetime, payload: str, history: bool = False) -> Appended:
         """Add what is new in `rows` (valid_time, location, perhaps known_at, variables) as learnt at `at`; all or none.
@@ -105,6 +114,8 @@ class Observations:
 
         def judge(part: Said) -> Judged:
             present = self._present(part, keys)
+            if dated and self.clock == "wall":
+                return judge_live(part, present, learnt=micros(at), until=until)
             if dated:
                 return judge_dated(part, present)
             everything = self.clock == "record"
@@ -161,13 +172,22 @@ class Observations:
                 yield self._as_revisions(rows)
 
     def newest(self) -> datetime | None:
-        """Return the newest valid time, or None for an empty store."""
+        """Return the newest valid time, or None for an empty store; no data file is read that the log has bounds of."""
         view = self.table.versions.newest()
         if view is None or not view.scan.files:
             return None
-        newest = pc.field("month") == max(sizes(view))
-        times = view.scan.read(newest, ["valid_time"], self.table.schema)["valid_time"]
+        month = max(sizes(view))
+        known = view.scan.most("valid_time")
+        told = [known[file.name] for file in view.scan.files if file.partition == month]
+        if None not in told:
+            return as_datetime(np.datetime64(max(pa.scalar(one, TIME).value for one in told), "us"))
+        times = view.scan.read(pc.field("month") == month, ["valid_time"], self.table.schema)["valid_time"]
         return as_datetime(np.datetime64(pc.max(times).value, "us"))
+
+    def count(self) -> int:
+        """Return how many statements are on disk, as the log tells it: no data file is read."""
+        view = self.table.versions.newest()
+        return sum(sizes(view).values()) if view else 0
 
     def digest(self) -> str:
         """Return the SHA-256 of all that a read can tell.
@@ -231,10 +251,13 @@ class Observations:
         where &= (pc.field("valid_time") >= instant(first)) & (pc.field("valid_time") <= instant(last))
         if len(keys.places) <= _PLACES_NAMED:
             where &= pc.field("location").isin(keys.places)
-        rows = self.table.read(where, self._columns)
+        rows = self.table.read(where, [*self._columns, *self._said])
         number = keys.number(rows)
         ours = np.isin(number, part.key)
-        present = Said(number, instants(rows, "known_at"), matrix(rows, self.variables))
+        known_at, said = instants(rows, "known_at"), None
+        if self._said and rows["said"].null_count < len(rows):
+            said = pc.coalesce(rows["said"], rows["known_at"]).cast(pa.int64()).to_numpy()
+        present = Said(number, known_at, matrix(rows, self.variables), said)
         return present if ours.all() else present.pick(ours)
 
     def _as_rows(self, said: Said, keys: Keys, payload: str) -> pa.Table:
@@ -242,6 +265,8 @@ class Observations:
         told = said if order is None else said.pick(order)
         columns = keys.columns(told.key)
         columns["known_at"] = pa.array(told.known_at, pa.int64()).cast(TIME)
+        for name in self._said:  # mostly as it became known: then there is none
+            columns[name] = pa.array(told.told, pa.int64(), mask=told.told == told.known_at).cast(TIME)
         columns["payload"] = pa.DictionaryArray.from_arrays(np.zeros(len(told), np.int8), [payload])
         for name, values in zip(self.variables, told.values, strict=True):
             columns[name] = pa.array(values, from_pandas=True)
@@ -259,3 +284,15 @@ class Observations:
             field = rows.schema.field(name)
             rows = rows.set_column(rows.schema.get_field_index(name), field, pa.array(column, from_pandas=True))
         return rows
+
+
+@lru_cache(maxsize=16)
+def _opened(
+    where: Place,
+    _: tuple[tuple[str, str], ...],  # where a bucket of this name is
+    variables: tuple[str, ...],
+    delay: timedelta,
+    clock: Literal["wall", "record"],
+    units: tuple[str, ...],
+) -> Observations:
+    return Observations(where, variables, delay=delay, clock=clock, units=units)

@@ -26,13 +26,21 @@ class Said:
     key: Int
     known_at: Int
     values: Float
+    said: Int | None = None
+    """When the source says that they became known, where that is not `known_at` for all of them."""
 
     def __len__(self) -> int:
         return len(self.key)
 
+    @property
+    def told(self) -> Int:
+        """When the source says that they became known."""
+        return self.known_at if self.said is None else self.said
+
     def pick(self, rows: Int | Bool | slice) -> Said:
         """Return some of them."""
-        return Said(self.key[rows], self.known_at[rows], self.values[:, rows])
+        said = None if self.said is None else self.said[rows]
+        return Said(self.key[rows], self.known_at[rows], self.values[:, rows], said)
 
     def then(self, later: Said) -> Said:
         """Return these, followed by others."""
@@ -40,6 +48,7 @@ class Said:
             np.concatenate([self.key, later.key]),
             np.concatenate([self.known_at, later.known_at]),
             np.concatenate([self.values, later.values], axis=1),
+            None if self.said is None and later.said is None else np.concatenate([self.told, later.told]),
         )
 
 
@@ -88,7 +97,7 @@ def judge_arrived(given: Said, present: Said, *, history: Bool, learnt: int | No
 
 
 def judge_dated(given: Said, present: Said) -> Judged:
-    """Judge rows that tell when they became known, in the order in which they were told.
+    """Judge rows of an archive that tell when they became known, in the order in which they were told.
 
     Each is kept unless all of it is said already of that instant: one that repeats what was known just before says that
     it still held, which counts as soon as another comes in between. Of two that contradict each other about one key and
@@ -107,6 +116,119 @@ def judge_dated(given: Said, present: Said) -> Judged:
     kept = np.sort(compared.order[mine & ~compared.repeated])
     accepted, changed = int(first.sum()), int(revised.sum())
     return Judged(said.pick(kept), accepted, changed, len(given) - accepted - changed)
+
+
+def judge_live(given: Said, present: Said, *, learnt: int, until: int | None) -> Judged:
+    """Judge rows of a live feed that tell when they became known: never does the past change, save by loading history.
+
+    Those said by `until` count as known when they say, all others from when they came at the earliest. From an instant
+    on, the cell that was said last counts, so one that was said before what is known then is left out. One that
+    contradicts what is stored of the instant at which it was said counts from when it came, and after what it corrects.
+
+    Args:
+        given: `known_at` is when they say that they became known.
+        present: What was said of these keys.
+        learnt: The instant at which the rows came.
+        until: History is what was said by then; None where no history is loaded.
+    """
+    rows = np.arange(len(given))
+    given = Said(given.key, given.known_at.copy(), given.values.copy())
+    _set_apart(given, np.ones(len(given), bool))
+    again, _ = _of_instant(given, given, before=True)
+    given.values[again] = np.nan  # told twice in one payload
+    same, corrects = _of_instant(given, present, before=False)
+    spoken = ~np.isnan(given.values)
+    contradicts = spoken & ~same & (corrects != NEVER)
+    late = np.ones(len(given), bool) if until is None else given.known_at > until
+    due = np.where(late, np.maximum(given.known_at, learnt), given.known_at)
+    after = np.maximum(np.where(contradicts, corrects + 1, NEVER).max(axis=0, initial=NEVER), learnt)
+    wrong = contradicts.any(axis=0)
+    fresh = np.where(same | contradicts, np.nan, given.values)
+    useful = (spoken & ~same & ~contradicts).any(axis=0) | (~spoken.any(axis=0) & ~again.any(axis=0))
+    found = Said(given.key[useful], due[useful], fresh[:, useful], given.known_at[useful]).then(
+        Said(
+            given.key[wrong], after[wrong], np.where(contradicts, given.values, np.nan)[:, wrong], given.known_at[wrong]
+        )
+    )
+    row = np.concatenate([rows[useful], rows[wrong]])
+    found, keep = _placed(found, present)
+    found, row = found.pick(keep), row[keep]
+    compared = _compare(present.then(found))
+    mine = compared.order >= len(present)
+    place = compared.order[mine] - len(present)
+    starts = np.diff(found.key[place], prepend=-1) != 0
+    first = np.isin(row, row[place[starts & ~np.isin(found.key[place], present.key)]])
+    accepted = len(np.unique(row[first]))
+    news = np.zeros(len(found), bool)
+    news[place] = compared.news[mine]
+    revised = len(np.unique(row[news & ~first]))
+    return Judged(found, accepted, revised, len(given) - accepted - revised)
+
+
+def _of_instant(given: Said, others: Said, *, before: bool) -> tuple[Bool, Int]:
+    """Compare cells with what others say of the same key and the same said instant, the last one known of each cell.
+
+    Returns:
+        (variable, row) Whether the same is said; and since when what is said is known, `NEVER` for nothing. With
+        `before`, only others that come before a row in the order given count, and the given are the others.
+    """
+    both = others if before else others.then(given)
+    own = np.arange(len(both)) >= (0 if before else len(others))
+    last = np.where(own, np.iinfo(np.int64).max if not before else 0, both.known_at)
+    order = np.lexsort((np.arange(len(both)), last, both.told, both.key))
+    part = both.pick(order)
+    starts = (np.diff(part.key, prepend=-1) != 0) | (np.diff(part.told, prepend=NEVER) != 0)
+    values = part.values if before else np.where(own[order], np.nan, part.values)
+    source = _source(values, starts)
+    if before:  # the one before each
+        source = np.roll(source, 1, axis=1)
+        source[:, starts] = -1
+    some = np.maximum(source, 0)
+    state = np.where(source < 0, np.nan, np.take_along_axis(values, some, axis=1))
+    since = np.where(source < 0, NEVER, part.known_at[some])
+    where = np.empty(len(both), np.int64)
+    where[order] = np.arange(len(both))
+    mine = where[own]
+    return given.values == state[:, mine], since[:, mine]
+
+
+def _placed(found: Said, present: Said) -> tuple[Said, Int]:
+    """Leave out what was said before what is known, and put what would contradict it at its instant right after.
+
+    Returns:
+        The statements, with their instants and cells; and which of them are left, ascending.
+    """
+    known_at = found.known_at.copy()
+    while True:
+        said = present.then(Said(found.key, known_at, found.values, found.told))
+        ours = np.arange(len(said)) >= len(present)
+        spoken = ~np.isnan(said.values)
+        rank = _rank(said.key, said.told)
+        order = np.lexsort((-rank, said.known_at, said.key))
+        newest = np.empty_like(spoken, np.int64)
+        newest[:, order] = np.maximum.accumulate(np.where(spoken, rank, -1)[:, order], axis=1)
+        stale = spoken & (newest > rank) & ours
+        values = np.where(stale, np.nan, said.values)
+        compared = _compare(
+            Said(said.key, said.known_at, values), order=np.lexsort((rank, ours, said.known_at, said.key))
+        )
+        clash = compared.order[compared.clash & ours[compared.order]]
+        if not len(clash):
+            break
+        known_at[clash - len(present)] += 1
+    starts = np.zeros(len(said), bool)
+    starts[order] = np.diff(said.key[order], prepend=-1) != 0
+    keep = np.flatnonzero((~np.isnan(values).all(axis=0) | starts)[ours])
+    return Said(found.key, known_at, values[:, ours], found.told), keep
+
+
+def _rank(key: Int, told: Int) -> Int:
+    """Return numbers that rise with the key, then the instant, and are equal where both are."""
+    order = np.lexsort((told, key))
+    steps = (np.diff(key[order], prepend=-1) != 0) | (np.diff(told[order], prepend=NEVER) != 0)
+    rank = np.empty(len(key), np.int64)
+    rank[order] = np.cumsum(steps)
+    return rank
 
 
 def revisions(said: Said) -> tuple[Int | None, Float]:
@@ -178,8 +300,8 @@ class _Compared:
     """All of it was said of the same instant."""
 
 
-def _compare(said: Said) -> _Compared:
-    order = order_of(said.key, said.known_at)
+def _compare(said: Said, order: Int | None = None) -> _Compared:
+    order = order_of(said.key, said.known_at) if order is None else order
     order = np.arange(len(said)) if order is None else order
     told = said.pick(order)
     starts = np.diff(told.key, prepend=-1) != 0

@@ -57,6 +57,12 @@ class Scan:
         files = [Held(*one) for one in facts]
         return [files[n] for n in order]
 
+    def most(self, column: str) -> dict[str, Any]:
+        """Return the greatest value of a column by file, as the log tells it; None where it does not, exactly."""
+        bounds = self._known.get(f"max.{column}") or [None] * len(self._known["path"])
+        known = zip(self._known["path"], bounds, strict=True)
+        return {name: most if digest_in(name) is not None else None for name, most in known}  # others round down
+
     def select(self, where: pc.Expression | None, schema: pa.Schema) -> list[Held]:
         """Return the files that may have rows that satisfy a condition on the columns of a schema."""
         if where is None:

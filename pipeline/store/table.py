@@ -61,6 +61,12 @@ class Table:
         """What is wrong with the log or the manifest, in one line, or None. Data files are checked by reading."""
         return self.versions.state().fault
 
+    @property
+    def damage(self) -> str | None:
+        """What keeps the table from being written: something acknowledged is damaged or lost. None: it can be."""
+        state = self.versions.state()
+        return None if state.whole or state.torn else state.fault
+
     def property(self, name: str) -> str | None:
         """Return a property given at creation, or None."""
         view = self.versions.newest()

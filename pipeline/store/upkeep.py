@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import re
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -15,7 +17,9 @@ from pipeline.store.place import Entry
 from pipeline.store.scan import Held
 from pipeline.store.versions import Versions, View
 
+log = logging.getLogger("nightcast.store")
 ATTEMPTS = 10
+_SET_ASIDE = re.compile(rf"{ASIDE}/(\d{{20}})\.json\..*")
 
 
 class Repaired(NamedTuple):
@@ -66,12 +70,23 @@ def checkpoint(versions: Versions) -> None:
 
 
 def vacuum(versions: Versions, keep_versions: Sequence[int], horizon: datetime) -> list[str]:
-    """Delete what no kept version needs and was there before the horizon; return the names."""
+    """Delete what no kept version needs and was there before the horizon; return the names.
+
+    A version to keep that is newer than the newest is told in the log: the table was made anew since.
+    """
     view = versions.writable()
     if view is None:
         return []
-    place, log = versions.place, versions.manifest.log()
-    young = [version for version, entry in log.commits.items() if entry.modified >= horizon]
+    unknown = sorted({version for version in keep_versions if version > view.version})
+    if unknown:
+        log.warning(
+            "%s: cannot keep version %s, the newest is %d; the table was made anew since",
+            versions.place,
+            ", ".join(map(str, unknown)),
+            view.version,
+        )
+    place, commits = versions.place, versions.manifest.log().commits
+    young = [version for version, entry in commits.items() if entry.modified >= horizon]
     kept = {file.name for file in view.scan.files}
     for version in young:  # what a young commit removed was in the newest version until then
         commit = parse_commit(place.read(commit_name(version)))
@@ -124,8 +139,13 @@ def verify(versions: Versions) -> list[str]:
     return wrong
 
 
-def repair(versions: Versions) -> Repaired:
-    """Bring back damaged commits from their records, and take out of the table what cannot be brought back."""
+def repair(versions: Versions, losing: Callable[[], None] = lambda: None) -> Repaired:
+    """Bring back damaged commits from their records, and take out of the table what cannot be brought back.
+
+    `losing` is called before the first thing is taken out with which rows go. The next version gets a number that no
+    version had before, so that who wrote down a number is never led to other data; a table of which no version is left
+    starts anew.
+    """
     manifest, place = versions.manifest, versions.place
     told: list[str] = []
     lost = False
@@ -149,26 +169,37 @@ def repair(versions: Versions) -> Repaired:
                 f"half-written commit {broken}, of which nobody was told, {_moved(versions, commit_name(broken))}"
             )
         else:
+            losing()
             names = [name(one) for one in range(broken, state.newest + 1) for name in (commit_name, record_name)]
             kept = _moved(versions, *names)
             told.append(f"commits {broken} to {state.newest} are lost, {kept}")
             lost = True
         state = manifest.state()
-    for file, kept in _drop_damaged(versions):
+    for file, kept in _drop_damaged(versions, losing):
         told.append(f"data file {file} was taken out of the table, {kept}")
         lost = True
+    _pass_over(versions)
     manifest.acknowledge(manifest.state())
     # Rows of any age may have been in what is lost.
     return Repaired(datetime.min.replace(tzinfo=UTC) if lost else None, tuple(told))
 
 
-def _drop_damaged(versions: Versions) -> list[tuple[str, str]]:
+def _pass_over(versions: Versions) -> None:
+    """Use up, by commits that change nothing, the numbers of the versions that were set aside."""
+    entries = versions.place.entries(ASIDE)  # on the disk before anything is removed: a kill in between forgets none
+    highest = max((int(match[1]) for entry in entries if (match := _SET_ASIDE.fullmatch(entry.name))), default=-1)
+    while (view := versions.writable()) is not None and view.version < highest:
+        versions.commit(view, [])  # or another writer used one
+
+
+def _drop_damaged(versions: Versions, losing: Callable[[], None]) -> list[tuple[str, str]]:
     forget_checks()
     for _ in range(ATTEMPTS):
         view = versions.writable()
         damaged = _damaged(versions, view) if view else []
         if view is None or not damaged:
             return []
+        losing()
         if versions.commit(view, [], damaged):
             return [(file.name, _moved(versions, file.name)) for file in damaged]
     raise StoreError(f"{versions.place}: cannot be repaired, other writers kept coming first")

@@ -7,6 +7,7 @@ Prints, for a synthetic network of hourly stations:
 * frames: rows in any order to arrays, against a pandas pivot of the same rows;
 * ingest: decode, validate, de-duplicate and commit a wide Parquet file, against a plain sorted write of its rows plus
   the Great Expectations run alone, and where the time goes;
+* small payloads: what one file of an hour costs, wall and CPU, when many are ingested at once;
 * append of rows that are present already, and of as many revisions, against the first append;
 * with `--growth N`: N payloads of a month and a million rows each, every one by a process of its own: its time and its
   peak memory.
@@ -43,7 +44,7 @@ from pipeline.locations import read_locations
 from pipeline.quality import intake, judgement
 from pipeline.store.observations import Observations
 
-STATIONS, ROUNDS = 100, 5
+STATIONS, ROUNDS, SMALL = 100, 5, 60
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 VARIABLE = "air_temperature"
 HOUR = np.timedelta64(1, "h")
@@ -72,6 +73,8 @@ def main(rows: int, growth: int) -> None:
         print(f"{rows:,} rows, {STATIONS} stations, {ROUNDS} rounds, median of per-round ratios (range)")
         _frames(product, _long(times, values))
         _ingest(product, _long(times, values), folder)
+        (folder / "small").mkdir()
+        _small(_product(folder / "small", "wide", STATIONS), folder / "small")
 
 
 def _frames(product: Product, table: pa.Table) -> None:
@@ -135,6 +138,21 @@ def _ingest(product: Product, table: pa.Table, folder: Path) -> None:
 
     ratios = [corrected() / _seconds(first) for _ in range(ROUNDS)]
     print(f"append of as many revisions / first append: {statistics.median(ratios):.2f}")
+
+
+def _small(product: Product, folder: Path) -> None:
+    """Ingest a month, so that there is something to compare with, and then hour after hour, a file each."""
+    times, values = _field(np.datetime64("2000-01-01", "us"), 720 + SMALL, STATIONS)
+    settings = Settings(home=folder / "home")
+    pq.write_table(_wide(times[:720], values[:720]), folder / "inbox/000.parquet")
+    jobs.ingest(product, settings, at=NOW)
+    for hour in range(720, 720 + SMALL):
+        pq.write_table(_wide(times[hour : hour + 1], values[hour : hour + 1]), folder / f"inbox/{hour}.parquet")
+    started, worked = time.perf_counter(), time.process_time()
+    result = jobs.ingest(product, settings, at=NOW)
+    seconds, cpu = time.perf_counter() - started, time.process_time() - worked
+    assert result.accepted == SMALL * STATIONS
+    print(f"small payloads, {STATIONS} rows each: {1e3 * seconds / SMALL:.0f} ms, {1e3 * cpu / SMALL:.0f} ms CPU each")
 
 
 def _growth(folder: Path, rows: int, payloads: int) -> None:

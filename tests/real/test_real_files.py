@@ -40,7 +40,10 @@ EXPECTED = {
     "auckland": Expected(
         1_220_577,
         {"does not exist in Pacific/Auckland": 120, "duplicate key, a later row of the payload differs": 119},
-        ("the longest 25,557 of 0 at 107 Quay Street", "7 rows have times that clocks in Pacific/Auckland showed twice"),
+        (
+            "the longest 25,557 of 0 at 107 Quay Street",
+            "7 rows have times that clocks in Pacific/Auckland showed twice",
+        ),
     ),
     "irish-wind": Expected(78_888, {}),
     "us-daily": Expected(196_350, {}, ("not borne out by the neighbours",)),

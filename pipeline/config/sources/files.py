@@ -105,7 +105,7 @@ class FilesSource(SourceSpec):
     """Texts that mean no value; a number, such as -9999, also where the column holds numbers."""
     grid: GridFile = GridFile()
     """How netcdf, zarr, grib and npz files are read."""
-    max_bytes: Annotated[int, Field(ge=1)] = 2**30
+    max_bytes: Annotated[int, Field(ge=1)] = 2**28
     """Largest payload that is read, before and after decompression."""
     extra: str = ""
     """Optional dependency of Nightcast that brings the package of a package: path."""

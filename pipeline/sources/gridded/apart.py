@@ -27,6 +27,28 @@ READ_SECONDS, READ_SECONDS_PER_MIB = 120.0, 2.0
 _RUN = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from pipeline.sources.gridded.worker import main; main()"
 )
+_ENVIRONMENT = (  # all that the libraries are told of this process, which knows secrets
+    "PATH",
+    "HOME",
+    "TMPDIR",
+    "TZ",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
+    "CONDA_PREFIX",
+    "ECCODES_DIR",
+    "ECCODES_HOME",
+    "ECCODES_DEFINITION_PATH",
+    "ECCODES_SAMPLES_PATH",
+)
+_FRUGAL = {  # threads and allocators reserve address space, which is limited there
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "MALLOC_ARENA_MAX": "2",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
 _ERRORS = {error.__name__: error for error in (ContractError, NoDataError, SourceError)}
 
 
@@ -35,7 +57,8 @@ def decode_gridded(payload: Payload, feed: Feed, spec: FilesSource, locations: L
 
     Raises:
         NoDataError: the payload has no bytes.
-        SourceError: it is damaged or in another format, crashes its library or keeps it busy without end.
+        SourceError: it is damaged or in another format, crashes its library, keeps it busy without end, or takes more
+            memory than some times `max_bytes`.
         ContractError: it does not hold what the product says.
     """
     if spec.format == "npz":  # read by NumPy and zlib alone
@@ -118,7 +141,11 @@ class Reader:
         if self._process is None or self._owner != os.getpid():  # a fork does not share its parent's process
             self._owner = os.getpid()
             self._process = subprocess.Popen(  # noqa: S603 - our own module
-                self._command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+                self._command(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={name: value for name, value in os.environ.items() if name in _ENVIRONMENT} | _FRUGAL,
             )
             try:
                 _line(self._process, START_SECONDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
 import tempfile
 import warnings
@@ -50,7 +51,7 @@ def open_arrays(
         return
     with readable(spec.format):
         if spec.format == "netcdf":
-            opened = [_filled(_netcdf(content))]
+            opened = [_filled(_netcdf(content, spec.max_bytes))]
         elif spec.format == "zarr":
             opened = [_zarr(content, spec.max_bytes)]
         else:
@@ -90,18 +91,30 @@ def readable(form: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # libraries warn of what is odd; what matters is checked here
             yield
-    except NightcastError:
+    except (NightcastError, MemoryError):
         raise
     except Exception as error:  # damaged bytes raise anything: KeyError, struct.error, RuntimeError ...
         text = _PRIVATE.sub("", (str(error).strip() or type(error).__name__).splitlines()[0])
         raise SourceError(f"not readable as {form}, {text[:200]}") from error
 
 
-def _netcdf(content: bytes) -> xr.Dataset:
+def _netcdf(content: bytes, max_bytes: int) -> xr.Dataset:
     """Open a file by its first bytes: the classic format by SciPy, as the C library crashes on damaged headers."""
     if content.startswith((b"CDF\x01", b"CDF\x02")):
         return xr.open_dataset(io.BytesIO(content), engine="scipy", **_RAW)
-    return xr.open_dataset(content, engine="netcdf4", **_RAW)
+    return _in_small_chunks(xr.open_dataset(content, engine="netcdf4", **_RAW), max_bytes)
+
+
+def _in_small_chunks(dataset: xr.Dataset, max_bytes: int) -> xr.Dataset:
+    """Return a data set; SourceError where a chunk, which is unpacked whole, is too large, whatever its array."""
+    for name, variable in dataset.variables.items():
+        for key in ("chunks", "shards", "chunksizes"):
+            size = math.prod(variable.encoding.get(key) or ()) * variable.dtype.itemsize
+            if size > max_bytes:
+                dataset.close()
+                limit = f"more than feed.source.max_bytes, {max_bytes}"
+                raise SourceError(f"a chunk of variable '{name}' takes {size} bytes, {limit}")
+    return dataset
 
 
 def _filled(dataset: xr.Dataset) -> xr.Dataset:
@@ -136,7 +149,7 @@ def _zarr(content: bytes, max_bytes: int) -> xr.Dataset:
             _refuse_pickle(name, json.loads(data))
     buffer = default_buffer_prototype().buffer
     store: Any = MemoryStore({name: buffer.from_bytes(data) for name, data in inside.items()}, read_only=True)
-    return xr.open_dataset(store, engine="zarr", consolidated=False, chunks=None, **_RAW)
+    return _in_small_chunks(xr.open_dataset(store, engine="zarr", consolidated=False, chunks=None, **_RAW), max_bytes)
 
 
 def _refuse_pickle(name: str, said: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sys
 import tempfile
@@ -23,11 +24,15 @@ from pipeline.locations import Locations, read_locations
 from pipeline.sources.base import Payload
 from pipeline.sources.gridded.decode import decode_arrays
 
+BASE_BYTES, TIMES_MAX_BYTES = 2**30, 4
+"""Address space of this process: that of the libraries, and that of a file and its rows by `max_bytes`."""
+
 CONTENT, ROWS, REFUSED = "content", "rows.arrow", "refused.arrow"
 
 
 def main() -> None:
     """Answer until the input ends; what the libraries print goes nowhere."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # what a crash leaves would hold the file
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
@@ -46,16 +51,28 @@ def _answer(asked: dict[str, Any]) -> dict[str, Any]:
     tempfile.tempdir = str(folder)  # so that nothing stays if this process is killed
     try:
         feed = Feed.model_validate_json(asked["feed"]).within(asked["product"], asked["name"], Path(asked["home"]))
+        assert isinstance(feed.source, FilesSource)  # noqa: S101 - nobody else asks
+        most = feed.source.max_bytes
+        _limit(BASE_BYTES + TIMES_MAX_BYTES * most)
         # Stations are judged by the asker, who has their list.
         locations = read_locations(feed) if isinstance(feed.locations, Grid) else Locations((), (), (), ())
         payload = Payload(asked["payload"], (folder / CONTENT).read_bytes(), "")
-        assert isinstance(feed.source, FilesSource)  # noqa: S101 - nobody else asks
         decoded = decode_arrays(payload, feed, feed.source, locations)
         for name, table in ((ROWS, decoded.rows), (REFUSED, decoded.refused)):
             with pa.OSFile(str(folder / name), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
                 writer.write_table(table)
     except (ContractError, NoDataError, SourceError) as error:
         return {"error": type(error).__name__, "text": str(error)}
+    except MemoryError:
+        problem = f"it takes more memory than goes with feed.source.max_bytes, {most}"
+        return {"error": SourceError.__name__, "text": f"{asked['payload']}: {problem}"}
     except Exception:
         return {"error": "", "text": traceback.format_exc()}
     return {"thinned": decoded.thinned, "notes": decoded.notes}
+
+
+def _limit(size: int) -> None:
+    """Let this process have so much address space, or what the system lets it have if that is less."""
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    least = size if most == resource.RLIM_INFINITY else min(size, most)
+    resource.setrlimit(resource.RLIMIT_AS, (least, most))

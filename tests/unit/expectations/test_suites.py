@@ -1,6 +1,9 @@
+import gc
 import subprocess
 import sys
 import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -131,6 +134,29 @@ def test_what_is_wrong_with_an_expectation_is_one_line(name: str, arguments: dic
     assert problem in told
     assert bool(told) == bool(problem)
     assert "\n" not in told
+
+
+def test_a_frame_is_let_go_and_the_next_one_is_judged_by_itself() -> None:
+    bad, good = (batch([("2020-01-01T06", name, 1.0, 1.0)]) for name in ("C", "A"))
+    seen = weakref.ref(bad)
+    assert broken(bad) == {"location location": [0]}
+    del bad
+    gc.collect()
+    assert seen() is None
+    assert broken(good) == {}
+
+
+def test_an_expectation_that_holds_but_for_a_few_rows_tells_them() -> None:
+    rows = batch([("2020-01-01T06", "A", 1.0, 1.0), ("2020-01-01T07", "A", 9.0, 1.0)])
+    check = custom("expect_column_values_to_be_between", column="wind_speed", max_value=2, mostly=0.5)
+    (told,) = validate(rows, [check]).results
+    assert (told.success, told.result["unexpected_index_list"]) == (True, [1])
+
+
+def test_threads_judge_their_own_frames() -> None:
+    frames = [batch([("2020-01-01T06", "A", 1.0, 1.0), ("2020-01-01T07", name, 1.0, 1.0)]) for name in "ABCD"]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(broken, frames)) == [{}, {}, *[{"location location": [1]}] * 2]
 
 
 def test_some_expectations_judge_rows_and_others_the_batch() -> None:

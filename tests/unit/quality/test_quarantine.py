@@ -100,7 +100,7 @@ def test_hostile_text_is_kept_as_text(quarantine: Quarantine) -> None:
 
 
 def test_reasons_are_counted_by_kind(quarantine: Quarantine) -> None:
-    more = [(None, "A", "{}", f"wind_speed {n} m s-1 is outside 0 to 60") for n in (70, 80)]
+    more = [(None, "A", f'{{"wind_speed": {n}}}', f"wind_speed {n} m s-1 is outside 0 to 60") for n in (70, 80)]
     quarantine.add(refused(*ROWS, *more), at=NOW, payload="p")
     assert list(quarantine.reasons().values()) == [3, 1]
 
@@ -113,10 +113,10 @@ def test_the_quarantine_of_a_product(tmp_path: Path) -> None:
     assert quarantine.decisions.place == root / "quarantine-decisions"
 
 
-def test_an_id_is_made_of_payload_key_values_and_reason(quarantine: Quarantine) -> None:
+def test_an_id_is_made_of_payload_key_values_and_kind_of_reason(quarantine: Quarantine) -> None:
     quarantine.add(refused(*ROWS), at=NOW, payload="p")
     told = hashlib.sha256(
-        b'p 978998400000000 1 A 18 {"wind_speed": 99} 38 wind_speed 99 m s-1 is outside 0 to 60'
+        'p 978998400000000 1 A 18 {"wind_speed": 99} 39 wind_speed … m s-1 is outside 0 to 60'.encode()
     ).hexdigest()
     assert ids(quarantine)[0] == told[:16]
     row = (*ROWS[1][:2], "a", "b c")
@@ -131,6 +131,18 @@ def test_an_id_is_made_of_payload_key_values_and_reason(quarantine: Quarantine) 
     assert quarantine.add(refused(*near), at=NOW, payload="q") == len(near)
     assert quarantine.add(refused(row), at=NOW, payload="r") == 1
     assert len(set(ids(quarantine))) == 2 + len(near) + 1
+
+
+def test_a_reason_whose_numbers_depend_on_the_store_names_the_same_row(quarantine: Quarantine) -> None:
+    quarantine.add(
+        refused((*ROWS[0][:3], "wind_speed changed by 41.5 a step, which is 7.3 sigmas")), at=NOW, payload="p"
+    )
+    looked_again = refused((*ROWS[0][:3], "wind_speed changed by 38.0 a step, which is 5.9 sigmas"))
+    assert quarantine.add(looked_again, at=LATER, payload="p") == 0
+    (row,) = quarantine.read().to_pylist()
+    assert row["reason"] == "wind_speed changed by 41.5 a step, which is 7.3 sigmas"
+    other_kind = refused((*ROWS[0][:3], "wind_speed is stuck"))
+    assert quarantine.add(other_kind, at=LATER, payload="p") == 1
 
 
 def test_rows_are_read_by_the_period_in_which_they_were_refused(quarantine: Quarantine) -> None:

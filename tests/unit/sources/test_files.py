@@ -178,6 +178,44 @@ def test_a_zarr_folder_may_be_named_without_a_pattern(tmp_path: Path) -> None:
     assert str(error) == f"{tmp_path / 'x.zarr'}: {size} bytes, more than feed.source.max_bytes, 100"
 
 
+def test_a_link_out_of_the_folder_of_the_pattern_is_told_and_not_read(
+    make_product, locations: Locations, tmp_path: Path
+) -> None:
+    inside, outside = tmp_path / "in", tmp_path / "out"
+    for folder in (inside, outside):
+        folder.mkdir()
+        (folder / "real.csv").write_bytes(CSV + folder.name.encode())
+    (inside / "1.csv").symlink_to(outside / "real.csv")
+    (inside / "2.csv").symlink_to("real.csv")
+    (inside / "deep").symlink_to(outside)
+    error, *payloads = fetch(make_product(path="in/*.csv"), locations)
+    assert str(error) == f"{inside / '1.csv'}: cannot be read, it is a link to a file outside {inside}"
+    assert [payload.content for payload in payloads] == [CSV + b"in"] * 2
+    (deep,) = fetch(make_product(path="in/*/*.csv"), locations)
+    assert str(deep) == f"{inside / 'deep/real.csv'}: cannot be read, it is a link to a file outside {inside}"
+
+
+def test_a_link_that_the_path_names_is_followed(make_product, locations: Locations, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "x.csv").write_bytes(CSV)
+    (tmp_path / "link.csv").symlink_to(tmp_path / "real" / "x.csv")
+    (tmp_path / "data").symlink_to(tmp_path / "real")
+    for path in ("link.csv", "data/*.csv"):
+        (payload,) = fetch(make_product(path=path), locations)
+        assert payload.content == CSV
+
+
+@pytest.mark.parametrize("path", ["x.zarr", "*.zarr"])
+def test_a_link_out_of_a_zarr_folder_is_told_and_not_read(tmp_path: Path, path: str) -> None:
+    folder = zarr_folder(make_dataset(), tmp_path / "stores" / "x.zarr")
+    (tmp_path / "secret").write_text("secret")
+    (folder / "more").symlink_to(tmp_path / "secret")
+    feed = make_feed(tmp_path, format="zarr", path=f"stores/{path}")
+    (error,) = open_source(feed, read_locations(feed)).fetch(set(), None, None, at=AT)
+    home = folder if path == "x.zarr" else folder.parent
+    assert str(error) == f"{folder}: cannot be read, more is a link to a file outside {home}"
+
+
 def test_decoding_names_the_payload_in_every_complaint(make_product, locations: Locations) -> None:
     source = open_source(make_product().feed, locations)
     with pytest.raises(NoDataError, match=r"^x: the payload is empty"):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -207,6 +209,65 @@ def test_what_a_header_claims_is_not_allocated(tmp_path: Path) -> None:
         (folder / name / "zarr.json").write_text(json.dumps(said | {"shape": shape}))
     with pytest.raises(SourceError, match=r"takes \d+ bytes, more than feed\.source\.max_bytes"):
         decode(make_feed(tmp_path, format="zarr"), zipped(folder))
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_chunk_larger_than_its_array_is_not_allocated(tmp_path: Path, version: int) -> None:
+    # F20
+    folder = zarr_folder(make_dataset(), tmp_path / "z", version=version)
+    file = folder / "t" / ("zarr.json" if version == 3 else ".zarray")
+    said = json.loads(file.read_text())
+    chunk = [1, 16_000, 16_000]
+    said |= {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunk}}} if version == 3 else {}
+    file.write_text(json.dumps(said | ({"chunks": chunk} if version == 2 else {})))
+    with pytest.raises(SourceError, match=r"^x: a chunk of variable 't' takes 2048000000 bytes, more than .*max_bytes"):
+        decode(make_feed(tmp_path, format="zarr"), zipped(folder))
+
+
+def test_a_netcdf_chunk_larger_than_its_array_is_not_allocated(tmp_path: Path) -> None:
+    import netCDF4
+
+    with netCDF4.Dataset(tmp_path / "x.nc", "w") as file:
+        for name in ("time", "latitude", "longitude"):
+            file.createDimension(name, None)
+        file.createVariable("t", "f8", ("time", "latitude", "longitude"), zlib=True, chunksizes=(1, 2000, 2000))
+    with pytest.raises(SourceError, match=r"^x: a chunk of variable 't' takes 32000000 bytes, more than .*max_bytes"):
+        decode(make_feed(tmp_path, max_bytes=2**24), (tmp_path / "x.nc").read_bytes())
+
+
+def test_a_chunk_that_unpacks_to_more_than_it_says_ends_at_the_limit(tmp_path: Path) -> None:
+    # F20: 2 GiB of zeros
+    folder = zarr_folder(make_dataset(), tmp_path / "z", version=2)
+    said = json.loads((folder / "t" / ".zarray").read_text())
+    (folder / "t" / ".zarray").write_text(json.dumps(said | {"compressor": {"id": "gzip", "level": 1}}))
+    press = zlib.compressobj(9, zlib.DEFLATED, 31)
+    (chunk,) = (folder / "t").glob("0*")
+    chunk.write_bytes(b"".join(press.compress(bytes(2**24)) for _ in range(128)) + press.flush())
+    feed, good = make_feed(tmp_path, format="zarr", max_bytes=2**24), zarr_folder(make_dataset(), tmp_path / "good")
+    with pytest.raises(
+        SourceError, match=r"^x: it takes more memory than goes with feed\.source\.max_bytes, 16777216$"
+    ):
+        decode(feed, zipped(folder))
+    assert decode(feed, zipped(good)).rows.num_rows == 24
+
+
+def test_the_process_that_reads_files_is_told_no_secrets_and_leaves_no_core(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NIGHTCAST_SECRETS__KEY", "secret")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    code = "import json, os; print('{}', flush=True); input(); print(json.dumps(dict(os.environ)), flush=True)"
+    told = apart.Reader(lambda: [sys.executable, "-c", code])
+    said = told.ask({}, 10)
+    told.stop()
+    assert said["PATH"] == os.environ["PATH"]
+    assert not [name for name, value in said.items() if name.startswith("NIGHTCAST") or "secret" in value]
+
+    decode(make_feed(tmp_path), netcdf(make_dataset(), tmp_path))
+    process = apart._reader._process
+    assert process is not None
+    assert resource.prlimit(process.pid, resource.RLIMIT_CORE) == (0, 0)
+    assert resource.prlimit(process.pid, resource.RLIMIT_AS)[0] == 2**30 + 4 * 2**28
 
 
 def test_a_file_of_another_format_is_told(tmp_path: Path) -> None:

@@ -125,7 +125,63 @@ def test_a_parquet_bomb_is_refused_before_it_is_read() -> None:
     assert len(content) < 1000
     with pytest.raises(SourceError, match=r"^x: 1000 rows of 1 columns are more than max_bytes, 7999, once decoded$"):
         read_table(Payload.of("x", content), "parquet", max_bytes=7999)
-    assert read_table(Payload.of("x", content), "parquet", max_bytes=8000)[0].num_rows == 1000
+    assert read_table(Payload.of("x", content), "parquet", max_bytes=8200)[0].num_rows == 1000
+
+
+LONG = pa.array(["x" * 10_000])
+SAME = pa.DictionaryArray.from_arrays(pa.array([0] * 1000, pa.int32()), LONG).cast(pa.string())
+HELD = {
+    "text": SAME,
+    "binary": SAME.cast(pa.binary()),
+    "dictionary": SAME.dictionary_encode(),
+    "struct": pa.StructArray.from_arrays([SAME], names=["a"]),
+    "list": pa.ListArray.from_arrays(pa.array(range(0, 1001, 100), pa.int32()), SAME),
+    "fixed width": SAME.cast(pa.binary()).cast(pa.binary(10_000)),
+}
+
+
+@pytest.mark.parametrize("kind", HELD)
+def test_one_long_text_in_many_cells_is_counted_in_each(kind: str) -> None:
+    # F20: 10 kB a thousand times, held once by the file
+    table = pa.table({"A": HELD[kind]})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, use_dictionary=True)
+    content = sink.getvalue().to_pybytes()
+    assert len(content) < 50_000
+    with pytest.raises(SourceError, match=r"^x: .* are more than max_bytes, 9999999, once decoded$"):
+        read_table(Payload.of("x", content), "parquet", max_bytes=9_999_999)
+    read = read_table(Payload.of("x", content), "parquet", max_bytes=10_100_000)[0]
+    assert read.column("A").to_pylist() == table.column("A").to_pylist()
+
+
+def test_texts_that_repeat_the_one_before_are_decoded_a_few_at_a_time() -> None:
+    # F20
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"A": SAME}), sink, use_dictionary=False, column_encoding={"A": "DELTA_BYTE_ARRAY"})
+    content = sink.getvalue().to_pybytes()
+    assert len(content) < 50_000
+    before = pa.total_allocated_bytes()
+    with pytest.raises(SourceError, match=r"^x: its cells are more than max_bytes, 1000000, once decoded$"):
+        read_table(Payload.of("x", content), "parquet", max_bytes=1_000_000)
+    assert pa.total_allocated_bytes() - before < 1_000_000
+    assert read_table(Payload.of("x", content), "parquet")[0].num_rows == 1000
+
+
+def test_columns_of_every_nesting_become_plain() -> None:
+    texts = pa.array(["a", None, "a", "b"])
+    parts = pa.array([0, 1, 1, 3, 4], pa.int32())
+    table = pa.table(
+        {
+            "map": pa.MapArray.from_arrays(parts, pa.array(["k", "l", "m", "n"]), texts),
+            "list": pa.ListArray.from_arrays(parts, texts),
+            "large": pa.LargeListArray.from_arrays(parts.cast(pa.int64()), texts),
+            "struct": pa.StructArray.from_arrays([texts], names=["a"]),
+            "none": pa.array([None] * 4, pa.string()),
+        }
+    )
+    assert read_table(Payload.of("x", parquet(table)), "parquet")[0].to_pydict() == table.to_pydict()
+    empty = read_table(Payload.of("x", parquet(table.slice(0, 0))), "parquet")[0]
+    assert (empty.num_rows, empty.column_names) == (0, table.column_names)
 
 
 TYPED = [

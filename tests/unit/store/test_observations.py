@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 import pytest
 
-from pipeline.errors import ContractError
+from pipeline.errors import ContractError, StoreError
 from pipeline.store import observations, spans
 from pipeline.store.observations import Appended, Observations
 from pipeline.store.revisions import judge_arrived
@@ -48,6 +48,30 @@ def test_an_empty_store(make: Make) -> None:
     store = make()
     assert store.read().num_rows == 0
     assert store.newest() is None
+
+
+def test_the_newest_time_and_the_count_are_told_by_the_log_alone(make: Make) -> None:
+    store = make()
+    assert store.count() == 0
+    newest = T0 + DAY + TICK
+    put(store, T0, (T0 - 40 * DAY, "A", 1.0), (newest, "A", 1.0), (T0, "A", 1.0))
+    put(store, T0 + DAY, (T0, "A", 2.0), (T0 - 300 * DAY, "B", 1.0))
+    for file in Path(store.table.uri).rglob("*.parquet"):
+        file.unlink()
+    with pytest.raises(StoreError):
+        store.read()
+    assert store.newest() == newest
+    assert store.count() == 5  # statements: the changed value too
+
+
+def test_the_newest_time_is_read_where_the_log_has_no_bound_of_it(make: Make) -> None:
+    store = make()
+    put(store, T0, (T0 - 40 * DAY, "A", 1.0), (T0, "A", 1.0))
+    put(store, T0, (T0 + 40 * DAY + TICK, "A", 1.0))
+    assert store.newest() == T0 + 40 * DAY + TICK
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.store.scan.digest_in", lambda name: None)  # as of files that others wrote
+        assert store.newest() == T0 + 40 * DAY + TICK
 
 
 def test_no_rows_change_nothing(make: Make) -> None:

@@ -26,10 +26,24 @@ def store(tmp_path: Path, request: pytest.FixtureRequest) -> Observations:
     return Observations(tmp_path / "o", ("u", "v"), delay=HOUR, clock=request.param)
 
 
-def say(store: Observations, *rows: tuple[int, float | None, float | None], place: str = "A") -> Appended:
+@pytest.fixture
+def live(tmp_path: Path) -> Observations:
+    """A live feed that began ten hours after T0, with another key."""
+    live = Observations(tmp_path / "live", ("u", "v"), delay=HOUR, clock="wall")
+    say(live, (1, 9.0, 9.0), place="B", at=T0 + 10 * HOUR)
+    return live
+
+
+def say(
+    store: Observations,
+    *rows: tuple[int, float | None, float | None],
+    place: str = "A",
+    at: datetime = NOW,
+    history: bool = False,
+) -> Appended:
     """Append rows of one key, known some hours after T0."""
     told = [{"valid_time": T0, "location": place, "known_at": T0 + hour * HOUR, "u": u, "v": v} for hour, u, v in rows]
-    return store.append(pa.Table.from_pylist(told, schema=SCHEMA), at=NOW, payload="p")
+    return store.append(pa.Table.from_pylist(told, schema=SCHEMA), at=at, payload="p", history=history)
 
 
 def told(store: Observations, known_by: datetime | None = None) -> list[tuple[Any, ...]]:
@@ -92,7 +106,8 @@ def test_variables_of_one_instant_may_come_apart(store: Observations) -> None:
     assert say(store, (1, 1.0, 2.0), (1, None, 2.0)) == Appended(0, 0, 2)
 
 
-def test_of_two_values_for_one_instant_the_later_one_took_effect_right_after(store: Observations) -> None:
+@pytest.mark.parametrize("store", ["record"], indirect=True)
+def test_in_an_archive_the_later_of_two_values_for_one_instant_took_effect_right_after(store: Observations) -> None:
     # F13
     say(store, (1, 1.0, 1.0))
     assert say(store, (1, 2.0, 1.0)) == Appended(0, 1, 0)
@@ -130,3 +145,67 @@ def test_rows_with_and_without_known_at_may_follow_each_other(store: Observation
     assert told(store) == [(1, 1.0, None), (later, 2.0, None)]
     say(store, (20, None, 3.0))
     assert told(store)[2:] == [(20, 2.0, 3.0)]
+
+
+def test_a_correction_that_is_fetched_90_days_later_leaves_the_past_as_it_was(store: Observations) -> None:
+    # F15
+    say(store, (1, 1.0, 1.0))
+    before = store.read(known_by=NOW + 90 * DAY - TICK)
+    assert say(store, (1, 2.0, 1.0), at=NOW + 90 * DAY) == Appended(0, 1, 0)
+    if store.clock == "record":  # an archive has no such past
+        assert told(store) == [(1, 1.0, 1.0), (1 + TICK / HOUR, 2.0, 1.0)]
+        return
+    assert store.read(known_by=NOW + 90 * DAY - TICK).equals(before)
+    assert told(store) == [(1, 1.0, 1.0), ((NOW + 90 * DAY - T0) / HOUR, 2.0, 1.0)]
+    assert say(store, (1, 2.0, 1.0), at=NOW + 91 * DAY) == Appended(0, 0, 1)
+
+
+def test_a_replay_of_an_outage_of_ours_sees_what_was_seen_live(live: Observations) -> None:
+    # F15: three runs of a model were published while nothing was ingested for a day.
+    say(live, (12, 1.0, 1.0), at=T0 + 12 * HOUR)
+    seen = {hour: told(live, T0 + hour * HOUR) for hour in range(12, 36)}
+    assert say(live, (18, 2.0, 2.0), (24, 3.0, None), (30, 4.0, None), at=T0 + 36 * HOUR) == Appended(0, 2, 1)
+    assert {hour: told(live, T0 + hour * HOUR) for hour in range(12, 36)} == seen
+    assert told(live) == [(12, 1.0, 1.0), (36, 4.0, 2.0)]  # cell by cell, what was said last
+    assert say(live, (36, 5.0, 2.0), (40, 6.0, 2.0), at=T0 + 36 * HOUR) == Appended(0, 2, 0)
+    assert told(live)[2:] == [(36 + TICK / HOUR, 5.0, 2.0), (40, 6.0, 2.0)]
+
+
+def test_a_load_of_history_keeps_when_it_was_said_up_to_when_the_store_began(live: Observations) -> None:
+    rows = ((1, 1.0, 1.0), (10, 2.0, 2.0), (11, 3.0, 3.0))
+    assert say(live, *rows, at=T0 + 99 * HOUR, history=True) == Appended(1, 2, 0)
+    assert told(live) == [(1, 1.0, 1.0), (10, 2.0, 2.0), (99, 3.0, 3.0)]
+    assert say(live, *rows, at=T0 + 200 * HOUR, history=True) == Appended(0, 0, 3)
+    assert say(live, *rows, at=T0 + 300 * HOUR) == Appended(0, 0, 3)
+
+
+def test_the_same_without_the_word_history_is_news(live: Observations) -> None:
+    assert say(live, (1, 1.0, 1.0), (9, 2.0, 2.0), at=T0 + 99 * HOUR) == Appended(1, 0, 1)
+    assert told(live) == [(99, 2.0, 2.0)]
+
+
+def test_an_older_run_that_comes_after_a_newer_one_says_nothing_new(live: Observations) -> None:
+    say(live, (20, 2.0, None), at=T0 + 21 * HOUR)
+    assert say(live, (14, 1.0, None), at=T0 + 22 * HOUR) == Appended(0, 0, 1)
+    assert say(live, (15, 1.0, 1.0), at=T0 + 23 * HOUR) == Appended(0, 1, 0)  # but for a cell not known yet
+    assert say(live, (20, 3.0, None), at=T0 + 24 * HOUR) == Appended(0, 1, 0)  # a correction of the newer one
+    assert told(live) == [(21, 2.0, None), (23, 2.0, 1.0), (24, 3.0, 1.0)]
+
+
+def test_two_late_values_for_one_instant_in_one_payload_the_last_counts(live: Observations) -> None:
+    assert say(live, (20, 1.0, 1.0), (20, 2.0, 2.0), at=T0 + 30 * HOUR) == Appended(1, 0, 1)
+    assert told(live) == [(30, 2.0, 2.0)]
+
+
+def test_what_is_told_of_times_to_come_is_known_when_it_says(live: Observations) -> None:
+    say(live, (40, 1.0, 1.0), at=T0 + 20 * HOUR)
+    assert say(live, (40, 2.0, 1.0), at=T0 + 21 * HOUR) == Appended(0, 1, 0)  # not before what it corrects
+    assert told(live) == [(40, 1.0, 1.0), (40 + TICK / HOUR, 2.0, 1.0)]
+
+
+def test_a_store_from_before_instants_said_were_kept_is_read_and_added_to(tmp_path: Path) -> None:
+    say(Observations(tmp_path / "o", ("u", "v"), delay=HOUR, clock="record"), (1, 1.0, 1.0), at=T0 + 10 * HOUR)
+    store = Observations(tmp_path / "o", ("u", "v"), delay=HOUR, clock="wall")  # a table without the column
+    assert told(store) == [(1, 1.0, 1.0)]
+    assert say(store, (1, 1.0, 1.0), (1, 2.0, 1.0), (20, 3.0, 1.0), at=T0 + 30 * HOUR) == Appended(0, 1, 2)
+    assert told(store) == [(1, 1.0, 1.0), (30, 3.0, 1.0)]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from pipeline.store.revisions import Judged, Said, judge_arrived, judge_dated, revisions
+from pipeline.store.revisions import Judged, Said, judge_arrived, judge_dated, judge_live, revisions
 
 _ = float("nan")
 Statement = tuple[int, int, float, float]  # key, known_at, u, v
@@ -99,6 +99,36 @@ def test_many_that_contradict_each_other_are_set_one_after_the_other() -> None:
     judged = judge_dated(said(*((7, 100, float(n), _) for n in range(30))), said())
     assert same(kept(judged), [(7, 100 + n, float(n), _) for n in range(30)])
     assert counts(judged) == (1, 29, 0)
+
+
+@pytest.mark.parametrize(
+    ("given", "until", "expected", "count"),
+    [
+        ([(0, 10, 1, _)], 50, [], (0, 0, 1)),
+        ([(0, 10, 2, _)], 50, [(0, 90, 2, _)], (0, 1, 0)),  # it contradicts what is stored: never in the past
+        ([(0, 10, 2, 3)], 50, [(0, 10, _, 3), (0, 90, 2, _)], (0, 1, 0)),  # one cell fills, one corrects
+        ([(0, 10, 2, 3)], None, [(0, 90, 2, _), (0, 90, _, 3)], (0, 1, 0)),
+        ([(0, 20, 2, _)], 50, [(0, 20, 2, _)], (0, 1, 0)),
+        ([(0, 20, 2, _)], 15, [(0, 90, 2, _)], (0, 1, 0)),
+        ([(0, 95, 2, _)], 15, [(0, 95, 2, _)], (0, 1, 0)),
+        ([(1, 20, 7, 7)], None, [(1, 90, _, 7)], (0, 1, 0)),  # u was said at 50
+        ([(1, 10, 7, 1)], 50, [], (0, 0, 1)),  # a correction of what has been overtaken
+        ([(5, 20, 1, _), (5, 10, 2, 2)], None, [(5, 90, 1, _), (5, 90, _, 2)], (1, 1, 0)),
+        ([(5, 20, 1, 1), (5, 10, 2, 2)], None, [(5, 90, 1, 1)], (1, 0, 1)),
+        ([(5, 20, 1, 1), (5, 20, 2, 2)], 50, [(5, 20, 1, 1), (5, 21, 2, 2)], (1, 1, 0)),
+        ([(5, 20, _, _)], None, [(5, 90, _, _)], (1, 0, 0)),
+    ],
+)
+def test_rows_of_a_live_feed_that_tell_when_they_became_known(
+    given: list[Statement], until: int | None, expected: list[Statement], count: tuple[int, int, int]
+) -> None:
+    judged = judge_live(said(*given), PRESENT.pick(PRESENT.key == given[0][0]), learnt=90, until=until)
+    assert np.array_equal(*(np.array(sorted(map(str, rows))) for rows in (kept(judged), _floats(expected))))
+    assert counts(judged) == count
+
+
+def _floats(statements: list[Statement]) -> list[tuple[float, ...]]:
+    return [tuple(map(float, one)) for one in statements]
 
 
 @pytest.mark.parametrize("turned", [False, True])

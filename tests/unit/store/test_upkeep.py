@@ -11,6 +11,7 @@ import pytest
 from deltalake import DeltaTable
 
 from pipeline.errors import StoreError
+from pipeline.store import upkeep
 from pipeline.store.place import LocalPlace, place_at
 from pipeline.store.table import Table
 
@@ -155,10 +156,12 @@ def test_vacuum_deletes_what_killed_writers_left(table: Table) -> None:
     assert (table.fault, table.verify()) == (None, [])
 
 
-def test_vacuum_knows_nothing_of_versions_to_come(table: Table) -> None:
+def test_vacuum_tells_of_versions_that_the_table_never_had(table: Table, caplog: pytest.LogCaptureFixture) -> None:
     # A model may have been trained on a table that was since made anew.
     table.append(lambda _: rows(1))
-    assert table.vacuum(keep_versions=[77], older_than=WEEK, now=NOW) == []
+    assert table.vacuum(keep_versions=[77, 1], older_than=WEEK, now=NOW) == []
+    (record,) = caplog.records
+    assert record.getMessage() == f"{table.uri}: cannot keep version 77, the newest is 1; the table was made anew since"
     assert Table(place_at(folder(table) / "none"), SCHEMA).vacuum(older_than=WEEK, now=NOW) == []
 
 
@@ -277,3 +280,69 @@ def test_a_table_that_was_made_anew_is_not_taken_for_the_old_one(table: Table) -
     for key in range(3):
         again(table).append(lambda _, key=key: rows(key + 10))
     assert sorted(table.read()["key"].to_pylist()) == [10, 11, 12]
+
+
+def lose(table: Table, *versions: int) -> None:
+    """Let nothing be left of some commits but torn files."""
+    for version in versions:
+        for folder_ in ("_delta_log", "_manifest/commits"):
+            (folder(table) / folder_ / f"{version:020}.json").write_bytes(b"torn")
+
+
+def test_a_repair_never_gives_the_number_of_a_lost_version_to_other_data(table: Table) -> None:
+    for key in (1, 2, 3, 4):
+        table.append(lambda _, key=key: rows(key))
+    lose(table, 3, 4)
+    fresh = again(table)
+    assert "commits 3 to 4 are lost" in fresh.repair().told[0]
+    assert (fresh.version, fresh.read()["key"].to_pylist(), fresh.verify()) == (4, [1, 2], [])
+    fresh.append(lambda _: rows(5))
+    assert fresh.version == 5
+    assert sorted(again(table).read()["key"].to_pylist()) == [1, 2, 5]
+    fresh.checkpoint()
+    assert (again(table).fault, again(table).repair().told) == (None, ())
+    assert again(table).version == 5
+
+
+def test_a_repair_that_was_killed_before_it_used_up_the_numbers_is_gone_on_with(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # F1
+    for key in (1, 2, 3):
+        table.append(lambda _, key=key: rows(key))
+    lose(table, 3)
+
+    class KilledError(Exception):
+        pass
+
+    def kill(*_: object) -> None:
+        raise KilledError
+
+    fresh = again(table)
+    monkeypatch.setattr("pipeline.store.upkeep._pass_over", kill)
+    with pytest.raises(KilledError):
+        fresh.repair()
+    monkeypatch.undo()
+    assert again(table).version == 2
+    assert again(table).repair().lost_since is None
+    assert again(table).version == 3
+
+
+@pytest.mark.parametrize("what", ["commit", "data"])
+def test_it_is_told_that_rows_go_before_they_do(table: Table, what: str) -> None:
+    for key in (1, 2, 3):
+        table.append(lambda _, key=key: rows(key))
+    if what == "commit":
+        lose(table, 3)
+    else:
+        min(folder(table).glob("*.parquet")).write_bytes(b"torn")
+    seen: list[dict[str, bytes]] = []
+
+    def losing() -> None:
+        seen.append({path.name: path.read_bytes() for path in folder(table).glob("_delta_log/*")})
+
+    before = {path.name: path.read_bytes() for path in folder(table).glob("_delta_log/*")}
+    assert upkeep.repair(again(table).versions, losing).lost_since is not None
+    assert seen == [before]
+    assert upkeep.repair(again(table).versions, losing) == (None, ())
+    assert len(seen) == 1
