@@ -188,12 +188,14 @@ def _order(receipt: dict[str, Any]) -> list[str]:
     at = datetime.fromisoformat(receipt["at"]).astimezone(UTC).isoformat(timespec="microseconds")
     if "release" in receipt:
         return [at, "release", *sorted(row["id"] for row in receipt["release"]["rows"])[:1]]
-    window = f"{receipt['since']} {receipt['until']}"
+    window = f"{receipt.get('since')} {receipt.get('until')}"
     return [at, "payload", receipt["name"], receipt["payload"], window]
 
 
 def _take_one_again(receipt: dict[str, Any], feed: Feed, settings: Settings) -> None:
-    since, until = (datetime.fromisoformat(text) if text else None for text in (receipt["since"], receipt["until"]))
+    since, until = (
+        datetime.fromisoformat(text) if text else None for text in (receipt.get("since"), receipt.get("until"))
+    )
     take_in(
         Received(receipt["name"], receipt["payload"], known=receipt.get("known", False)),
         feed,

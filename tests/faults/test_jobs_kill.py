@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.faults.samples import process
 
-POINTS = 5
+POINTS = 4
 """How many N of each job: a run takes a second. Those of single steps are all met in test_store_kill."""
 
 # A process that has loaded everything and done nothing forks, for each N, a child that is killed and one that goes on.
