@@ -86,6 +86,7 @@ def take_in(
         "since": since.isoformat() if since else None,
         "until": until.isoformat() if until else None,
         "history": history,
+        "known": received.known,
         "accepted": appended.accepted,
         "revised": appended.revised,
         "unchanged": appended.unchanged,
