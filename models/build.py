@@ -31,12 +31,12 @@ class Entry(NamedTuple):
 
 
 MODELS: dict[str, Entry] = {
-    "persistence": Entry("models.baselines:Persistence", "the last known value stays", True),
-    "climatology": Entry("models.baselines:Climatology", "what the calendar says: year, day and week", True),
-    "damped-anomaly": Entry("models.baselines:DampedAnomaly", "the last anomaly, fading with lead", True),
-    "ridge-var": Entry("models.ridge:RidgeVar", "ridge regression on the last frames of all locations", True),
+    "persistence": Entry("models.baselines.plain:Persistence", "the last known value stays", True),
+    "climatology": Entry("models.baselines.plain:Climatology", "what the calendar says: year, day and week", True),
+    "damped-anomaly": Entry("models.baselines.plain:DampedAnomaly", "the last anomaly, fading with lead", True),
+    "ridge-var": Entry("models.baselines.ridge:RidgeVar", "ridge regression on the last frames of all locations", True),
     "attention-convlstm": Entry(
-        "models.attention_convlstm:AttentionConvLSTM",
+        "models.zoo.flagship:AttentionConvLSTM",
         "ridge-var plus what a set-convolution ConvLSTM, with or without attention, can add",
         False,
     ),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -31,6 +31,10 @@ class Task:
         latitude: degrees north, one per location.
         transforms: per channel, the variance-stabilising transform that models work in.
         limits: per channel, the physical lowest and highest value; forecasts are clipped to them.
+        grid: (rows, columns) where the locations are the cells of a regular grid, row by row; None for stations.
+        covariates: variables known in advance, in the order of the covariate axis.
+        static: fields that do not change, such as altitude, in the order of `static_values`.
+        static_values: (static, location), in units of their own.
 
     Raises:
         ModelError: a field contradicts another or is out of range.
@@ -47,6 +51,10 @@ class Task:
     latitude: tuple[float, ...]
     transforms: tuple[str, ...]
     limits: tuple[tuple[float | None, float | None], ...]
+    grid: tuple[int, int] | None = None
+    covariates: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
+    static_values: tuple[tuple[float, ...], ...] = ()
 
     def __post_init__(self) -> None:
         for field, minimum in (("context", 1), ("leads", 1), ("step_seconds", 1)):
@@ -56,6 +64,9 @@ class Task:
             names = getattr(self, field)
             distinct = len(names) > 0 and len(set(names)) == len(names)
             _demand(distinct, field, "one or more distinct names", names)
+        for field in ("covariates", "static"):
+            names = getattr(self, field)
+            _demand(len(set(names)) == len(names), field, "distinct names", names)
         unknown = [name for name in self.targets if name not in self.channels]
         _demand(not unknown, "targets", f"a subset of channels {list(self.channels)}", unknown)
         levels = self.quantiles
@@ -67,6 +78,7 @@ class Task:
             ("latitude", len(self.locations)),
             ("transforms", len(self.channels)),
             ("limits", len(self.channels)),
+            ("static_values", len(self.static)),
         ):
             found = len(getattr(self, field))
             _demand(found == size, field, f"{size} entries", f"{found} entries")
@@ -78,6 +90,14 @@ class Task:
         for low, high in self.limits:
             ordered = low is None or high is None or low < high
             _demand(ordered, "limits", "the lower limit below the upper", (low, high))
+        for name, values in zip(self.static, self.static_values, strict=True):
+            usable = len(values) == len(self.locations) and bool(np.isfinite(values).all())
+            _demand(usable, f"static_values.{name}", "a finite number for each location", f"{len(values)} values")
+        if self.grid is not None:
+            cells = self.grid[0] * self.grid[1]
+            _demand(
+                min(self.grid) > 0 and cells == len(self.locations), "grid", "rows x columns = locations", self.grid
+            )
 
     @property
     def target_channels(self) -> tuple[int, ...]:
@@ -96,7 +116,8 @@ class Task:
             ModelError: a key is missing, unknown, or holds what no task can hold.
         """
         expected = {field.name for field in fields(cls)}
-        if missing := sorted(expected - set(document)):
+        optional = {field.name for field in fields(cls) if field.default is not MISSING}
+        if missing := sorted(expected - optional - set(document)):
             raise ModelError(f"task: missing {missing}")
         if unknown := sorted(set(document) - expected):
             raise ModelError(f"task: unknown {unknown}")
@@ -113,6 +134,10 @@ class Task:
                 latitude=_numbers(document["latitude"]),
                 transforms=_names(document["transforms"]),
                 limits=tuple((_bound(low), _bound(high)) for low, high in document["limits"]),
+                grid=_shape(document.get("grid")),
+                covariates=_names(document.get("covariates", [])),
+                static=_names(document.get("static", [])),
+                static_values=tuple(_numbers(values) for values in document.get("static_values", [])),
             )
         except (TypeError, ValueError) as error:
             raise ModelError(f"task: {error}") from error
@@ -127,15 +152,34 @@ class Inputs:
         mask: same shape, True where the value was known at issue time.
         time: (n, context), UTC valid times of the frames.
         target_time: (n, lead), UTC valid times to forecast.
+        covariates: (n, lead, covariate, location), what had been said of the target times by the issue time, in
+            units of their own, 0 where nothing; None where nothing is known of any.
+        covariates_mask: same shape, True where something had been said.
     """
 
     values: NDArray[np.float32]
     mask: NDArray[np.bool_]
     time: NDArray[np.datetime64]
     target_time: NDArray[np.datetime64]
+    covariates: NDArray[np.float32] | None = None
+    covariates_mask: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def ahead(self, task: Task) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Covariates (n, lead, covariate, location), 0 where unknown, and where they are known."""
+        shape = (len(self), task.leads, len(task.covariates), len(task.locations))
+        if self.covariates is None or self.covariates_mask is None:
+            return np.zeros(shape, np.float32), np.zeros(shape, bool)
+        return self.covariates, self.covariates_mask
+
+    def chunks(self, size: int) -> Iterator[Inputs]:
+        """The same inputs, at most `size` issue times at once; one empty part where there are none."""
+        for start in range(0, max(len(self), 1), size):
+            part = slice(start, start + size)
+            cut = [None if (array := getattr(self, field.name)) is None else array[part] for field in fields(self)]
+            yield Inputs(*cut)  # type: ignore[arg-type]
 
     def check(self, task: Task) -> None:
         """Raise ModelError unless the arrays have the shapes that `task` asks for."""
@@ -149,6 +193,11 @@ class Inputs:
         ):
             if found != expected:
                 raise ModelError(f"inputs.{name}: shape {found}, the task needs {expected}")
+        ahead = (n, task.leads, len(task.covariates), len(task.locations))
+        for name in ("covariates", "covariates_mask"):
+            array = getattr(self, name)
+            if array is not None and array.shape != ahead:
+                raise ModelError(f"inputs.{name}: shape {array.shape}, the task needs {ahead}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +249,13 @@ def _names(value: Any) -> tuple[str, ...]:
 
 def _numbers(value: Any) -> tuple[float, ...]:
     return tuple(float(item) for item in value)
+
+
+def _shape(value: Any) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    rows, columns = value
+    return int(rows), int(columns)
 
 
 def _bound(value: Any) -> float | None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from models.baselines.ridge import RidgeVar
 from models.errors import DivergedError
-from models.ridge import RidgeVar
 from pipeline import jobs
 from pipeline.config import load_product
 from pipeline.errors import GateError, NoDataError, UsageError

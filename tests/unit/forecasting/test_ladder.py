@@ -14,8 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from models.baselines.ridge import RidgeVar
 from models.errors import ModelError
-from models.ridge import RidgeVar
 from pipeline.config import load_product
 from pipeline.errors import NoDataError
 from pipeline.forecasting import ladder
@@ -219,7 +219,7 @@ def test_a_model_that_fails_gives_way_to_the_next_rung(trained: Trained, monkeyp
 
 
 def test_a_baseline_that_breaks_its_contract_is_no_shadow(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
-    from models.baselines import Persistence
+    from models.baselines.plain import Persistence
 
     real = Persistence.predict
     monkeypatch.setattr(Persistence, "predict", lambda self, inputs: real(self, inputs) * np.nan)

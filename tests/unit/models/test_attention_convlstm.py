@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from models.build import build
-from models.calibration import choose_share, half_trusted, widening
 from models.errors import DivergedError, ModelError
-from models.outage import Outages
-from models.trainer import Recipe, train
+from models.networks.outage import Outages
+from models.networks.trainer import Recipe, train
+from models.statistics.calibration import choose_share, half_trusted, widening
 
 NAME = "attention-convlstm"
 

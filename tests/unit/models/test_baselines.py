@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.build import build
-from models.lags import autocorrelation, latest
+from models.statistics.lags import autocorrelation, latest
 from models.task import Inputs
 
 CLIMATE = {

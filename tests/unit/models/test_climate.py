@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.calendar import Basis, candidates, cycles
-from models.climate import Climate, fit_climate
-from models.dressing import fit_dressing, level_widths, pinball
 from models.errors import ModelError
-from models.series import Series, collect
-from models.transforms import forward, inverse
+from models.statistics.calendar import Basis, candidates, cycles
+from models.statistics.climate import Climate, fit_climate
+from models.statistics.dressing import fit_dressing, level_widths, pinball
+from models.statistics.series import Series, collect
+from models.statistics.transforms import forward, inverse
 
 HOUR = 3600
 

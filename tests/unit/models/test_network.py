@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from models.attention import TEMPORAL, SpatialMemory, TemporalAttention
-from models.convlstm import ConvLSTM, ConvLSTMCell
-from models.forecaster import Forecaster, Sample, Shape
-from models.heads import OrderedCorrection
-from models.losses import pinball
-from models.setconv import FromGrid, ToGrid, unit_square
+from models.layers.attention import TEMPORAL, SpatialMemory, TemporalAttention
+from models.layers.convlstm import ConvLSTM, ConvLSTMCell
+from models.layers.setconv import FromGrid, ToGrid, unit_square
+from models.networks.forecaster import Forecaster, Sample, Shape
+from models.networks.heads import OrderedCorrection
+from models.networks.losses import pinball
 
 
 @pytest.fixture(autouse=True)

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from models.baselines.ridge import default_lags
 from models.build import build
 from models.errors import ModelError
-from models.moments import MomentSums
-from models.ridge import default_lags
+from models.statistics.moments import MomentSums
 
 
 @pytest.fixture

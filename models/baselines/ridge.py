@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.base import State, take
-from models.baseline import Baseline, Floats, Known
+from models.baselines.base import Baseline, Floats, Known
 from models.errors import ModelError
-from models.moments import Moments, MomentSums
-from models.series import batches
+from models.statistics.moments import Moments, MomentSums
+from models.statistics.series import batches
 from models.task import Inputs, Task, Windows
 
 _DAY = 86_400

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.statistics.transforms import forward
 from models.task import Batch, Task, Windows
-from models.transforms import forward
 
 CHUNK = 256
 

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.attention import TEMPORAL, SpatialMemory, Temporal, TemporalAttention
-from models.convlstm import ConvLSTM
 from models.errors import ModelError
-from models.heads import OrderedCorrection
-from models.setconv import FromGrid, ToGrid
+from models.layers.attention import TEMPORAL, SpatialMemory, Temporal, TemporalAttention
+from models.layers.convlstm import ConvLSTM
+from models.layers.setconv import FromGrid, ToGrid
+from models.networks.heads import OrderedCorrection
 
 CALENDAR = 6
 _EMBEDDING = 4

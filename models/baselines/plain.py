@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.base import State, take
-from models.baseline import Baseline, Floats, Known
-from models.lags import autocorrelation, latest
+from models.baselines.base import Baseline, Floats, Known
+from models.statistics.lags import autocorrelation, latest
 from models.task import Inputs, Windows
 
 

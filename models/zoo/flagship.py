@@ -15,20 +15,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.base import Model, Progress, State, prefixed, scoped, silent, take
-from models.baseline import Baseline, Floats
-from models.baselines import DampedAnomaly
-from models.calendar import cycles
-from models.calibration import choose_share
-from models.dressing import level_widths
+from models.baselines.base import Baseline, Floats
+from models.baselines.plain import DampedAnomaly
+from models.baselines.ridge import RidgeVar
 from models.errors import ModelError, NotFittedError
-from models.forecaster import Forecaster, Sample, Shape
-from models.losses import pinball
-from models.outage import Outages
-from models.ridge import RidgeVar
-from models.setconv import unit_square
+from models.layers.setconv import unit_square
+from models.networks.forecaster import Forecaster, Sample, Shape
+from models.networks.losses import pinball
+from models.networks.outage import Outages
+from models.networks.trainer import Loss, Recipe
+from models.networks.trainer import train as fit_network
+from models.statistics.calendar import cycles
+from models.statistics.calibration import choose_share
+from models.statistics.dressing import level_widths
 from models.task import Batch, Inputs, Task, Windows
-from models.trainer import Loss, Recipe
-from models.trainer import train as fit_network
 
 _MOST_VALIDATION = 2048
 _MOST_RIDGE = 750
@@ -117,7 +117,7 @@ class AttentionConvLSTM(Model):
         inputs.check(self.task)
         network = self._fitted()
         with torch.inference_mode():
-            parts = [self._quantiles(network, chunk) for chunk in _chunks(inputs)]
+            parts = [self._quantiles(network, chunk) for chunk in inputs.chunks(_CHUNK)]
         return self._base.physical(np.concatenate(parts), inputs.target_time)
 
     def state(self) -> dict[str, NDArray[Any]]:
@@ -284,9 +284,3 @@ def _device(name: str) -> torch.device:
 def _split(index: NDArray[np.intp], size: int) -> Iterator[NDArray[np.intp]]:
     for start in range(0, len(index), size):
         yield index[start : start + size]
-
-
-def _chunks(inputs: Inputs) -> Iterator[Inputs]:
-    for start in range(0, max(len(inputs), 1), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        yield Inputs(inputs.values[part], inputs.mask[part], inputs.time[part], inputs.target_time[part])

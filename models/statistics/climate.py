@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.base import State, take
-from models.calendar import Basis, candidates
-from models.series import Series
+from models.statistics.calendar import Basis, candidates
+from models.statistics.series import Series
 from models.task import Task
 
 # Mean absolute deviation of a Gaussian, inverted.

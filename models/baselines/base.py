@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.base import Epoch, Model, Progress, State, prefixed, scoped, silent
-from models.calibration import widening
-from models.climate import Climate, fit_climate
-from models.dressing import Dressing, fit_dressing, pinball
 from models.errors import ModelError, NotFittedError
-from models.series import batches, collect, transformed
+from models.statistics.calibration import widening
+from models.statistics.climate import Climate, fit_climate
+from models.statistics.dressing import Dressing, fit_dressing, pinball
+from models.statistics.series import batches, collect, transformed
+from models.statistics.transforms import inverse
 from models.task import Batch, Inputs, Windows
-from models.transforms import inverse
 
 Floats = NDArray[np.float32]
 Known = NDArray[np.bool_]

@@ -1,0 +1,1 @@
+"""Layers of networks, each from its published equations and free of batch, grid and station count."""
