@@ -21,7 +21,7 @@ from models.build import build
 from models.errors import CheckpointError, ModelError
 from models.task import Task
 
-FORMAT = 1
+FORMAT = 2
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
 _KEYS = {"format", "name", "task", "options", "parameters", "torch", "weights_sha256"}

@@ -30,7 +30,7 @@ def check_product(path: Path, settings: Settings, *, at: datetime) -> dict[str, 
         NoDataError: a source has nothing to give.
     """
     product = load_product(path)
-    check_candidates(product)
+    unfit = check_candidates(product)
     cadence = Cadence.of(product)
     issue = cadence.latest_issue(at)
     first = cadence.lead_times(issue)[0]
@@ -40,6 +40,8 @@ def check_product(path: Path, settings: Settings, *, at: datetime) -> dict[str, 
         for fact, told in _look(feed, settings, at):
             name = f"{feed.name}: {fact}" if feed.name else fact
             found[name] = f"{found[name]}; {told}" if name in found else told
+    if unfit:
+        found["left out"] = "; ".join(unfit.values())
     rests, tells = format_duration(issue - cadence.origin(issue)), format_duration(first - issue)
     return found | {
         "schedule": f"an issue at {issue:%H:%M} UTC rests on values of {rests} before it and tells "
@@ -54,7 +56,7 @@ def _look(feed: Feed, settings: Settings, at: datetime) -> list[tuple[str, str]]
     source = open_source(feed, locations, settings.secrets)
     recent = source.about.windowed and feed.clock == "wall"
     since, until = (at - feed.lookback, at) if recent else (None, None)
-    payload = next(islice(source.fetch(frozenset(), since, until, at=at), 1), None)
+    payload = next(islice(source.fetch(since, until, at=at), 1), None)
     if payload is None:
         raise NoDataError(f"{feed.title}: the source has nothing to give; look at its window and its path")
     if isinstance(payload, SourceError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -36,6 +37,10 @@ class Locations:
     """Degrees north."""
     shape: tuple[int, int] | None = None
     """(rows, columns) of a grid; None for stations."""
+    static: tuple[str, ...] = ()
+    """What else the list of stations tells of each that does not change, e.g. its altitude."""
+    static_values: tuple[tuple[float, ...], ...] = ()
+    """(static, location), finite, in units of their own."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -64,8 +69,8 @@ def read_locations(feed: Feed) -> Locations:
     """Return the locations of a feed: stations in the order of their file, cells row by row.
 
     Raises:
-        ConfigError: the file is missing, lacks a column, repeats an id or holds an unreadable coordinate; the grid is
-            not on the globe.
+        ConfigError: the file is missing, lacks a column, repeats an id or holds an unreadable coordinate or number;
+            the grid is not on the globe.
     """
     return _grid(feed.locations, feed) if isinstance(feed.locations, Grid) else _stations(feed.locations, feed)
 
@@ -119,7 +124,7 @@ def _stations(spec: Stations, feed: Feed) -> Locations:
     if not path.is_file():
         raise ConfigError(str(path), "", "no such file", "feed.locations.path names the CSV file of the stations")
     table = _read(path)
-    for column in (spec.id, spec.name, spec.longitude, spec.latitude):
+    for column in (spec.id, spec.name, spec.longitude, spec.latitude, *spec.static):
         if column not in table.columns:
             raise ConfigError(str(path), column, "no such column", f"it has {', '.join(table.columns)}")
     ids = table[spec.id]
@@ -134,6 +139,8 @@ def _stations(spec: Stations, feed: Feed) -> Locations:
         names=tuple(table[spec.name]),
         longitude=_angles(path, table, spec.longitude, spec.id, "longitude"),
         latitude=_angles(path, table, spec.latitude, spec.id, "latitude"),
+        static=spec.static,
+        static_values=tuple(_numbers(path, table, column, spec.id) for column in spec.static),
     )
 
 
@@ -146,6 +153,21 @@ def _read(path: Path) -> pd.DataFrame:
     if not isinstance(table.index, pd.RangeIndex):  # pandas would shift the columns
         raise ConfigError(str(path), "", "not a readable CSV file, it has more cells than its header", remedy)
     return table
+
+
+def _numbers(path: Path, table: pd.DataFrame, column: str, key: str) -> tuple[float, ...]:
+    numbers = []
+    for station, text in zip(table[key], table[column], strict=True):
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            problem = f"{text!r} is no number" if text.strip() else "no value"
+            remedy = "write a number for each station, or take the column out of feed.locations.static"
+            raise ConfigError(str(path), f"{station}.{column}", problem, remedy)
+        numbers.append(number)
+    return tuple(numbers)
 
 
 def _angles(

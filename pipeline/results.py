@@ -173,7 +173,7 @@ class Rival(BaseModel):
     rival: str
     """Name of the model, with its version when it is the champion."""
     crps: float
-    """Mean CRPS of the rival, in units of the target."""
+    """Mean CRPS of the rival, in units of the target; of several targets, each relative to climatology's."""
     crps_by_lead: tuple[float, ...]
     skill: float
     """1 - CRPS of the challenger / CRPS of the rival."""
@@ -196,6 +196,7 @@ class Verdict(BaseModel):
     since: datetime
     until: datetime
     crps: float
+    """Mean CRPS of the challenger, in units of the target; of several targets, each relative to climatology's."""
     crps_by_lead: tuple[float, ...]
     coverage: float
     """Fraction of truths inside the widest interval."""
@@ -337,4 +338,4 @@ class StatusResult(Result):
     rung: int | None
     page: Path | None
     skill: dict[str, float]
-    """CRPS skill of published forecasts against each baseline, over all leads."""
+    """CRPS skill of published forecasts against each baseline, over all leads; each variable counts the same."""

@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 from cronsim import CronSim
-from numpy.typing import NDArray
 
 from pipeline.config.product import Product
 from pipeline.errors import UsageError
@@ -129,12 +128,6 @@ def months(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetim
         after = (begin.replace(day=1, hour=0, minute=0, second=0, microsecond=0) + timedelta(days=32)).replace(day=1)
         yield begin, min(after - timedelta(microseconds=1), until)
         begin = after
-
-
-def month_of(times: NDArray[np.datetime64]) -> NDArray[np.str_]:
-    """Return the month of each time as text, e.g. 1978-12; it names the partition of a row."""
-    months, which = np.unique(times.astype("datetime64[M]"), return_inverse=True)
-    return months.astype(np.str_)[which]
 
 
 def parse_optional(text: str | None) -> datetime | None:

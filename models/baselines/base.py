@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,22 +14,23 @@ from models.errors import ModelError, NotFittedError
 from models.statistics.calibration import widening
 from models.statistics.climate import Climate, fit_climate
 from models.statistics.dressing import Dressing, fit_dressing, pinball
-from models.statistics.series import batches, collect, transformed
-from models.statistics.transforms import inverse
+from models.statistics.series import Series, batches, collect, transformed
+from models.statistics.transforms import forward, inverse
 from models.task import Batch, Inputs, Windows
 
 Floats = NDArray[np.float32]
 Known = NDArray[np.bool_]
 
-# Most errors kept while dressing; more windows than this are thinned evenly.
-_MOST_ERRORS = 40_000_000
-
 
 class Baseline(Model):
     """A model whose core is a mean and a deviation of the standardised anomaly.
 
-    Subclasses add `_learn` and `core`. Climate, transforms, gaps, quantiles, limits and state are shared.
+    Subclasses add `_learn` and `core`; what the record alone does not tell they learn in `_study`. Climate,
+    transforms, gaps, quantiles, limits and state are shared.
     """
+
+    # Most errors (window, lead, target, location) that dressing and losses look at; windows are thinned evenly.
+    most_errors: ClassVar[int] = 40_000_000
 
     _climate: Climate | None = None
     _dressing: Dressing | None = None
@@ -37,6 +38,11 @@ class Baseline(Model):
     @abstractmethod
     def _learn(self, anomaly: Floats, known: Known, validation: Windows) -> None:
         """Learn from a record (frame, channel, location) of anomalies."""
+
+    def _study(self, record: Series, train: Windows, validation: Windows) -> None:
+        """Learn from the record and the windows it was cut from; by default what `_learn` makes of the record."""
+        anomaly = self._known_climate().standardise(record.time, record.values, record.mask)
+        self._learn(anomaly, record.mask, validation)
 
     @abstractmethod
     def core(self, inputs: Inputs, anomaly: Floats, known: Known) -> tuple[Floats, Floats]:
@@ -70,8 +76,7 @@ class Baseline(Model):
         if not record.mask.any():
             raise ModelError(f"{self.name}: every training value is missing")
         self._climate = fit_climate(self.task, record, collect(validation) if len(validation) else None)
-        anomaly = self._climate.standardise(record.time, record.values, record.mask)
-        self._learn(anomaly, record.mask, validation)
+        self._study(record, train, validation)
         errors = self._errors(train)
         if len(validation):
             errors *= np.float32(widening(errors, self._errors(validation)))
@@ -118,6 +123,17 @@ class Baseline(Model):
         targets = list(self.task.target_channels)
         return mean[:, :, targets], spread[:, :, targets]
 
+    def limits(self, target_time: NDArray[np.datetime64]) -> tuple[Floats, Floats]:
+        """The physical limits as standardised anomalies, each (n, lead, target, location), infinite where none."""
+        mean, spread = self.expected(target_time)
+        low, high = np.full_like(mean, -np.inf), np.full_like(mean, np.inf)
+        for position, channel in enumerate(self.task.target_channels):
+            for side, limit in zip((low, high), self.task.limits[channel], strict=True):
+                if limit is not None:
+                    working = forward(self.task.transforms[channel], np.array([limit], np.float32))
+                    side[:, :, position] = (working - mean[:, :, position]) / spread[:, :, position]
+        return low, high
+
     def physical(self, quantiles: Floats, target_time: NDArray[np.datetime64]) -> Floats:
         """Anomaly quantiles in physical units: finite, ordered and within the limits."""
         mean, spread = self.expected(target_time)
@@ -134,7 +150,7 @@ class Baseline(Model):
     def loss(self, windows: Windows) -> float:
         """Mean pinball loss of the standardised anomaly over `windows`; NaN where nothing was observed."""
         total, count = 0.0, 0
-        for batch in batches(windows):
+        for batch in batches(windows, most=self._most_windows()):
             part, known = pinball(self.quantiles(batch.inputs), self.task.quantiles, *self.target_anomalies(batch))
             total, count = total + part, count + known
         return total / count if count else float("nan")
@@ -172,11 +188,13 @@ class Baseline(Model):
 
     def _errors(self, windows: Windows) -> Floats:
         """Standardised errors (n, lead, target, location) of the core; NaN where nothing was observed."""
-        task = self.task
-        most = max(1, _MOST_ERRORS // (task.leads * len(task.targets) * len(task.locations)))
         parts = []
-        for batch in batches(windows, most=most):
+        for batch in batches(windows, most=self._most_windows()):
             mean, deviation = self.core(batch.inputs, *self.anomalies(batch.inputs))
             truth, known = self.target_anomalies(batch)
             parts.append(np.where(known, (truth - mean) / deviation, np.float32(np.nan)))
         return np.concatenate(parts)
+
+    def _most_windows(self) -> int:
+        task = self.task
+        return max(1, self.most_errors // (task.leads * len(task.targets) * len(task.locations)))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from models.base import State, take
 from models.baselines.base import Baseline, Floats, Known
 from models.errors import ModelError
+from models.statistics.lags import autocorrelation
 from models.statistics.moments import Moments, MomentSums
 from models.statistics.series import batches
 from models.task import Inputs, Task, Windows
@@ -18,8 +19,8 @@ _DAY = 86_400
 _CHUNK = 2048
 _MOST_PREDICTORS = 1500
 _SHARING = (1.0, 0.97, 0.9, 0.7, 0.4, 0.2, 0.0)
-_RIDGES = (0.003, 0.01, 0.03, 0.1, 0.3)
-_USUAL = (0.97, 0.01)
+_RIDGES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+_USUAL_RIDGE = 0.1
 _MOST_CACHED = 128
 # Windows that judge a ridge; more change the choice no longer.
 _JUDGES = 1024
@@ -29,8 +30,9 @@ class RidgeVar(Baseline):
     """Each lead and location regressed directly on the last frames of every location and channel.
 
     Whatever is missing, the weights are those of the regression on what is known: see `Moments.regress`.
-    The validation windows choose how far locations inform each other (between independent and fully
-    joint, a shrinkage in the sense of Ledoit and Wolf 2004) and the strength of the ridge.
+    The validation windows, or without them the expected error, choose how far locations inform each other
+    (between independent and fully joint, a shrinkage in the sense of Ledoit and Wolf 2004) and the
+    strength of the ridge.
 
     Args:
         task: what to forecast.
@@ -58,6 +60,7 @@ class RidgeVar(Baseline):
         self._given = {"lags": lags, "memory": memory}
         self._moments: Moments | None = None
         self._ridge = 0.0
+        self._redundancy = 1.0
         self._cache: dict[bytes, tuple[Floats, Floats]] = {}
 
     def options(self) -> dict[str, Any]:
@@ -81,11 +84,14 @@ class RidgeVar(Baseline):
             y, y_known = anomaly[ahead][:, :, targets], known[ahead][:, :, targets]
             sums.add(x, x_known, y.reshape(len(issue), -1), y_known.reshape(len(issue), -1))
         moments = sums.moments(len(task.locations))
-        sharing, ridge = _USUAL
-        if len(validation):
-            sharing = min(_SHARING, key=lambda value: self._try(moments, value, ridge, validation))
-            ridge = min(_RIDGES, key=lambda value: self._try(moments, sharing, value, validation))
-        self._use(moments.localised(sharing), ridge)
+        self._redundancy = _redundancy(anomaly, known, task.context - self._lags)
+
+        def error(sharing: float, ridge: float) -> float:
+            local = moments.localised(sharing)
+            return self._try(local, ridge, validation) if len(validation) else local.risk(ridge)
+
+        sharing = min(_SHARING, key=lambda value: error(value, _USUAL_RIDGE))
+        self._use(moments.localised(sharing), min(_RIDGES, key=lambda value: error(sharing, value)))
 
     def _use(self, moments: Moments, ridge: float) -> None:
         self._moments, self._ridge = moments, ridge
@@ -112,7 +118,10 @@ class RidgeVar(Baseline):
         if key not in self._cache:
             if len(self._cache) >= _MOST_CACHED:
                 del self._cache[next(iter(self._cache))]
-            self._cache[key] = self._moments.regress(known, self._ridge)
+            # Errors of a forecast from old frames alone last as long as anomalies do, as the mean of those does.
+            recent = known[: self._lags * len(self.task.channels) * len(self.task.locations)].any()
+            redundancy = 1.0 if recent else self._redundancy
+            self._cache[key] = self._moments.regress(known, self._ridge, redundancy=redundancy)
         return self._cache[key]
 
     def _predictors(self, anomaly: Floats, known: Known) -> tuple[Floats, Known]:
@@ -132,9 +141,9 @@ class RidgeVar(Baseline):
             x_known.append(enough.reshape(n, width))
         return np.concatenate(x, axis=1), np.concatenate(x_known, axis=1)
 
-    def _try(self, moments: Moments, sharing: float, ridge: float, validation: Windows) -> float:
+    def _try(self, moments: Moments, ridge: float, validation: Windows) -> float:
         """Squared error on validation with these settings."""
-        self._use(moments.localised(sharing), ridge)
+        self._use(moments, ridge)
         total = 0.0
         for batch in batches(validation, most=_JUDGES):
             mean, _ = self.core(batch.inputs, *self.anomalies(batch.inputs))
@@ -150,18 +159,23 @@ class RidgeVar(Baseline):
             "predictors": moments.predictors,
             "cross": moments.cross,
             "targets": moments.targets,
-            "ridge": np.array([self._ridge]),
+            "count": moments.count,
+            "settings": np.array([moments.sharing, self._ridge, self._redundancy]),
         }
 
     def _restore(self, state: State) -> None:
         outputs = self.task.leads * len(self.task.targets) * len(self.task.locations)
+        sharing, ridge, redundancy = (float(value) for value in take(state, "settings", (3,)))
         moments = Moments(
             take(state, "predictors", (self._size, self._size)),
             take(state, "cross", (self._size, outputs)),
             take(state, "targets", (outputs,)),
+            take(state, "count", (outputs,)),
             len(self.task.locations),
+            sharing,
         )
-        self._use(moments, float(take(state, "ridge", (1,))[0]))
+        self._redundancy = redundancy
+        self._use(moments, ridge)
 
 
 def default_lags(task: Task) -> int:
@@ -169,3 +183,10 @@ def default_lags(task: Task) -> int:
     wanted = 3 if task.step_seconds >= _DAY else min(24, max(3, _DAY // task.step_seconds))
     width = len(task.channels) * len(task.locations)
     return max(1, min(wanted, task.context, _MOST_PREDICTORS // width - 1))
+
+
+def _redundancy(anomaly: Floats, known: Known, frames: int) -> float:
+    """How many means of `frames` frames, one after the other, tell as much of a value as one (Bartlett 1935)."""
+    typical = np.maximum(autocorrelation(anomaly, known, max(frames - 1, 0)).mean((1, 2)), 0.0)
+    overlap = 1 - np.arange(len(typical)) / max(frames, 1)
+    return float(2 * (overlap * typical).sum() - 1) if frames else 1.0

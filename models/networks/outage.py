@@ -9,10 +9,13 @@ from numpy.typing import NDArray
 
 from models.task import Inputs, Task
 
+# Of the batches that suffer an outage, the share that does without covariates too.
+_COVARIATES = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Outages:
-    """Hides sensors, or the latest frame, of a whole batch at a time.
+    """Hides sensors, the latest frame, or what was said ahead, of a whole batch at a time.
 
     Draws follow location ids, not their order, so permuted locations suffer the same outages.
 
@@ -35,6 +38,8 @@ class Outages:
         draws = rng.random(len(self.rank))[self.rank]
         if chance >= self.share:
             return inputs
+        if inputs.covariates is not None and depth < _COVARIATES:
+            inputs = replace(inputs, covariates=None, covariates_mask=None)
         mask = inputs.mask.copy()
         if kind < 0.5:
             # One location is always down; the others with a chance that differs from batch to batch.

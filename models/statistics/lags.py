@@ -25,6 +25,10 @@ def autocorrelation(anomaly: NDArray[np.float32], known: NDArray[np.bool_], most
         second = np.where(both, np.square(anomaly[late]), 0).sum(0, dtype=np.float64)
         norm, count = np.sqrt(first * second), both.sum(0)
         pooled = product.sum(-1, keepdims=True) / np.maximum(norm.sum(-1, keepdims=True), 1e-12)
+        # Few instants agree by chance: what chance alone would give is taken off (as in `Moments.regress`).
+        instants = np.maximum(both.any(-1, keepdims=True).sum(0), 1)
+        square = np.square(pooled)
+        pooled = pooled * np.clip(1 - (1 / instants) / np.maximum(square, 1e-12), 0, 1)
         own = product / np.maximum(norm, 1e-12)
         weight = count / (count + _POOLING)
         out[lag] = np.clip(weight * own + (1 - weight) * pooled, -0.999, 0.999)

@@ -13,6 +13,9 @@ from models.task import Batch, Task, Windows
 
 CHUNK = 256
 
+Part = tuple[int, NDArray[np.float32], NDArray[np.bool_]]
+"""Number of the first frame, values and mask of a run of frames."""
+
 
 @dataclass(frozen=True, slots=True)
 class Series:
@@ -44,9 +47,13 @@ def batches(windows: Windows, size: int = CHUNK, most: int | None = None) -> Ite
 
 
 def collect(windows: Windows) -> Series:
-    """Every frame once, with each value that any window came to know, as input or as target."""
+    """Every frame once, with each value that any window came to know, as input or as target.
+
+    Where all channels are targets, only windows that together cover the record are read: targets are known
+    later than inputs, so they know each value that inputs do.
+    """
     task = windows.task
-    parts = [_unroll(task, batch) for batch in batches(windows)]
+    parts = _covering(windows) if set(task.channels) == set(task.targets) else list(_all(windows))
     first = min(start for start, _, _ in parts)
     last = max(start + len(values) for start, values, _ in parts)
     values = np.zeros((last - first, *parts[0][1].shape[1:]), np.float32)
@@ -72,7 +79,36 @@ def transformed(
     return np.where(known, out, np.float32(0.0)), known
 
 
-def _unroll(task: Task, batch: Batch) -> tuple[int, NDArray[np.float32], NDArray[np.bool_]]:
+def _all(windows: Windows) -> Iterator[Part]:
+    for batch in batches(windows):
+        yield _unroll(windows.task, batch)
+
+
+def _covering(windows: Windows) -> list[Part]:
+    """Windows whose targets cover all that any window's targets do, before them those that reach further back.
+
+    Joined in this order, what came true takes the place of what was said of it first.
+    """
+    task, last = windows.task, len(windows) - 1
+    index = np.unique(np.append(np.arange(0, last, task.leads), last))
+    parts, found = [], []
+    for start in range(0, len(index), CHUNK):
+        batch = windows.batch(index[start : start + CHUNK])
+        found.append(_seconds(batch.inputs.target_time)[:, 0] // task.step_seconds)
+        parts.append(_unroll(task, batch))
+    # Windows follow issue time: where the targets of two join, those between add none. Frames before the
+    # first target, or in a gap between targets, are known from inputs alone: of any window within reach.
+    lead = np.concatenate(found)
+    more = []
+    for gap in (-1, *np.flatnonzero(np.diff(lead) > task.leads)):
+        beyond = np.searchsorted(lead, lead[gap + 1] + task.context)
+        more.append(np.arange(index[max(gap, 0)], index[min(beyond, len(index) - 1)]))
+    rest = np.setdiff1d(np.concatenate(more), index)
+    before = [_unroll(task, windows.batch(rest[start : start + CHUNK])) for start in range(0, len(rest), CHUNK)]
+    return before + parts[::-1]
+
+
+def _unroll(task: Task, batch: Batch) -> Part:
     inputs = batch.inputs
     context = _seconds(inputs.time) // task.step_seconds
     ahead = _seconds(inputs.target_time) // task.step_seconds

@@ -54,6 +54,15 @@ class Stations(Strict):
     """Column, degrees east, decimal or as in 8d15'W."""
     latitude: str = "latitude"
     """Column, degrees north, decimal or as in 51d48'N."""
+    static: tuple[str, ...] = ()
+    """Further columns, with a number for each station that does not change, e.g. altitude; models may use them."""
+
+    @field_validator("static")
+    @classmethod
+    def _once(cls, static: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(static)) < len(static) or "" in static:
+            raise ValueError(f"{list(static)} names a column twice or not at all; name each once, e.g. [altitude]")
+        return static
 
 
 class Axis(Strict):

@@ -53,8 +53,8 @@ class Training(Strict):
 
     candidates: tuple[str, ...] = ("attention-convlstm", "ridge-var")
     """Models trained each time; the best on validation becomes the challenger."""
-    options: dict[str, dict[str, float | int | bool | str]] = {}
-    """Constructor options by candidate."""
+    options: dict[str, dict[str, float | int | bool | str | list[str] | None]] = {}
+    """Constructor options by model; null stands for what the model would choose itself."""
     window: Duration = timedelta(days=3652, hours=12)
     """History used, back from the held-out issue times."""
     validation: Annotated[int, Field(ge=20)] = 365

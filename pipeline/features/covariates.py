@@ -2,11 +2,15 @@
 
 A row's known_at is when the run that it is from was published; several runs say something of one valid time, and the
 newest that was published by the issue time counts. What was published later is never seen.
+
+A `Covariate` is read on its own locations and its own step; `Ahead` brings all covariates of a product to the locations
+that are forecast, in the order of `Task.covariates`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,10 +19,11 @@ from numpy.typing import NDArray
 
 from pipeline.config import Feed, Product, Settings
 from pipeline.errors import ConfigError, NightcastError, NoDataError
-from pipeline.features.arrays import Float, Frames, Int, Times
+from pipeline.features.arrays import Bool, Float, Frames, Int
 from pipeline.features.asof import windows_as_of
 from pipeline.features.cache import history
 from pipeline.features.frames import arrange
+from pipeline.features.regrid import Regrid
 from pipeline.locations import Locations, read_locations
 from pipeline.store.observations import Observations
 from pipeline.times import Cadence, as_numpy
@@ -52,19 +57,97 @@ class Covariate:
         Raises:
             NightcastError: an issue time lies after `known_by`: what was published until then has not been read.
         """
+        values, mask = self.told(issues, times)
+        return np.where(mask, values, np.float32(np.nan))
+
+    def told(self, issues: NDArray[np.datetime64], times: NDArray[np.datetime64]) -> tuple[Float, Bool]:
+        """Return what `at` does as values, 0 where nothing was known, and a mask, True where something was."""
         instants = issues.astype("datetime64[us]").astype(np.int64)
         if len(instants) and instants.max() > as_numpy(self.known_by).astype(np.int64):
             raise NightcastError(f"{self.feed.title}: read as known by {self.known_by}, asked for {issues.max()}")
         shape = (len(issues), times.shape[1], len(self.channels), len(self.locations))
         if self.frames is None:
-            return np.full(shape, np.nan, np.float32)
+            return np.zeros(shape, np.float32), np.zeros(shape, np.bool_)
         step = np.timedelta64(self.frames.step)
         since = times.astype("datetime64[us]") - self.frames.times[0]
         position: Int = since // step
         position[since % step != np.timedelta64(0)] = -1  # before the axis, where nothing is known
         known_by = np.repeat(instants, times.shape[1])
         values, mask = windows_as_of(self.frames, position.ravel(), known_by, 1)
-        return np.where(mask, values, np.float32(np.nan)).reshape(shape)
+        return values.reshape(shape), mask.reshape(shape)
+
+    def digest(self) -> str:
+        """Return the SHA-256 of everything a reader can see, where it lies included."""
+        where = self.locations
+        parts = [where.ids, where.longitude, where.latitude, self.frames.digest() if self.frames else ""]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What all covariates of a product had said of the times to come, at the locations that are forecast."""
+
+    parts: tuple[tuple[Covariate, Regrid], ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.parts)
+
+    def at(self, issues: NDArray[np.datetime64], times: NDArray[np.datetime64]) -> tuple[Float, Bool]:
+        """Return what was known of valid times at issue times, in the order of `covariate_names`.
+
+        Args:
+            issues: (window,) issue times, UTC.
+            times: (window, lead) valid times, UTC.
+
+        Returns:
+            Values (window, lead, covariate, location), 0 where nothing was known, and the mask, True where something
+            was.
+        """
+        told = [regrid(*covariate.told(issues, times)) for covariate, regrid in self.parts]
+        values, mask = zip(*told, strict=True)
+        return np.concatenate(values, axis=2), np.concatenate(mask, axis=2)
+
+    def digest(self) -> str:
+        """Return the SHA-256 of everything a reader can see."""
+        return hashlib.sha256("".join(covariate.digest() for covariate, _ in self.parts).encode()).hexdigest()
+
+
+def covariate_names(product: Product) -> tuple[str, ...]:
+    """Return what models call the covariates of a product, e.g. ``nwp.air_temperature``, in the order of its file."""
+    return tuple(f"{name}.{variable}" for name, feed in product.covariates.items() for variable in feed.variables)
+
+
+def take_ahead(
+    product: Product,
+    settings: Settings,
+    locations: Locations,
+    *,
+    known_by: datetime,
+    faults: list[str] | None = None,
+) -> Ahead:
+    """Return the covariates of a product at the locations that it forecasts, as known at an instant.
+
+    By default it is their whole history. With `faults` it is what an issue time at `known_by` needs, and a covariate
+    that cannot be read is unknown everywhere instead of an error: `faults` then has a line for it.
+
+    Raises:
+        ConfigError: the locations of a covariate cannot be read.
+        StoreError: its observations cannot be read, or the cache not be written.
+    """
+    cadence, parts = Cadence.of(product), []
+    origin = cadence.origin(known_by)
+    for name, feed in product.covariates.items():
+        if faults is None:
+            covariate = take_covariate(product, settings, name, known_by=known_by)
+        else:
+            first, last = origin + cadence.step, origin + cadence.leads * cadence.step
+            try:
+                covariate = take_covariate(product, settings, name, known_by=known_by, since=first, until=last)
+            except NightcastError as error:
+                faults.append(f"covariate {name} cannot be read: {error}")
+                covariate = Covariate(feed, locations, None, known_by)
+        parts.append((covariate, Regrid.between(covariate.locations, locations)))
+    return Ahead(tuple(parts))
 
 
 def take_covariate(
@@ -99,35 +182,8 @@ def take_covariate(
     return Covariate(feed, locations, frames, known_by)
 
 
-def covariate_frames(product: Product, settings: Settings, name: str, issues: Sequence[datetime]) -> Float:
-    """Return what was known of a covariate at each issue time, for the lead times of a model.
-
-    The leads are those of `Inputs.target_time`: the frames after the newest one that the issue time can know, so the
-    gap before the issue time is among them.
-
-    Returns:
-        (window, lead, channel, location) of the covariate's own variables and locations, NaN where nothing was known.
-
-    Raises:
-        ConfigError: the product has no such covariate.
-        StoreError: its observations cannot be read.
-    """
-    cadence, feed = Cadence.of(product), _feed(product, name)
-    if not issues:
-        return np.zeros((0, cadence.leads, len(feed.variables), len(read_locations(feed))), np.float32)
-    origins = [cadence.origin(issue) for issue in issues]
-    first, last = min(origins) + cadence.step, max(origins) + cadence.leads * cadence.step
-    covariate = take_covariate(product, settings, name, known_by=max(issues), since=first, until=last)
-    ahead = np.arange(1, cadence.leads + 1) * np.timedelta64(cadence.step)
-    return covariate.at(_numpy(issues), _numpy(origins)[:, None] + ahead)
-
-
 def _feed(product: Product, name: str) -> Feed:
     if name not in product.covariates:
         known = ", ".join(product.covariates) or "none"
         raise ConfigError(product.name, "covariates", f"no covariate '{name}'", f"known: {known}")
     return product.covariates[name]
-
-
-def _numpy(instants: Sequence[datetime]) -> Times:
-    return np.array([as_numpy(instant) for instant in instants], "datetime64[us]")

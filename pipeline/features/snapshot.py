@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from models.task import Task
 from pipeline.config import Product, Settings
 from pipeline.errors import NoDataError
 from pipeline.features.cache import history
+from pipeline.features.covariates import Ahead, take_ahead
 from pipeline.features.frames import Frames, build_frames
-from pipeline.features.windows import make_task
+from pipeline.features.windows import IssueWindows, make_task
 from pipeline.locations import Locations, read_locations
 from pipeline.store.observations import Observations
 from pipeline.times import Cadence
@@ -27,11 +30,19 @@ class Snapshot:
     frames: Frames
     known_by: datetime
     table_version: int
+    ahead: Ahead = field(default_factory=Ahead)
+    """What covariates had said of the times to come; nothing in a snapshot of a part of the history."""
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the frames: equal for equal data, whatever the history of the table."""
-        return self.frames.digest()
+        """SHA-256 of the frames and the covariates: equal for equal data, whatever the history of the tables."""
+        if not self.ahead:
+            return self.frames.digest()
+        return hashlib.sha256(f"{self.frames.digest()} {self.ahead.digest()}".encode()).hexdigest()
+
+    def windows(self, issues: Sequence[datetime], *, truth_at: datetime) -> IssueWindows:
+        """Return the windows of some issue times, none of them after `known_by`, with the truth as of an instant."""
+        return IssueWindows(self.task, self.cadence, self.frames, issues, truth_at=truth_at, ahead=self.ahead)
 
 
 def take_snapshot(
@@ -39,8 +50,9 @@ def take_snapshot(
 ) -> Snapshot:
     """Return the observations known at an instant, from a valid time on.
 
-    The whole history is mapped from the cache of frames and takes no memory until it is read. A part of it is built in
-    memory from the months that it touches, so it costs the same however long the history is.
+    The whole history, with that of the covariates, is mapped from the cache of frames and takes no memory until it is
+    read. A part of it is built in memory from the months that it touches, so it costs the same however long the
+    history is; it has no covariates.
 
     Raises:
         NoDataError: nothing was known then.
@@ -49,11 +61,14 @@ def take_snapshot(
     locations = read_locations(product.feed)
     if since is None:
         frames, version = history(product.feed, settings, locations, known_by=known_by)
+        ahead = take_ahead(product, settings, locations, known_by=known_by)
     else:
+        ahead = Ahead()
         observations = Observations.of(product.feed, settings)
         version = observations.table.version
         frames = _recent(product, observations, locations, known_by, since)
-    return Snapshot(product, locations, Cadence.of(product), make_task(product, locations), frames, known_by, version)
+    task = make_task(product, locations)
+    return Snapshot(product, locations, Cadence.of(product), task, frames, known_by, version, ahead)
 
 
 def _recent(

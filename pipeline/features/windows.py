@@ -12,6 +12,7 @@ from models.task import Batch, Inputs, Task
 from pipeline.config import Product
 from pipeline.features.arrays import Bool, Float, Frames
 from pipeline.features.asof import windows_as_of
+from pipeline.features.covariates import Ahead, covariate_names
 from pipeline.locations import Locations
 from pipeline.times import Cadence, as_numpy
 
@@ -32,20 +33,31 @@ def make_task(product: Product, locations: Locations) -> Task:
         latitude=locations.latitude,
         transforms=tuple(transform for _, _, transform, _ in known),
         limits=tuple(limits for _, limits, _, _ in known),
+        grid=locations.shape,
+        covariates=covariate_names(product),
+        static=locations.static,
+        static_values=locations.static_values,
     )
 
 
 class IssueWindows:
     """Windows of a list of issue times, cut lazily in batches; it is what models train on.
 
-    Inputs are as known at each issue time. Targets are as known at `truth_at`. Only what a batch needs is read, so
-    memory does not grow with the history.
+    Inputs are as known at each issue time, what covariates had said of the times to come among them. Targets are as
+    known at `truth_at`. Only what a batch needs is read, so memory does not grow with the history.
     """
 
     def __init__(
-        self, task: Task, cadence: Cadence, frames: Frames, issues: Sequence[datetime], *, truth_at: datetime
+        self,
+        task: Task,
+        cadence: Cadence,
+        frames: Frames,
+        issues: Sequence[datetime],
+        *,
+        truth_at: datetime,
+        ahead: Ahead | None = None,
     ) -> None:
-        self._task, self._frames = task, frames
+        self._task, self._frames, self._told = task, frames, ahead
         self.horizon = cadence.horizon
         self.issues = tuple(issues)
         self.gaps = np.array([cadence.gap(issue) for issue in self.issues], np.int64)
@@ -69,11 +81,17 @@ class IssueWindows:
         last, context = self._last[index], self._task.context
         values, mask = windows_as_of(self._frames, last, self._known_by[index], context)
         seconds = self._seconds[index][:, None]
+        target_time = (seconds + self._ahead).view("datetime64[s]")
+        told, said = None, None
+        if self._told:
+            told, said = self._told.at(self._known_by[index].view("datetime64[us]"), target_time)
         return Inputs(
             values=values,
             mask=mask,
             time=(seconds + self._past).view("datetime64[s]"),
-            target_time=(seconds + self._ahead).view("datetime64[s]"),
+            target_time=target_time,
+            covariates=told,
+            covariates_mask=said,
         )
 
     def truth(self, index: NDArray[np.intp]) -> Float:

@@ -41,7 +41,7 @@ class Served:
     shadows: dict[str, NDArray[np.float32]]
     """Baselines on the same input, by name; they are verified beside the published forecast."""
     notes: tuple[str, ...]
-    """Why higher rungs did not serve."""
+    """Why higher rungs did not serve, and which covariates are missing."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class InputState:
     missing: tuple[str, ...]
     """Locations without a value in the frame that should be the newest."""
     complete: bool
+    untold: tuple[str, ...] = ()
+    """Covariates of which nothing is known for the times to come; models do without them."""
 
     @property
     def rung(self) -> Rung:
@@ -61,17 +63,19 @@ class InputState:
             return 4
         if self.age_steps > 0:
             return 2
-        return 0 if self.complete else 1
+        return 0 if self.complete and not self.untold else 1
 
 
 def inspect(windows: IssueWindows) -> InputState:
     """Describe the input of the first window."""
-    mask = windows.inputs(np.array([0])).mask[0]
+    inputs = windows.inputs(np.array([0]))
+    mask, said = inputs.mask[0], inputs.ahead(windows.task)[1][0]
     seen = mask.any(axis=(1, 2))
     age = int(np.argmax(seen[::-1])) if seen.any() else None
     absent = ~mask[-1].any(axis=0)
     missing = tuple(np.array(windows.task.locations)[absent].tolist())
-    return InputState(age, missing, bool(mask.all()))
+    untold = np.array(windows.task.covariates)[~said.any(axis=(0, 2))]
+    return InputState(age, missing, bool(mask.all()), tuple(untold.tolist()))
 
 
 def climb_down(windows: IssueWindows, shelf: Shelf, last_resort: Callable[[], Model]) -> Served:
@@ -86,6 +90,8 @@ def climb_down(windows: IssueWindows, shelf: Shelf, last_resort: Callable[[], Mo
         ContractError: not even climatology holds.
     """
     state = inspect(windows)
+    if state.untold:
+        shelf.notes.append(f"nothing is known ahead of {', '.join(state.untold)}")
     for candidate, bundle in _rungs(windows, state, shelf, last_resort):
         try:
             quantiles = _forecast(candidate.model, windows)

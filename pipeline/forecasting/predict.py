@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -12,11 +12,12 @@ from models.base import Model
 from models.build import build
 from pipeline.config import Product, Settings
 from pipeline.errors import NoDataError
+from pipeline.features.covariates import take_ahead
 from pipeline.features.snapshot import Snapshot, take_snapshot
-from pipeline.features.windows import IssueWindows
 from pipeline.forecasting.ladder import CLIMATOLOGY, InputState, Served, climb_down, inspect
 from pipeline.forecasting.serving import Shelf
 from pipeline.store.forecasts import SCHEMA
+from pipeline.store.observations import TIME
 from pipeline.times import as_datetime
 from pipeline.version import code_version
 
@@ -35,7 +36,7 @@ class Issued:
 
 
 def issue(product: Product, settings: Settings, issue_time: datetime) -> Issued:
-    """Forecast for an issue time from what was known then.
+    """Forecast for an issue time from what was known then. Covariates that are late or cannot be read are left out.
 
     Raises:
         NoDataError: nothing was known then.
@@ -47,9 +48,10 @@ def issue(product: Product, settings: Settings, issue_time: datetime) -> Issued:
     except NoDataError:  # nothing recent: the frames of the past still tell the climate
         long_ago = issue_time - product.training.window
         snapshot = take_snapshot(product, settings, known_by=issue_time, since=long_ago)
-    windows = IssueWindows(snapshot.task, snapshot.cadence, snapshot.frames, [issue_time], truth_at=issue_time)
-    state = inspect(windows)
     shelf = Shelf(product, settings)
+    ahead = take_ahead(product, settings, snapshot.locations, known_by=issue_time, faults=shelf.notes)
+    windows = replace(snapshot, ahead=ahead).windows([issue_time], truth_at=issue_time)
+    state = inspect(windows)
     served = climb_down(windows, shelf, lambda: _climatology(product, settings, issue_time))
     newest = snapshot.cadence.origin(issue_time)
     if state.age_steps is not None:
@@ -67,41 +69,42 @@ def _climatology(product: Product, settings: Settings, issue_time: datetime) -> 
     issues = [
         past for past in cadence.issues(first, issue_time) if cadence.lead_times(past)[-1] + cadence.delay <= issue_time
     ]
-    train = IssueWindows(snapshot.task, cadence, snapshot.frames, issues, truth_at=issue_time)
-    none = IssueWindows(snapshot.task, cadence, snapshot.frames, [], truth_at=issue_time)
     model = build(CLIMATOLOGY, snapshot.task)
-    model.fit(train, none)
+    model.fit(snapshot.windows(issues, truth_at=issue_time), snapshot.windows([], truth_at=issue_time))
     return model
 
 
 def _rows(snapshot: Snapshot, issue_time: datetime, served: Served, age: float) -> pa.Table:
-    task = snapshot.task
-    valid = snapshot.cadence.lead_times(issue_time)
-    candidate = served.candidate
+    """Return the served forecast and its shadows as rows; a large grid has millions, so no row is a Python object."""
+    task, schema = snapshot.task, pa.schema([field for field in SCHEMA if field.name != "month"])
+    valid, candidate = snapshot.cadence.lead_times(issue_time), served.candidate
+    leads, targets, places, levels = served.quantiles.shape
+    count = leads * targets * places
+    lead, target, place = (axis.ravel() for axis in np.indices((leads, targets, places), np.int32))
+    told = {
+        "valid_time": pa.array(valid, TIME).take(pa.array(lead)),
+        "lead": pa.array(lead + 1),
+        "location": pa.array(task.locations).take(pa.array(place)),
+        "variable": pa.array(task.targets).take(pa.array(target)),
+    }
+    ends = pa.array(np.arange(count + 1, dtype=np.int32) * levels)
     tables = []
     for name, quantiles in ((None, served.quantiles), *served.shadows.items()):
-        leads, targets, places, levels = quantiles.shape
-        count = leads * targets * places
-        tables.append(
-            pa.table(
-                {
-                    "issue_time": [issue_time] * count,
-                    "valid_time": np.repeat(np.array(valid, object), targets * places).tolist(),
-                    "lead": np.repeat(np.arange(1, leads + 1), targets * places),
-                    "location": list(task.locations) * (leads * targets),
-                    "variable": np.tile(np.repeat(task.targets, places), leads).tolist(),
-                    "model": [name or candidate.model.name] * count,
-                    "published": [name is None] * count,
-                    "levels": [list(task.quantiles)] * count,
-                    "quantiles": quantiles.reshape(count, levels).tolist(),
-                    "rung": [candidate.rung] * count,
-                    "input_age_hours": [age] * count,
-                    "version": [candidate.version] * count,
-                    "digest": [candidate.digest] * count,
-                    "code_version": [code_version()] * count,
-                    "notes": ["; ".join(served.notes)] * count,
-                },
-                schema=pa.schema([field for field in SCHEMA if field.name != "month"]),
-            )
-        )
+        alike = {
+            "issue_time": issue_time,
+            "model": name or candidate.model.name,
+            "published": name is None,
+            "levels": list(task.quantiles),
+            "rung": candidate.rung,
+            "input_age_hours": age,
+            "version": candidate.version,
+            "digest": candidate.digest,
+            "code_version": code_version(),
+            "notes": "; ".join(served.notes),
+        }
+        columns = told | {
+            key: pa.repeat(pa.scalar(value, schema.field(key).type), count) for key, value in alike.items()
+        }
+        columns["quantiles"] = pa.ListArray.from_arrays(ends, pa.array(quantiles.ravel()))
+        tables.append(pa.table(columns).select(schema.names).cast(schema))
     return pa.concat_tables(tables)

@@ -64,8 +64,9 @@ def maintain(
     for feed in product.feeds:
         place = FeedLayout.of(feed, settings).receipts
         for number, (name, table, order) in enumerate(_tables_of(feed, settings)):
-            kept = keep if number == 0 and not feed.name else []
-            tables.append(run(_maintain, name, table, order, kept, repair, before, _Losing(place)))
+            if table.exists:
+                kept = keep if number == 0 and not feed.name else []
+                tables.append(run(_maintain, name, table, order, kept, repair, before, _Losing(place)))
         if _lost(place) is not None:
             count, wrong = run(_take_again, feed, settings) if repair else (0, [])
             again, damage = again + count, damage + wrong
@@ -77,7 +78,8 @@ def maintain(
         checked, wrong = run(_check_raw, feed, settings)
         payloads, damage = payloads + checked, damage + wrong
     for name, table, order in _tables(product, settings):
-        tables.append(run(_maintain, name, table, order, [], repair, before))
+        if table.exists:
+            tables.append(run(_maintain, name, table, order, [], repair, before))
     damage += [line for one in tables for line in one.damage]
     return MaintainResult(
         product=product.name, at=at, tables=tuple(tables), payloads=payloads, damage=tuple(damage), taken_again=again
@@ -111,8 +113,6 @@ def _maintain(
     losing: Callable[[], None] = lambda: None,
 ) -> MaintainedTable:
     """Return what was done to a table; `losing` is called before rows are taken out that may be had again."""
-    if not table.exists:
-        return MaintainedTable(table=name, version=-1, compacted=0, removed=0, damage=(), repaired=())
     told = repair_table(table.versions, losing).told if repair else ()
     damage = tuple(f"{name}: {line}" for line in table.verify())
     compacted = removed = 0

@@ -75,7 +75,7 @@ def fetch_payloads(
         place.check_writable()
     taken, deliveries, raw = receipts_of(feed, settings), Deliveries(layout.receipts), RawStore(layout.raw)
     received = []
-    for payload in _source(feed, settings).fetch(frozenset(), since, until, at=at):
+    for payload in _source(feed, settings).fetch(since, until, at=at):
         if isinstance(payload, SourceError):
             received.append(Received(str(payload), fault=payload))
             continue
@@ -110,9 +110,10 @@ def is_asked_by_time(feed: Feed, settings: Settings) -> bool:
 def _described(feed: Feed, *further: str) -> str:
     """What payloads mean, as the product file has it; a field that is new and not used changes nothing."""
     fields = {"source", "step", "locations", "variables", *further}
+    only_models = {"locations": {"static"}}
     locations = read_locations(feed)
     where = "" if locations.shape else ",".join(locations.ids)
-    return f"{feed.model_dump_json(include=fields, exclude_defaults=True)} {where}"
+    return f"{feed.model_dump_json(include=fields, exclude=only_models, exclude_defaults=True)} {where}"
 
 
 def _source(feed: Feed, settings: Settings) -> Source:

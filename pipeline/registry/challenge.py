@@ -12,11 +12,9 @@ from pipeline.registry.bundle import Bundle
 from pipeline.registry.gate import Contestant, Trial
 from pipeline.scores import nominal_coverage
 from pipeline.training.evaluate import Evaluation, evaluate
-from pipeline.training.fit import windows
+from pipeline.training.fit import CLIMATOLOGY, windows
 from pipeline.training.folds import Folds
 from pipeline.training.retrain import Trained
-
-CLIMATOLOGY = "climatology"
 
 
 @dataclass(frozen=True)
@@ -35,15 +33,16 @@ def prepare_trial(snapshot: Snapshot, folds: Folds, trained: Trained, incumbent:
     cannot forecast this product any more.
     """
     rivals = [Contestant(one.name, trained.holdout[one.name]) for one in trained.baselines]
+    reference = trained.holdout.get(CLIMATOLOGY)
     if incumbent is not None:
-        champion = _champion(snapshot, folds, incumbent)
+        champion = _champion(snapshot, folds, incumbent, reference)
         if champion is not None:
             rivals.insert(0, champion)
     return Trial(
         challenger=Contestant(trained.challenger.name, trained.holdout[trained.challenger.name]),
         rivals=rivals,
         outage=trained.outage,
-        outage_reference=trained.holdout.get(CLIMATOLOGY) or _unknown(snapshot, folds),
+        outage_reference=reference or _unknown(snapshot, folds),
         issues=folds.holdout,
         nominal_coverage=nominal_coverage(snapshot.task.quantiles),
         issues_per_step=_issues_per_step(snapshot, folds),
@@ -64,7 +63,9 @@ def _unknown(snapshot: Snapshot, folds: Folds) -> Evaluation:
     return Evaluation(nothing, nothing, nothing)
 
 
-def _champion(snapshot: Snapshot, folds: Folds, incumbent: Incumbent) -> Contestant | None:
+def _champion(
+    snapshot: Snapshot, folds: Folds, incumbent: Incumbent, reference: Evaluation | None
+) -> Contestant | None:
     name = f"champion version {incumbent.version}"
     try:
         if incumbent.bundle is None:
@@ -72,6 +73,7 @@ def _champion(snapshot: Snapshot, folds: Folds, incumbent: Incumbent) -> Contest
         model = incumbent.bundle.challenger()
         if model.task != snapshot.task:
             return None
-        return Contestant(name, evaluate(model, windows(snapshot, folds)("holdout")), champion=True)
+        scores = evaluate(model, windows(snapshot, folds)("holdout"))
+        return Contestant(name, scores.relative_to(reference), champion=True)
     except ModelError:
         return Contestant(f"{name}, which cannot be scored", _unknown(snapshot, folds), champion=True)

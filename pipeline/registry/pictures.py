@@ -12,7 +12,7 @@ def skill_picture(snapshot: Snapshot, trained: Trained) -> str:
     """Return the held-out skill of the challenger by lead as an SVG picture."""
     product = snapshot.product
     ours = trained.holdout[trained.challenger.name]
-    coverage = ours.by_lead()["coverage"]
+    coverage, targets = ours.coverage_by_lead, product.forecast.targets
     entries = [
         LeadSkill(
             lead=(lead + 1) * product.feed.step,
@@ -28,5 +28,7 @@ def skill_picture(snapshot: Snapshot, trained: Trained) -> str:
         for lead, crps in enumerate(ours.crps_by_lead)
     ]
     title = f"{product.title or product.name}: {trained.challenger.name} on held-out issue times"
-    units = product.feed.variable(product.forecast.targets[0])[0]
+    if len(targets) > 1:
+        title += ", mean of variables in units of climatology"
+    units = product.feed.variable(targets[0])[0] if len(targets) == 1 else ""
     return skill_svg(title, entries, units=units, nominal_coverage=nominal_coverage(snapshot.task.quantiles))

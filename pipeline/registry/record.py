@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import pandas as pd
 
@@ -129,6 +128,7 @@ def _bundle(snapshot: Snapshot, folds: Folds, trained: Trained, settings: Settin
 
 def _describe(run: Run, snapshot: Snapshot, folds: Folds, trained: Trained, at: datetime, settings: Settings) -> None:
     product = snapshot.product
+    options = {one.name: one.model.options() for one in (*trained.candidates, *trained.baselines)}
     run.parameters(
         {
             "product": product.name,
@@ -145,16 +145,18 @@ def _describe(run: Run, snapshot: Snapshot, folds: Folds, trained: Trained, at: 
             "holdout_since": folds.holdout[0].isoformat(),
             **{f"training.{name}": value for name, value in product.training.model_dump(mode="json").items()},
             **{f"forecast.{name}": value for name, value in product.forecast.model_dump(mode="json").items()},
+            **{f"options.{name}": json.dumps(chosen) for name, chosen in options.items()},
             **{f"failed.{name}": reason for name, reason in trained.failed.items()},
         }
     )
+    run.text(json.dumps(options, indent=1), "options.json")  # parameters are cut where they are long
     series: dict[str, list[tuple[int, float]]] = {}
     for one in (*trained.candidates, *trained.baselines):
         series[f"{one.name}/validation_crps"] = [(0, one.validation.mean_crps)]
         series[f"{one.name}/seconds"] = [(0, one.seconds)]
         series[f"{one.name}/train_loss"] = [(epoch.epoch, epoch.train_loss) for epoch in one.epochs]
         series[f"{one.name}/validation_loss"] = [(epoch.epoch, epoch.validation_loss) for epoch in one.epochs]
-        series |= _by_lead(one.name, trained.holdout[one.name])
+        series |= _by_lead(one.name, trained.holdout[one.name], product.forecast.targets)
     run.metrics(series)
     run.text(skill_picture(snapshot, trained), "plots/holdout_skill.svg")
     table = Observations.of(product.feed, settings).table
@@ -167,8 +169,16 @@ def _describe(run: Run, snapshot: Snapshot, folds: Folds, trained: Trained, at: 
     )
 
 
-def _by_lead(name: str, scores: Evaluation) -> Mapping[str, list[tuple[int, float]]]:
-    by_lead: dict[str, Any] = {"crps": scores.crps_by_lead, **scores.by_lead()}
+def _by_lead(name: str, scores: Evaluation, targets: Sequence[str]) -> Mapping[str, list[tuple[int, float]]]:
+    """Return the held-out scores by lead; of several variables those of each in its own unit beside the mean."""
+    if len(targets) == 1:
+        by_lead = {"crps": scores.crps_by_lead, **scores.by_lead()}
+    else:
+        by_lead = {"crps": scores.crps_by_lead, "coverage": scores.coverage_by_lead}
+        for place, target in enumerate(targets):
+            own = scores.of_target(place)
+            told = {"crps": own.crps_by_lead, **own.by_lead()}
+            by_lead |= {f"{score}/{target}": values for score, values in told.items()}
     return {f"{name}/holdout_{score}": list(enumerate(values, 1)) for score, values in by_lead.items()}
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 CODE = Path(__file__).with_name("code.py")
 Alias = str
 KEY = "nightcast.key"
+_LONGEST_NAME, _LONGEST_VALUE, _MOST_AT_ONCE = 250, 500, 100
+"""What every MLflow server takes of parameters."""
 
 
 class TrackingError(NightcastError):
@@ -192,9 +194,11 @@ class Run:
         self._registry, self._mlflow, self.run_id = registry, registry._mlflow, run_id
 
     def parameters(self, values: Mapping[str, Any]) -> None:
-        """Record parameters."""
+        """Record parameters; long ones are cut."""
+        told = [(name[:_LONGEST_NAME], str(value)[:_LONGEST_VALUE]) for name, value in values.items()]
         with self._registry._reaching():
-            self._mlflow.log_params({name: str(value)[:500] for name, value in values.items()})
+            for start in range(0, len(told), _MOST_AT_ONCE):
+                self._mlflow.log_params(dict(told[start : start + _MOST_AT_ONCE]))
 
     def metrics(self, series: Mapping[str, Sequence[tuple[int, float]]]) -> None:
         """Record metrics as (step, value) pairs in one call; values that are no numbers are left out."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -65,10 +65,8 @@ class Source(Protocol):
         """What the source declares of itself."""
         ...
 
-    def fetch(
-        self, seen: Container[str], since: datetime | None, until: datetime | None, *, at: datetime
-    ) -> Iterator[Payload | SourceError]:
-        """Yield, in a fixed order, the payloads whose digest is not in `seen`, one in memory at a time.
+    def fetch(self, since: datetime | None, until: datetime | None, *, at: datetime) -> Iterator[Payload | SourceError]:
+        """Yield the payloads in a fixed order, one in memory at a time.
 
         `since` and `until` bound the valid times of interest, both included, for a windowed source; None is open.
         `at` is the instant of the fetch. One that cannot be had is yielded as an error, and the next ones follow.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from importlib.util import find_spec
 
@@ -44,10 +44,8 @@ class Files:
             remedy = "pip install 'nightcast[grib]'"
             raise ConfigError(feed.title, "feed.source.format", "the package that reads grib is not installed", remedy)
 
-    def fetch(
-        self, seen: Container[str], since: datetime | None, until: datetime | None, *, at: datetime
-    ) -> Iterator[Payload | SourceError]:
-        """Yield the files whose content is not in `seen`; one that is still being written is left for the next time.
+    def fetch(self, since: datetime | None, until: datetime | None, *, at: datetime) -> Iterator[Payload | SourceError]:
+        """Yield the files; one that is still being written is left for the next time.
 
         What time a file covers is known only once it is decoded, so `since` and `until` change nothing.
 
@@ -70,9 +68,7 @@ class Files:
                 continue
             if content is None:
                 continue
-            payload = Payload.of(found.name, content)
-            if payload.digest not in seen:
-                yield payload
+            yield Payload.of(found.name, content)
 
     def decode(self, payload: Payload) -> Decoded:
         """Return the rows of a file.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 from pydantic import SecretStr
@@ -44,9 +44,7 @@ class HttpJson:
         units = {name: spec.source_units or self._feed.variable(name)[0] for name, spec in self._feed.variables.items()}
         return About(windowed=self._spec.windowed, archive=self._spec.archive, units=units, secrets=self._spec.secrets)
 
-    def fetch(
-        self, seen: Container[str], since: datetime | None, until: datetime | None, *, at: datetime
-    ) -> Iterator[Payload | SourceError]:
+    def fetch(self, since: datetime | None, until: datetime | None, *, at: datetime) -> Iterator[Payload | SourceError]:
         """Yield the pages of each window and location, the oldest window first.
 
         A page that cannot be had or read is the last of its window and location.
@@ -59,9 +57,7 @@ class HttpJson:
                         "too many requests failed"
                     )
                     return
-                for page in self._pages(client, ask, at):
-                    if isinstance(page, SourceError) or page.digest not in seen:
-                        yield page
+                yield from self._pages(client, ask, at)
 
     def decode(self, payload: Payload) -> Decoded:
         """Return the rows of a page.

@@ -14,7 +14,7 @@ fetch brings them.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from urllib.parse import quote
 
@@ -85,9 +85,7 @@ class OpenMeteo:
             secrets=(self._spec.apikey,) if self._spec.apikey else (),
         )
 
-    def fetch(
-        self, seen: Container[str], since: datetime | None, until: datetime | None, *, at: datetime
-    ) -> Iterator[Payload | SourceError]:
+    def fetch(self, since: datetime | None, until: datetime | None, *, at: datetime) -> Iterator[Payload | SourceError]:
         """Yield the answers for a window, cut into whole days and into groups of points; the oldest first.
 
         Days that the endpoint does not keep are not asked for.
@@ -107,9 +105,7 @@ class OpenMeteo:
                         )
                         return
                     ids = range(start, min(start + self._spec.points, len(self._locations)))
-                    answer = self._ask(client, ids, first, end, at)
-                    if isinstance(answer, SourceError) or answer.digest not in seen:
-                        yield answer
+                    yield self._ask(client, ids, first, end, at)
                 first = end + _DAY
 
     def decode(self, payload: Payload) -> Decoded:

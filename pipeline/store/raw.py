@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -43,11 +43,6 @@ class RawStore:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-
-    @property
-    def seen(self) -> Container[str]:
-        """The digests held; a look-up is one look at the disk."""
-        return self
 
     def __contains__(self, digest: object) -> bool:
         sound = isinstance(digest, str) and _DIGEST.fullmatch(digest) is not None

@@ -45,10 +45,6 @@ class Receipts:
         self.place.write(f"{_DAYS}/{_day(receipt)}/{name}", b"")
         self.place.write(_path(name), pack(receipt))
 
-    def forget(self, digest: str) -> None:
-        """Remove the receipt of a payload, so that it is read again; there may be none."""
-        self.place.remove(_path(self._name(digest)))
-
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yield every receipt, in no order that means anything.
 

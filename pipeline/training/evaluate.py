@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from pipeline import scores
 from pipeline.features.windows import IssueWindows
 
 CHUNK = 256
+"""Issue times forecast at once, at most."""
+_NUMBERS = 1 << 22
+"""Numbers forecast at once: on a large grid, a few issue times."""
 
 
 @dataclass(frozen=True)
@@ -20,36 +24,69 @@ class Evaluation:
     """Scores of one model, kept per issue time so that models can be compared pair by pair.
 
     All arrays are (issue, lead, target, location), NaN where the truth is unknown; lead 0 is the first after the issue.
+    Means of several variables are of scores in units of `scale`, and each variable counts the same: metres per second
+    and kelvins do not add up.
     """
 
     crps: NDArray[np.float64]
-    error: NDArray[np.float64]
+    error: NDArray[np.floating]
     """Median minus truth."""
-    covered: NDArray[np.float64]
+    covered: NDArray[np.floating]
+    scale: tuple[float, ...] | None = None
+    """(target,) the CRPS that counts as 1; None where every variable has the same unit."""
+
+    def relative_to(self, reference: Evaluation | None) -> Evaluation:
+        """Return the same scores with the mean CRPS of a reference, variable by variable, as the unit of means.
+
+        Of one variable the means stay in its own unit. Without a reference several variables have no mean.
+        """
+        targets = self.crps.shape[2]
+        if targets == 1:
+            return self
+        if reference is None:
+            return replace(self, scale=(float("nan"),) * targets)
+        return replace(self, scale=tuple(_mean(reference.crps[:, :, target]) for target in range(targets)))
+
+    def summary(self) -> Evaluation:
+        """Return the means of each variable as if they were the scores of one value: for what is not compared by pairs.
+
+        It has the same `mean_crps` and takes no memory, however many issue times and locations there are.
+        """
+        targets = range(self.crps.shape[2])
+        crps, error, covered = (
+            np.array([_mean(scores[:, :, target]) for target in targets]).reshape(1, 1, -1, 1)
+            for scores in (self.crps, self.error, self.covered)
+        )
+        return Evaluation(crps, error, covered, self.scale)
 
     def at_lead(self, lead: int) -> Evaluation:
         """Return the scores of one lead, counted from 0."""
         one = slice(lead, lead + 1)
-        return Evaluation(self.crps[:, one], self.error[:, one], self.covered[:, one])
+        return Evaluation(self.crps[:, one], self.error[:, one], self.covered[:, one], self.scale)
+
+    def of_target(self, target: int) -> Evaluation:
+        """Return the scores of one variable, counted from 0, in its own unit."""
+        one = slice(target, target + 1)
+        return Evaluation(self.crps[:, :, one], self.error[:, :, one], self.covered[:, :, one])
 
     @property
     def mean_crps(self) -> float:
-        """Mean CRPS; NaN when nothing could be scored."""
-        return _mean(self.crps)
+        """Mean CRPS; NaN when nothing could be scored of some variable."""
+        return _average([_mean(scores) / unit for scores, unit in self._by_target()])
 
     @property
     def crps_by_lead(self) -> tuple[float, ...]:
         """Mean CRPS of each lead."""
-        return tuple(_mean(self.crps[:, lead]) for lead in range(self.crps.shape[1]))
+        leads = range(self.crps.shape[1])
+        return tuple(_average([_mean(scores[:, lead]) / unit for scores, unit in self._by_target()]) for lead in leads)
 
     @property
     def crps_by_issue(self) -> NDArray[np.float64]:
-        """Mean CRPS of each issue time: (issue,)."""
-        known = np.isfinite(self.crps)
-        total = np.where(known, self.crps, 0).sum(axis=(1, 2, 3))
-        count = known.sum(axis=(1, 2, 3))
-        mean: NDArray[np.float64] = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
-        return mean
+        """Mean CRPS of each issue time, of the variables with a truth: (issue,)."""
+        means = np.stack([_by_issue(scores) / unit for scores, unit in self._by_target()])
+        known = np.isfinite(means)
+        count = known.sum(axis=0)
+        return _ratio(np.where(known, means, 0).sum(axis=0), count)
 
     @property
     def coverage(self) -> float:
@@ -57,14 +94,24 @@ class Evaluation:
         return _mean(self.covered)
 
     def by_lead(self) -> dict[str, tuple[float, ...]]:
-        """Return mean absolute error, root mean square error, bias and coverage of each lead."""
+        """Return mean absolute error, root mean square error, bias and coverage of each lead, of one variable."""
         leads = range(self.error.shape[1])
         return {
             "mae": tuple(_mean(np.abs(self.error[:, lead])) for lead in leads),
-            "rmse": tuple(float(np.sqrt(_mean(self.error[:, lead] ** 2))) for lead in leads),
+            "rmse": tuple(float(np.sqrt(_mean(self.error[:, lead].astype(np.float64) ** 2))) for lead in leads),
             "bias": tuple(_mean(self.error[:, lead]) for lead in leads),
-            "coverage": tuple(_mean(self.covered[:, lead]) for lead in leads),
+            "coverage": self.coverage_by_lead,
         }
+
+    @property
+    def coverage_by_lead(self) -> tuple[float, ...]:
+        """Fraction of truths inside the widest interval, lead by lead."""
+        return tuple(_mean(self.covered[:, lead]) for lead in range(self.covered.shape[1]))
+
+    def _by_target(self) -> list[tuple[NDArray[np.float64], float]]:
+        """(issue, lead, 1, location) scores of each variable, and what counts as 1."""
+        units = self.scale or (1.0,) * self.crps.shape[2]
+        return [(self.crps[:, :, target : target + 1], unit) for target, unit in enumerate(units)]
 
 
 def predict_published(model: Model, inputs: Inputs, gaps: NDArray[np.int64], horizon: int) -> NDArray[np.float32]:
@@ -85,9 +132,11 @@ def evaluate(model: Model, windows: IssueWindows, *, silent: NDArray[np.bool_] |
         ModelError: the model cannot forecast these windows.
     """
     levels = windows.task.quantiles
-    parts: list[tuple[NDArray[np.float64], ...]] = []
-    for start in range(0, len(windows), CHUNK):
-        index = np.arange(start, min(start + CHUNK, len(windows)))
+    parts: list[tuple[NDArray[Any], ...]] = []
+    numbers = windows.task.leads * len(windows.task.targets) * len(windows.task.locations) * len(levels)
+    chunk = max(1, min(CHUNK, _NUMBERS // numbers))
+    for start in range(0, len(windows), chunk):
+        index = np.arange(start, min(start + chunk, len(windows)))
         inputs = windows.inputs(index)
         if silent is not None:
             mask = inputs.mask & ~silent
@@ -100,14 +149,30 @@ def evaluate(model: Model, windows: IssueWindows, *, silent: NDArray[np.bool_] |
         parts.append(
             (
                 scores.crps(quantiles, truth, levels),
-                median.astype(np.float64) - truth,
-                scores.covered(quantiles, truth),
+                (median.astype(np.float64) - truth).astype(np.float32),
+                scores.covered(quantiles, truth).astype(np.float32),
             )
         )
-    joined = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    return Evaluation(*joined)
+    crps, error, covered = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Evaluation(crps, error, covered)
 
 
-def _mean(values: NDArray[np.float64]) -> float:
+def _average(means: list[float]) -> float:
+    return sum(means) / len(means)
+
+
+def _by_issue(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    known = np.isfinite(scores)
+    total = np.where(known, scores, 0).sum(axis=(1, 2, 3))
+    count = known.sum(axis=(1, 2, 3))
+    return _ratio(total, count)
+
+
+def _ratio(total: NDArray[np.float64], count: NDArray[np.intp]) -> NDArray[np.float64]:
+    mean: NDArray[np.float64] = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+    return mean
+
+
+def _mean(values: NDArray[np.floating]) -> float:
     known = np.isfinite(values)
-    return float(values[known].mean()) if known.any() else float("nan")
+    return float(values[known].mean(dtype=np.float64)) if known.any() else float("nan")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -12,12 +12,18 @@ import numpy as np
 from models.base import Epoch, Model
 from models.build import MODELS, build
 from models.errors import ModelError
+from models.task import Task
 from pipeline.config import Product
 from pipeline.errors import ConfigError, NightcastError
 from pipeline.features.snapshot import Snapshot
-from pipeline.features.windows import IssueWindows
+from pipeline.features.windows import IssueWindows, make_task
+from pipeline.locations import read_locations
 from pipeline.training.evaluate import Evaluation, evaluate
 from pipeline.training.folds import Folds
+
+CLIMATOLOGY = "climatology"
+ALWAYS = (CLIMATOLOGY, "persistence")
+"""Baselines that suit every task: without them nothing is judged."""
 
 
 class Watcher(Protocol):
@@ -34,7 +40,7 @@ def ignore(model: str, epoch: Epoch) -> None:
 
 @dataclass(frozen=True)
 class Fitted:
-    """One fitted model with its scores on the validation issue times."""
+    """One fitted model with its mean scores on the validation issue times."""
 
     name: str
     model: Model
@@ -60,28 +66,55 @@ def windows(snapshot: Snapshot, folds: Folds) -> Callable[[str], IssueWindows]:
 
     def cut(fold: str) -> IssueWindows:
         issues = getattr(folds, fold)
-        return IssueWindows(snapshot.task, snapshot.cadence, snapshot.frames, issues, truth_at=borders[fold])
+        return snapshot.windows(issues, truth_at=borders[fold])
 
     return cut
 
 
-def check_candidates(product: Product) -> None:
-    """Refuse names of models that do not exist.
+def check_candidates(product: Product) -> dict[str, str]:
+    """Return the candidates that cannot be built for this product with any options, and why; the others stand.
 
     Raises:
-        ConfigError: training.candidates names an unknown model.
+        ConfigError: the product names an unknown model, gives one options that it does not take, or names no
+            candidate that can be built.
     """
-    for name in product.training.candidates:
-        if name not in MODELS:
-            raise ConfigError(
-                product.name, "training.candidates", f"unknown model '{name}'", f"known: {', '.join(MODELS)}"
-            )
+    training = product.training
+    for field, names in (("candidates", training.candidates), ("options", tuple(training.options))):
+        for name in names:
+            if name not in MODELS:
+                known = f"known: {', '.join(MODELS)}"
+                raise ConfigError(product.name, f"training.{field}", f"unknown model '{name}'", known)
+    task, unfit = make_task(product, read_locations(product.feed)), {}
+    for name in dict.fromkeys((*training.candidates, *training.options)):
+        problem = misfit(name, task, product)
+        if problem and training.options.get(name) and not misfit(name, task):
+            raise ConfigError(product.name, f"training.options.{name}", problem)
+        if problem and name in training.candidates:
+            unfit[name] = problem
+    if len(unfit) == len(set(training.candidates)):
+        problem = "; ".join(unfit.values()) or "empty"
+        raise ConfigError(product.name, "training.candidates", problem, "name another, e.g. damped-anomaly")
+    return unfit
 
 
-def baselines(product: Product) -> tuple[str, ...]:
-    """Return the baselines that a challenger is set against: all that are not themselves candidates."""
+def misfit(name: str, task: Task, product: Product | None = None) -> str:
+    """Return why a model cannot be built, with the options of a product or with none; empty where it can."""
+    try:
+        build(name, task, **(product.training.options.get(name, {}) if product else {}))
+    except ModelError as error:
+        return str(error)
+    return ""
+
+
+def baselines(product: Product, *, grid: bool) -> tuple[str, ...]:
+    """Return the baselines that a challenger is set against: all that are not themselves candidates.
+
+    Some are set against it only where the locations are the cells of a `grid`.
+    """
     return tuple(
-        name for name, entry in MODELS.items() if entry.is_baseline and name not in product.training.candidates
+        name
+        for name, entry in MODELS.items()
+        if entry.is_baseline and (grid or not entry.grids_only) and name not in product.training.candidates
     )
 
 
@@ -104,7 +137,7 @@ def fit_one(
     model = build(name, snapshot.task, **training.options.get(name, {}))
     budget = training.budget.total_seconds()
     model.fit(train, validation, seed=training.seed, budget_seconds=budget, progress=note)
-    scored = evaluate(model, validation)
+    scored = evaluate(model, validation).summary()
     if not np.isfinite(scored.mean_crps):
         raise ModelError(f"{name}: its validation score is not a finite number")
     return Fitted(name, model, scored, tuple(epochs), time.monotonic() - started)
@@ -119,3 +152,9 @@ def choose(candidates: list[Fitted]) -> Fitted:
     if not candidates:
         raise TrainingError("no candidate could be trained; see the log of the run")
     return min(candidates, key=lambda fitted: fitted.validation.mean_crps)
+
+
+def in_units_of_climatology(fitted: list[Fitted]) -> list[Fitted]:
+    """Return the models with validation scores whose means are fair to several variables; of one they stay."""
+    reference = next((one.validation for one in fitted if one.name == CLIMATOLOGY), None)
+    return [replace(one, validation=one.validation.relative_to(reference)) for one in fitted]

@@ -13,7 +13,19 @@ from models.errors import ModelError
 from pipeline.config import Product
 from pipeline.features.snapshot import Snapshot
 from pipeline.training.evaluate import Evaluation, evaluate
-from pipeline.training.fit import Fitted, Watcher, baselines, choose, fit_one, ignore, windows
+from pipeline.training.fit import (
+    ALWAYS,
+    CLIMATOLOGY,
+    Fitted,
+    Watcher,
+    baselines,
+    choose,
+    fit_one,
+    ignore,
+    in_units_of_climatology,
+    misfit,
+    windows,
+)
 from pipeline.training.folds import Folds
 from pipeline.version import code_version
 
@@ -30,11 +42,11 @@ class Trained:
     """Best on held-out issue times first."""
     challenger: Fitted
     holdout: dict[str, Evaluation]
-    """By model name: every candidate and every baseline."""
+    """By model name: every candidate and every baseline; of several variables in units of climatology."""
     outage: Evaluation
     """The challenger with a quarter of the stations silent."""
     failed: dict[str, str]
-    """Candidates that could not be trained, and why."""
+    """Candidates that could not be trained and baselines that do not suit the task, and why."""
 
 
 def training_key(snapshot: Snapshot, folds: Folds) -> str:
@@ -53,7 +65,10 @@ def training_key(snapshot: Snapshot, folds: Folds) -> str:
 
 
 def fit_all(snapshot: Snapshot, folds: Folds, *, watch: Watcher = ignore) -> tuple[list[Fitted], dict[str, str]]:
-    """Fit every candidate and every baseline; return what was fitted and which candidates failed, with the reason.
+    """Fit every candidate and every baseline; return what was fitted and what was not, with the reason.
+
+    A candidate may fail in any way. A baseline may only be one that cannot be built for the task, such as a regression
+    on more locations than fit into memory; climatology and persistence always can.
 
     Raises:
         ModelError: a baseline cannot be fitted, so that nothing could be compared.
@@ -67,7 +82,13 @@ def fit_all(snapshot: Snapshot, folds: Folds, *, watch: Watcher = ignore) -> tup
         except Exception as error:  # whatever is wrong with one candidate, the others go on
             log.warning("candidate %s failed: %s", name, error, exc_info=not isinstance(error, ModelError))
             failed[name] = str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
-    fitted += [fit_one(name, snapshot, train, validation, watch=watch) for name in baselines(snapshot.product)]
+    for name in baselines(snapshot.product, grid=snapshot.task.grid is not None):
+        problem = "" if name in ALWAYS else misfit(name, snapshot.task, snapshot.product)
+        if problem:
+            log.warning("baseline %s is left out: %s", name, problem)
+            failed[name] = f"left out as a baseline: {problem}"
+        else:
+            fitted.append(fit_one(name, snapshot, train, validation, watch=watch))
     return fitted, failed
 
 
@@ -78,14 +99,16 @@ def hold_trial(snapshot: Snapshot, folds: Folds, fitted: list[Fitted], failed: d
         TrainingError: no candidate was trained.
         ModelError: a fitted model cannot forecast the held-out issue times.
     """
-    names = snapshot.product.training.candidates
+    names, fitted = snapshot.product.training.candidates, in_units_of_climatology(fitted)
     candidates = tuple(one for one in fitted if one.name in names)
     challenger = choose(list(candidates))
     holdout = windows(snapshot, folds)("holdout")
-    scores = {one.name: evaluate(one.model, holdout) for one in fitted}
+    raw = {one.name: evaluate(one.model, holdout) for one in fitted}
+    reference = raw.get(CLIMATOLOGY)
+    scores = {name: one.relative_to(reference) for name, one in raw.items()}
     others = sorted((one for one in fitted if one.name not in names), key=lambda one: scores[one.name].mean_crps)
     outage = evaluate(challenger.model, holdout, silent=_silent(len(snapshot.locations), snapshot.product))
-    return Trained(candidates, tuple(others), challenger, scores, outage, failed)
+    return Trained(candidates, tuple(others), challenger, scores, outage.relative_to(reference), failed)
 
 
 def _silent(count: int, product: Product) -> np.ndarray:

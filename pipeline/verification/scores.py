@@ -18,6 +18,7 @@ from pipeline.store.place import Place
 from pipeline.store.table import Table
 
 PUBLISHED = "published"
+CLIMATOLOGY = "climatology"
 SCHEMA = pa.schema(
     [
         ("model", pa.string()),
@@ -128,19 +129,31 @@ def by_lead(rows: pd.DataFrame) -> tuple[LeadScore, ...]:
 
 
 def skill(table: Iterable[LeadScore]) -> dict[str, float]:
-    """Return the CRPS skill of the published forecast against each baseline, over all leads and variables."""
-    totals: dict[str, tuple[float, int]] = {}
+    """Return the CRPS skill of the published forecast against each baseline, over all leads and variables.
+
+    Of several variables each counts the same, as in the gate: its CRPS is taken relative to climatology's, or to the
+    baseline's own where climatology was not verified.
+    """
+    totals: dict[str, dict[str, tuple[float, int]]] = {}
     for score in table:
-        total, count = totals.get(score.model, (0.0, 0))
-        totals[score.model] = (total + score.crps * score.count, count + score.count)
-    if PUBLISHED not in totals:
-        return {}
-    ours = totals[PUBLISHED][0] / totals[PUBLISHED][1]
-    return {
-        model: 1 - ours / (total / count)
-        for model, (total, count) in totals.items()
-        if model != PUBLISHED and total > 0
+        of_model = totals.setdefault(score.model, {})
+        total, count = of_model.get(score.variable, (0.0, 0))
+        of_model[score.variable] = (total + score.crps * score.count, count + score.count)
+    means = {
+        model: {variable: total / count for variable, (total, count) in of_model.items()}
+        for model, of_model in totals.items()
     }
+    if PUBLISHED not in means:
+        return {}
+    ours = means[PUBLISHED]
+    found = {}
+    for model, theirs in means.items():
+        unit = dict.fromkeys(ours, 1.0) if len(ours) == 1 else means.get(CLIMATOLOGY, theirs)
+        if model != PUBLISHED and theirs.keys() == ours.keys() and all(unit[name] > 0 for name in ours):
+            base = sum(theirs[name] / unit[name] for name in ours)
+            if base > 0:
+                found[model] = 1 - sum(ours[name] / unit[name] for name in ours) / base
+    return found
 
 
 def _shared(rows: pd.DataFrame) -> pd.DataFrame:

@@ -54,7 +54,7 @@ def count(feed: Feed, settings: Settings) -> int:
 
 
 def fetch(feed: Feed, clock: Clock) -> list[Payload | SourceError]:
-    return list(HttpJson(feed, feed.source, read_locations(feed), {}, clock=clock).fetch(set(), None, None, at=AT))  # type: ignore[arg-type]
+    return list(HttpJson(feed, feed.source, read_locations(feed), {}, clock=clock).fetch(None, None, at=AT))  # type: ignore[arg-type]
 
 
 def test_f8_a_busy_provider_is_waited_for_by_one_layer_only(httpserver: HTTPServer, feed) -> None:
@@ -159,7 +159,7 @@ from tests.http_world import make_feed
 
 feed = make_feed({"kind": "http-json", "url": sys.argv[1], "attempts": 1})
 source = HttpJson(feed, feed.source, Locations(("A",), ("A",), (0.0,), (0.0,)), {})
-for payload in source.fetch(set(), None, None, at=datetime(2026, 1, 1, tzinfo=UTC)):
+for payload in source.fetch(None, None, at=datetime(2026, 1, 1, tzinfo=UTC)):
     try:
         print("read", source.decode(payload).rows.num_rows if not isinstance(payload, Exception) else payload)
     except Exception as error:

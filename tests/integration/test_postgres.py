@@ -77,7 +77,7 @@ def opened(product: Product, password: str = "reader-password") -> Sql:  # noqa:
 
 
 def fetch(source: Sql, since: datetime | None = None, until: datetime | None = None) -> list[Payload]:
-    found = list(source.fetch(frozenset(), since, until, at=NOW))
+    found = list(source.fetch(since, until, at=NOW))
     assert [one for one in found if isinstance(one, SourceError)] == []
     return found  # type: ignore[return-value]
 
@@ -174,7 +174,7 @@ def test_a_slow_query_is_stopped_and_the_next_chunk_follows(
 ) -> None:
     slow = "select obs.* from obs, lateral (select case when time = '2024-03-02 12:00Z' then pg_sleep(30) end) s "
     source = opened(make(query=f"{slow} where time >= :since and time < :until", timeout="1s", chunk="1d"))
-    found = list(source.fetch(frozenset(), START, START + 3 * DAY, at=NOW))
+    found = list(source.fetch(START, START + 3 * DAY, at=NOW))
     assert [isinstance(one, Payload) for one in found] == [True, False, True]
     assert str(found[1]) == (
         f"postgresql://127.0.0.1:{postgres.port}/obs: the query took longer than 1 s; shorten feed.source.chunk or "

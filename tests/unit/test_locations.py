@@ -176,3 +176,42 @@ def test_more_cells_than_can_be_meant_are_refused() -> None:
 
 def test_the_cells_of_a_grid_are_made_once() -> None:
     assert grid() is grid()
+
+
+STATIC = "id,name,longitude,latitude,altitude\nA,a,-10,51,{}\nB,b,-9,52,7\n"
+
+
+def with_static(product: Product, *names: str) -> Product:
+    locations = product.feed.locations.model_copy(update={"static": names})
+    return product.model_copy(update={"feed": product.feed.model_copy(update={"locations": locations})}).within(
+        product.folder
+    )
+
+
+def test_static_fields_are_read_in_the_order_in_which_they_are_named(product: Product) -> None:
+    write(product, STATIC.format("-1.5e2"))
+    found = read_locations(with_static(product, "altitude", "latitude").feed)
+    assert found.static == ("altitude", "latitude")
+    assert found.static_values == ((-150.0, 7.0), (51.0, 52.0))
+    assert read_locations(product.feed).static == ()
+
+
+@pytest.mark.parametrize(
+    ("cell", "told"),
+    [
+        ("", "A.altitude: no value; write a number for each station"),
+        ("  ", "A.altitude: no value; "),
+        ("high", "A.altitude: 'high' is no number; "),
+        ("nan", "A.altitude: 'nan' is no number; "),
+        ("inf", "A.altitude: 'inf' is no number; "),
+        ("12 m", "A.altitude: '12 m' is no number; "),
+    ],
+)
+def test_a_static_field_that_is_no_number_is_one_line(product: Product, cell: str, told: str) -> None:
+    write(product, STATIC.format(cell))
+    assert told in str(refused(with_static(product, "altitude")))
+
+
+def test_a_static_field_without_a_column_is_told_with_the_columns_that_there_are(product: Product) -> None:
+    write(product, STATIC.format("5"))
+    assert "slope: no such column; it has id, name" in str(refused(with_static(product, "slope")))

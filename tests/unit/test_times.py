@@ -14,7 +14,6 @@ from pipeline.times import (
     as_datetime,
     as_numpy,
     floor,
-    month_of,
     parse_instant,
     parse_optional,
     stamp,
@@ -76,12 +75,6 @@ def test_numpy_and_back(instant: datetime) -> None:
 
 def test_numpy_of_another_zone_is_utc() -> None:
     assert as_numpy(datetime(2000, 1, 1, 1, tzinfo=timezone(HOUR))) == np.datetime64("2000-01-01T00", "us")
-
-
-def test_the_month_of_a_time_names_its_partition() -> None:
-    times = np.array(["1969-12-31T23:59:59.999999", "1970-01-01", "2004-02-29"], "datetime64[us]")
-    assert month_of(times).tolist() == ["1969-12", "1970-01", "2004-02"]
-    assert month_of(times[:0]).tolist() == []
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -47,9 +47,7 @@ class Sql:
         """It is asked by time, and needs its password."""
         return About(windowed=True, secrets=(self._spec.password,) if self._spec.password else ())
 
-    def fetch(
-        self, seen: Container[str], since: datetime | None, until: datetime | None, *, at: datetime
-    ) -> Iterator[Payload | SourceError]:
+    def fetch(self, since: datetime | None, until: datetime | None, *, at: datetime) -> Iterator[Payload | SourceError]:
         """Yield the answers for the valid times in [since, until], a payload a chunk; equal answers have equal bytes.
 
         Where the window is open, the database is asked first how far its rows reach. A chunk without rows gives no
@@ -77,9 +75,7 @@ class Sql:
                 yield SourceError(f"{error} (stamps from {window})")
                 continue
             if table.num_rows:
-                payload = Payload.of(f"{database.name} {window}", to_parquet(table))
-                if payload.digest not in seen:
-                    yield payload
+                yield Payload.of(f"{database.name} {window}", to_parquet(table))
 
     def decode(self, payload: Payload) -> Decoded:
         """Return the rows of an answer; those that do not say when they became known, where they must, are refused.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -63,9 +63,7 @@ class Synthetic:
         units = {name: self._instruments.delivered(name) for name in self._feed.variables}
         return About(windowed=True, delay=self._feed.delay, units=units)
 
-    def fetch(
-        self, seen: Container[str], since: datetime | None, until: datetime | None, *, at: datetime
-    ) -> Iterator[Payload | SourceError]:
+    def fetch(self, since: datetime | None, until: datetime | None, *, at: datetime) -> Iterator[Payload | SourceError]:
         """Yield what was published by `at` of the valid times in [since, until], a payload a chunk of publication time.
 
         A payload also holds what else was published then. A chunk in which nothing was published is left out.
@@ -82,9 +80,7 @@ class Synthetic:
             passed = min(edge + self._chunk, _seconds(at - EPOCH))
             table = self._published(edge, passed)
             if table.num_rows:
-                payload = Payload.of(f"synthetic {_shown(edge)} to {_shown(passed)}", to_parquet(table))
-                if payload.digest not in seen:
-                    yield payload
+                yield Payload.of(f"synthetic {_shown(edge)} to {_shown(passed)}", to_parquet(table))
             edge += self._chunk
 
     def decode(self, payload: Payload) -> Decoded:

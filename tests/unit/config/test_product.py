@@ -287,3 +287,38 @@ def test_limits_of_a_known_variable_are_in_the_unit_it_is_kept_in() -> None:
     kelvin = feed.model_copy(update={"variables": {"air_temperature": VariableSpec(units="K")}})
     units, limits, _, _ = kelvin.variable("air_temperature")
     assert (units, limits) == ("K", (pytest.approx(183.15), pytest.approx(333.15)))
+
+
+OPTIONS = """training:
+  options:
+    blend: {members: [ridge-var, attention-convlstm], weights: equal, seed: null}
+    ridge-var: {lags: 3, memory: true, ridge: 1.0}
+"""
+
+
+def test_options_of_models_keep_their_types(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(GOOD + OPTIONS)
+    product = load_product(path)
+    for one in (product, Product.model_validate_json(product.model_dump_json())):
+        options = one.training.options
+        assert options["blend"] == {"members": ["ridge-var", "attention-convlstm"], "weights": "equal", "seed": None}
+        assert {name: type(value) for name, value in options["ridge-var"].items()} == {
+            "lags": int,
+            "memory": bool,
+            "ridge": float,
+        }
+
+
+@pytest.mark.parametrize("value", ["[1, 2]", "[[a]]", "{a: 1}", "[a, null]"])
+def test_an_option_that_no_model_can_take_is_told(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(GOOD + f"training: {{options: {{blend: {{members: {value}}}}}}}\n")
+    assert refused(path).field.startswith("training.options.blend.members")
+
+
+@pytest.mark.parametrize("names", ["[altitude, altitude]", "['']"])
+def test_a_static_field_is_named_once(tmp_path: Path, names: str) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(GOOD.replace("path: s.csv}", f"path: s.csv, static: {names}}}"))
+    assert "names a column twice or not at all" in refused(path).problem

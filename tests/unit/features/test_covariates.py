@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from hypothesis import strategies as st
 
 from pipeline.config import Product, Settings
 from pipeline.errors import ConfigError, NightcastError
-from pipeline.features.covariates import Covariate, covariate_frames, take_covariate
+from pipeline.features.arrays import Float
+from pipeline.features.covariates import Covariate, take_covariate
 from pipeline.locations import Locations
 from pipeline.store.observations import Observations
-from pipeline.times import as_numpy
+from pipeline.times import Cadence, as_numpy
 from tests.unit.features.replay import CHANNELS, DAY, HOUR, PLACES, START, Row, frames_of, replay, some_rows
 from tests.world import make_product, make_settings
 
@@ -38,6 +40,17 @@ def make(folder: Path, *, step: str = "1d", **options: Any) -> Product:
         "variables": {"air_temperature": {}},
     }
     return make_product(folder, stations=2, days=3, covariates={"nwp": feed}, **({"delay": "30h"} | options))
+
+
+def covariate_frames(product: Product, installed: Settings, name: str, issues: Sequence[datetime]) -> Float:
+    """What was known of a covariate at each issue time, for the lead times of a model."""
+    cadence = Cadence.of(product)
+    origins = [cadence.origin(issue) for issue in issues]
+    first, last = min(origins) + cadence.step, max(origins) + cadence.leads * cadence.step
+    covariate = take_covariate(product, installed, name, known_by=max(issues), since=first, until=last)
+    ahead = np.arange(1, cadence.leads + 1) * np.timedelta64(cadence.step)
+    times = np.array([as_numpy(origin) for origin in origins])[:, None] + ahead
+    return covariate.at(np.array([as_numpy(issue) for issue in issues]), times)
 
 
 def publish(product: Product, installed: Settings, at: datetime, *said: tuple[datetime, str, float]) -> None:
@@ -117,13 +130,13 @@ def test_a_feed_that_has_said_nothing_yet_is_unknown(tmp_path: Path, installed: 
     assert np.isnan(found).all()
     whole = take_covariate(product, installed, "nwp", known_by=issue)
     assert (whole.frames, whole.channels) == (None, ("air_temperature",))
-    assert covariate_frames(product, installed, "nwp", []).shape == (0, 3, 1, 2)
+    nothing = np.zeros(0, "datetime64[us]")
+    assert whole.at(nothing, nothing.reshape(0, 3)).shape == (0, 3, 1, 2)
 
 
-@pytest.mark.parametrize("issues", [[], [START]])
-def test_an_unknown_covariate_is_told(tmp_path: Path, installed: Settings, issues: list[datetime]) -> None:
+def test_an_unknown_covariate_is_told(tmp_path: Path, installed: Settings) -> None:
     with pytest.raises(ConfigError, match="no covariate 'radar'; known: nwp"):
-        covariate_frames(make(tmp_path), installed, "radar", issues)
+        covariate_frames(make(tmp_path), installed, "radar", [START])
 
 
 LOCATIONS = Locations(PLACES, PLACES, (0.0, 1.0), (0.0, 1.0))

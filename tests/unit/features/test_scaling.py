@@ -19,7 +19,7 @@ from tests.world import end_of, fill, make_product, make_settings
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "ridge-var": {},
-    "attention-convlstm": {"hidden": 4, "grid": 3, "frames": 3, "epochs": 1, "batch": 32},
+    "attention-convlstm": {"hidden": 4, "size": 3, "frames": 3, "epochs": 1, "batch": 32},
 }
 SCALING = ("climate.basis", "climate.mean", "climate.spread", "climate.floor")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -15,10 +16,12 @@ from numpy.typing import NDArray
 from models.base import Model
 from models.build import build
 from models.task import Inputs, Task
+from pipeline.config import load_product
 from pipeline.features.asof import as_of
 from pipeline.features.windows import IssueWindows, make_task
 from pipeline.locations import read_locations
 from pipeline.times import Cadence, as_datetime, as_numpy
+from tests.unit.features.grids import make_grid_product
 from tests.unit.features.replay import CHANNELS, DAY, HOUR, PLACES, START, Row, frames_of, replay, some_rows
 from tests.world import make_product, make_values
 
@@ -66,6 +69,30 @@ def test_the_task_of_a_product(tmp_path: Path) -> None:
         transforms=("sqrt",),
         limits=((0.0, 100.0),),
     )
+
+
+def test_the_task_of_a_grid_tells_its_rows_and_columns(tmp_path: Path) -> None:
+    product = make_grid_product(tmp_path, columns=3, days=3)
+    task = make_task(product, read_locations(product.feed))
+    assert (task.grid, len(task.locations)) == ((2, 3), 6)
+    assert task.longitude == (-10.0, -9.0, -8.0) * 2
+    assert task.latitude == (52.0,) * 3 + (51.5,) * 3
+
+
+def test_the_task_of_a_product_names_its_static_fields(tmp_path: Path) -> None:
+    locations = {"static": ["altitude", "slope"]}
+    make_product(tmp_path, days=3, stations=2)
+    (tmp_path / "stations.csv").write_text(
+        "slope,id,name,longitude,latitude,altitude\n0.5,A,a,-10,51,120\n-1e-3,B,b,-9,52,7.5\n"
+    )
+    path = tmp_path / "product.yaml"
+    fields = yaml.safe_load(path.read_text())
+    fields["feed"]["locations"] |= locations
+    path.write_text(yaml.safe_dump(fields))
+    product = load_product(path)
+    task = make_task(product, read_locations(product.feed))
+    assert task.static == ("altitude", "slope")
+    assert task.static_values == ((120.0, 7.5), (0.5, -0.001))
 
 
 def test_a_window_by_hand() -> None:

@@ -12,19 +12,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from models.baselines.ridge import RidgeVar
 from models.errors import ModelError
+from pipeline import jobs
 from pipeline.config import load_product
-from pipeline.errors import NoDataError
+from pipeline.errors import NoDataError, StoreError
 from pipeline.forecasting import ladder
 from pipeline.forecasting.predict import Issued, issue
 from pipeline.registry.tracking import Registry, TrackingError
 from pipeline.store.observations import Observations
 from pipeline.times import Cadence
+from pipeline.training.fit import baselines
 from tests.conftest import Place, Trained
-from tests.world import fill
+from tests.world import fill, record_rows
 
 DAY = timedelta(days=1)
 
@@ -56,6 +59,10 @@ def _forget(place: Place, *, stations: tuple[str, ...], last_days: int = 1000) -
     assert path.newest() is not None
 
 
+def _baselines(place: Trained) -> tuple[str, ...]:
+    return baselines(place.product, grid=False)
+
+
 def _damage(place: Trained, file: str) -> None:
     path = place.root / "models" / place.retrained.digest / file
     content = bytearray(path.read_bytes())
@@ -77,7 +84,7 @@ def test_rung_0_complete_input(trained: Trained) -> None:
     assert candidate.model.name == "ridge-var"
     assert found.served.notes == ()
     assert (found.state.age_steps, found.state.missing, found.input_age_hours) == (0, (), 7)
-    assert set(found.served.shadows) == {"persistence", "climatology", "damped-anomaly"}
+    assert set(found.served.shadows) == set(_baselines(trained))
 
 
 def test_rung_1_one_value_missing(trained: Trained) -> None:
@@ -225,7 +232,7 @@ def test_a_baseline_that_breaks_its_contract_is_no_shadow(trained: Trained, monk
     monkeypatch.setattr(Persistence, "predict", lambda self, inputs: real(self, inputs) * np.nan)
     found = _issue(trained)
     assert found.served.candidate.rung == 0
-    assert set(found.served.shadows) == {"climatology", "damped-anomaly"}
+    assert set(found.served.shadows) == set(_baselines(trained)) - {"persistence"}
     assert found.served.notes[0].startswith("baseline persistence left out: ")
 
 
@@ -272,10 +279,57 @@ def test_rung_4_from_a_single_day_of_history(fresh: Callable[..., Place]) -> Non
 
 def test_rows_say_who_forecast_on_what_and_with_which_code(trained: Trained) -> None:
     rows = _issue(trained).rows
-    assert rows.num_rows == 8 * 4  # champion and three baselines
+    assert rows.num_rows == 8 * (1 + len(_baselines(trained)))  # champion and baselines
     first = rows.slice(0, 1).to_pylist()[0]
     assert (first["lead"], first["location"], first["published"], first["version"]) == (1, "S0", True, 1)
     assert first["digest"] == trained.retrained.digest
     assert first["code_version"]
     assert first["levels"] == list(trained.product.forecast.quantiles)
     assert pa.types.is_list(rows.schema.field("quantiles").type)
+
+
+# Covariates: missing ones stop nobody.
+
+NWP = {
+    "source": {"kind": "files", "path": "nwp.csv", "format": "csv"},
+    "step": "1d",
+    "locations": {"kind": "stations", "path": "stations.csv"},
+    "variables": {"wind_speed": {}},
+}
+
+
+@pytest.fixture
+def with_nwp(fresh: Callable[..., Place]) -> Trained:
+    """A champion of a product with a weather model that knew the truth a day ahead, up to a month before the end."""
+    place = fresh(covariates={"nwp": NWP})
+    rows = record_rows(place.product)
+    keep = pc.less(rows["valid_time"], pa.scalar(place.end - 30 * DAY, rows.schema.field("valid_time").type))
+    rows = rows.filter(keep)
+    known_at = pc.subtract(rows["valid_time"], pa.scalar(3 * DAY))
+    store = Observations.of(place.product.covariates["nwp"], place.settings)
+    store.append(rows.append_column("known_at", known_at), at=place.end, payload="1" * 64, history=True)
+    return Trained(place.product, place.settings, place.end, jobs.retrain(place.product, place.settings, at=place.end))
+
+
+def test_a_champion_serves_on_while_a_covariate_is_missing_f17(
+    with_nwp: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = _issue(with_nwp, days_later=-35)
+    assert (told.state.untold, told.state.rung) == ((), 0)
+    found = _issue(with_nwp)
+    assert found.state.untold == ("nwp.wind_speed",)
+    assert (found.served.candidate.rung, found.served.candidate.model.name) == (1, "ridge-var")
+    assert found.served.notes == ("nothing is known ahead of nwp.wind_speed",)
+
+    real = Observations.of
+
+    def of(feed: Any, settings: Any) -> Observations:
+        if feed.name == "nwp":
+            raise StoreError("the newest commit is torn")
+        return real(feed, settings)
+
+    monkeypatch.setattr(Observations, "of", of)
+    broken = _issue(with_nwp)
+    assert broken.served.candidate.rung == 1
+    assert broken.served.notes[0] == "covariate nwp cannot be read: the newest commit is torn"
+    np.testing.assert_array_equal(broken.served.quantiles, found.served.quantiles)

@@ -12,56 +12,20 @@ import torch
 from numpy.typing import NDArray
 
 from models.base import Model
-from models.build import build
-from models.task import Batch, Inputs, Task
+from models.build import MODELS, build
+from models.networks.neural import NeuralModel
+from models.networks.shape import FieldShape
+from models.task import Task
+from tests.records import Record
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
-QUICK: dict[str, dict[str, Any]] = {
-    "attention-convlstm": {
-        "hidden": 4,
-        "grid": 3,
-        "frames": 3,
-        "epochs": 1,
-        "learning_rate": 0.01,
-        "batch": 32,
-    }
+SMALL_BASELINES: dict[str, dict[str, Any]] = {
+    "arima": {"frames": 150},
+    "blend": {"members": "climatology, damped-anomaly, ridge-var"},
+    "gradient-boosting": {"rounds": 30},
+    "prophet": {"growth": "flat"},
 }
-
-
-@dataclass(frozen=True)
-class Record:
-    """Windows over a record (frame, channel, location)."""
-
-    task: Task
-    time: NDArray[Any]
-    values: NDArray[Any]
-    mask: NDArray[Any]
-    issues: NDArray[Any]
-
-    def __len__(self) -> int:
-        return len(self.issues)
-
-    def batch(self, index: NDArray[np.intp]) -> Batch:
-        issue = self.issues[index]
-        past = issue[:, None] + np.arange(1 - self.task.context, 1)
-        ahead = issue[:, None] + np.arange(1, self.task.leads + 1)
-        values = np.where(self.mask, self.values, np.float32(0.0))
-        targets = list(self.task.target_channels)
-        inputs = Inputs(values[past], self.mask[past], self.time[past], self.time[ahead])
-        return Batch(inputs, values[ahead][:, :, targets], self.mask[ahead][:, :, targets])
-
-    def all(self) -> Batch:
-        return self.batch(np.arange(len(self), dtype=np.intp))
-
-    def permuted(self, order: NDArray[np.intp]) -> Record:
-        task = replace(
-            self.task,
-            **{
-                name: tuple(getattr(self.task, name)[i] for i in order)
-                for name in ("locations", "longitude", "latitude")
-            },
-        )
-        return replace(self, task=task, values=self.values[..., order], mask=self.mask[..., order])
+QUICK = {"hidden": 4, "frames": 3, "epochs": 1, "learning_rate": 0.01, "batch": 32}
 
 
 @dataclass(frozen=True)
@@ -117,6 +81,16 @@ def make_world(task: Task, frames: int = 500, gaps: float = 0.03, dead: int | No
     return World(*(Record(task, time, values, mask, part) for part in parts))
 
 
+def quick(name: str) -> dict[str, Any]:
+    """Options of a small network on a small base; the flagship keeps its own."""
+    kind = MODELS[name].load()
+    if not issubclass(kind, NeuralModel):
+        return SMALL_BASELINES.get(name, {})
+    field = {"size": 3} if issubclass(kind.shape, FieldShape) else {}
+    base = {} if name == "attention-convlstm" else {"base": "damped-anomaly"}
+    return QUICK | field | base
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
     """Small tensors on busy machines: threads would only wait for each other."""
@@ -144,7 +118,7 @@ def world() -> World:
 @pytest.fixture(scope="session")
 def new() -> Callable[..., Model]:
     """A model with options that make it quick."""
-    return lambda name, task, **options: build(name, task, **(QUICK.get(name, {}) | options))
+    return lambda name, task, **options: build(name, task, **(quick(name) | options))
 
 
 @pytest.fixture(scope="session")

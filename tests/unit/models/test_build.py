@@ -26,8 +26,17 @@ def test_unknown_option_is_named(name, task_of):
         build(name, task_of(), colour="red")
 
 
-def test_baselines_are_marked():
-    assert [name for name, entry in MODELS.items() if not entry.is_baseline] == ["attention-convlstm"]
+def test_the_gate_is_guarded_by_what_is_fitted_in_seconds():
+    guards = {name for name, entry in MODELS.items() if entry.is_baseline}
+    assert guards == {
+        "persistence",
+        "climatology",
+        "damped-anomaly",
+        "seasonal-naive",
+        "ridge-var",
+        "pooled-convolution",
+    }
+    assert [name for name, entry in MODELS.items() if entry.grids_only] == ["pooled-convolution"]
 
 
 @pytest.mark.parametrize(
@@ -36,12 +45,18 @@ def test_baselines_are_marked():
         ("ridge-var", {"lags": 0}, "lags"),
         ("ridge-var", {"lags": 7}, "lags"),
         ("attention-convlstm", {"hidden": 6}, "hidden"),
-        ("attention-convlstm", {"grid": 0}, "grid"),
+        ("attention-convlstm", {"size": 0}, "size"),
         ("attention-convlstm", {"frames": -1}, "frames"),
         ("attention-convlstm", {"temporal": "sideways"}, "temporal"),
         ("attention-convlstm", {"dropout": 1.0}, "dropout"),
         ("attention-convlstm", {"learning_rate": 0.0}, "learning_rate"),
-        ("attention-convlstm", {"base": "oracle"}, "base"),
+        ("attention-convlstm", {"base": "oracle"}, "oracle"),
+        ("attention-convlstm", {"base": "lstm"}, "base"),
+        ("attention-convlstm", {"patch": 0}, "patch"),
+        ("convlstm", {"kernel": 4}, "kernel"),
+        ("lstm", {"loss": "guess"}, "loss"),
+        ("lstm", {"loss": "mse", "head": "gaussian"}, "head"),
+        ("lstm", {"weights": "heavy"}, "weights"),
         ("attention-convlstm", {"device": "abacus"}, "device"),
     ],
 )

@@ -174,3 +174,32 @@ def test_interval_covers_what_it_says(name, world, fitted):
     quantiles = fitted(name).predict(batch.inputs)
     inside = (batch.target >= quantiles[..., 0]) & (batch.target <= quantiles[..., -1])
     assert 0.65 < inside[batch.target_mask].mean() < 0.95
+
+
+def test_grids_are_forecast_or_refused_in_one_line(name, task_of, world_of, new):
+    task = task_of(
+        stations=20,
+        grid=(4, 5),
+        longitude=tuple(float(column) for _ in range(4) for column in range(5)),
+        latitude=tuple(50.0 + row for row in range(4) for _ in range(5)),
+    )
+    world = world_of(task, frames=300)
+    try:
+        model = new(name, task)
+    except ModelError as error:
+        assert str(error).startswith(name)
+        assert "\n" not in str(error)
+        return
+    model.fit(world.train, world.validation)
+    sound(task, model.predict(world.test.batch(np.arange(3)).inputs), 3)
+
+
+def test_two_targets_are_forecast_at_once(name, task_of, world_of, new):
+    task = task_of(stations=3, channels=("wind", "gust"), targets=("gust", "wind"), limits=((0.0, 60.0), (0.0, 200.0)))
+    world = world_of(task, frames=300)
+    world.train.values[:, 1] *= 3  # the arrays are shared by all parts
+    model = new(name, task)
+    model.fit(world.train, world.validation)
+    quantiles = model.predict(world.test.batch(np.arange(5)).inputs)
+    sound(task, quantiles, 5)
+    assert quantiles[:, :, 0].mean() > 2 * quantiles[:, :, 1].mean()

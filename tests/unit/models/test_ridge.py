@@ -6,6 +6,7 @@ import pytest
 from models.baselines.ridge import default_lags
 from models.build import build
 from models.errors import ModelError
+from models.statistics.dressing import pinball
 from models.statistics.moments import MomentSums
 
 
@@ -105,3 +106,70 @@ def test_default_lags_follow_step_context_and_size(task_of):
 def test_too_many_predictors_are_refused(task_of):
     with pytest.raises(ModelError, match="predictors"):
         build("ridge-var", task_of(stations=3000, context=6), lags=3)
+
+
+def gappy(kind, shape):
+    rng = np.random.default_rng(3)
+    known = np.ones(shape, bool)
+    if kind == "few cells":
+        known = rng.random(shape) > 0.7
+    elif kind == "stations by turns":
+        for place in range(shape[2]):
+            known[(np.arange(shape[0]) + rng.integers(0, 400)) % 400 < 200, :, place] = False
+    return known
+
+
+@pytest.mark.parametrize("kind", ["complete", "few cells", "stations by turns"])
+@pytest.mark.parametrize("judged", [True, False])
+def test_no_gap_makes_it_worse_than_climatology(kind, judged, task_of, world_of):
+    """Moments of a gappy record do not fit together; unmended they gave several times climatology's error."""
+    from dataclasses import replace
+
+    world = world_of(task_of(stations=8, context=14), frames=700, gaps=0.0)
+    known = gappy(kind, world.train.mask.shape)
+    known[int(world.test.issues[0]) - 14 :] = True
+    issues = world.validation.issues if judged else world.validation.issues[:0]
+    train, validation = replace(world.train, mask=known), replace(world.validation, mask=known, issues=issues)
+    fitted = {name: build(name, world.task) for name in ("climatology", "ridge-var")}
+    for model in fitted.values():
+        model.fit(train, validation)
+    batch = world.test.all()
+    for newest in (*range(13), 14):
+        mask = batch.inputs.mask.copy()
+        mask[:, 14 - newest :] = False
+        inputs = replace(batch.inputs, mask=mask)
+        losses = {
+            name: pinball(model.predict(inputs), world.task.quantiles, batch.target, batch.target_mask)[0]
+            for name, model in fitted.items()
+        }
+        assert losses["ridge-var"] < 1.05 * losses["climatology"], newest
+
+
+def test_moments_that_do_not_fit_together_are_reconciled():
+    """Two predictors never seen together, each close to the target, cannot both be unrelated to the other."""
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=(4000, 1)).astype(np.float32)
+    x = np.repeat(y, 3, axis=1) + 0.3 * rng.normal(size=(4000, 3)).astype(np.float32)
+    known = np.ones(x.shape, bool)
+    known[:2000, 0] = known[2000:, 1] = False
+    weights, left = moments(x, y, known).regress(np.ones(3, bool), 0.003)
+    assert np.abs(weights).sum() < 2
+    error = np.square(y - x @ weights).mean()
+    assert error < 0.15 * y.var()
+    assert left[0] ** 2 == pytest.approx(error, abs=0.1)
+
+
+def test_weights_on_noise_shrink_to_nothing():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(200, 60)).astype(np.float32), rng.normal(size=(200, 2)).astype(np.float32)
+    weights, left = moments(x, y, places=2).regress(np.ones(60, bool), 0.01)
+    assert np.square(x @ weights).mean() < 0.02
+    np.testing.assert_allclose(left, y.std(0), rtol=0.05)
+
+
+def test_expected_error_knows_chance_from_signal():
+    rng = np.random.default_rng(0)
+    x, noise = (rng.normal(size=(400, 40)).astype(np.float32) for _ in range(2))
+    signal = 0.7 * x + 0.7 * noise
+    assert moments(x, signal, places=40).localised(0.0).risk(0.01) == pytest.approx(-0.5, abs=0.1)
+    assert moments(x, noise, places=40).risk(0.01) > 0

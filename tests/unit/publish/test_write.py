@@ -24,6 +24,7 @@ from pipeline.publish.table import Published, arrange
 from pipeline.publish.write import publish
 from pipeline.store.forecasts import Forecasts
 from pipeline.times import stamp
+from pipeline.training.fit import baselines
 from tests.conftest import Trained
 from tests.world import make_settings
 
@@ -79,7 +80,9 @@ def test_an_issue_time_is_published_once(trained: Trained) -> None:
     assert second.model_dump(exclude={"repeated"}) == first.model_dump(exclude={"repeated"})
     assert _hashes(first.folder) == before
     assert [path.stat().st_mtime_ns for path in sorted(first.folder.iterdir())] == times
-    assert Forecasts.of(trained.product, trained.settings).read(first.issue_time).num_rows == 32
+    assert Forecasts.of(trained.product, trained.settings).read(first.issue_time).num_rows == 8 * (
+        1 + len(baselines(trained.product, grid=False))
+    )
 
 
 def test_latest_moves_forward_only(trained: Trained) -> None:
@@ -171,7 +174,7 @@ def test_two_processes_at_once_make_one_forecast_f32(trained: Trained) -> None:
     store = Forecasts.of(trained.product, trained.settings)
     (issue_time,) = store.issue_times()
     rows = store.read(issue_time).to_pandas()
-    assert len(rows) == 32
+    assert len(rows) == 8 * (1 + len(baselines(trained.product, grid=False)))
     assert not rows.duplicated(["valid_time", "location", "variable", "model"]).any()
 
 

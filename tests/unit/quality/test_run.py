@@ -272,7 +272,7 @@ def test_the_shipped_feeds_pass_but_for_the_known_defects(name: str, now: dateti
     product = load_product(deploy_folder() / "products" / f"{name}.yaml")
     locations = read_locations(product.feed)
     source = open_source(product.feed, locations)
-    (payload,) = source.fetch(set(), None, None, at=datetime(2020, 1, 2, tzinfo=UTC))
+    (payload,) = source.fetch(None, None, at=datetime(2020, 1, 2, tzinfo=UTC))
     checked = check_rows(source.decode(payload).rows, product.feed, locations, now=now)
     assert checked.report["counts"] == counts
     assert set(checked.refused.column("reason").to_pylist()) <= {DUPLICATE}

@@ -206,3 +206,44 @@ def test_a_verdict_without_numbers_can_be_kept_and_read_again() -> None:
     again = type(verdict).model_validate_json(json.dumps(verdict.model_dump(mode="json")))
     assert again.reason == verdict.reason
     assert np.isnan(again.crps)
+
+
+# Two variables: the second in a unit a thousand times smaller.
+
+TWO = (ISSUES, 2, 2, 4)
+CLIMATE = np.broadcast_to(np.array([2000.0, 2.0])[:, None], TWO)
+
+
+def _two(first: float, second: float, *, seed: int = 0) -> Evaluation:
+    """Scores of two variables as parts of climatology's."""
+    noise = np.random.default_rng(seed).normal(0, 0.02, TWO)
+    covered = np.tile([1.0] * 9 + [0.0], np.prod(TWO) // 10).reshape(TWO)
+    crps = (np.array([first, second])[:, None] + noise) * CLIMATE
+    return Evaluation(crps, crps, covered).relative_to(Evaluation(CLIMATE, CLIMATE, covered))
+
+
+def _trial_of_two(challenger: Evaluation, rival: Evaluation) -> Trial:
+    return _trial(
+        challenger,
+        rivals=(Contestant("rival", rival),),
+        outage=_two(0.8, 0.8, seed=5),
+        outage_reference=_two(1.0, 1.0, seed=6),
+    )
+
+
+def test_each_variable_counts_the_same_whatever_its_unit() -> None:
+    # A tenth lost in the variable of large numbers, three tenths won in the other one: better on the whole.
+    verdict = judge(_trial_of_two(_two(0.9, 0.5), _two(0.8, 0.8, seed=1)), RULES)
+    assert verdict.promoted
+    assert verdict.crps == pytest.approx(0.7, abs=0.01)
+    assert verdict.rivals[0].crps == pytest.approx(0.8, abs=0.01)
+    assert verdict.rivals[0].skill == pytest.approx(1 - 0.7 / 0.8, abs=0.02)
+    # And the other way around.
+    assert not judge(_trial_of_two(_two(0.8, 0.8), _two(0.9, 0.5, seed=1)), RULES).promoted
+
+
+def test_without_climatology_several_variables_cannot_be_compared() -> None:
+    unscaled = [one.relative_to(None) for one in (_two(0.5, 0.5), _two(0.9, 0.9, seed=1))]
+    verdict = judge(_trial_of_two(*unscaled), RULES)
+    assert not verdict.promoted
+    assert "the challenger has no score at some lead" in verdict.reason

@@ -17,6 +17,7 @@ from pipeline.config import Settings
 from pipeline.registry.tracking import Registry, TrackingError
 from pipeline.store.forecasts import Forecasts
 from pipeline.store.observations import Observations
+from pipeline.training.fit import baselines
 from tests.conftest import Place, Trained
 
 UNREACHABLE = "http://127.0.0.1:1"
@@ -93,7 +94,7 @@ def test_the_model_is_logged_without_pickle(trained_once: Trained) -> None:
     files = _artifacts(trained_once)
     assert {path.suffix for path in files} <= {"", ".json", ".safetensors", ".txt", ".yaml", ".py", ".svg"}
     weights = [path for path in files if path.suffix == ".safetensors"]
-    assert len(weights) == 4
+    assert len(weights) == 1 + len(baselines(trained_once.product, grid=False))
     assert all(load(path.read_bytes()) for path in weights)
     (card,) = [path for path in files if path.name == "MLmodel"]
     flavour = yaml.safe_load(card.read_text())["flavors"]["python_function"]
@@ -188,3 +189,21 @@ def test_tags_that_a_stranger_left_out_are_no_obstacle(trained: Trained) -> None
     found = registry.version(int(version.version))
     assert (found.digest, found.model, found.crps, found.verdict) == ("", "unknown", None, "not judged")
     assert found.trained_until == datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def test_options_of_models_are_recorded_whole_beside_parameters_that_may_be_cut(trained: Trained) -> None:
+    run = _run(trained)
+    assert json.loads(run.data.params["options.ridge-var"]) == {"lags": None, "memory": True}
+    assert json.loads(run.data.params["options.persistence"]) == {}
+    found = [path for path in _artifacts(trained) if path.name == "options.json"]
+    assert [json.loads(path.read_text())["ridge-var"] for path in found] == [{"lags": None, "memory": True}]
+
+
+def test_any_number_of_parameters_of_any_length_is_recorded(trained: Trained) -> None:
+    registry = Registry(trained.settings, "tiny-wind")
+    with registry.run("long", "long") as run:
+        run.parameters({f"{n}-{'n' * 300}": "v" * 9000 for n in range(230)})
+    params = registry.client.get_run(run.run_id).data.params
+    assert len(params) == 230
+    assert {len(value) for value in params.values()} == {500}
+    assert {len(name) for name in params} == {250}

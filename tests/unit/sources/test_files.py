@@ -16,8 +16,8 @@ AT = datetime(2020, 1, 2, tzinfo=UTC)
 CSV = b"time,A,B\n2020-01-01 06:00,1,2\n"
 
 
-def fetch(product, locations: Locations, seen=frozenset()) -> list[Payload]:
-    return list(open_source(product.feed, locations).fetch(seen, None, None, at=AT))
+def fetch(product, locations: Locations) -> list[Payload]:
+    return list(open_source(product.feed, locations).fetch(None, None, at=AT))
 
 
 def test_one_file_is_fetched_by_its_path(make_product, locations: Locations, tmp_path: Path) -> None:
@@ -45,14 +45,14 @@ def test_brackets_in_a_folder_are_no_pattern(make_product, locations: Locations,
     assert len(fetch(make_product(path="data [2].csv").within(folder), locations)) == 1
 
 
-def test_seen_content_is_skipped_under_any_name(make_product, locations: Locations, tmp_path: Path) -> None:
+def test_equal_content_has_one_digest_under_any_name(make_product, locations: Locations, tmp_path: Path) -> None:
     (tmp_path / "1.csv").write_bytes(CSV)
     product = make_product(path="*.csv")
     (first,) = fetch(product, locations)
     (tmp_path / "1.csv").rename(tmp_path / "2.csv")
-    assert fetch(product, locations, {first.digest}) == []
+    assert [payload.digest for payload in fetch(product, locations)] == [first.digest]
     (tmp_path / "2.csv").write_bytes(CSV + b"2020-01-01 07:00,1,2\n")
-    assert len(fetch(product, locations, {first.digest})) == 1
+    assert [payload.digest for payload in fetch(product, locations)] != [first.digest]
 
 
 @pytest.mark.parametrize("path", ["none.csv", "none/*.csv", "*.parquet"])
@@ -140,7 +140,7 @@ def test_a_file_that_grew_since_it_was_listed_is_left_for_the_next_time(
     for name in ("1.csv", "2.csv"):
         (tmp_path / name).write_bytes(CSV + name.encode())
     source = open_source(make_product(path="*.csv").feed, locations)
-    payloads = source.fetch(set(), None, None, at=AT)
+    payloads = source.fetch(None, None, at=AT)
     assert next(payloads).name == "1.csv"
     (tmp_path / "2.csv").write_bytes(CSV * 2)
     assert list(payloads) == []
@@ -154,7 +154,7 @@ def test_a_zarr_folder_is_one_payload_that_rests_on_its_files_alone(tmp_path: Pa
             (folder / part).write_text(part)
         (tmp_path / name / "none.zarr").mkdir()
     feed = make_feed(tmp_path, format="zarr", path="*/*.zarr")
-    first, second = open_source(feed, read_locations(feed)).fetch(set(), None, None, at=AT)
+    first, second = open_source(feed, read_locations(feed)).fetch(None, None, at=AT)
     assert (first.name, second.name) == ("a/x.zarr", "b/x.zarr")
     assert first.content == second.content
     with zipfile.ZipFile(io.BytesIO(first.content)) as archive:
@@ -162,18 +162,18 @@ def test_a_zarr_folder_is_one_payload_that_rests_on_its_files_alone(tmp_path: Pa
             name: name for name in (".zgroup", "t/.zarray", "t/0/0")
         }
     (tmp_path / "a/x.zarr/t/0/0").write_text("other")
-    (changed,) = open_source(feed, read_locations(feed)).fetch({second.digest}, None, None, at=AT)
-    assert changed.name == "a/x.zarr"
+    changed, same = open_source(feed, read_locations(feed)).fetch(None, None, at=AT)
+    assert changed.digest != same.digest == second.digest
 
 
 def test_a_zarr_folder_may_be_named_without_a_pattern(tmp_path: Path) -> None:
     content = zarr_folder(make_dataset(), tmp_path / "x.zarr")
     feed = make_feed(tmp_path, format="zarr", path="x.zarr")
     source = open_source(feed, read_locations(feed))
-    (payload,) = source.fetch(set(), None, None, at=AT)
+    (payload,) = source.fetch(None, None, at=AT)
     assert source.decode(payload).rows.num_rows == 24
     limited = make_feed(tmp_path, format="zarr", path="x.zarr", max_bytes=100)
-    (error,) = open_source(limited, read_locations(limited)).fetch(set(), None, None, at=AT)
+    (error,) = open_source(limited, read_locations(limited)).fetch(None, None, at=AT)
     size = sum(part.stat().st_size for part in content.rglob("*") if part.is_file())
     assert str(error) == f"{tmp_path / 'x.zarr'}: {size} bytes, more than feed.source.max_bytes, 100"
 
@@ -211,7 +211,7 @@ def test_a_link_out_of_a_zarr_folder_is_told_and_not_read(tmp_path: Path, path: 
     (tmp_path / "secret").write_text("secret")
     (folder / "more").symlink_to(tmp_path / "secret")
     feed = make_feed(tmp_path, format="zarr", path=f"stores/{path}")
-    (error,) = open_source(feed, read_locations(feed)).fetch(set(), None, None, at=AT)
+    (error,) = open_source(feed, read_locations(feed)).fetch(None, None, at=AT)
     home = folder if path == "x.zarr" else folder.parent
     assert str(error) == f"{folder}: cannot be read, more is a link to a file outside {home}"
 

@@ -25,8 +25,8 @@ Fetch = Callable[..., list[Any]]
 
 @pytest.fixture
 def fetch(make_product, locations: Locations) -> Fetch:
-    def fetch(path: str, seen: Any = frozenset(), **source: Any) -> list[Any]:
-        return list(open_source(make_product(path=path, **source).feed, locations).fetch(seen, None, None, at=AT))
+    def fetch(path: str, **source: Any) -> list[Any]:
+        return list(open_source(make_product(path=path, **source).feed, locations).fetch(None, None, at=AT))
 
     return fetch
 
@@ -84,7 +84,7 @@ def test_an_object_that_is_gone_is_told_and_the_next_one_follows(
     bucket: str, make_product, locations: Locations
 ) -> None:
     put(bucket, "1.csv", "2.csv", "3.csv")
-    payloads = open_source(make_product(path=f"{bucket}/*.csv").feed, locations).fetch(set(), None, None, at=AT)
+    payloads = open_source(make_product(path=f"{bucket}/*.csv").feed, locations).fetch(None, None, at=AT)
     assert next(payloads).name == f"{bucket}/1.csv"
     place_at(bucket).remove("2.csv")
     error, third = payloads
@@ -122,7 +122,7 @@ def test_a_zarr_folder_is_one_payload_whether_on_disk_or_in_a_bucket(bucket: str
     for path in ("*.zarr", f"{bucket}/in/*.zarr", f"{bucket}/in/x.zarr"):
         feed = make_feed(tmp_path, format="zarr", path=path)
         source = open_source(feed, read_locations(feed))
-        payloads += source.fetch(set(), None, None, at=AT)
+        payloads += source.fetch(None, None, at=AT)
     local, pattern, exact = payloads
     assert local.content == pattern.content == exact.content
     assert pattern.name == exact.name == f"{bucket}/in/x.zarr"

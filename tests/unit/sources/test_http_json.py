@@ -64,9 +64,9 @@ class Service:
             return answer
         return Response(json.dumps(answer), content_type="application/json")
 
-    def fetch(self, covariate: str = "", since=None, until=None, *, seen=frozenset(), now=AT, path="/v1", **arguments):
+    def fetch(self, covariate: str = "", since=None, until=None, *, now=AT, path="/v1", **arguments):
         url = self.server.url_for(path)
-        return list(opened(covariate, url=url, **arguments).fetch(seen, since, until, at=now))
+        return list(opened(covariate, url=url, **arguments).fetch(since, until, at=now))
 
     @property
     def asked(self) -> list[dict[str, str]]:
@@ -144,7 +144,7 @@ class TestAsking:
         source = opened(
             url=httpserver.url_for("/v1/{location}").replace("%7B", "{").replace("%7D", "}"), locations=odd, query=query
         )
-        got = list(source.fetch(set(), None, None, at=AT))
+        got = list(source.fetch(None, None, at=AT))
         assert [request.environ["RAW_URI"] for request, _ in httpserver.log] == [
             "/v1/a%20b?lat=50.00000&lon=0.50000",
             "/v1/c%2Fd?lat=51.25000&lon=-1.00000",
@@ -154,7 +154,7 @@ class TestAsking:
     @pytest.mark.parametrize("name", [".", ".."])
     def test_a_location_never_climbs_in_an_address(self, name: str) -> None:
         source = opened(url=f"{URL}/{{location}}/x", locations=Locations((name,), ("x",), (0.0,), (0.0,)))
-        (fault,) = source.fetch(set(), None, None, at=AT)
+        (fault,) = source.fetch(None, None, at=AT)
         assert f"the location '{name}' cannot stand in an address" in str(fault)
 
     def test_secrets_go_into_headers_and_query_and_no_name(self, service) -> None:
@@ -174,10 +174,11 @@ class TestAsking:
         asked.fetch(path="/v1?format=json&x=1", query={"x": "2", "y": "é&="})
         assert asked.asked == [{"format": "json", "x": "2", "y": "é&="}]
 
-    def test_without_a_window_what_was_seen_is_not_yielded_again(self, service) -> None:
+    def test_an_answer_that_says_nothing_new_has_the_digest_of_before(self, service) -> None:
         asked = service([row()])
         (got,) = asked.fetch()
-        assert asked.fetch(seen={got.digest}, now=AT + DAY) == []
+        (again,) = asked.fetch(now=AT + DAY)
+        assert again.digest == got.digest
         assert not opened().about.windowed
         assert opened(query={"from": "{since}"}).about.windowed
 

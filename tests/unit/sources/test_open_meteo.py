@@ -92,7 +92,7 @@ class TestAsking:
 
         def ask(covariate: str = "", since=None, until=None, *, at=AT, **arguments: Any) -> list[dict[str, str]]:
             source = opened(covariate, url=httpserver.url_for("/v1"), **arguments)
-            list(source.fetch(set(), since, until, at=at))
+            list(source.fetch(since, until, at=at))
             return [request.args.to_dict() for request, _ in httpserver.log]
 
         return ask
@@ -177,26 +177,26 @@ class TestAsking:
 class TestFetching:
     def test_a_payload_says_what_was_asked_and_when(self, httpserver: HTTPServer) -> None:
         httpserver.expect_request("/v1").respond_with_data(b"[]", content_type="application/json; charset=utf-8")
-        (got,) = opened(url=httpserver.url_for("/v1")).fetch(set(), AT - DAY, AT, at=AT)
+        (got,) = opened(url=httpserver.url_for("/v1")).fetch(AT - DAY, AT, at=AT)
         assert got.content == b"[]"
         assert got.context == {
             "at": "2026-11-21T10:30:00+00:00",
             "locations": '["A","B","C"]',
             "media_type": "application/json",
         }
-        again = opened(url=httpserver.url_for("/v1"))
-        assert list(again.fetch({got.digest}, AT - DAY, AT, at=AT)) == []
+        (again,) = opened(url=httpserver.url_for("/v1")).fetch(AT - DAY, AT, at=AT)
+        assert again.digest == got.digest
 
     def test_long_lists_of_points_are_short_in_the_name(self, httpserver: HTTPServer) -> None:
         httpserver.expect_request("/v1").respond_with_json([])
         many = Locations(*([tuple(f"{n}" for n in range(6))] * 2), (1.0,) * 6, (2.0,) * 6)
-        (got,) = opened(url=httpserver.url_for("/v1"), locations=many).fetch(set(), AT - DAY, AT, at=AT)
+        (got,) = opened(url=httpserver.url_for("/v1"), locations=many).fetch(AT - DAY, AT, at=AT)
         assert "latitude=2.00000,2.00000,2.00000,and%203%20more&" in got.name
 
     def test_the_key_is_sent_and_told_nowhere(self, httpserver: HTTPServer) -> None:
         httpserver.expect_request("/v1").respond_with_json({"reason": "API key canary-1234 is wrong"}, status=403)
         source = opened(url=httpserver.url_for("/v1"), apikey="meteo", secrets={"meteo": SecretStr("canary-1234")})
-        (fault,) = source.fetch(set(), AT - DAY, AT, at=AT)
+        (fault,) = source.fetch(AT - DAY, AT, at=AT)
         assert httpserver.log[0][0].args["apikey"] == "canary-1234"
         assert str(fault).endswith("&apikey=***: 403 Forbidden, API key *** is wrong")
         assert source.about.secrets == ("meteo",)
@@ -206,14 +206,14 @@ class TestFetching:
             return Response(b"[]") if request.args["latitude"].count(",") else Response(b'{"reason":"no"}', status=400)
 
         httpserver.expect_request("/v1").respond_with_handler(answer)
-        got = list(opened(url=httpserver.url_for("/v1"), points=2, chunk="1d").fetch(set(), AT - 2 * DAY, None, at=AT))
+        got = list(opened(url=httpserver.url_for("/v1"), points=2, chunk="1d").fetch(AT - 2 * DAY, None, at=AT))
         assert [isinstance(part, SourceError) for part in got] == [False, True, False, True]
 
     def test_a_spent_quota_ends_the_fetch(self, httpserver: HTTPServer) -> None:
         reason = "Daily API request limit exceeded. Please try again tomorrow."
         httpserver.expect_request("/v1").respond_with_json({"error": True, "reason": reason}, status=429)
         source = opened(url=httpserver.url_for("/v1"), chunk="1d")
-        first, last = source.fetch(set(), AT - 9 * DAY, None, at=AT)
+        first, last = source.fetch(AT - 9 * DAY, None, at=AT)
         assert str(first).endswith(f"429 Too Many Requests, {reason}")
         assert str(last).endswith("/v1: not asked for 2026-11-13 and later, too many requests failed")
         assert len(httpserver.log) == 1

@@ -31,7 +31,7 @@ from pipeline.sources import Decoded, open_source
 def decode(name: str) -> Decoded:
     product = load_product(deploy_folder() / "products" / f"{name}.yaml")
     source = open_source(product.feed, read_locations(product.feed))
-    (payload,) = source.fetch(set(), None, None, at=datetime(2020, 1, 2, tzinfo=UTC))
+    (payload,) = source.fetch(None, None, at=datetime(2020, 1, 2, tzinfo=UTC))
     return source.decode(payload)
 
 

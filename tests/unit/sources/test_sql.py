@@ -82,7 +82,7 @@ def opened(tmp_path: Path) -> Open:
 
 
 def fetch(source: Sql, since: datetime | None = None, until: datetime | None = None) -> list[Payload]:
-    payloads = list(source.fetch(frozenset(), since, until, at=NOW))
+    payloads = list(source.fetch(since, until, at=NOW))
     for payload in payloads:
         if isinstance(payload, SourceError):
             raise payload
@@ -137,12 +137,6 @@ def test_equal_answers_have_equal_bytes_whatever_order_the_database_has(base: sq
     base.execute("update obs set wind_speed = 9 where time = '2024-01-01 03:00:00' and location = 'A'")
     (changed,) = fetch(opened(), START, START + DAY)
     assert changed.digest != before.digest
-
-
-def test_what_was_seen_is_not_given_again(base: sqlite3.Connection, opened: Open) -> None:
-    first, second, *others = fetch(opened(chunk="1d"))
-    again = opened(chunk="1d").fetch({one.digest for one in (first, *others)}, None, None, at=NOW)
-    assert [payload.digest for payload in again if isinstance(payload, Payload)] == [second.digest]
 
 
 def test_rows_say_when_they_were_published_where_a_column_tells(base: sqlite3.Connection, opened: Open) -> None:
@@ -250,7 +244,7 @@ def test_a_file_that_is_not_there_is_not_made(tmp_path: Path, opened: Open) -> N
 
 def test_an_answer_that_is_too_long_is_told_and_the_next_chunk_follows(base: sqlite3.Connection, opened: Open) -> None:
     base.execute("delete from obs where time > '2024-01-02 00:00:00' and location = 'A'")
-    first, *others = opened(chunk="1d", max_rows=40).fetch(frozenset(), None, None, at=NOW)
+    first, *others = opened(chunk="1d", max_rows=40).fetch(None, None, at=NOW)
     assert str(first) == (
         "sqlite:///obs.db: more than 40 rows; shorten feed.source.chunk or raise max_rows "
         "(stamps from 2024-01-01T00:00Z to 2024-01-01T23:59Z)"
@@ -263,7 +257,7 @@ def test_an_endless_query_ends(base: sqlite3.Connection, opened: Open) -> None:
         "with recursive n(x) as (select 1 union all select x + 1 from n) select x, :since, :until from n where x < 0"
     )
     source = opened(query=endless, timeout="1s")
-    (error,) = source.fetch(frozenset(), START, START + DAY, at=NOW)
+    (error,) = source.fetch(START, START + DAY, at=NOW)
     assert "the query took longer than 1 s; shorten feed.source.chunk or raise timeout" in str(error)
 
 

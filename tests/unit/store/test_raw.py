@@ -38,10 +38,10 @@ def both(digest: str) -> list[str]:
 
 def test_a_payload_is_kept_once_and_given_back(store: RawStore) -> None:
     payload = Payload.of("wind.csv", b"time,A\n" * 1000)
-    assert payload.digest not in store.seen
+    assert payload.digest not in store
     assert store.put(payload)
     assert not store.put(Payload.of("another name", payload.content))
-    assert payload.digest in store.seen
+    assert payload.digest in store
     assert store.get(payload.digest) == payload
     assert files(store) == both(payload.digest)
     assert content_file(store).stat().st_size < 100  # compressed
@@ -64,7 +64,7 @@ def test_a_hostile_name_never_becomes_a_path(store: RawStore, name: str) -> None
 
 @pytest.mark.parametrize("digest", ["../../etc/passwd", "", "a" * 63, "A" * 64, "\u0660" * 64, f"{'a' * 64}\n", 7])
 def test_what_is_no_digest_is_not_held(store: RawStore, digest: object) -> None:
-    assert digest not in store.seen
+    assert digest not in store
 
 
 def test_an_unknown_digest_is_told(store: RawStore) -> None:
@@ -128,7 +128,7 @@ def test_a_payload_killed_before_its_content_is_not_held(store: RawStore) -> Non
     payload = Payload.of("x", b"content")
     store.put(payload)
     content_file(store).unlink()
-    assert payload.digest not in store.seen
+    assert payload.digest not in store
     assert list(store.digests()) == []
     assert store.put(payload)
 
@@ -159,7 +159,7 @@ def test_a_failed_write_leaves_nothing_and_the_next_one_succeeds(
         patch.setattr(atomic.os, "fsync", full)
         with pytest.raises(StoreError, match="cannot write, No space left on device"):
             store.put(payload)
-    assert payload.digest not in store.seen
+    assert payload.digest not in store
     assert files(store) == []
     assert store.put(payload)
 

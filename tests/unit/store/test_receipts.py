@@ -82,17 +82,6 @@ def test_a_payload_that_was_taken_in_twice_has_one_receipt(receipts: Receipts) -
     assert [one["at"] for one in receipts.recent(AT - timedelta(days=9))] == [AT.isoformat()]
 
 
-def test_a_forgotten_payload_is_read_again(receipts: Receipts) -> None:
-    receipts.write(ONE, receipt(ONE))
-    receipts.forget(ONE)
-    receipts.forget(TWO)
-    assert ONE not in receipts
-    assert list(receipts) == []
-    assert list(receipts.recent(AT)) == []
-    receipts.write(ONE, receipt(ONE))
-    assert ONE in receipts
-
-
 def test_a_receipt_that_could_not_be_written_is_not_there(receipts: Receipts, monkeypatch: pytest.MonkeyPatch) -> None:
     # F6
     def full(descriptor: int) -> None:

@@ -104,3 +104,73 @@ def test_the_size_of_a_chunk_changes_nothing(fresh: Callable[..., Place], monkey
     monkeypatch.setattr("pipeline.training.evaluate.CHUNK", 3)
     parts = evaluate(Constant(windows.task), windows)  # type: ignore[arg-type]
     np.testing.assert_array_equal(whole.crps, parts.crps)
+
+
+# Several variables: (issue, lead, target, location), here two issues, one lead, hPa and m/s, two locations.
+
+PRESSURE_AND_WIND = _made([[[[10, 30], [1, 3]]], [[[20, NAN], [2, NAN]]]])
+CLIMATE = _made([[[[40, 40], [4, 8]]], [[[40, NAN], [6, NAN]]]])  # 40 hPa and 6 m/s
+
+
+def test_each_variable_counts_the_same_in_units_of_a_reference() -> None:
+    scores = PRESSURE_AND_WIND.relative_to(CLIMATE)
+    assert scores.scale == (40, 6)
+    assert scores.mean_crps == pytest.approx((20 / 40 + 2 / 6) / 2)
+    assert scores.crps_by_lead == (scores.mean_crps,)
+    assert scores.crps_by_issue == pytest.approx([(20 / 40 + 2 / 6) / 2, (20 / 40 + 2 / 6) / 2])
+    assert scores.at_lead(0).mean_crps == scores.mean_crps
+    assert CLIMATE.relative_to(CLIMATE).mean_crps == 1
+    np.testing.assert_array_equal(scores.crps, PRESSURE_AND_WIND.crps)
+
+
+def test_another_unit_changes_no_mean_of_several_variables() -> None:
+    factor = np.array([100.0, 3.6])[:, None]
+    pascal = _made((PRESSURE_AND_WIND.crps * factor).tolist()).relative_to(_made((CLIMATE.crps * factor).tolist()))
+    told = PRESSURE_AND_WIND.relative_to(CLIMATE)
+    assert pascal.mean_crps == pytest.approx(told.mean_crps)
+    assert pascal.crps_by_issue == pytest.approx(told.crps_by_issue)
+
+
+def test_a_single_variable_keeps_its_unit_to_the_bit() -> None:
+    wind = PRESSURE_AND_WIND.of_target(1)
+    assert wind.relative_to(CLIMATE.of_target(1)) is wind
+    assert wind.relative_to(None) is wind
+    assert wind.mean_crps == np.mean([1, 3, 2])
+    assert wind.crps_by_issue.tolist() == [2, 2]
+
+
+def test_several_variables_without_a_reference_have_no_mean() -> None:
+    scores = PRESSURE_AND_WIND.relative_to(None)
+    assert np.isnan([scores.mean_crps, *scores.crps_by_lead, *scores.crps_by_issue]).all()
+
+
+def test_a_variable_without_any_truth_leaves_no_mean_and_an_issue_its_other_variables() -> None:
+    holed = PRESSURE_AND_WIND.crps.copy()
+    holed[1, :, 1] = NAN
+    scores = _made(holed.tolist()).relative_to(CLIMATE)
+    assert scores.crps_by_issue == pytest.approx([(20 / 40 + 2 / 6) / 2, 20 / 40])
+    holed[:, :, 1] = NAN
+    assert np.isnan(_made(holed.tolist()).relative_to(CLIMATE).mean_crps)
+
+
+def test_a_summary_has_the_means_of_the_whole() -> None:
+    scores = PRESSURE_AND_WIND.relative_to(CLIMATE)
+    summary = scores.summary()
+    assert summary.crps.shape == (1, 1, 2, 1)
+    assert summary.crps.ravel().tolist() == [20, 2]
+    assert (summary.mean_crps, summary.coverage) == (scores.mean_crps, scores.coverage)
+    # Scaled before or after: a fit keeps summaries and compares them later.
+    assert PRESSURE_AND_WIND.summary().relative_to(CLIMATE.summary()).mean_crps == scores.mean_crps
+    wind = PRESSURE_AND_WIND.of_target(1)
+    assert wind.summary().mean_crps == wind.mean_crps
+
+
+def test_a_large_task_is_forecast_a_few_issue_times_at_once(
+    fresh: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows = _windows(fresh(days=30))
+    numbers = windows.task.leads * 4 * 7
+    monkeypatch.setattr("pipeline.training.evaluate._NUMBERS", 3 * numbers)
+    model = Constant(windows.task)
+    evaluate(model, windows)  # type: ignore[arg-type]
+    assert [len(inputs) for inputs in model.shown] == [3, 3, 3, 1]

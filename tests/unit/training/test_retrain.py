@@ -6,16 +6,26 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.build import MODELS
+from models.baselines.plain import Persistence
+from models.build import MODELS, Entry
 from models.errors import DivergedError, ModelError
+from models.task import Task
 from pipeline.errors import ConfigError
 from pipeline.features.snapshot import take_snapshot
 from pipeline.training import fit, retrain
-from pipeline.training.fit import TrainingError, baselines, check_candidates, choose
+from pipeline.training.fit import (
+    ALWAYS,
+    TrainingError,
+    baselines,
+    check_candidates,
+    choose,
+    in_units_of_climatology,
+)
 from pipeline.training.folds import split
 from pipeline.training.retrain import fit_all, hold_trial, training_key
 from tests.conftest import Place
 
+REAL_LOAD = Entry.load
 DIVERGED = DivergedError("attention-convlstm", epoch=1, step=2)
 FAULTS = [
     DIVERGED,
@@ -46,7 +56,7 @@ def test_a_candidate_that_fails_is_recorded_and_the_others_go_on_f29(
     folds = split(snapshot)
     _fail(monkeypatch, "attention-convlstm", error)
     fitted, failed = fit_all(snapshot, folds)
-    assert [one.name for one in fitted] == ["ridge-var", "persistence", "climatology", "damped-anomaly"]
+    assert [one.name for one in fitted] == ["ridge-var", *baselines(place.product, grid=False)]
     assert str(error) in failed["attention-convlstm"]
     trained = hold_trial(snapshot, folds, fitted, failed)
     assert trained.challenger.name == "ridge-var"
@@ -127,6 +137,106 @@ def test_unknown_candidates_are_told_with_the_known_ones(fresh: Callable[..., Pl
 
 
 def test_a_baseline_that_is_a_candidate_is_not_its_own_rival(fresh: Callable[..., Place]) -> None:
-    found = baselines(fresh().product)
+    found = baselines(fresh().product, grid=False)
     assert "ridge-var" not in found
     assert set(found) < set(MODELS)
+
+
+def test_a_baseline_for_grids_alone_is_no_rival_at_stations(
+    fresh: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MODELS, "of-grids", Entry("models.baselines.plain:Persistence", "for grids", True, True))
+    product = fresh().product
+    assert set(baselines(product, grid=True)) - set(baselines(product, grid=False)) >= {"of-grids"}
+    assert "of-grids" not in baselines(product, grid=False)
+
+
+class Unfit(Persistence):
+    """A baseline that no task suits."""
+
+    def __init__(self, task: Task) -> None:
+        raise ModelError("unfit: 9999 predictors")
+
+
+def test_a_baseline_that_does_not_suit_the_task_is_left_out_with_a_note(
+    fresh: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MODELS, "unfit", Entry(f"{__name__}:Unfit", "for no task", True))
+    monkeypatch.setattr(Entry, "load", lambda self: Unfit if self.target.endswith("Unfit") else REAL_LOAD(self))
+    place = fresh(training={"candidates": ["climatology"], "validation": 60})
+    snapshot = take_snapshot(place.product, place.settings, known_by=place.end)
+    folds = split(snapshot)
+    fitted, failed = fit_all(snapshot, folds)
+    assert failed == {"unfit": "left out as a baseline: unfit: 9999 predictors"}
+    trained = hold_trial(snapshot, folds, fitted, failed)
+    assert {"persistence", "ridge-var"} <= {one.name for one in trained.baselines}
+    assert "unfit" not in trained.holdout
+
+
+@pytest.mark.parametrize("name", ALWAYS)
+def test_persistence_and_climatology_are_never_left_out(
+    fresh: Callable[..., Place], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    place = fresh()
+    snapshot = take_snapshot(place.product, place.settings, known_by=place.end)
+    _fail(monkeypatch, name, ModelError("unfit"))
+    with pytest.raises(ModelError, match="unfit"):
+        fit_all(snapshot, split(snapshot))
+
+
+def test_several_variables_count_the_same_on_validation() -> None:
+    def fitted(name: str, first: float, second: float) -> fit.Fitted:
+        crps = np.array([first, second]).reshape(1, 1, 2, 1)
+        return fit.Fitted(name, None, fit.Evaluation(crps, crps, crps), (), 0.0)  # type: ignore[arg-type]
+
+    # In hectopascals and metres per second: a is 20 hPa better and loses half of the skill in wind.
+    models = [fitted("a", 980.0, 1.5), fitted("b", 1000.0, 1.0), fitted("climatology", 1000.0, 2.0)]
+    judged = in_units_of_climatology(models)
+    assert [one.validation.mean_crps for one in judged] == [(0.98 + 0.75) / 2, (1 + 0.5) / 2, 1]
+    assert choose(judged).name == "b"
+    assert choose(models).name == "a"  # the test can fail
+    unjudged = in_units_of_climatology(models[:2])
+    assert all(np.isnan(one.validation.mean_crps) for one in unjudged)
+
+
+# The candidates of a product, before anything runs.
+
+
+def test_candidates_that_can_be_built_are_right(fresh: Callable[..., Place]) -> None:
+    options = {"ridge-var": {"lags": 2, "memory": False}, "damped-anomaly": {}}
+    place = fresh(training={"candidates": ["ridge-var"], "options": options})
+    assert check_candidates(place.product) == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"ridge-var": {"lags": 99}}, r"tiny-wind: training.options.ridge-var: .*lags must lie within 1..5, found 99"),
+        ({"ridge-var": {"lugs": 2}}, r"training.options.ridge-var: .*lugs"),
+        ({"damped-anomaly": {"x": 1}}, r"training.options.damped-anomaly: .*x"),
+        ({"ridge-vor": {}}, r"training.options: unknown model 'ridge-vor'; known: .*ridge-var"),
+    ],
+)
+def test_a_bad_option_is_one_line_before_anything_is_trained(
+    fresh: Callable[..., Place], options: dict[str, Any], told: str
+) -> None:
+    place = fresh(training={"candidates": ["ridge-var"], "options": options})
+    with pytest.raises(ConfigError, match=told) as caught:
+        check_candidates(place.product)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_candidate_that_does_not_suit_the_task_is_told_and_the_others_stand(
+    fresh: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = fresh(training={"candidates": ["ridge-var", "damped-anomaly"], "options": {"ridge-var": {"lags": 2}}})
+    _fail(monkeypatch, "ridge-var", ModelError("ridge-var: 9999 predictors"))
+    assert check_candidates(place.product) == {"ridge-var": "ridge-var: 9999 predictors"}
+    alone = place.product.training.model_copy(update={"candidates": ("ridge-var",)})
+    with pytest.raises(ConfigError, match=r"candidates: ridge-var: 9999 predictors; name another, e.g. damped-"):
+        check_candidates(place.product.model_copy(update={"training": alone}))
+
+
+def test_no_candidate_is_a_mistake(fresh: Callable[..., Place]) -> None:
+    with pytest.raises(ConfigError, match=r"training\.candidates: empty; name another"):
+        check_candidates(fresh(training={"candidates": []}).product)

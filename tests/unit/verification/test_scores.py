@@ -124,3 +124,33 @@ def test_skill_is_over_all_leads() -> None:
     assert skill(table) == {"persistence": pytest.approx(0.5)}
     assert skill(table[2:]) == {}
     assert skill([]) == {}
+
+
+def _of(model: str, variable: str, crps: float, *, lead: int = 1, count: int = 1) -> LeadScore:
+    return LeadScore(
+        model=model, variable=variable, lead=lead, count=count, crps=crps, mae=0, rmse=0, bias=0, coverage=1
+    )
+
+
+def test_skill_of_several_variables_is_a_mean_of_parts_of_climatology() -> None:
+    # Pressure in Pa and wind in m/s: ours are 0.5 and 0.75 of climatology's, those of persistence 0.8 and 1.2.
+    table = [_of("published", "p", 500.0), _of("published", "wind", 1.5)]
+    table += [_of("climatology", "p", 1000.0), _of("climatology", "wind", 2.0)]
+    table += [_of("persistence", "p", 800.0), _of("persistence", "wind", 2.4)]
+    assert skill(table) == {
+        "climatology": pytest.approx(1 - (0.5 + 0.75) / 2),
+        "persistence": pytest.approx(1 - (0.5 + 0.75) / (0.8 + 1.2)),
+    }
+    kilo = [score.model_copy(update={"crps": score.crps / 1000}) if score.variable == "p" else score for score in table]
+    assert skill(kilo) == {name: pytest.approx(value) for name, value in skill(table).items()}
+
+
+def test_without_climatology_each_baseline_is_its_own_unit() -> None:
+    table = [_of("published", "p", 500.0), _of("published", "wind", 1.5, count=9)]
+    table += [_of("persistence", "p", 800.0), _of("persistence", "wind", 2.0, count=9)]
+    assert skill(table) == {"persistence": pytest.approx(1 - (500 / 800 + 1.5 / 2) / 2)}
+
+
+def test_a_baseline_without_one_of_the_variables_is_not_compared() -> None:
+    table = [_of("published", "p", 1.0), _of("published", "wind", 1.0), _of("persistence", "p", 2.0)]
+    assert skill(table) == {}

@@ -1,0 +1,138 @@
+"""From the locations of one feed to those of another: the same ids, four corners of a grid, or the nearest stations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from pipeline.features.arrays import Bool, Float, Int
+from pipeline.locations import Locations
+
+NEAREST = 4
+"""So many stations make a value where there is none."""
+_SAME_DEGREES = 1e-6
+_SAME_PLACE = 1e-6
+"""Distance on the unit sphere, some metres: there a station speaks alone."""
+_LEAST_WEIGHT = 1e-3
+"""Below it a mean would rest on what lies next to nowhere near."""
+
+Degrees = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Regrid:
+    """Weighted means of a few source locations for each target; where some are unknown, of those that are known."""
+
+    index: Int
+    """(target, k) positions of the source locations."""
+    weight: Float
+    """(target, k), each row sums to 1; to 0 where the sources do not reach."""
+
+    @classmethod
+    def between(cls, source: Locations, target: Locations) -> Regrid:
+        """Return the way from one feed's locations to another's.
+
+        Locations of the same name are one place (cells only where both grids are the same). From a grid, a target has
+        the bilinear mean of the four cells around it; up to one cell outside it has that of the edge, farther out
+        nothing. From stations it has the mean of the nearest four, weighted by the inverse square of their distance.
+        """
+        if _alike(source, target):
+            count = len(target)
+            return cls(np.arange(count)[:, None], np.ones((count, 1), np.float32))
+        if source.shape is not None:
+            return cls(*_corners(source, target))
+        index, weight = _nearest(source, target)
+        named = {} if target.shape else {place: position for position, place in enumerate(source.ids)}
+        for row, place in enumerate(target.ids):
+            if place in named:
+                index[row], weight[row] = named[place], 0
+                weight[row, 0] = 1
+        return cls(index, weight)
+
+    def __call__(self, values: Float, mask: Bool) -> tuple[Float, Bool]:
+        """Return values (..., target), 0 where unknown, and where they are known, from values (..., source)."""
+        if self.weight.shape[1] == 1:
+            return (values, mask) if values.shape[-1] == len(self.index) else self._picked(values, mask)
+        shape = (*values.shape[:-1], len(self.index))
+        total, share = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        whole = bool(mask.all())
+        for index, weight in zip(self.index.T, self.weight.T, strict=True):
+            known = weight if whole else mask[..., index] * weight
+            total += values[..., index] * known
+            share += known
+        seen = share > _LEAST_WEIGHT
+        return np.divide(total, share, out=np.zeros(shape, np.float32), where=seen), seen
+
+    def _picked(self, values: Float, mask: Bool) -> tuple[Float, Bool]:
+        place = self.index[:, 0]
+        return values[..., place], mask[..., place]
+
+
+def _alike(source: Locations, target: Locations) -> bool:
+    if source.ids != target.ids or source.shape != target.shape:
+        return False
+    if source.shape is None:
+        return True
+    pairs = ((source.longitude, target.longitude), (source.latitude, target.latitude))
+    return all(np.allclose(one, other, rtol=0, atol=_SAME_DEGREES) for one, other in pairs)
+
+
+def _nearest(source: Locations, target: Locations) -> tuple[Int, Float]:
+    count = min(NEAREST, len(source))
+    distance, index = cKDTree(_sphere(source)).query(_sphere(target), k=[*range(1, count + 1)])
+    weight = 1 / np.maximum(distance, _SAME_PLACE) ** 2
+    here = distance[:, 0] <= _SAME_PLACE
+    weight[here] = np.arange(count) == 0
+    return np.asarray(index, np.int64), (weight / weight.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _sphere(locations: Locations) -> Degrees:
+    longitude, latitude = np.radians(locations.longitude), np.radians(locations.latitude)
+    flat = np.cos(latitude)
+    return np.stack([flat * np.cos(longitude), flat * np.sin(longitude), np.sin(latitude)], axis=1)
+
+
+def _corners(source: Locations, target: Locations) -> tuple[Int, Float]:
+    rows, columns = source.shape or (1, len(source))
+    latitude = np.array(source.latitude).reshape(rows, columns)[:, 0]
+    longitude = np.array(source.longitude).reshape(rows, columns)[0]
+    low_row, high_row, down = _along(latitude, np.array(target.latitude), around=None)
+    low_column, high_column, right = _along(longitude, np.array(target.longitude), around=360.0)
+    index = np.stack(
+        [
+            low_row * columns + low_column,
+            low_row * columns + high_column,
+            high_row * columns + low_column,
+            high_row * columns + high_column,
+        ],
+        axis=1,
+    )
+    weight = np.stack([(1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right], axis=1)
+    return index, np.where(np.isfinite(weight), weight, 0).astype(np.float32)
+
+
+def _along(axis: Degrees, points: Degrees, *, around: float | None) -> tuple[Int, Int, Degrees]:
+    """Return the cells before and after each point on one axis, and how far it is from the first to the second.
+
+    The way is NaN where the point lies more than a cell outside. With `around`, the axis may close into a circle.
+    """
+    count = len(axis)
+    step = float(axis[-1] - axis[0]) / (count - 1) if count > 1 else 1.0
+    position = (points - axis[0]) / step
+    closed = False
+    if around is not None:
+        turn = around / abs(step)
+        position = position % turn
+        closed = count > 1 and abs(turn - count) < 0.5
+        if not closed:  # of the two ways around to a point outside, the shorter
+            position = np.where(position - (count - 1) > turn - position, position - turn, position)
+    if closed:
+        low = np.floor(position).astype(np.int64) % count
+        return low, (low + 1) % count, position - np.floor(position)
+    outside = (position < -1 - _SAME_DEGREES) | (position > count + _SAME_DEGREES)
+    inside = np.clip(position, 0, count - 1)
+    low = np.minimum(np.floor(inside).astype(np.int64), max(count - 2, 0))
+    return low, np.minimum(low + 1, count - 1), np.where(outside, np.nan, inside - low)

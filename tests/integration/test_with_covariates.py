@@ -1,0 +1,152 @@
+"""Two variables of different units, and a weather model on a grid of its own: from source to scores."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from pipeline import jobs
+from pipeline.checking import check_product
+from pipeline.config import Product, Settings, load_product
+from pipeline.forecasting.predict import issue
+from pipeline.registry.tracking import Registry
+from pipeline.results import RetrainResult, VerifyResult
+from pipeline.status import status_of
+from pipeline.store.observations import Observations
+from tests.world import make_settings
+
+END = datetime(2020, 5, 10, tzinfo=UTC)
+STEP = timedelta(hours=6)
+TARGETS = ("air_temperature", "wind_speed")
+WORLD = {
+    "kind": "synthetic",
+    "seed": 3,
+    "start": "2020-01-01",
+    "end": END.isoformat(),
+    "chunk": "300d",
+    "centre": [-7.0, 53.0],
+    "length": 400.0,
+    "memory": "1d",  # what the stations tell is soon forgotten
+    "modes": 64,
+}
+PRODUCT: dict[str, Any] = {
+    "name": "two-variables",
+    "feed": {
+        "source": {**WORLD, "published": True},
+        "step": "6h",
+        "delay": "1h",
+        "clock": "record",
+        "locations": {"kind": "stations", "path": "stations.csv", "static": ["altitude"]},
+        "variables": {name: {} for name in TARGETS},
+    },
+    "covariates": {
+        "nwp": {
+            # The same weather with errors of its own, two days ahead.
+            "source": {**WORLD, "published": True, "ahead": "2d", "noise": 0.3, "bias": 0.2},
+            "step": "6h",
+            "clock": "record",
+            "locations": {
+                "kind": "grid",
+                "longitude": {"start": -10.0, "step": 1.5, "count": 6},
+                "latitude": {"start": 55.0, "step": -1.0, "count": 4},
+            },
+            "variables": {name: {} for name in TARGETS},
+        }
+    },
+    "forecast": {"targets": list(TARGETS), "context": 6, "horizon": 2},
+    "training": {"candidates": ["gradient-boosting"], "window": "1y", "validation": 60, "budget": "30s"},
+    "gate": {"issues": 80, "coverage_tolerance": 0.35},
+    "schedule": {"forecast": "5 1,7,13,19 * * *"},
+    "publish": [{"kind": "parquet"}, {"kind": "netcdf"}],
+}
+
+
+def make(folder: Path) -> Product:
+    lines = [f"S{n},Station {n},{-9 + 1.1 * n:.1f},{52 + 0.4 * (n * 3 % 5):.1f},{10 * n}" for n in range(5)]
+    (folder / "stations.csv").write_text("\n".join(["id,name,longitude,latitude,altitude", *lines]))
+    path = folder / "product.yaml"
+    path.write_text(yaml.safe_dump(json.loads(json.dumps(PRODUCT))))
+    return load_product(path)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Product, Settings, RetrainResult]:
+    """The product, taken in and trained two days before its end."""
+    folder = tmp_path_factory.mktemp("covariates")
+    product, settings = make(folder), make_settings(folder)
+    taken = jobs.ingest(product, settings, at=END)
+    assert taken.faults == taken.covariates["nwp"].faults == ()
+    assert taken.covariates["nwp"].accepted > taken.accepted > 5 * 500
+    return product, settings, jobs.retrain(product, settings, at=END - 2 * timedelta(days=1))
+
+
+@pytest.fixture(scope="module")
+def verified(trained: tuple[Product, Settings, RetrainResult]) -> VerifyResult:
+    """The forecasts of the last two days, scored."""
+    product, settings, _ = trained
+    jobs.forecast(product, settings, since=END - timedelta(hours=40), at=END)
+    return jobs.verify(product, settings, at=END + timedelta(days=1))
+
+
+def test_the_product_is_right(tmp_path: Path) -> None:
+    make(tmp_path)
+    told = check_product(tmp_path / "product.yaml", make_settings(tmp_path), at=END)
+    assert (told["locations"], told["nwp: locations"]) == ("5 stations", "4 x 6 cells")
+    assert "left out" not in told
+
+
+def test_the_covariate_helps_and_its_model_serves(trained: tuple[Product, Settings, RetrainResult]) -> None:
+    product, settings, retrained = trained
+    verdict = retrained.verdict
+    assert verdict.promoted, verdict.reason
+    rivals = {rival.rival: rival for rival in verdict.rivals}
+    assert rivals["climatology"].crps == pytest.approx(1)  # of two variables, each in units of climatology's
+    # No baseline knows the weather model: without it, nobody comes near.
+    assert all(rival.skill > 0.3 and rival.beaten for rival in verdict.rivals)
+    params = Registry(settings, product.name).client.get_run(retrained.run_id).data.metrics
+    assert params["gradient-boosting/holdout_crps"] == pytest.approx(verdict.crps_by_lead[-1])
+    per_variable = [params[f"gradient-boosting/holdout_crps/{name}"] for name in TARGETS]
+    scales = [params[f"climatology/holdout_crps/{name}"] for name in TARGETS]
+    assert per_variable[0] / scales[0] != pytest.approx(per_variable[1] / scales[1], rel=1e-3)
+    mean = np.mean([one / scale for one, scale in zip(per_variable, scales, strict=True)])
+    assert verdict.crps_by_lead[-1] == pytest.approx(mean, rel=0.05)  # the scale is a mean over both leads
+
+
+def test_forecasts_are_verified_variable_by_variable(
+    trained: tuple[Product, Settings, RetrainResult], verified: VerifyResult
+) -> None:
+    product, settings, _ = trained
+    ours = [score for score in verified.scores if score.model == "published"]
+    assert {(score.variable, score.lead) for score in ours} == {(name, lead) for name in TARGETS for lead in (1, 2)}
+    assert verified.forecasts > 4
+    skill = status_of(product, settings, at=END).skill
+    assert skill["climatology"] > 0.2
+    assert skill["ridge-var"] > 0
+
+
+def test_a_late_weather_model_stops_no_forecast(
+    trained: tuple[Product, Settings, RetrainResult], verified: VerifyResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product, settings, _ = trained
+    when = END - timedelta(hours=5)
+    fresh = issue(product, settings, when)
+    assert (fresh.served.candidate.rung, fresh.served.notes) == (0, ())
+    real = Observations.read
+
+    def without(self: Observations, **asked: Any) -> Any:
+        rows = real(self, **asked)
+        return rows.slice(0, 0) if "/covariates/nwp/" in str(self.table.uri) else rows
+
+    monkeypatch.setattr(Observations, "read", without)
+    late = issue(product, settings, when)
+    assert late.served.candidate.model.name == "gradient-boosting"
+    assert late.served.candidate.rung == 1
+    assert late.served.notes == (f"nothing is known ahead of {', '.join(f'nwp.{name}' for name in TARGETS)}",)
+    assert np.isfinite(late.served.quantiles).all()
+    assert not np.array_equal(late.served.quantiles, fresh.served.quantiles)

@@ -1,0 +1,215 @@
+"""A rule that no linear model can learn, covariates, gaps, and the rows that trees look at, by hand."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from models.baselines.boosting import GradientBoosting
+from models.baselines.ridge import RidgeVar
+from models.baselines.rows import Rows, canonical, told
+from models.checkpoint import load, save
+from models.errors import ModelError
+from models.task import Inputs
+from tests.records import Record
+
+
+@dataclass(frozen=True)
+class Told(Record):
+    """Windows whose covariate says the target's value, a little wrong; hidden where not `said`."""
+
+    said: bool = True
+
+    def batch(self, index):
+        batch = super().batch(index)
+        rough = np.random.default_rng(2).normal(size=self.values.shape).astype(np.float32)
+        ahead = self.issues[index][:, None] + np.arange(1, self.task.leads + 1)
+        covariates = 10 + 5 * (self.values + 0.1 * rough)[ahead]
+        inputs = replace(batch.inputs, covariates=covariates, covariates_mask=np.full(covariates.shape, self.said))
+        return replace(batch, inputs=inputs)
+
+
+@pytest.fixture
+def task(task_of):
+    return task_of(stations=4, transforms=("identity",), limits=((None, None),), leads=1, context=3)
+
+
+def windows(task, values, first, last, kind=Record):
+    time = (np.arange(len(values)) * task.step_seconds + 20_000 * 86_400).astype("datetime64[s]")
+    issues = np.arange(max(first, task.context - 1), last - task.leads)
+    return kind(task, time, values.astype(np.float32), np.ones(values.shape, bool), issues)
+
+
+def cut(task, values, kind=Record):
+    size = len(values)
+    parts = (0, 0.7), (0.7, 0.85), (0.85, 1)
+    return [windows(task, values, int(first * size), int(last * size), kind) for first, last in parts]
+
+
+def folded(frames=900):
+    """Each value is the distance of the one before from zero, less its mean, and noise."""
+    rng = np.random.default_rng(1)
+    values = rng.normal(size=(frames, 1, 4))
+    for frame in range(1, frames):
+        values[frame] = 1.2 * np.abs(values[frame - 1]) - 1.0 + 0.5 * values[frame]
+    return values
+
+
+def rmse(model, record):
+    batch = record.all()
+    median = model.predict(batch.inputs)[..., 2]
+    return float(np.sqrt(np.mean(np.square(median - batch.target))))
+
+
+def test_a_rule_that_is_not_linear_is_learnt(task):
+    train, validation, test = cut(task, folded())
+    scores = []
+    for model in (GradientBoosting(task, rounds=150, learning_rate=0.1), RidgeVar(task)):
+        model.fit(train, validation)
+        scores.append(rmse(model, test))
+    assert 0.45 < scores[0] < 0.8 * scores[1]
+
+
+def test_covariates_are_used_and_may_be_absent(task):
+    task = replace(task, covariates=("model",))
+    train, validation, test = cut(task, folded(600), Told)
+    model = GradientBoosting(task, rounds=100, learning_rate=0.1)
+    model.fit(train, validation)
+    told, silent = rmse(model, test), rmse(model, replace(test, said=False))
+    assert told < 0.35
+    assert told < silent < 1.5
+    without = replace(test.all().inputs, covariates=None, covariates_mask=None)
+    np.testing.assert_array_equal(model.predict(without), model.predict(replace(test, said=False).all().inputs))
+
+
+def test_nothing_known_is_nearly_the_climate(task):
+    train, validation, test = cut(task, folded())
+    model = GradientBoosting(task)
+    model.fit(train, validation)
+    inputs = test.all().inputs
+    silent = replace(inputs, mask=np.zeros_like(inputs.mask))
+    mean, _ = model.core(silent, *model.anomalies(silent))
+    assert abs(mean).mean() < 0.25
+
+
+def test_saved_model_forecasts_the_same_bits(task, tmp_path):
+    task = replace(task, covariates=("model",), static=("altitude",), static_values=((1.0, 2.0, 3.0, 4.0),))
+    train, validation, test = cut(task, folded(400), Told)
+    model = GradientBoosting(task, rounds=20)
+    model.fit(train, validation)
+    save(model, tmp_path / "model")
+    twin = load(tmp_path / "model")
+    inputs = test.all().inputs
+    np.testing.assert_array_equal(twin.predict(inputs), model.predict(inputs))
+    # Bytes of text are not numbers learnt.
+    assert 0 < twin.parameters == model.parameters < sum(array.size for array in model.state().values())
+
+
+def test_order_of_stations_changes_no_tree(task):
+    order = np.array([2, 0, 3, 1])
+    train, validation, test = cut(task, folded(500))
+    here, there = (GradientBoosting(one, rounds=50) for one in (task, train.permuted(order).task))
+    here.fit(train, validation)
+    there.fit(train.permuted(order), validation.permuted(order))
+    found = there.predict(test.permuted(order).all().inputs)
+    np.testing.assert_allclose(found, here.predict(test.all().inputs)[:, :, :, order], atol=1e-5)
+
+
+def test_few_rows_are_drawn_from_a_long_record(task):
+    train, validation, _ = cut(task, folded(500))
+    model = GradientBoosting(task, rows=120)
+    model.fit(train, validation)
+    assert model.parameters > 0
+    x, y = model._sampled(train, 0, np.array([0]))
+    assert len(x) == len(y) <= 120
+
+
+def test_cells_of_a_grid_are_forecast(task_of):
+    task = task_of(stations=60, grid=(6, 10), transforms=("identity",), limits=((None, None),), leads=4)
+    rng = np.random.default_rng(0)
+    record = windows(task, rng.normal(size=(60, 1, 60)), 0, 60)
+    model = GradientBoosting(task, rounds=5)
+    model.fit(record, replace(record, issues=record.issues[:0]))
+    assert np.isfinite(model.predict(record.all().inputs)).all()
+
+
+def test_locations_see_each_other_where_few_and_those_round_about_where_many(task_of):
+    few = task_of(stations=3, longitude=(2.0, 1.0, 0.0), latitude=(50.0, 50.0, 40.0))
+    np.testing.assert_array_equal(canonical(few), [2, 1, 0])
+    np.testing.assert_array_equal(Rows.of(few, 1).seen, [[2, 1, 0]] * 3)
+    # Sixty in ten columns from west to east: anticlockwise from the east.
+    cells = np.arange(60)
+    many = task_of(stations=60, longitude=tuple((cells % 10).tolist()), latitude=tuple((0.0 + cells // 10).tolist()))
+    seen = Rows.of(many, 1).seen
+    np.testing.assert_array_equal(seen[25], [26, 36, 35, 34, 24, 14, 15, 16])
+    np.testing.assert_array_equal(seen[0][[0, 1, 2]], [1, 11, 10])
+    assert (seen[0][3:] == -1).all()
+
+
+def test_rows_hold_what_they_say(task_of):
+    day = 4
+    task = task_of(
+        stations=2,
+        context=6,
+        leads=2,
+        step_seconds=86_400 // day,
+        longitude=(3.0, 4.0),
+        latitude=(50.0, 51.0),
+        static=("altitude",),
+        static_values=((7.0, 8.0),),
+    )
+    values = np.arange(12, dtype=np.float32).reshape(1, 6, 1, 2)
+    known = np.ones(values.shape, bool)
+    known[0, 5, 0, 1] = False
+    values[~known] = 0
+    time = np.arange(8) * np.timedelta64(6, "h") + np.datetime64("1970-01-01T00", "s")
+    inputs = Inputs(values, known, time[None, :6], time[None, 6:])
+    base = np.array([[[0.5, 0.6], [0.7, 0.8]]], np.float32)
+    age = np.array([[0.0, 1.0]], np.float32)
+    nothing = np.zeros((1, 2, 0, 2), np.float32)
+    every = np.arange(2)
+    calendar = told(task, 10)
+    np.testing.assert_array_equal(calendar, [False, False, True, True, False, False])
+    rows = Rows.of(task, 2)
+    found = rows(inputs, values, known, base, age, nothing, calendar, target=0, leads=every, places=every)
+    assert found.shape == (1, 2, 2, 23)
+    # Lead 2 at the first station: own frames 8 and 10, which is 2 more; a day before frame 7 is frame 3, a week is
+    # out of reach; the network's mean was 8.5, then 10 of one station; the other's last value is unknown.
+    expected = [2, 0.7, 0, 8, 10, 2, 6, np.nan, 8.5, 10, 10, np.nan, 0, np.nan]
+    np.testing.assert_allclose(found[0, 1, 0, :14], expected)
+    np.testing.assert_allclose(found[0, 0, 1, :8], [1, 0.6, 1, 9, np.nan, np.nan, 5, np.nan])
+    # Lead 2 is at 18 h, three quarters of a day; of year and week ten days say nothing.
+    np.testing.assert_allclose(found[0, 1, 1, -9:], [0, 0, -1, 0, 0, 0, 4, 51, 8], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"rounds": 0}, "rounds must be at least 1"),
+        ({"leaves": 1}, "leaves must be at least 2"),
+        ({"rows": 0}, "rows must be at least 1"),
+        ({"learning_rate": 0.0}, "learning_rate must lie within"),
+        ({"lags": 4}, "lags must lie within 1..3"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, match, task):
+    with pytest.raises(ModelError, match=match):
+        GradientBoosting(task, **options)
+
+
+def test_a_missing_library_is_one_clear_line(task, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    with pytest.raises(ModelError, match=r"LightGBM cannot be loaded .*libgomp1"):
+        GradientBoosting(task)
+
+
+def test_damaged_trees_are_refused(task):
+    train, validation, _ = cut(task, folded(300))
+    model = GradientBoosting(task, rounds=5)
+    model.fit(train, validation)
+    state = model.state() | {"core.trees0.0": np.frombuffer(b"no trees", np.uint8)}
+    with pytest.raises(ModelError, match="no trees of LightGBM"):
+        GradientBoosting(task).load_state(state)

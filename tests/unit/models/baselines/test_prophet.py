@@ -1,0 +1,127 @@
+"""A trend that goes on, a level that does not, and a library that may be absent."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from models.baselines.prophet import Prophet
+from models.checkpoint import load, save
+from models.errors import ModelError
+from tests.records import Record
+
+installed = pytest.mark.skipif(find_spec("prophet") is None, reason="the extra nightcast[prophet] is not installed")
+
+
+@pytest.fixture
+def task(task_of):
+    return task_of(stations=2, transforms=("identity",), limits=((None, None),))
+
+
+def windows(task, trend, gaps=0.0):
+    """Two stations of which the first rises by 1 in a hundred days where there is a trend."""
+    rng = np.random.default_rng(4)
+    frames = np.arange(300)
+    values = 0.1 * rng.normal(size=(300, 1, 2)) + 5
+    values[:, 0, 0] += trend * frames / 100
+    time = (frames * 86_400 + 20_000 * 86_400).astype("datetime64[s]")
+    record = Record(task, time, values.astype(np.float32), rng.random(values.shape) >= gaps, frames)
+    parts = (5, 200), (210, 250), (250, 297)
+    return [replace(record, issues=np.arange(*part)) for part in parts]
+
+
+def median_error(model, record):
+    batch = record.all()
+    return (model.predict(batch.inputs)[..., 2] - batch.target)[..., 0].mean(where=batch.target_mask[..., 0])
+
+
+@installed
+@pytest.mark.parametrize("gaps", [0.0, 0.3])
+def test_a_trend_goes_on(gaps, task):
+    train, validation, test = windows(task, 1.0, gaps)
+    model = Prophet(task)
+    model.fit(train, validation)
+    # A level would be 1.7 too low by then.
+    assert abs(median_error(model, test)) < 0.2
+
+
+@installed
+def test_without_validation_a_level_stays(task):
+    train, validation, test = windows(task, 1.0)
+    model = Prophet(task)
+    model.fit(train, replace(validation, issues=validation.issues[:0]))
+    assert median_error(model, test) < -1
+
+
+@installed
+def test_recent_values_change_nothing(task):
+    train, validation, test = windows(task, 0.0)
+    model = Prophet(task, growth="flat")
+    model.fit(train, validation)
+    inputs = test.all().inputs
+    silent = replace(inputs, mask=np.zeros_like(inputs.mask))
+    np.testing.assert_array_equal(model.predict(silent), model.predict(inputs))
+
+
+@installed
+def test_a_location_that_never_reported_is_forecast_by_its_climate(task):
+    train, validation, test = windows(task, 0.0)
+    mask = train.mask.copy()
+    mask[..., 0] = False
+    model = Prophet(task, growth="flat")
+    model.fit(replace(train, mask=mask), replace(validation, mask=mask))
+    mean, _ = model.core(test.all().inputs, None, None)
+    assert (mean[..., 0] == 0).all()
+    assert (mean[..., 1] != 0).any()
+
+
+@installed
+def test_saved_model_forecasts_the_same_bits_and_holds_no_record(task, tmp_path):
+    train, validation, test = windows(task, 1.0)
+    model = Prophet(task, growth="linear")
+    model.fit(train, validation)
+    save(model, tmp_path / "model")
+    twin = load(tmp_path / "model")
+    assert twin.options() == {"growth": "linear"}
+    inputs = test.all().inputs
+    np.testing.assert_array_equal(twin.predict(inputs), model.predict(inputs))
+    text = model.state()["core.curve0"].tobytes().decode()
+    assert text.count("2024-") + text.count("2025-") < 60
+
+
+@installed
+def test_fitting_says_nothing(task, capfd):
+    train, validation, _ = windows(task, 0.0)
+    Prophet(task, growth="flat").fit(train, validation)
+    assert capfd.readouterr() == ("", "")
+
+
+@installed
+def test_damaged_state_is_refused(task):
+    train, validation, _ = windows(task, 0.0)
+    model = Prophet(task, growth="flat")
+    model.fit(train, validation)
+    state = model.state() | {"core.curve0": np.frombuffer(b"{}", np.uint8)}
+    with pytest.raises(ModelError, match="no model of Prophet"):
+        Prophet(task).load_state(state)
+
+
+@installed
+def test_unknown_growth_is_refused(task):
+    with pytest.raises(ModelError, match=r"growth must be one of .*found 'wild'"):
+        Prophet(task, growth="wild")
+
+
+def test_large_networks_are_refused(task_of):
+    with pytest.raises(ModelError, match="prophet: fits each location and target by itself, 201 here"):
+        Prophet(task_of(stations=201))
+
+
+def test_a_missing_library_is_one_clear_line(task, monkeypatch):
+    monkeypatch.setitem(sys.modules, "prophet", None)
+    with pytest.raises(ModelError, match=r"pip install 'nightcast\[prophet\]'"):
+        Prophet(task)

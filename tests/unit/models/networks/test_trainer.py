@@ -1,0 +1,340 @@
+from __future__ import annotations
+
+import logging
+import math
+import time
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models.errors import DivergedError
+from models.networks.adversary import Trajectories
+from models.networks.heads import make_head
+from models.networks.lesson import Supervised
+from models.networks.recipe import OPTIMISERS, Recipe
+from models.networks.sample import Places, Sample, Sizes
+from models.networks.trainer import evaluate, train
+
+bfloat16 = pytest.mark.skipif(
+    not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="this CPU does not compute in bfloat16"
+)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+@dataclass
+class Line:
+    """Wants the network's answer to x to be y."""
+
+    sample: Tensor
+    y: Tensor
+
+    def loss(self, outputs):
+        return (outputs - self.y).square().sum(), torch.tensor(outputs.numel())
+
+    def trajectories(self, outputs):
+        """Each row a trajectory of as many leads as it has numbers."""
+        truth, median = (part[:, :, None, None] for part in (self.y, outputs))
+        return Trajectories(truth, torch.ones_like(truth), median, torch.zeros_like(truth))
+
+
+@dataclass
+class Says:
+    """A loss of this much, whatever the network does."""
+
+    value: float
+    sample: Tensor = torch.ones(1, 1)  # noqa: RUF009 - never changed
+
+    def loss(self, outputs):
+        return outputs.sum() * 0 + self.value, torch.tensor(1)
+
+
+def towards(y, weight=1.0):
+    return Line(torch.full((1, 1), weight), torch.tensor([[y]]))
+
+
+def point():
+    network = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(network.weight)
+    return network
+
+
+def run(network, lessons, held, *, steps=None, deadline=None, told=None, **recipe):
+    return train(
+        network,
+        lambda: iter(lessons),
+        lambda: iter(held),
+        steps=len(lessons) if steps is None else steps,
+        recipe=Recipe(**recipe),
+        name="net",
+        deadline=deadline,
+        progress=(lambda epoch: None) if told is None else told.append,
+    )
+
+
+def rows(count=8, size=16, leads=3):
+    """Lessons that a small network can learn: y is the sine of sums of x."""
+    generator = torch.Generator().manual_seed(5)
+    mix = torch.randn(4, leads, generator=generator)
+    xs = [torch.randn(size, 4, generator=generator) for _ in range(count)]
+    return [Line(x, torch.sin(x @ mix)) for x in xs]
+
+
+def small(dropout=0.0):
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(4, 16), nn.GELU(), nn.Dropout(dropout), nn.Linear(16, 3))
+
+
+def test_weights_that_validate_best_are_kept():
+    """Training pulls the weight to 5, validation wants 1: the best average lies on the way."""
+    network, told = point(), []
+    options = {"epochs": 30, "patience": 3, "learning_rate": 0.1, "average": 0.5, "weight_decay": 0.0}
+    best = run(network, [towards(5.0)] * 10, [towards(1.0)], told=told, **options)
+    assert best == pytest.approx(min(epoch.validation_loss for epoch in told))
+    assert float((network.weight.detach() - 1).square()) == pytest.approx(best, abs=1e-6)
+    assert len(told) < 30
+
+
+def test_training_that_makes_it_worse_leaves_the_untrained_network():
+    network = point()
+    best = run(network, [towards(5.0)] * 10, [towards(-1.0)], epochs=5, learning_rate=0.1)
+    assert best == 1.0
+    assert float(network.weight.detach()) == 0.0
+    assert not network.training
+
+
+def test_without_epochs_it_only_judges():
+    told = []
+    assert run(point(), [towards(5.0)], [towards(3.0), towards(1.0)], epochs=0, told=told) == 5.0
+    assert told == []
+
+
+def test_nothing_to_validate_on_keeps_the_untrained_network():
+    network = point()
+    assert run(network, [towards(5.0)], [], epochs=2) == math.inf
+    assert float(network.weight.detach()) == 0.0
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_not_a_number_stops_training(value):
+    with pytest.raises(DivergedError, match=r"'net'.*epoch 1, step 2"):
+        run(point(), [Says(1.0), Says(1.0), Says(value)], [Says(1.0)])
+
+
+def test_spent_budget_stops_after_one_step():
+    told, taken = [], []
+
+    def lessons():
+        for lesson in [towards(5.0)] * 10:
+            taken.append(lesson)
+            yield lesson
+
+    train(
+        point(),
+        lessons,
+        lambda: [towards(5.0)],
+        steps=10,
+        recipe=Recipe(epochs=50),
+        name="net",
+        deadline=time.monotonic(),
+        progress=told.append,
+    )
+    assert (len(taken), len(told)) == (1, 1)
+
+
+def test_progress_tells_the_mean_loss_without_penalties():
+    told = []
+    run(point(), [towards(1.0), towards(3.0)], [towards(1.0)], epochs=1, learning_rate=1e-9, l2=1e9, told=told)
+    assert told[0].train_loss == pytest.approx(5.0)
+    assert (told[0].epoch, told[0].epochs) == (1, 1)
+
+
+def test_evaluation_weighs_by_what_is_known():
+    two = Line(torch.ones(2, 1), torch.tensor([[3.0], [3.0]]))
+    assert evaluate(point(), [towards(0.0), two]) == pytest.approx(6.0)
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_every_optimiser_learns(optimiser):
+    network, held = small(), rows()
+    before = evaluate(network, held)
+    rate = 0.1 if optimiser == "sgd" else 0.02
+    after = run(network, held, held, optimiser=optimiser, epochs=20, learning_rate=rate, average=0.9)
+    assert after < 0.5 * before
+
+
+def test_l1_empties_weights_and_spares_biases():
+    shares = []
+    for l1 in (0.0, 0.01):
+        network = small()
+        run(network, rows(), rows(), epochs=20, learning_rate=0.02, average=0.9, l1=l1)
+        weights = torch.cat([network[layer].weight.detach().flatten() for layer in (0, 3)])
+        shares.append(float((weights.abs() < 0.01).float().mean()))
+        assert float(network[0].bias.detach().abs().mean()) > 0.05
+    assert shares[1] > shares[0] + 0.2
+
+
+def test_l2_is_the_gradient_of_squared_weights():
+    """Nothing else to learn: one step of plain descent at rate 1 / 10 takes 2 * l2 / 10 of each weight, and no bias."""
+    network = nn.Linear(2, 2)
+    weight, bias = (parameter.detach().clone() for parameter in network.parameters())
+    lesson = Says(0.0, torch.ones(1, 2))
+    held = Fades(network)
+    run(
+        network,
+        [lesson],
+        [held],
+        optimiser="sgd",
+        epochs=1,
+        learning_rate=0.1,
+        warmup=0.0,
+        average=0.0,
+        clip=1e9,
+        l2=0.5,
+    )
+    torch.testing.assert_close(network.weight.detach(), 0.9 * weight)
+    torch.testing.assert_close(network.bias.detach(), bias)
+
+
+@dataclass
+class Fades:
+    """Judges better each time, so that training is always kept."""
+
+    network: nn.Module
+    asked: int = 0
+
+    @property
+    def sample(self):
+        return torch.ones(1, next(self.network.parameters()).shape[-1])
+
+    def loss(self, outputs):
+        self.asked += 1
+        return torch.tensor(1.0 / self.asked), torch.tensor(1)
+
+
+class Counting(nn.Linear):
+    """Counts its training steps, in a buffer of each kind."""
+
+    def __init__(self):
+        super().__init__(1, 1)
+        self.register_buffer("sum", torch.zeros(1))
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("limit", torch.tensor(math.inf))
+
+    def forward(self, x):
+        if self.training:
+            self.sum += 1
+            self.steps += 1
+        return super().forward(x)
+
+
+def test_buffers_are_averaged_like_weights_and_counters_taken_over():
+    """Decay 1/11, then 2/12: 10/11 of 1, then 5/6 of the way on to 2."""
+    network = Counting()
+    run(network, [towards(1.0)] * 2, [Fades(network)], epochs=1, average=0.99)
+    torch.testing.assert_close(network.sum, torch.tensor([10 / 11 + 5 / 6 * (2 - 10 / 11)]))
+    assert int(network.steps) == 2
+    assert network.limit == math.inf
+
+
+def test_weights_are_averaged():
+    """At rate 0.1 the first step of Adam is 0.1; its average is 10/11 of that."""
+    network = point()
+    run(network, [towards(5.0)], [Fades(network)], epochs=1, learning_rate=0.1, warmup=0.0, optimiser="adam")
+    assert float(network.weight.detach()) == pytest.approx(0.1 * 10 / 11, rel=1e-4)
+
+
+def learnt(**recipe):
+    torch.manual_seed(3)
+    network = small(dropout=0.1)
+    loss = run(network, rows(), rows(), **({"epochs": 5, "learning_rate": 0.02, "average": 0.9} | recipe))
+    return network.state_dict(), loss
+
+
+def test_the_same_seed_gives_the_same_bits():
+    for recipe in ({}, {"adversarial": 0.1}):
+        one, two = learnt(**recipe)[0], learnt(**recipe)[0]
+        assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_an_adversarial_term_changes_what_is_learnt():
+    plain, adversarial = learnt()[0], learnt(adversarial=0.5)[0]
+    assert all(tensor.isfinite().all() for tensor in adversarial.values())
+    assert any((plain[name] != adversarial[name]).any() for name in plain)
+
+
+def test_without_its_weight_there_is_no_adversary(monkeypatch):
+    monkeypatch.setattr(Line, "trajectories", None)
+    learnt(adversarial=0.0)
+
+
+@bfloat16
+def test_bfloat16_learns_about_the_same():
+    (_, single), (state, half) = learnt(), learnt(precision="bfloat16")
+    assert half == pytest.approx(single, rel=0.05)
+    assert half != single
+    assert all(tensor.dtype == torch.float32 for tensor in state.values())
+
+
+def test_where_nothing_compiles_training_goes_on_with_one_warning(monkeypatch, caplog):
+    def refuse(network):
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(torch, "compile", refuse)
+    plain = learnt()
+    with caplog.at_level(logging.WARNING):
+        fallen = learnt(compile=True)
+    assert fallen[1] == plain[1]
+    assert len(caplog.records) == 1
+
+
+def test_compiled_training_keeps_names_clean(monkeypatch):
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda network: compile_(network, backend="eager"))
+    plain, compiled = learnt(), learnt(compile=True)
+    assert list(compiled[0]) == list(plain[0])
+    assert compiled[1] == pytest.approx(plain[1], rel=1e-4)
+
+
+def supervised(known, weight, truth):
+    levels = (0.25, 0.5, 0.75)
+    sizes = Sizes(
+        channels=1, targets=1, covariates=0, static=0, frames=1, leads=2, levels=levels, locations=2, scattered=True
+    )
+    shape = (1, 2, 1, 2)
+    nothing = torch.zeros(1, 2, 0, 2)
+    sample = Sample(
+        anomaly=torch.zeros(1, 1, 1, 2),
+        known=torch.ones(1, 1, 1, 2),
+        calendar=torch.zeros(1, 1, 6),
+        ahead=torch.zeros(1, 2, 6),
+        covariates=nothing,
+        said=nothing,
+        base=torch.zeros(*shape, 3),
+        deviation=torch.ones(shape),
+        low=torch.full(shape, -math.inf),
+        high=torch.full(shape, math.inf),
+        places=Places(torch.rand(2, 2), torch.zeros(2, 0), torch.arange(2), None),
+    )
+    head = make_head("auto", "mse", 1, sizes, width=4, dropout=0.0)
+    return Supervised(head, sample, truth, known, weight), head(torch.ones(1, 2, 2, 1), sample)
+
+
+def test_a_lesson_adds_up_what_is_known_by_weight():
+    """Errors 1, 2 / 3, 4 at weights 0.5, 1.5; the 3 is unknown: 0.5 + 6 + 24 over 3.5."""
+    truth = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).view(1, 2, 1, 2)
+    known = torch.tensor([[1.0, 1.0], [0.0, 1.0]]).view(1, 2, 1, 2)
+    lesson, outputs = supervised(known, torch.tensor([0.5, 1.5]), truth)
+    value, weight = lesson.loss(outputs)
+    assert float(value.detach()) == pytest.approx(30.5)
+    assert float(weight) == pytest.approx(3.5)
+    shown = lesson.trajectories(outputs)
+    assert shown.truth is truth
+    assert shown.median.shape == shown.base.shape == truth.shape

@@ -1,0 +1,62 @@
+import pytest
+import torch
+from torch import nn
+
+from models.build import build
+from models.errors import ModelError
+from models.networks.trunks import OverFields, OverSeries
+from models.zoo.cnn_lstm import SpaceThenLstm, TimeThenLstm
+
+
+class Mean(nn.Module):
+    """A recurrent core that can be worked by hand."""
+
+    def forward(self, past, ahead):
+        return past.mean(0) + ahead
+
+
+@pytest.mark.parametrize(
+    ("grid", "convolve", "trunk", "core"),
+    [
+        (None, "auto", OverSeries, TimeThenLstm),
+        ((2, 2), "auto", OverFields, SpaceThenLstm),
+        (None, "space", OverFields, SpaceThenLstm),
+        ((2, 2), "time", OverSeries, TimeThenLstm),
+    ],
+)
+def test_stations_are_convolved_along_time_and_grids_in_space_unless_told_otherwise(
+    grid, convolve, trunk, core, task_of
+):
+    net = build("cnn-lstm", task_of(grid=grid), convolve=convolve, base="climatology").network()
+    assert type(net.trunk) is trunk
+    assert type(net.trunk.core) is core
+
+
+def test_along_time_pairs_of_frames_are_pooled_and_the_last_odd_one_stays():
+    core = TimeThenLstm(Mean(), 1, kernel=1)
+    nn.init.ones_(core.convolution.weight)
+    nn.init.zeros_(core.convolution.bias)
+    past = torch.tensor([1.0, 4.0, -3.0, 2.0, 6.0]).view(5, 1, 1)
+    # The larger of 1 and 4, of 0 and 2, and 6; their mean.
+    torch.testing.assert_close(core(past, torch.zeros(2, 1, 1)), torch.full((2, 1, 1), 4.0))
+
+
+def test_in_space_every_frame_is_convolved_by_itself_and_cells_keep_their_places():
+    core = SpaceThenLstm(Mean(), 4, kernel=3, depth=1)
+    past, ahead = torch.randn(5, 2, 4, 3, 6), torch.randn(2, 2, 4, 1, 1)
+    expected = torch.stack([core.blocks(frame) for frame in past]).mean(0) + ahead
+    torch.testing.assert_close(core(past, ahead), expected)
+
+
+@pytest.mark.parametrize(("grid", "convolve"), [(None, "space"), ((2, 2), "time")])
+def test_every_parameter_learns_where_convolutions_are_the_unusual_ones(grid, convolve, task_of, awake):
+    model = build("cnn-lstm", task_of(grid=grid), convolve=convolve, hidden=4, base="climatology")
+    core = awake(model.network().trunk.core)
+    shape = (2, 4, 3, 3) if convolve == "space" else (2, 4)
+    core(torch.randn(6, *shape), torch.randn(3, *shape)).square().sum().backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in core.parameters())
+
+
+def test_an_unknown_way_to_convolve_is_refused(task_of):
+    with pytest.raises(ModelError, match="convolve must be one of"):
+        build("cnn-lstm", task_of(), convolve="depth")

@@ -1,0 +1,51 @@
+import pytest
+import torch
+
+from models.build import build
+from models.errors import ModelError
+from models.layers.convgru import ConvGRU
+from models.layers.convlstm import ConvLSTM
+
+
+@pytest.fixture
+def core_of(task_of):
+    return lambda name, **options: build(name, task_of(), **({"hidden": 4} | options)).network().trunk.core
+
+
+@pytest.mark.parametrize(("name", "layer"), [("convlstm", ConvLSTM), ("convgru", ConvGRU)])
+def test_the_name_says_of_which_layers_both_halves_are(name, layer, core_of):
+    core = core_of(name, layers=2, kernel=5)
+    for half in (core.encoder, core.forecaster):
+        assert isinstance(half, layer)
+        assert len(half.cells) == 2
+        assert half.cells[0].gates.weight.shape[2:] == (5, 5)
+
+
+@pytest.mark.parametrize("name", ["convlstm", "convgru"])
+def test_a_change_spreads_by_a_cell_with_every_step_and_lead(name, core_of):
+    core = core_of(name, frames=1).double()
+    for half in (core.encoder, core.forecaster):
+        half.norms[0] = torch.nn.Identity()  # means over the field would spread at once
+    past, ahead = torch.randn(1, 1, 4, 1, 21).double(), torch.randn(3, 1, 4, 1, 1).double()
+    changed = past.clone()
+    changed[..., 10] += 1
+    moved = (core(changed, ahead) - core(past, ahead)).abs().sum((1, 2, 3)) > 1e-13
+    for lead in range(3):
+        reached = moved[lead].nonzero().flatten()
+        # A ConvGRU resets its state before it convolves it, so that each step looks two cells far.
+        reach = lead + 2 if name == "convlstm" else 2 * lead + 3
+        assert (int(reached.min()), int(reached.max())) == (10 - reach, 10 + reach)
+
+
+def test_peepholes_are_a_choice_of_the_lstm_alone(core_of):
+    assert core_of("convlstm").encoder.cells[0].peepholes is None
+    assert core_of("convlstm", peepholes=True).encoder.cells[0].peepholes is not None
+    with pytest.raises(ModelError, match="convgru: unknown options"):
+        core_of("convgru", peepholes=True)
+
+
+def test_checkpointing_reaches_both_halves(core_of):
+    for name in ("convlstm", "convgru"):
+        core = core_of(name, checkpointing=True)
+        assert core.encoder.checkpointing
+        assert core.forecaster.checkpointing

@@ -1,0 +1,32 @@
+import pytest
+import torch
+
+from models.build import build
+from models.errors import ModelError
+from models.zoo.dlinear import LinearCore
+
+
+def test_the_core_is_the_linear_map_worked_by_hand(sizes_of):
+    core = LinearCore(sizes_of(frames=4, leads=1), window=3)
+    with torch.no_grad():
+        core.linear.trend.copy_(torch.tensor([[0.0, 0.0, 1.0, 0.0]]))
+        core.linear.remainder.copy_(torch.tensor([[2.0, 0.0, 0.0, 0.0]]))
+    past = torch.tensor([0.0, 3.0, 6.0, 0.0]).view(4, 1, 1)
+    # The third trend, (3 + 6 + 0) / 3, twice the first remainder, 0 - (0 + 0 + 3) / 3, and what is known ahead.
+    torch.testing.assert_close(core(past, torch.full((1, 1, 1), 10.0)), torch.full((1, 1, 1), 3.0 - 2.0 + 10.0))
+
+
+def test_what_two_pasts_give_adds_up(sizes_of, awake):
+    core, nothing = awake(LinearCore(sizes_of(), window=3)), torch.zeros(3, 2, 4)
+    a, b = torch.randn(4, 2, 4), torch.randn(4, 2, 4)
+    torch.testing.assert_close(core(a + 2 * b, nothing), core(a, nothing) + 2 * core(b, nothing))
+
+
+def test_it_reads_the_whole_context_unless_told_otherwise(task_of):
+    assert build("dlinear", task_of(context=30)).network().trunk.core.linear.trend.shape == (3, 30)
+    assert build("dlinear", task_of(context=30), frames=7).network().trunk.core.linear.trend.shape == (3, 7)
+
+
+def test_an_even_window_is_refused(task_of):
+    with pytest.raises(ModelError, match="dlinear: window must be odd, found 4"):
+        build("dlinear", task_of(), window=4)
