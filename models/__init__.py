@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from models.base import Epoch, Model, Progress
-    from models.build import MODELS, Entry, build
+    from models.catalogue import MODELS, Entry, build
     from models.checkpoint import load, read_card, save
     from models.errors import CheckpointError, DivergedError, ModelError, NotFittedError
     from models.task import Batch, Inputs, Task, Windows
 
 _HOME = {
-    "MODELS": "build",
+    "MODELS": "catalogue",
     "Batch": "task",
     "CheckpointError": "errors",
     "DivergedError": "errors",
-    "Entry": "build",
+    "Entry": "catalogue",
     "Epoch": "base",
     "Inputs": "task",
     "Model": "base",
@@ -26,7 +26,7 @@ _HOME = {
     "Progress": "base",
     "Task": "task",
     "Windows": "task",
-    "build": "build",
+    "build": "catalogue",
     "load": "checkpoint",
     "read_card": "checkpoint",
     "save": "checkpoint",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from models.base import Epoch, Model, Progress, State, prefixed, scoped, silent, take
 from models.baselines.base import Baseline, Floats
-from models.build import MODELS, build
+from models.catalogue import MODELS, build
 from models.errors import ModelError, NotFittedError
 from models.statistics.mixing import best_spread, best_weights, widened
 from models.statistics.series import CHUNK, batches

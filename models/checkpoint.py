@@ -17,7 +17,7 @@ from safetensors.numpy import load as parse
 from safetensors.numpy import save as serialise
 
 from models.base import Model
-from models.build import build
+from models.catalogue import build
 from models.errors import CheckpointError, ModelError
 from models.task import Task
 

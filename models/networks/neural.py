@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from models.base import Model, Progress, State, prefixed, scoped, silent, take
 from models.baselines.base import Baseline, Floats
-from models.build import build
+from models.catalogue import build
 from models.errors import ModelError, NotFittedError
 from models.layers.setconv import unit_square
 from models.networks.heads import Head

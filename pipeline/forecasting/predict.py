@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from models.base import Model
-from models.build import build
+from models.catalogue import build
 from pipeline.config import Product, Settings
 from pipeline.errors import NoDataError
 from pipeline.features.covariates import take_ahead

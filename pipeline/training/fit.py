@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from models.base import Epoch, Model
-from models.build import MODELS, build
+from models.catalogue import MODELS, build
 from models.errors import ModelError
 from models.task import Task
 from pipeline.config import Product

@@ -20,7 +20,7 @@ import numpy as np
 
 from models.base import Epoch
 from models.baselines.base import Baseline
-from models.build import MODELS, build
+from models.catalogue import MODELS, build
 from models.task import Task
 from pipeline.scores import crps
 from tests.records import Record

@@ -5,7 +5,7 @@ used 28 x 28 on 64 x 64). Every model has the same data, base, loss, optimiser a
 chosen on validation sequences, and the digits of the test sequences were never seen. It is a control, not the canonical
 benchmark.
 
-    python -m tests.benchmarks.moving_digits [--seeds 3] [--epochs 15] [--sequences 1600] [--out FOLDER]
+    python -m tests.benchmarks.moving_digits [--seeds 3] [--epochs 8] [--sequences 1600] [--out FOLDER]
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.build import build
+from models.catalogue import build
 from models.task import Batch, Inputs, Task
 
 SIDE, DIGIT, FRAMES, CONTEXT = 16, 7, 20, 10
@@ -156,7 +156,7 @@ def main() -> None:
     """Print a line a trial, then the table; with `--out`, write both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--sequences", type=int, default=1600)
     parser.add_argument("--models", nargs="+", choices=list(CONTESTANTS), default=list(CONTESTANTS))
     parser.add_argument("--out", type=Path)

@@ -16,7 +16,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.build import MODELS, build
+from models.catalogue import MODELS, build
 from models.networks.neural import NeuralModel
 from models.networks.sample import Places, Sample
 from models.task import Task

@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 import yaml
 
-from models.build import MODELS
+from models.catalogue import MODELS
 from pipeline import jobs
 from pipeline.config import Product, Settings, load_product
 from pipeline.results import RetrainResult

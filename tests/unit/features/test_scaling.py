@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.build import build
+from models.catalogue import build
 from pipeline.features.snapshot import Snapshot, take_snapshot
 from pipeline.times import as_numpy
 from pipeline.training.fit import windows

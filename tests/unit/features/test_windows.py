@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from models.base import Model
-from models.build import build
+from models.catalogue import build
 from models.task import Inputs, Task
 from pipeline.config import load_product
 from pipeline.features.asof import as_of

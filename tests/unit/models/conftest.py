@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.base import Model
-from models.build import MODELS, build
+from models.catalogue import MODELS, build
 from models.networks.neural import NeuralModel
 from models.networks.shape import FieldShape
 from models.task import Task

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.baselines.plain import DampedAnomaly, Persistence
-from models.build import build
+from models.catalogue import build
 from models.checkpoint import load, save
 from models.errors import ModelError
 from models.statistics.mixing import best_spread, best_weights, widened

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from models.build import MODELS
+from models.catalogue import MODELS
 from models.checkpoint import CARD, WEIGHTS, load, read_card, save
 from models.errors import CheckpointError, NotFittedError
 

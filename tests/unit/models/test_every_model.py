@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.build import MODELS
+from models.catalogue import MODELS
 from models.errors import ModelError, NotFittedError
 
 pytestmark = pytest.mark.parametrize("name", list(MODELS))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.build import MODELS, build
+from models.catalogue import MODELS, build
 from models.networks.neural import NeuralModel
 from models.networks.sample import Places, Sample
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 import models
 
 FOLDER = Path(models.__file__).parent
-ALLOWED = {"models", "numpy", "safetensors", "torch"}
+ALLOWED = {"cmdstanpy", "lightgbm", "models", "numpy", "pandas", "prophet", "safetensors", "scipy", "statsmodels", "torch"}
 
 
 def test_every_public_name_resolves():
@@ -19,7 +20,22 @@ def test_every_public_name_resolves():
         _ = models.nothing
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
+def test_no_module_hides_a_public_name():
+    """A submodule of the same name would take its place as soon as it is imported."""
+    modules = {path.stem for path in FOLDER.iterdir()}
+    assert not modules & set(models.__all__)
+
+
+def test_the_example_of_the_documentation_runs(capsys):
+    text = (FOLDER / "README.md").read_text()
+    block = text[text.index("    from dataclasses import dataclass") : text.index("For a grid, `Task` says")]
+    names = {"__name__": __name__}
+    exec(compile(textwrap.dedent(block), "models/README.md", "exec"), names)  # noqa: S102 - our own text
+    assert names["quantiles"].shape == (5, 3, 1, 2, 3)
+    assert "Epoch(epoch=1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.py")), ids=lambda path: str(path.relative_to(FOLDER)))
 def test_modules_import_only_what_models_may_and_unpickle_nothing(path):
     import sys
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.baselines.ridge import default_lags
-from models.build import build
+from models.catalogue import build
 from models.errors import ModelError
 from models.statistics.dressing import pinball
 from models.statistics.moments import MomentSums

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from models.baselines.plain import Persistence
-from models.build import MODELS, Entry
+from models.catalogue import MODELS, Entry
 from models.errors import DivergedError, ModelError
 from models.task import Task
 from pipeline.errors import ConfigError

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.baselines.patterns import Patterns, advance, autoregression, find_patterns
-from models.build import build
+from models.catalogue import build
 from models.errors import ModelError
 
 TURN = 0.97 * np.array([[np.cos(0.6), -np.sin(0.6)], [np.sin(0.6), np.cos(0.6)]])

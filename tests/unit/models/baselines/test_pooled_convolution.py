@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from models.baselines.normal import NormalEquations
 from models.baselines.stencil import stencil
-from models.build import build
+from models.catalogue import build
 from models.errors import ModelError
 
 GRID = (6, 8)

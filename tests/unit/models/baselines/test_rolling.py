@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.build import build
+from models.catalogue import build
 from models.errors import ModelError
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from models.build import build
+from models.catalogue import build
 from models.statistics.covariates import Covariates
 from tests.records import Record
 

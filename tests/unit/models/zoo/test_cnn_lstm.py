@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.build import build
+from models.catalogue import build
 from models.errors import ModelError
 from models.networks.trunks import OverFields, OverSeries
 from models.zoo.cnn_lstm import SpaceThenLstm, TimeThenLstm

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from models.build import build
+from models.catalogue import build
 from models.errors import ModelError
 from models.zoo.dlinear import LinearCore
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.build import build
+from models.catalogue import build
 
 NAME = "attention-convlstm"
 

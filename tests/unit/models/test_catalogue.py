@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from models.base import Model
-from models.build import MODELS, build
+from models.catalogue import MODELS, build
 from models.errors import ModelError
 
 
