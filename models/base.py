@@ -59,8 +59,8 @@ class Model(ABC):
     ) -> None:
         """Learn from `train`; choose and calibrate on `validation`, which may be empty.
 
-        The same data and seed give the same model on the same CPU. A baseline takes seconds and finishes
-        whatever the budget; a network stops in time and keeps its best weights.
+        The same data and seed give the same model on the same CPU, unless the budget cuts training short. A baseline
+        finishes whatever the budget; a network stops in time and keeps its best weights.
 
         Raises:
             ModelError: there is nothing to learn from, or the windows are of another task.
@@ -93,6 +93,10 @@ class Model(ABC):
     @abstractmethod
     def options(self) -> dict[str, Any]:
         """The constructor options, ready for JSON: `build(name, task, **options())` gives a twin."""
+
+    def remarks(self) -> tuple[str, ...]:
+        """What a person should know of the fitted model, a line each; nothing for most."""
+        return ()
 
     @property
     def parameters(self) -> int:

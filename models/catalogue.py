@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 from models.base import Model
 from models.errors import ModelError
+from models.options import fitting
 from models.task import Task
 
 
@@ -94,7 +96,12 @@ def build(name: str, task: Task, **options: Any) -> Model:
     """
     if name not in MODELS:
         raise ModelError(f"unknown model {name!r}; there are {', '.join(MODELS)}")
+    kind = MODELS[name].load()
+    taken = inspect.signature(kind).parameters.values()
+    if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in taken):  # else it checks them itself
+        hints = get_type_hints(kind.__init__)
+        options = fitting(name, options, {one.name: hints[one.name] for one in taken if one.name != "task"})
     try:
-        return MODELS[name].load()(task, **options)
-    except TypeError as error:
-        raise ModelError(f"{name}: {error}") from error
+        return kind(task, **options)
+    except (TypeError, RuntimeError, MemoryError) as error:
+        raise ModelError(f"{name}: cannot be built: {str(error).splitlines()[0]}") from error

@@ -37,7 +37,7 @@ def check_product(path: Path, settings: Settings, *, at: datetime) -> dict[str, 
     found = {"product": ", ".join(filter(None, (product.name, product.title)))}
     for feed in product.feeds:
         check_quality(feed)
-        for fact, told in _look(feed, settings, at):
+        for fact, told in _look(feed, settings, at, archive=product.feed.clock == "record"):
             name = f"{feed.name}: {fact}" if feed.name else fact
             found[name] = f"{found[name]}; {told}" if name in found else told
     if unfit:
@@ -49,8 +49,8 @@ def check_product(path: Path, settings: Settings, *, at: datetime) -> dict[str, 
     }
 
 
-def _look(feed: Feed, settings: Settings, at: datetime) -> list[tuple[str, str]]:
-    """Return facts of a feed, of which the first payload is one."""
+def _look(feed: Feed, settings: Settings, at: datetime, *, archive: bool) -> list[tuple[str, str]]:
+    """Return facts of a feed, of which the first payload is one; `archive` says whether the observations have ended."""
     locations = read_locations(feed)
     where = f"{locations.shape[0]} x {locations.shape[1]} cells" if locations.shape else f"{len(locations)} stations"
     source = open_source(feed, locations, settings.secrets)
@@ -58,6 +58,10 @@ def _look(feed: Feed, settings: Settings, at: datetime) -> list[tuple[str, str]]
     since, until = (at - feed.lookback, at) if recent else (None, None)
     payload = next(islice(source.fetch(since, until, at=at), 1), None)
     if payload is None:
+        if recent and archive:
+            asked = f"nothing to give of the last {format_duration(feed.lookback)}"
+            remedy = "say clock: record, as the product's feed does, if it is an archive that has ended"
+            raise NoDataError(f"{feed.title}: the source has {asked}; {remedy}")
         raise NoDataError(f"{feed.title}: the source has nothing to give; look at its window and its path")
     if isinstance(payload, SourceError):
         raise payload

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 Rung = Literal[0, 1, 2, 3, 4]
+Places = Literal["stations", "cells"]
 
 
 class Result(BaseModel):
@@ -202,8 +203,24 @@ class Verdict(BaseModel):
     """Fraction of truths inside the widest interval."""
     nominal_coverage: float
     outage_crps: float
-    """CRPS with a quarter of the stations silent."""
+    """CRPS with a quarter of the places silent."""
     rivals: tuple[Rival, ...]
+    places: Places = "stations"
+    """What the locations are."""
+
+
+class Candidate(BaseModel):
+    """What became of one candidate of a retrain."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    name: str
+    validation_crps: float | None
+    """On the validation issue times, where the lowest becomes the challenger; None where it could not be trained."""
+    remarks: tuple[str, ...] = ()
+    """What the fitted model says a person should know of it."""
+    problem: str = ""
+    """Why it could not be trained."""
 
 
 class RetrainResult(Result):
@@ -223,6 +240,10 @@ class RetrainResult(Result):
     verdict: Verdict
     repeated: bool
     """Whether the same snapshot had been trained before, so that nothing was done."""
+    candidates: tuple[Candidate, ...] = ()
+    """In the order of the product file; empty for a retrain that was recorded without them."""
+    warnings: tuple[str, ...] = ()
+    """What was odd about the data, a line each."""
 
 
 class ForecastResult(Result):

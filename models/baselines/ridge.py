@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,9 +12,9 @@ from models.base import State, take
 from models.baselines.base import Baseline, Floats, Known
 from models.errors import ModelError
 from models.statistics.lags import autocorrelation
-from models.statistics.moments import Moments, MomentSums
+from models.statistics.moments import Moments, MomentSums, Regression, effort
 from models.statistics.series import batches
-from models.task import Inputs, Task, Windows
+from models.task import Batch, Inputs, Task, Windows
 
 _DAY = 86_400
 _CHUNK = 2048
@@ -21,9 +22,21 @@ _MOST_PREDICTORS = 1500
 _SHARING = (1.0, 0.97, 0.9, 0.7, 0.4, 0.2, 0.0)
 _RIDGES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 _USUAL_RIDGE = 0.1
-_MOST_CACHED = 128
-# Windows that judge a ridge; more change the choice no longer.
+# Bytes of predictors and targets that are added up together.
+_BYTES = 2**26
+# Windows that judge a ridge, values in them, and operations for each ridge; more change the choice no longer.
 _JUDGES = 1024
+_JUDGED = 2_000_000
+_JUDGEMENT = 2e11
+_LEAST_JUDGES = 64
+# Operations for the errors that dressing looks at, and the least windows whatever they cost.
+_DRESSING = 1.5e12
+_LEAST_ERRORS = 256
+# Windows that tell what gaps are like.
+_SAMPLE = 256
+
+Judge = tuple[Floats, Known, Floats, Known]
+"""Predictors and targets of some windows, each with what is known of them."""
 
 
 class RidgeVar(Baseline):
@@ -45,6 +58,7 @@ class RidgeVar(Baseline):
     """
 
     name: ClassVar[str] = "ridge-var"
+    most_errors: ClassVar[int] = 10_000_000
 
     def __init__(self, task: Task, *, lags: int | None = None, memory: bool = True) -> None:
         super().__init__(task)
@@ -58,10 +72,10 @@ class RidgeVar(Baseline):
         if self._size > 4 * _MOST_PREDICTORS:
             raise ModelError(f"ridge-var: {self._size} predictors; use fewer lags, or damped-anomaly")
         self._given = {"lags": lags, "memory": memory}
-        self._moments: Moments | None = None
-        self._ridge = 0.0
+        self._regression: Regression | None = None
         self._redundancy = 1.0
-        self._cache: dict[bytes, tuple[Floats, Floats]] = {}
+        # Operations that the gaps of a window cost, in the mean.
+        self._effort = 0.0
 
     def options(self) -> dict[str, Any]:
         """The constructor options, ready for JSON."""
@@ -76,8 +90,9 @@ class RidgeVar(Baseline):
         # Issue frames with a full past and a future; the record stands in for windows, so that delayed
         # values teach too.
         issues = np.arange(reach - 1, len(anomaly) - task.leads)
-        for start in range(0, len(issues), _CHUNK):
-            issue = issues[start : start + _CHUNK]
+        chunk = max(1, min(_CHUNK, _BYTES // (4 * (reach * known[0].size + self._size + outputs))))
+        for start in range(0, len(issues), chunk):
+            issue = issues[start : start + chunk]
             past = issue[:, None] + np.arange(1 - reach, 1)
             ahead = issue[:, None] + np.arange(1, task.leads + 1)
             x, x_known = self._predictors(anomaly[past], known[past])
@@ -85,44 +100,50 @@ class RidgeVar(Baseline):
             sums.add(x, x_known, y.reshape(len(issue), -1), y_known.reshape(len(issue), -1))
         moments = sums.moments(len(task.locations))
         self._redundancy = _redundancy(anomaly, known, task.context - self._lags)
+        sample = issues[:: max(1, len(issues) // _SAMPLE)]
+        past = sample[:, None] + np.arange(1 - reach, 1)
+        self._effort = effort(self._predictors(anomaly[past], known[past])[1], outputs)
+        affordable = max(_LEAST_JUDGES, int(min(_JUDGED / outputs, _JUDGEMENT / max(self._effort, 1.0))))
+        judges = [self._judge(batch) for batch in batches(validation, most=min(_JUDGES, affordable))]
 
+        @cache
         def error(sharing: float, ridge: float) -> float:
             local = moments.localised(sharing)
-            return self._try(local, ridge, validation) if len(validation) else local.risk(ridge)
+            return self._squared(Regression(local, ridge), judges) if judges else local.risk(ridge)
 
         sharing = min(_SHARING, key=lambda value: error(value, _USUAL_RIDGE))
-        self._use(moments.localised(sharing), min(_RIDGES, key=lambda value: error(sharing, value)))
-
-    def _use(self, moments: Moments, ridge: float) -> None:
-        self._moments, self._ridge = moments, ridge
-        self._cache.clear()
+        ridge = min(_RIDGES, key=lambda value: error(sharing, value))
+        self._regression = Regression(moments.localised(sharing), ridge)
 
     def core(self, inputs: Inputs, anomaly: Floats, known: Known) -> tuple[Floats, Floats]:
         """Conditional mean and deviation given the known predictors."""
-        x, x_known = self._predictors(anomaly, known)
-        patterns, member = np.unique(np.packbits(x_known, axis=1), axis=0, return_inverse=True)
-        member = member.reshape(-1)
-        shape = (self.task.leads, len(self.task.targets), len(self.task.locations))
-        mean = np.empty((len(x), int(np.prod(shape))), np.float32)
-        deviation = np.empty_like(mean)
-        for number, pattern in enumerate(patterns):
-            rows = member == number
-            weights, left = self._weights(pattern.tobytes(), x_known[rows.argmax()])
-            mean[rows] = x[rows] @ weights
-            deviation[rows] = left
-        return mean.reshape(len(x), *shape), deviation.reshape(len(x), *shape)
-
-    def _weights(self, key: bytes, known: Known) -> tuple[Floats, Floats]:
-        if self._moments is None:
+        if self._regression is None:
             raise ModelError("ridge-var: no moments")
-        if key not in self._cache:
-            if len(self._cache) >= _MOST_CACHED:
-                del self._cache[next(iter(self._cache))]
-            # Errors of a forecast from old frames alone last as long as anomalies do, as the mean of those does.
-            recent = known[: self._lags * len(self.task.channels) * len(self.task.locations)].any()
-            redundancy = 1.0 if recent else self._redundancy
-            self._cache[key] = self._moments.regress(known, self._ridge, redundancy=redundancy)
-        return self._cache[key]
+        shape = (len(anomaly), self.task.leads, len(self.task.targets), len(self.task.locations))
+        mean, deviation = self._apply(self._regression, *self._predictors(anomaly, known))
+        return mean.reshape(shape), deviation.reshape(shape)
+
+    def _apply(self, regression: Regression, x: Floats, known: Known) -> tuple[Floats, Floats]:
+        # Errors of a forecast from old frames alone last as long as anomalies do, as the mean of those does.
+        recent = known[:, : self._lags * len(self.task.channels) * len(self.task.locations)].any(1)
+        return regression(x, known, np.where(recent, 1.0, self._redundancy))
+
+    def _most_windows(self) -> int:
+        """Fewer where each has gaps of its own among many locations: then each costs a regression."""
+        return min(super()._most_windows(), max(_LEAST_ERRORS, int(_DRESSING / max(self._effort, 1.0))))
+
+    def _judge(self, batch: Batch) -> Judge:
+        truth, known = self.target_anomalies(batch)
+        shape = (len(truth), -1)
+        return *self._predictors(*self.anomalies(batch.inputs)), truth.reshape(shape), known.reshape(shape)
+
+    def _squared(self, regression: Regression, judges: list[Judge]) -> float:
+        """Squared error of a regression on these windows."""
+        total = 0.0
+        for x, x_known, truth, known in judges:
+            mean, _ = self._apply(regression, x, x_known)
+            total += float(np.square(truth - mean, where=known, out=np.zeros_like(mean)).sum())
+        return total
 
     def _predictors(self, anomaly: Floats, known: Known) -> tuple[Floats, Known]:
         """Rows (n, p) of the last frames, newest first, then the mean of the older ones."""
@@ -141,31 +162,21 @@ class RidgeVar(Baseline):
             x_known.append(enough.reshape(n, width))
         return np.concatenate(x, axis=1), np.concatenate(x_known, axis=1)
 
-    def _try(self, moments: Moments, ridge: float, validation: Windows) -> float:
-        """Squared error on validation with these settings."""
-        self._use(moments, ridge)
-        total = 0.0
-        for batch in batches(validation, most=_JUDGES):
-            mean, _ = self.core(batch.inputs, *self.anomalies(batch.inputs))
-            truth, known = self.target_anomalies(batch)
-            total += float(np.square(truth - mean, where=known, out=np.zeros_like(mean)).sum())
-        return total
-
     def _learnt(self) -> dict[str, NDArray[Any]]:
-        if self._moments is None:
+        if self._regression is None:
             return {}
-        moments = self._moments
+        moments = self._regression.moments
         return {
             "predictors": moments.predictors,
             "cross": moments.cross,
             "targets": moments.targets,
             "count": moments.count,
-            "settings": np.array([moments.sharing, self._ridge, self._redundancy]),
+            "settings": np.array([moments.sharing, self._regression.ridge, self._redundancy, self._effort]),
         }
 
     def _restore(self, state: State) -> None:
         outputs = self.task.leads * len(self.task.targets) * len(self.task.locations)
-        sharing, ridge, redundancy = (float(value) for value in take(state, "settings", (3,)))
+        sharing, ridge, redundancy, cost = (float(value) for value in take(state, "settings", (4,)))
         moments = Moments(
             take(state, "predictors", (self._size, self._size)),
             take(state, "cross", (self._size, outputs)),
@@ -174,8 +185,8 @@ class RidgeVar(Baseline):
             len(self.task.locations),
             sharing,
         )
-        self._redundancy = redundancy
-        self._use(moments, ridge)
+        self._redundancy, self._effort = redundancy, cost
+        self._regression = Regression(moments, ridge)
 
 
 def default_lags(task: Task) -> int:

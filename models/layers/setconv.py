@@ -16,8 +16,14 @@ _EPSILON = 1e-3
 
 
 def unit_square(longitude: tuple[float, ...], latitude: tuple[float, ...]) -> NDArray[np.float32]:
-    """Positions (location, 2) within the unit square: one scale on both axes, the longer side 0.8 wide."""
-    east = np.unwrap(np.asarray(longitude, np.float64), period=360.0)
+    """Positions (location, 2) within the unit square: one scale on both axes, the longer side 0.8 wide.
+
+    The circle of longitudes is cut where it is widest without a location, so the order of locations does not matter.
+    """
+    around = np.sort(np.asarray(longitude, np.float64) % 360.0)
+    gaps = np.diff(around, append=around[0] + 360.0)
+    first = around[(int(np.round(gaps, 9).argmax()) + 1) % len(around)]
+    east = (np.asarray(longitude, np.float64) - first + 1e-9) % 360.0
     north = np.asarray(latitude, np.float64)
     east = east * math.cos(math.radians(float(north.mean())))
     plane = np.stack([east, north], axis=-1)

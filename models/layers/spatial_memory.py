@@ -20,10 +20,10 @@ class SpatialMemory(nn.Module):
         i, g, o = sigmoid, tanh, sigmoid of W [Z, H]
         M = (1 - i) M + i g,  out = H + gate o M
 
-    That is the published structure, here with 1 x 1 maps and scaled scores, and with a residual: published is
-    `out = o M`. `gate`, a number per channel, starts at zero. While it is zero it alone receives a gradient; afterwards
-    every parameter does, from the second step on (the first has no memory to look at). Keys have no bias, since it
-    would move all scores alike.
+    Published are these equations for one step of a recurrence, whose next hidden state is `out = o M`. Here maps are
+    1 x 1, scores are scaled, there is a residual, and `forward` goes over states that are finished already. `gate`, a
+    number per channel, starts at zero. While it is zero it alone receives a gradient; afterwards every parameter does,
+    from the second step on (the first has no memory to look at). Keys have no bias: it would move all scores alike.
 
     Queries, keys and values are `channels` wide, and no map of cells by cells is ever held. A field of more than
     `most` cells is averaged to at most so many tokens; memory lives there, and what it says comes back bilinearly.

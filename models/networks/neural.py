@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_type_hints
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from models.networks.sample import Places, Sample, Sizes
 from models.networks.shape import Setup, Shape
 from models.networks.trainer import train as fit_network
 from models.networks.verdict import Verdict, judge
+from models.options import fitting
 from models.statistics.calendar import cycles
 from models.statistics.covariates import Covariates
 from models.task import Batch, Inputs, Task, Windows
@@ -65,14 +66,13 @@ class NeuralModel(Model):
 
     def __init__(self, task: Task, **options: Any) -> None:
         super().__init__(task)
-        kinds = Setup, type(self).shape, Recipe
-        names = [{field.name for field in fields(kind)} for kind in kinds]
-        if unknown := sorted(set(options) - set().union(*names)):
-            raise ModelError(f"{self.name}: unknown options {unknown}")
-        parts = [{name: value for name, value in options.items() if name in known} for known in names]
+        kinds = type(self).shape, Setup, Recipe
+        wanted = [{field.name: get_type_hints(kind)[field.name] for field in fields(kind)} for kind in kinds]
+        options = fitting(self.name, options, wanted[0] | wanted[1] | wanted[2])
+        parts = [{name: value for name, value in options.items() if name in known} for known in wanted]
         try:
-            self._setup, self._shape, self._recipe = Setup(**parts[0]), type(self).shape(**parts[1]), Recipe(**parts[2])
-        except (ModelError, TypeError) as error:
+            self._shape, self._setup, self._recipe = type(self).shape(**parts[0]), Setup(**parts[1]), Recipe(**parts[2])
+        except ModelError as error:
             raise ModelError(f"{self.name}: {error}") from error
         frames = min(self._shape.frames or task.context, task.context)
         self._sizes = Sizes.of(task, frames)
@@ -134,6 +134,15 @@ class NeuralModel(Model):
         with torch.inference_mode():
             parts = [self._quantiles(network, chunk) for chunk in inputs.chunks(self._at_once())]
         return self._base.physical(np.concatenate(parts), inputs.target_time)
+
+    def remarks(self) -> tuple[str, ...]:
+        """How much of the network's correction is taken at each lead.
+
+        Raises:
+            NotFittedError: nothing has been learnt yet.
+        """
+        self._fitted()
+        return (f"of its correction of {self._base.name} {self._verdict.told()} is taken",)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Everything learnt, by name.
@@ -237,6 +246,8 @@ class NeuralModel(Model):
             self._unsaid = self._judge(network, [replace(one, sample=_unsaid(one.sample)) for one in held])
 
     def _judge(self, network: Network, held: list[Supervised]) -> Verdict:
+        if self._setup.taken == "all":
+            return Verdict(np.ones(self.task.leads, np.float32), 1.0, self._sizes.median)
         with torch.inference_mode():
             return judge(
                 self.task,

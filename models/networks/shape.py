@@ -70,6 +70,7 @@ class Setup:
         weights: what counts how much in the loss and in the verdict of validation. `none`: every value alike, in units
             of its climatic deviation. `spread`: every value in units of the variable, so that a place where little
             happens counts little. `area`: each location by the cosine of its latitude.
+        taken: of the correction, what `validation` shows to gain in CRPS at each lead, or `all` of it, as it is.
         device: `cpu`, `cuda`, or `auto`: a GPU if there is one.
     """
 
@@ -77,6 +78,7 @@ class Setup:
     head: Literal["auto", "quantiles", "gaussian", "censored"] = "auto"
     loss: Literal["pinball", "crps", "nll", "mse", "mae", "huber"] = "pinball"
     weights: Literal["none", "spread", "area"] = "none"
+    taken: Literal["validation", "all"] = "validation"
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:

@@ -20,6 +20,8 @@ from models.networks.runner import Runner
 
 # Steps between looks at the loss on a GPU, which must finish its work for each.
 _LOOK = 16
+# How far time may run ahead of steps, as shares of all, before the schedule follows time.
+_LAG = 0.1
 
 
 def train(
@@ -212,7 +214,8 @@ class _Clock:
         if self.deadline is None or done == 0:
             return by_steps
         by_time = (time.monotonic() - self.start) / max(self.deadline - self.start, 1e-9)
-        return max(by_steps, by_time)
+        # A machine that is busy now and then must not make another model: only a clear lag counts.
+        return by_time if by_time > by_steps + _LAG else by_steps
 
     def over(self) -> bool:
         return self.deadline is not None and time.monotonic() > self.deadline

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -41,6 +42,15 @@ class Verdict:
         """The forecast, of quantiles (n, lead, target, location, level)."""
         share = torch.from_numpy(self.share).to(base)[:, None, None, None]
         return torch.lerp(base, _widen(corrected, self.spread, self.median), share)
+
+    def told(self) -> str:
+        """The shares by lead, for a person, such as `50 % (lead 1), 0 % (2-24)`."""
+        bounds = [0, *(np.flatnonzero(np.diff(self.share)) + 1).tolist(), len(self.share)]
+        parts = []
+        for first, end in pairwise(bounds):
+            leads = f"{first + 1}-{end}" if end > first + 1 else f"{end}"
+            parts.append(f"{self.share[first]:.0%} ({'lead ' if not first else ''}{leads})".replace("%", " %"))
+        return ", ".join(parts)
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Arrays from which `from_state` builds an equal verdict."""

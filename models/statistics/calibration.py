@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _WIDEST = 4.0
+# A share of the loss that is no gain, but the last bits of it.
+_ROUNDING = 1e-5
 
 
 def half_trusted(ratio: float) -> float:
@@ -38,6 +40,6 @@ def choose_share(losses: NDArray[np.floating], shares: tuple[float, ...]) -> NDA
         best = int(gains.mean(1).argmax())
         # Forecasts of overlapping periods err together: about one issue in lead + 1 is independent.
         error = gains[best].std() * np.sqrt((lead + 1) / max(issues, 1))
-        if gains[best].mean() > error:
+        if gains[best].mean() > error + _ROUNDING * abs(float(losses[0, :, lead].mean())):
             chosen[lead] = shares[best + 1]
     return chosen

@@ -127,17 +127,20 @@ def _regress(
     penalty = np.eye(size)
     penalty[0, 0] = 1e-6
     out = np.zeros((size, values.shape[1]))
-    # Columns with the same gaps share one factorisation.
-    gaps, member = np.unique(known, axis=1, return_inverse=True)
-    member = member.reshape(-1)
     moments = x.T @ np.where(known, values, 0.0)
+    complete = x.T @ x
     for group in np.unique(groups):
         columns = np.flatnonzero(groups == group)
-        grams = {pattern: (x * gaps[:, [pattern]]).T @ x for pattern in np.unique(member[columns])}
-        total = sum(grams[pattern] for pattern in member[columns]) + penalty
+        total = (x * known[:, columns].sum(1)[:, None]).T @ x + penalty
         pooled = np.linalg.solve(total, moments[:, columns].sum(1))
-        for pattern, gram in grams.items():
-            own = columns[member[columns] == pattern]
+        # Columns with the same gaps share one factorisation.
+        gaps, member = np.unique(known[:, columns], axis=1, return_inverse=True)
+        for pattern in range(gaps.shape[1]):
+            own, there = columns[member.reshape(-1) == pattern], gaps[:, pattern]
+            # Few frames are lost, or few are left: whichever they are, they alone are added up.
+            mostly = 2 * there.sum() > len(there)
+            few = x[there != mostly]
+            gram = complete - few.T @ few if mostly else few.T @ few
             excess = moments[:, own] - (gram @ pooled)[:, None]
             out[:, own] = pooled[:, None] + np.linalg.solve(gram + _POOLING * penalty, excess)
     return out

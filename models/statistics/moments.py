@@ -18,6 +18,9 @@ _NOISE = 0.3
 _LEAST_ROOT = 1e-3
 # Part of the variance of a target that is left at least.
 _LEAST_LEFT = 0.02
+# Most patterns of gaps, and bytes of what they need, that are worked on together.
+_PATTERNS = 256
+_BYTES = 2**26
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +68,10 @@ class Moments:
             redundancy: how many pairs in a row tell as much as one that stands alone.
         """
         index = np.flatnonzero(known)
-        solved, explained, square = self._solve(index, ridge, redundancy)
-        # Locations are alike, and one alone tells little: they shrink together.
-        trust = self._by_group(explained) / np.maximum(self._by_group(square), 1e-12)
-        trust = np.clip(trust, 0.0, 1.0)
+        solved, common, square, freedom = self._solve(index, ridge)
+        trust, left = self._shrunk(common, square, redundancy * freedom)
         weights = np.zeros(self.cross.shape, np.float32)
         weights[index] = trust * solved
-        left = self.targets - 2 * trust * explained + np.square(trust) * square
-        left = np.clip(left, _LEAST_LEFT * self.targets, self.targets)
         return weights, np.sqrt(left).astype(np.float32)
 
     def risk(self, ridge: float) -> float:
@@ -80,34 +79,163 @@ class Moments:
 
         It needs no held-out data (Mallows 1973).
         """
-        _, explained, square = self._solve(np.arange(len(self.predictors)), ridge)
+        _, common, square, freedom = self._solve(np.arange(len(self.predictors)), ridge)
+        explained = self._beyond_chance(common, square, freedom)
         return float(((square - 2 * explained) / self.targets).mean())
 
-    def _solve(
-        self, index: NDArray[np.intp], ridge: float, redundancy: float = 1.0
-    ) -> tuple[Doubles, Doubles, Doubles]:
-        """Weights (known, t), what they explain of the targets beyond chance, and the variance they give."""
+    def _solve(self, index: NDArray[np.intp], ridge: float) -> tuple[Doubles, Doubles, Doubles, Doubles]:
+        """Weights (known, t), what they explain (t,), the variance they give (t,) and their freedom (places,)."""
+        gram, cross, inverse, shared, towards = self._factorised(index, ridge)
+        solved = inverse @ shared
+        common, square = (solved * cross).sum(0), (solved * (gram @ solved)).sum(0)
+        return solved, common, square, (inverse * gram).sum(1) @ towards
+
+    def _factorised(self, index: NDArray[np.intp], ridge: float) -> tuple[Doubles, Doubles, Doubles, Doubles, Doubles]:
+        """For known predictors: moments, cross moments, inverse, cross moments as shared, (known, places) sharing."""
         cross = self.cross[index].astype(np.float64)
         gram = self.predictors[np.ix_(index, index)].astype(np.float64)
         place = index % self.places
         inside = np.where(place[:, None] == place, 1.0, self.sharing)
-        towards = np.where(place[:, None] == np.arange(self.places), 1.0, self.sharing)
-        inverse = np.linalg.inv(gram * inside + ridge * np.eye(len(index)))
+        towards: Doubles = np.where(place[:, None] == np.arange(self.places), 1.0, self.sharing)
+        inverse: Doubles = np.linalg.inv(gram * inside + ridge * np.eye(len(index))).astype(np.float64, copy=False)
         kinds = cross.shape[1] // self.places
         shared = cross.reshape(len(index), kinds, self.places) * towards[:, None]
-        solved = inverse @ shared.reshape(cross.shape)
-        common, square = (solved * cross).sum(0), (solved * (gram @ solved)).sum(0)
+        return gram, cross, inverse, shared.reshape(cross.shape), towards
+
+    def _beyond_chance(self, common: Doubles, square: Doubles, freedom: Doubles) -> Doubles:
+        """What weights explain (..., t) less what chance alone would, given their degrees of freedom (..., places)."""
         left = np.maximum(self.targets - 2 * common + square, _LEAST_LEFT * self.targets)
-        # Degrees of freedom of a fit to the targets of each location.
-        freedom = redundancy * (inverse * gram).sum(1) @ towards
-        chance = left * np.tile(freedom, kinds) / np.maximum(self.count, 1.0)
-        return solved, common - chance, square
+        kinds = len(self.targets) // self.places
+        chance: Doubles = left * np.tile(freedom, kinds) / np.maximum(self.count, 1.0)
+        return common - chance
+
+    def _shrunk(self, common: Doubles, square: Doubles, freedom: Doubles) -> tuple[Doubles, Doubles]:
+        """The part of weights to trust, and the variance that is then left, each (..., t)."""
+        explained = self._beyond_chance(common, square, freedom)
+        # Locations are alike, and one alone tells little: they shrink together.
+        trust = self._by_group(explained) / np.maximum(self._by_group(square), 1e-12)
+        trust = np.clip(trust, 0.0, 1.0)
+        left = self.targets - 2 * trust * explained + np.square(trust) * square
+        return trust, np.clip(left, _LEAST_LEFT * self.targets, self.targets)
 
     def _by_group(self, values: Doubles) -> Doubles:
-        """Mean over the locations of each kind of target (t,), in units of the target's variance."""
-        mean: Doubles = (values / self.targets).reshape(-1, self.places).mean(1)
-        spread: Doubles = mean.repeat(self.places)
+        """Mean over the locations of each kind of target (..., t), in units of the target's variance."""
+        shape = (*values.shape[:-1], -1, self.places)
+        mean: Doubles = (values / self.targets).reshape(shape).mean(-1)
+        spread: Doubles = mean.repeat(self.places, axis=-1)
         return spread
+
+
+class Regression:
+    """What `Moments.regress` gives for any rows, whatever each misses, from one factorisation of the complete set.
+
+    With A the inverse of the complete set's moments and W = A C its weights, a missing part M of a row x filled
+    with -A_MM^-1 A_MK x_K makes x W the regression on the known part K alone, and W' A_MM^-1 W_M is what
+    the loss of M costs (conditioning by Schur complements). A pattern of gaps costs as much as what it misses, or
+    as what it knows where that is less.
+
+    Args:
+        moments: of predictors and targets.
+        ridge: added to the diagonal.
+    """
+
+    def __init__(self, moments: Moments, ridge: float) -> None:
+        self.moments = moments
+        self.ridge = ridge
+        gram, cross, inverse, shared, towards = moments._factorised(np.arange(len(moments.predictors)), ridge)
+        solved = inverse @ shared
+        given = gram @ solved
+        self._common, self._square = (solved * cross).sum(0), (solved * given).sum(0)
+        self._freedom, self._towards = (inverse * gram).sum(1), towards
+        # Small systems are solved in double precision; what is wide and only added up need not be.
+        self._inverse, self._rows = inverse, inverse.astype(np.float32)
+        self._projection = (inverse @ gram).astype(np.float32)
+        self._weights = solved.astype(np.float32)
+        self._plain = self._weights if moments.sharing == 1.0 else (inverse @ cross).astype(np.float32)
+        self._given = (inverse @ given).astype(np.float32)
+
+    def __call__(
+        self, x: NDArray[np.float32], known: NDArray[np.bool_], redundancy: Doubles
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Conditional means and deviations, each (n, t).
+
+        Args:
+            x: (n, p), 0 where unknown.
+            known: (n, p).
+            redundancy: (n,), as for `Moments.regress`; a function of what is known.
+        """
+        _, first, member = np.unique(np.packbits(known, axis=1), axis=0, return_index=True, return_inverse=True)
+        order = np.argsort(member.reshape(-1), kind="stable")
+        rows = np.split(order, np.cumsum(np.bincount(member.reshape(-1)))[:-1]) if len(x) else []
+        missing = (~known[first]).sum(1)
+        mean, deviation = (np.empty((len(x), len(self.moments.targets)), np.float32) for _ in range(2))
+        some = np.flatnonzero(2 * missing <= known.shape[1])
+        some = some[np.argsort(missing[some], kind="stable")]
+        most = max(1, min(_PATTERNS, _BYTES // (64 * mean.shape[1])))
+        for start in range(0, len(some), most):
+            part = some[start : start + most]
+            lines = [rows[number] for number in part]
+            filled, trust, left = self._conditioned(x, known[first[part]], redundancy[first[part]], lines)
+            index = np.concatenate(lines)
+            repeats = np.repeat(np.arange(len(part)), [len(line) for line in lines])
+            mean[index] = filled @ self._weights * trust[repeats]
+            deviation[index] = left[repeats]
+        for number in np.flatnonzero(2 * missing > known.shape[1]):
+            at = first[number]
+            weights, left = self.moments.regress(known[at], self.ridge, redundancy=float(redundancy[at]))
+            mean[rows[number]] = x[rows[number]] @ weights
+            deviation[rows[number]] = left
+        return mean, deviation
+
+    def _conditioned(
+        self,
+        x: NDArray[np.float32],
+        known: NDArray[np.bool_],
+        redundancy: Doubles,
+        lines: list[NDArray[np.intp]],
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Rows `lines` of x, by pattern, with gaps filled; per pattern the trust and the deviation left, (pattern, t).
+
+        Patterns `known` follow the number of values they miss.
+        """
+        common, square = (np.tile(values, (len(known), 1)) for values in (self._common, self._square))
+        freedom = np.tile(self._freedom, (len(known), 1))
+        filled = [x[line] for line in lines]
+        missing = (~known).sum(1)
+        for size in np.unique(missing[missing > 0]):
+            group = np.flatnonzero(missing == size)
+            width = 4 * (3 * x.shape[1] + 5 * common.shape[1] + 6 * size)
+            step = max(1, int(_BYTES // (size * width)))
+            for start in range(0, len(group), step):
+                part = group[start : start + step]
+                gaps = np.nonzero(~known[part])[1].reshape(len(part), size)
+                inverse = np.linalg.inv(self._inverse[gaps[:, :, None], gaps[:, None]])
+                for number, gap, solver in zip(part, gaps, inverse, strict=True):
+                    filled[number][:, gap] = -(filled[number] @ self._inverse[:, gap]) @ solver
+                losses = self._losses(gaps, inverse.astype(np.float32))
+                for total, loss in zip((common, square, freedom), losses, strict=True):
+                    total[part] -= loss
+        trust, left = self.moments._shrunk(common, square, redundancy[:, None] * (freedom @ self._towards))
+        return np.concatenate(filled), trust.astype(np.float32), np.sqrt(left).astype(np.float32)
+
+    def _losses(
+        self, gaps: NDArray[np.intp], inverse: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """By how much gaps (n, m) reduce what weights explain (n, t), the variance they give, the freedom (n, p)."""
+        rows, projection = self._rows[gaps], self._projection[gaps]
+        solved = inverse @ self._weights[gaps]
+        twice = projection @ rows.swapaxes(1, 2) @ solved
+        common = (solved * self._plain[gaps]).sum(1)
+        square = (solved * (2 * self._given[gaps] - twice)).sum(1)
+        return common, square, (rows * (inverse @ projection)).sum(1)
+
+
+def effort(known: NDArray[np.bool_], targets: int) -> float:
+    """Operations, about, that a `Regression` on so many targets spends on the gaps of a row (n, p), in the mean."""
+    patterns = np.unique(np.packbits(~known, axis=1), axis=0)
+    missing = np.unpackbits(patterns, axis=1, count=known.shape[1]).sum(1, dtype=np.float64)
+    small = np.minimum(missing, known.shape[1] - missing)
+    return float(4 * np.square(small).sum() * (known.shape[1] + targets) / max(len(known), 1))
 
 
 class MomentSums:

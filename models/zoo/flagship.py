@@ -47,8 +47,9 @@ class FlagshipShape(FieldShape):
 class AttentionConvLSTM(NeuralModel):
     """Encoder and forecaster of Shi et al. (2015), over the grid itself or over a latent grid of the stations.
 
-    The stations enter and leave by set convolution (Gordon et al. 2020). Attention over time is that of Bahdanau et
-    al. (2015) or Vaswani et al. (2017), over space the memory of Lin et al. (2020).
+    The stations enter and leave by set convolution (Gordon et al. 2020). Attention over time has the scores of Bahdanau
+    et al. (2015) or Vaswani et al. (2017) and joins the output as in Luong et al. (2015). Attention over space is the
+    memory of Lin et al. (2020), over the states of the finished encoder; theirs is inside the recurrence.
     """
 
     name: ClassVar[str] = "attention-convlstm"

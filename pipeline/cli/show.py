@@ -10,6 +10,7 @@ from rich.table import Table
 
 from pipeline.cli.console import minute, out, table
 from pipeline.results import (
+    Candidate,
     ForecastResult,
     LeadScore,
     ModelsResult,
@@ -32,13 +33,27 @@ def retrain(result: RetrainResult) -> None:
         out.print(f"{result.product}: nothing new since version {result.version} was trained; its verdict stands")
     mark = "[green]promoted[/]" if verdict.promoted else "[yellow]refused[/]"
     out.print(f"{result.product}: {verdict.challenger}, version {result.version}, {mark}: {escape(verdict.reason)}")
+    for line in result.warnings:
+        out.print(f"  [yellow]warning[/] {escape(line)}")
+    if result.candidates:
+        out.print(candidates_table(result.candidates))
     out.print(verdict_table(verdict, "held-out CRPS"))
     out.print(
         f"on {verdict.issues} held-out issue times, {verdict.since:%Y-%m-%d} to {verdict.until:%Y-%m-%d}; "
         f"{verdict.nominal_coverage:.0%} interval covers {verdict.coverage:.1%}; "
-        f"CRPS {verdict.outage_crps:.3f} with a quarter of the stations silent"
+        f"CRPS {verdict.outage_crps:.3f} with a quarter of the {verdict.places} silent"
     )
     out.print(f"champion: {f'version {result.champion}' if result.champion else 'none'}")
+
+
+def candidates_table(candidates: Sequence[Candidate]) -> Table:
+    """Return the candidates with their scores on validation, and what is to be known of each, as a table."""
+    shown = table("candidate", ">validation CRPS", "remarks")
+    for one in candidates:
+        crps = f"{one.validation_crps:.3f}" if one.validation_crps is not None else "–"
+        told = "; ".join(one.remarks) or (f"not trained: {one.problem}" if one.validation_crps is None else "")
+        shown.add_row(one.name, crps, escape(told))
+    return shown
 
 
 def verdict_table(verdict: Verdict, heading: str) -> Table:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from cronsim import CronSim, CronSimError
-from pydantic import AfterValidator, Field, PrivateAttr, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, field_validator, model_validator
 
 from pipeline.config.base import Duration, Name, Strict
 from pipeline.config.feed import Feed
@@ -48,12 +49,23 @@ class Forecast(Strict):
         return levels
 
 
+def _option(value: object) -> object:
+    texts = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if not texts and not isinstance(value, str | int | float | None):
+        shown = json.dumps(value, default=str)[:80]
+        raise ValueError(f"got {shown}; write a number, a text, true, false, null, or a list of texts")
+    return value
+
+
+Option = Annotated[float | int | bool | str | list[str] | None, BeforeValidator(_option)]
+
+
 class Training(Strict):
     """How challengers are made."""
 
     candidates: tuple[str, ...] = ("attention-convlstm", "ridge-var")
     """Models trained each time; the best on validation becomes the challenger."""
-    options: dict[str, dict[str, float | int | bool | str | list[str] | None]] = {}
+    options: dict[str, dict[str, Option]] = {}
     """Constructor options by model; null stands for what the model would choose itself."""
     window: Duration = timedelta(days=3652, hours=12)
     """History used, back from the held-out issue times."""
@@ -63,6 +75,14 @@ class Training(Strict):
     """Wall-clock limit per candidate."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of everything random in a training run."""
+
+    @field_validator("candidates")
+    @classmethod
+    def _once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"'{twice}' stands twice; name each candidate once")
+        return names
 
 
 class Gate(Strict):

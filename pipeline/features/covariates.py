@@ -107,6 +107,11 @@ class Ahead:
         values, mask = zip(*told, strict=True)
         return np.concatenate(values, axis=2), np.concatenate(mask, axis=2)
 
+    @property
+    def without_rows(self) -> tuple[str, ...]:
+        """Names of covariates of which nothing is known at all."""
+        return tuple(covariate.feed.name for covariate, _ in self.parts if covariate.frames is None)
+
     def digest(self) -> str:
         """Return the SHA-256 of everything a reader can see."""
         return hashlib.sha256("".join(covariate.digest() for covariate, _ in self.parts).encode()).hexdigest()

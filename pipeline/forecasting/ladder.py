@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from pipeline.registry.bundle import Bundle
 from pipeline.results import Rung
 from pipeline.training.evaluate import predict_published
 
+log = logging.getLogger(__name__)
 CLIMATOLOGY = "climatology"
 
 
@@ -152,7 +154,13 @@ def _shadows(bundle: Bundle | None, windows: IssueWindows, shelf: Shelf) -> dict
 def _forecast(model: Model, windows: IssueWindows) -> NDArray[np.float32]:
     if model.task != windows.task:  # arrays of another order may fit and would be read wrongly
         raise ModelError("it was trained for other stations, variables, quantiles or steps than the product has now")
-    (quantiles,) = predict_published(model, windows.inputs(np.array([0])), windows.gaps[:1], windows.horizon)
+    try:
+        (quantiles,) = predict_published(model, windows.inputs(np.array([0])), windows.gaps[:1], windows.horizon)
+    except ModelError:
+        raise
+    except Exception as error:  # memory, a device, a library: whatever it is, a lower rung forecasts, and says why
+        log.exception("%s failed", model.name)
+        raise ModelError(f"{type(error).__name__}: {error}") from error
     return np.asarray(quantiles)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 
 from pipeline.config import Product, Settings
@@ -16,6 +17,8 @@ from pipeline.steps import Runner, plain
 from pipeline.training.fit import Watcher, check_candidates, ignore
 from pipeline.training.folds import split
 from pipeline.training.retrain import fit_all, hold_trial, training_key
+
+log = logging.getLogger(__name__)
 
 
 def retrain(
@@ -37,6 +40,13 @@ def retrain(
     at = now_of(product, settings, at)
     snapshot = run(take_snapshot, product, settings, known_by=at)
     folds = split(snapshot)
+    warnings = tuple(
+        f"covariate {name} has no rows by {at:%Y-%m-%d %H:%M} UTC: training goes on without it, and the models learn "
+        "nothing from it; run `nightcast ingest`, or look at its source"
+        for name in snapshot.ahead.without_rows
+    )
+    for line in warnings:
+        log.warning("%s: %s", product.name, line)
     key = training_key(snapshot, folds)
     recorded = recall(product, settings, key)
     repeated = recorded is not None
@@ -44,7 +54,7 @@ def retrain(
         fitted, failed = run(fit_all, snapshot, folds, watch=watch)
         trained = run(hold_trial, snapshot, folds, fitted, failed)
         recorded = run(record, snapshot, folds, trained, _incumbent(product, settings), settings, at=at, key=key)
-    return _retrained(product, at, snapshot.digest, recorded, repeated)
+    return _retrained(product, at, snapshot.digest, recorded, repeated, warnings)
 
 
 def _incumbent(product: Product, settings: Settings) -> Incumbent | None:
@@ -55,7 +65,9 @@ def _incumbent(product: Product, settings: Settings) -> Incumbent | None:
     return Incumbent(champion.version, found[0] if found else None)
 
 
-def _retrained(product: Product, at: datetime, snapshot: str, recorded: Recorded, repeated: bool) -> RetrainResult:
+def _retrained(
+    product: Product, at: datetime, snapshot: str, recorded: Recorded, repeated: bool, warnings: tuple[str, ...]
+) -> RetrainResult:
     return RetrainResult(
         product=product.name,
         at=at,
@@ -66,4 +78,6 @@ def _retrained(product: Product, at: datetime, snapshot: str, recorded: Recorded
         champion=recorded.champion,
         verdict=recorded.verdict,
         repeated=repeated,
+        candidates=recorded.candidates,
+        warnings=warnings,
     )

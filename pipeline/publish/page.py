@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import pyarrow as pa
 
+from pipeline.config import Grid
 from pipeline.features.asof import as_of
 from pipeline.features.frames import build_frames
 from pipeline.publish.table import Published
@@ -26,6 +27,7 @@ from pipeline.times import Cadence
 
 SHOWN_FRAMES = 30
 COUNTED_OVER = timedelta(days=14)
+_UNTOLD = "nothing is known ahead of "  # as the ladder notes it
 
 
 @dataclass(frozen=True)
@@ -82,13 +84,21 @@ def report_data(forecast: Published, background: Background, links: tuple[tuple[
                 RefusedReason(reason=text, count=count) for text, count in background.reasons.items()
             ),
             missing_stations=tuple(names.get(station, station) for station in background.missing),
+            missing_covariates=missing_covariates(forecast.notes),
         ),
         time_label=product.feed.source.time_label,
+        places="cell" if isinstance(product.feed.locations, Grid) else "station",
         licence=product.feed.attribution,
         nightcast_version=forecast.code_version.partition("+")[0],
         code_version=forecast.code_version,
         links=links,
     )
+
+
+def missing_covariates(notes: str) -> tuple[str, ...]:
+    """Return the covariates that the notes of a forecast say nothing was known ahead of."""
+    told = [note.removeprefix(_UNTOLD) for note in notes.split("; ") if note.startswith(_UNTOLD)]
+    return tuple(name for names in told for name in names.split(", "))
 
 
 def _variable(forecast: Published, background: Background, index: int) -> VariableForecast:

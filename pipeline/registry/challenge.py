@@ -47,6 +47,7 @@ def prepare_trial(snapshot: Snapshot, folds: Folds, trained: Trained, incumbent:
         nominal_coverage=nominal_coverage(snapshot.task.quantiles),
         issues_per_step=_issues_per_step(snapshot, folds),
         gap=snapshot.cadence.leads - snapshot.cadence.horizon,
+        places="stations" if snapshot.task.grid is None else "cells",
     )
 
 

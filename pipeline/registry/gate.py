@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pipeline.config.product import Gate
-from pipeline.results import Rival, Verdict
+from pipeline.results import Places, Rival, Verdict
 from pipeline.training.evaluate import Evaluation
 
 
@@ -36,7 +36,7 @@ class Trial:
     challenger: Contestant
     rivals: Sequence[Contestant]
     outage: Evaluation
-    """The challenger with a quarter of the stations silent."""
+    """The challenger with a quarter of the places silent."""
     outage_reference: Evaluation
     """Climatology, which needs no station."""
     issues: Sequence[datetime]
@@ -45,6 +45,8 @@ class Trial:
     """How many issue times fall into one step: forecasts that overlap share errors."""
     gap: int = 0
     """Steps between the newest frame an issue time can know and the issue time itself, at most."""
+    places: Places = "stations"
+    """What the locations are."""
 
     def overlap(self, leads: int) -> int:
         """Return how many issue times in a row forecast a common instant, with `leads` leads each."""
@@ -96,6 +98,7 @@ def judge(trial: Trial, rules: Gate) -> Verdict:
         nominal_coverage=trial.nominal_coverage,
         outage_crps=trial.outage.mean_crps,
         rivals=rivals,
+        places=trial.places,
     )
 
 
@@ -162,9 +165,12 @@ def _objections(trial: Trial, rivals: Sequence[Rival], rules: Gate) -> Sequence[
                 )
     miss = scores.coverage - trial.nominal_coverage
     if not abs(miss) <= rules.coverage_tolerance:
-        found.append(f"interval covers {scores.coverage:.0%} where it promises {trial.nominal_coverage:.0%}")
+        found.append(
+            f"interval covers {scores.coverage:.0%} where it promises {trial.nominal_coverage:.0%} (more issue times "
+            "in training.validation calibrate better, gate.coverage_tolerance says how far off is allowed)"
+        )
     if not np.array_equal(np.isfinite(trial.outage.crps), np.isfinite(trial.outage_reference.crps)):
-        found.append("it has not every score with a quarter of the stations silent")
+        found.append(f"it has not every score with a quarter of the {trial.places} silent")
     elif not trial.outage.mean_crps < trial.outage_reference.mean_crps:
-        found.append("not better than climatology when a quarter of the stations is silent")
+        found.append(f"not better than climatology when a quarter of the {trial.places} is silent")
     return found

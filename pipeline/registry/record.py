@@ -17,7 +17,7 @@ from pipeline.registry.gate import judge
 from pipeline.registry.ledger import Ledger
 from pipeline.registry.pictures import skill_picture
 from pipeline.registry.tracking import Registry, Run
-from pipeline.results import Verdict
+from pipeline.results import Candidate, Verdict
 from pipeline.store.layout import Layout
 from pipeline.store.observations import Observations
 from pipeline.times import stamp
@@ -36,6 +36,8 @@ class Recorded:
     run_id: str
     champion: int | None
     verdict: Verdict
+    candidates: tuple[Candidate, ...] = ()
+    """Empty where an older release recorded it."""
 
 
 def record(
@@ -57,6 +59,7 @@ def record(
     registry = Registry(settings, product.name)
     bundle = _bundle(snapshot, folds, trained, settings, at)
     verdict = judge(prepare_trial(snapshot, folds, trained, incumbent), product.gate)
+    candidates = _candidates(product, trained)
     with registry.run(f"retrain {stamp(at)}", key) as run:
         _describe(run, snapshot, folds, trained, at, settings)
         tags = {
@@ -80,13 +83,19 @@ def record(
             who="gate",
             why=verdict.reason,
             numbers=json.dumps(
-                {"verdict": verdict.model_dump(mode="json"), "digest": bundle.digest, "run": run.run_id}
+                {
+                    "verdict": verdict.model_dump(mode="json"),
+                    "digest": bundle.digest,
+                    "run": run.run_id,
+                    "candidates": [one.model_dump(mode="json") for one in candidates],
+                }
             ),
             key=key,
         )
         if verdict.promoted:
             registry.set_alias("champion", version)
-    return Recorded(version, bundle.digest, run.run_id, version if verdict.promoted else previous, verdict)
+    serving = version if verdict.promoted else previous
+    return Recorded(version, bundle.digest, run.run_id, serving, verdict, candidates)
 
 
 def recall(product: Product, settings: Settings, key: str) -> Recorded | None:
@@ -110,7 +119,18 @@ def recall(product: Product, settings: Settings, key: str) -> Recorded | None:
     if row == last and serving == row.previous != row.version:
         registry.set_alias("champion", row.version)
         serving = row.version
-    return Recorded(row.version, numbers["digest"], numbers["run"], serving, verdict)
+    candidates = tuple(Candidate.model_validate(one) for one in numbers.get("candidates", ()))
+    return Recorded(row.version, numbers["digest"], numbers["run"], serving, verdict, candidates)
+
+
+def _candidates(product: Product, trained: Trained) -> tuple[Candidate, ...]:
+    fitted = {one.name: one for one in trained.candidates}
+    return tuple(
+        Candidate(name=name, validation_crps=one.validation.mean_crps, remarks=one.model.remarks())
+        if (one := fitted.get(name))
+        else Candidate(name=name, validation_crps=None, problem=trained.failed.get(name, ""))
+        for name in product.training.candidates
+    )
 
 
 def _bundle(snapshot: Snapshot, folds: Folds, trained: Trained, settings: Settings, at: datetime) -> Bundle:
@@ -128,7 +148,9 @@ def _bundle(snapshot: Snapshot, folds: Folds, trained: Trained, settings: Settin
 
 def _describe(run: Run, snapshot: Snapshot, folds: Folds, trained: Trained, at: datetime, settings: Settings) -> None:
     product = snapshot.product
-    options = {one.name: one.model.options() for one in (*trained.candidates, *trained.baselines)}
+    models = {one.name: one.model for one in (*trained.candidates, *trained.baselines)}
+    options = {name: model.options() for name, model in models.items()}
+    remarks = {name: "; ".join(told) for name, model in models.items() if (told := model.remarks())}
     run.parameters(
         {
             "product": product.name,
@@ -146,6 +168,7 @@ def _describe(run: Run, snapshot: Snapshot, folds: Folds, trained: Trained, at: 
             **{f"training.{name}": value for name, value in product.training.model_dump(mode="json").items()},
             **{f"forecast.{name}": value for name, value in product.forecast.model_dump(mode="json").items()},
             **{f"options.{name}": json.dumps(chosen) for name, chosen in options.items()},
+            **{f"remarks.{name}": told for name, told in remarks.items()},
             **{f"failed.{name}": reason for name, reason in trained.failed.items()},
         }
     )

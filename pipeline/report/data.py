@@ -159,6 +159,7 @@ class DataFacts:
         counted_over: Length of the recent period that the counts cover.
         refused_reasons: The refused rows by reason.
         missing_stations: Names of stations without a current observation.
+        missing_covariates: Names of covariates of which nothing was known for the times to come.
     """
 
     as_of: Instant
@@ -170,6 +171,7 @@ class DataFacts:
     counted_over: timedelta = timedelta(days=1)
     refused_reasons: tuple[RefusedReason, ...] = ()
     missing_stations: tuple[str, ...] = ()
+    missing_covariates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -187,6 +189,7 @@ class ReportData:
         data: The observations behind the forecast.
         time_label: "end" shows a value at its valid time; "start" shows it at the beginning of the period it
             describes, so that the daily value valid at 15 December 00:00 reads "14 Dec".
+        places: What one location is called.
         licence: Provenance and licence of the data, as plain text.
         nightcast_version: Version that made the page.
         code_version: Commit or build that made the forecast.
@@ -203,6 +206,7 @@ class ReportData:
     model: ModelFacts
     data: DataFacts
     time_label: TimeLabel = "end"
+    places: Literal["station", "cell"] = "station"
     licence: str = ""
     nightcast_version: str = ""
     code_version: str = ""

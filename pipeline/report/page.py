@@ -72,7 +72,7 @@ def render(data: ReportData) -> str:
         headline=words.headline(data),
         rung=data.rung,
         rung_title=words.LADDER[data.rung].title,
-        rung_note=f"Rung {data.rung} of 4: {words.LADDER[data.rung].note}.",
+        rung_note=words.rung_note(data),
         variables=[section(variable, data) for variable in data.variables],
         model=words.model_facts(data.model),
         ladder=[{"title": s.title, "note": s.note, "current": i == data.rung} for i, s in enumerate(words.LADDER)],

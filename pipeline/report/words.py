@@ -41,11 +41,14 @@ class Step(NamedTuple):
 
 LADDER = (
     Step("Champion, fresh and complete input", "the promoted model, every station reporting on time"),
-    Step("Champion, gaps masked", "the promoted model; missing stations are masked, not guessed"),
+    Step("Champion, gaps masked", "the promoted model; what is missing is masked, not guessed"),
     Step("Champion, stale input", "the promoted model started from older input, so its leads are longer"),
     Step("Baseline", "the best simple model on record, because the champion could not serve"),
     Step("Climatology", "what is usual for the time of year and day; nothing better could serve"),
 )
+
+_NAMED = 3
+"""Stations that a sentence names; more are counted."""
 
 
 class Fact(NamedTuple):
@@ -63,7 +66,29 @@ def headline(data: ReportData) -> str:
     stations = {series.station_id for variable in data.variables for series in variable.stations}
     steps = max((len(valid_times(variable)) for variable in data.variables), default=0)
     ahead = f"next {duration_text(steps * data.step)}" if steps else "no forecast time"
-    return f"{listed(titles) or 'No variable'} at {plural(len(stations), 'station')}, {ahead}, issued "
+    return f"{listed(titles) or 'No variable'} at {plural(len(stations), data.places)}, {ahead}, issued "
+
+
+def rung_note(data: ReportData) -> str:
+    """What the rung of this forecast means and, where gaps are masked, what is missing."""
+    note = LADDER[data.rung].note
+    if data.rung == 1:
+        found = _missing(data)
+        note += f": {'; '.join(found)}" if found else ": some of the values before the newest"
+    return f"Rung {data.rung} of 4: {note}."
+
+
+def _missing(data: ReportData) -> list[str]:
+    stations = [shown_name(name) for name in data.data.missing_stations]
+    total = len({series.station_id for variable in data.variables for series in variable.stations})
+    found = []
+    if len(stations) > _NAMED:
+        found.append(f"no value now of {number(len(stations), 0)} of {plural(total, data.places)}")
+    elif stations:
+        found.append(f"no value now of {listed(stations)}")
+    if data.data.missing_covariates:
+        found.append(f"nothing known ahead of {listed([clean(name) for name in data.data.missing_covariates])}")
+    return found
 
 
 def interval_text(cell: Cell, decimals: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from importlib.util import find_spec
 
@@ -16,6 +17,7 @@ from pipeline.locations import Locations
 from pipeline.sources.base import About, Decoded, Payload, refused_table
 from pipeline.sources.cells import as_json
 from pipeline.sources.gridded import decode_gridded
+from pipeline.sources.known import split_known
 from pipeline.sources.layouts import decode_table
 from pipeline.sources.listing import local_files
 from pipeline.sources.objects import stored_files
@@ -26,7 +28,8 @@ class Files:
     """Reads the files of a feed, in the order of their names.
 
     Raises:
-        ConfigError: the product asks for what the format or the layout cannot give, or for a package that is not there.
+        ConfigError: the product asks for what the format or the layout cannot give, or for a package that is not there,
+            or a covariate has no column that says when a row became known.
     """
 
     about = About()
@@ -36,6 +39,10 @@ class Files:
         if spec.layout == "wide" and len(feed.variables) > 1:
             problem = f"wide carries one variable, and feed.variables names {len(feed.variables)}"
             raise ConfigError(feed.title, "feed.source.layout", problem, "use layout: long")
+        if feed.name and spec.format not in GRIDDED and not spec.known_at:
+            problem = "missing, and rows of covariates say when they became known"
+            remedy = "name the column that tells, e.g. known_at: published"
+            raise ConfigError(feed.title, "source.known_at", problem, remedy)
         if spec.format in GRIDDED and not spec.grid.station and not isinstance(feed.locations, Grid):
             problem = f"{spec.format} holds cells of a grid, and feed.locations lists stations"
             remedy = "use kind: grid, or name the dimension of stations in feed.source.grid.station"
@@ -84,13 +91,19 @@ class Files:
         table, ragged = read_table(
             payload, spec.format, csv=spec.csv, compression=spec.compression, max_bytes=spec.max_bytes
         )
+        untold = refused_table(())
         try:
-            decoded = decode_table(table, self._feed, spec, self._locations)
+            known = None
+            if spec.known_at:
+                table, known, untold = split_known(table, spec.known_at, spec.time)
+                if spec.layout == "wide" and spec.known_at not in spec.time.columns:
+                    table = table.drop_columns([spec.known_at])  # it is no station
+            decoded = decode_table(table, self._feed, spec, self._locations, known=known)
         except ContractError as error:
             raise ContractError(f"{payload.name}: {error}") from error
         except pa.ArrowInvalid as error:  # a typed column holds what no time or number can be
             raise SourceError(f"{payload.name}: {error}") from error
-        if not ragged:
+        if not ragged and not len(untold):
             return decoded
         lines = refused_table((None, None, as_json({"line": text}), reason) for text, reason in ragged)
-        return Decoded(decoded.rows, pa.concat_tables([decoded.refused, lines]), decoded.thinned, decoded.notes)
+        return replace(decoded, refused=pa.concat_tables([decoded.refused, untold, lines]))

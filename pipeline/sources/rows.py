@@ -169,7 +169,7 @@ def require_known(feed: Feed, known: Times | None) -> None:
     """Raise ConfigError when a covariate, whose rows have times of their own, comes without them."""
     if feed.name and known is None:
         problem = "its tables do not say when a row became known, as rows of covariates must"
-        raise ConfigError(feed.title, "source", problem, "use a source that does")
+        raise ConfigError(feed.title, "source", problem, "name the column that tells in known_at")
 
 
 def near(name: str, known: Iterable[str]) -> str:

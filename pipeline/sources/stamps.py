@@ -22,7 +22,7 @@ from pipeline.config import TimeStamps
 from pipeline.sources.clocks import HOUR, Times, read_clock, since_midnight
 from pipeline.sources.zones import to_utc
 
-_FIRST, _LAST = np.datetime64("1700-01-01", "us"), np.datetime64("2262-01-01", "us")
+EARLIEST, LATEST = np.datetime64("1700-01-01", "us"), np.datetime64("2262-01-01", "us")
 _DAY = timedelta(days=1)
 
 
@@ -75,7 +75,7 @@ def read_stamps(
     reasons = {int(row): _unread(spec, columns, int(row)) for row in np.flatnonzero(unread)}
     for row in np.flatnonzero(read.skipped):
         reasons[int(row)] = f"{_shown_time(local[row])} does not exist in {spec.zone} (clocks went forward)"
-    for row in np.flatnonzero((valid_time < _FIRST) | (valid_time >= _LAST)):
+    for row in np.flatnonzero((valid_time < EARLIEST) | (valid_time >= LATEST)):
         reasons[int(row)] = f"{_shown(columns, int(row))!r} is outside the years 1700 to 2261"
         valid_time[row] = np.datetime64("NaT")
     guessed = np.flatnonzero(read.guessed & ~np.isnat(valid_time) & (not whole_days))

@@ -63,6 +63,11 @@ def to_utc(local: Times, zone: str, groups: NDArray[np.int64], possible: Callabl
     return Instants(utc, skipped, guessed)
 
 
+def later_of_two(local: Times, zone: str) -> Times:
+    """Return the instants of local times: the later of two that clocks showed alike; NaT where no clock showed one."""
+    return local if zone == "UTC" else _localise(local, zone, np.zeros(len(local), np.bool_))
+
+
 def _localise(local: Times, zone: str, ambiguous: str | Mask) -> Times:
     # pandas takes True for the first showing, whatever the zone calls summer.
     aware = pd.Series(local).dt.tz_localize(zone, ambiguous=ambiguous, nonexistent="NaT")

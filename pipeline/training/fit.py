@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -75,16 +76,23 @@ def check_candidates(product: Product) -> dict[str, str]:
     """Return the candidates that cannot be built for this product with any options, and why; the others stand.
 
     Raises:
-        ConfigError: the product names an unknown model, gives one options that it does not take, or names no
-            candidate that can be built.
+        ConfigError: the product names an unknown model, gives one options that it does not take or that nothing
+            would use, or names no candidate that can be built.
     """
     training = product.training
     for field, names in (("candidates", training.candidates), ("options", tuple(training.options))):
         for name in names:
             if name not in MODELS:
-                known = f"known: {', '.join(MODELS)}"
-                raise ConfigError(product.name, f"training.{field}", f"unknown model '{name}'", known)
+                near = difflib.get_close_matches(name, MODELS, n=1)
+                remedy = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(MODELS)}"
+                raise ConfigError(product.name, f"training.{field}", f"unknown model '{name}'", remedy)
     task, unfit = make_task(product, read_locations(product.feed)), {}
+    used = {*training.candidates, *baselines(product, grid=task.grid is not None)}
+    for name in training.options:
+        if name not in used:
+            problem = "it is neither among the candidates nor a baseline, so that nothing uses them"
+            remedy = f"add {name} to training.candidates; options of a member go below blend, as {name}.option"
+            raise ConfigError(product.name, f"training.options.{name}", problem, remedy)
     for name in dict.fromkeys((*training.candidates, *training.options)):
         problem = misfit(name, task, product)
         if problem and training.options.get(name) and not misfit(name, task):

@@ -44,7 +44,7 @@ class Trained:
     holdout: dict[str, Evaluation]
     """By model name: every candidate and every baseline; of several variables in units of climatology."""
     outage: Evaluation
-    """The challenger with a quarter of the stations silent."""
+    """The challenger with a quarter of the locations silent."""
     failed: dict[str, str]
     """Candidates that could not be trained and baselines that do not suit the task, and why."""
 

@@ -53,6 +53,47 @@ def test_equal_data_train_once(trained: Trained, monkeypatch: pytest.MonkeyPatch
     assert len(Registry(trained.settings, "tiny-wind").versions()) == 1
 
 
+def test_a_retrain_tells_what_became_of_each_candidate_and_of_a_covariate_without_rows(
+    fresh: Callable[..., Place], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    empty = {
+        "source": {"kind": "files", "path": "nwp/*.csv", "format": "csv", "known_at": "run"},
+        "step": "1d",
+        "locations": {"kind": "stations", "path": "stations.csv"},
+        "variables": {"wind_speed": {}},
+    }
+    training = {"candidates": ["damped-anomaly", "ets", "ridge-var"], "validation": 60}
+    place = fresh(training=training, covariates={"nwp": empty})
+    monkeypatch.setattr(RidgeVar, "remarks", lambda _: ("five lags", "memory kept"))
+    real = fit.build
+
+    def build(name: str, *arguments: Any, **options: Any) -> Any:
+        if name == "ets":
+            raise DivergedError("ets", epoch=1, step=1)
+        return real(name, *arguments, **options)
+
+    monkeypatch.setattr(retrain_job, "check_candidates", lambda product: {})
+    monkeypatch.setattr(fit, "build", build)
+    result = jobs.retrain(place.product, place.settings, at=place.end)
+    damped, ets, ridge = result.candidates
+    assert [one.name for one in result.candidates] == training["candidates"]
+    assert ridge.remarks == ("five lags", "memory kept") != damped.remarks
+    assert ets.validation_crps is None and "ets" in ets.problem
+    metrics = Registry(place.settings, "tiny-wind").client.get_run(result.run_id).data
+    assert ridge.validation_crps == pytest.approx(metrics.metrics["ridge-var/validation_crps"])
+    assert damped.validation_crps == pytest.approx(metrics.metrics["damped-anomaly/validation_crps"])
+    assert metrics.params["remarks.ridge-var"] == "five lags; memory kept"
+    (warning,) = result.warnings
+    assert warning.startswith("covariate nwp has no rows by ")
+    assert [record.getMessage() for record in caplog.records].count(f"tiny-wind: {warning}") == 1
+    again = jobs.retrain(place.product, place.settings, at=place.end)
+    assert (again.repeated, again.candidates, again.warnings) == (True, result.candidates, result.warnings)
+
+
+def test_a_retrain_without_odd_data_warns_of_nothing(trained: Trained) -> None:
+    assert trained.retrained.warnings == ()
+
+
 def test_the_ledger_tells_who_decided_why_and_with_which_numbers(trained: Trained) -> None:
     (row,) = Ledger.of(trained.product, trained.settings).read()
     numbers = json.loads(row.numbers)

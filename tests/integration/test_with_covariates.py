@@ -15,6 +15,7 @@ from pipeline import jobs
 from pipeline.checking import check_product
 from pipeline.config import Product, Settings, load_product
 from pipeline.forecasting.predict import issue
+from pipeline.publish.page import missing_covariates
 from pipeline.registry.tracking import Registry
 from pipeline.results import RetrainResult, VerifyResult
 from pipeline.status import status_of
@@ -148,5 +149,6 @@ def test_a_late_weather_model_stops_no_forecast(
     assert late.served.candidate.model.name == "gradient-boosting"
     assert late.served.candidate.rung == 1
     assert late.served.notes == (f"nothing is known ahead of {', '.join(f'nwp.{name}' for name in TARGETS)}",)
+    assert missing_covariates("; ".join(late.served.notes)) == tuple(f"nwp.{name}" for name in TARGETS)
     assert np.isfinite(late.served.quantiles).all()
     assert not np.array_equal(late.served.quantiles, fresh.served.quantiles)

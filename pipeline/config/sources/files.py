@@ -99,6 +99,10 @@ class FilesSource(SourceSpec):
     """Column that names the variable, in a tidy layout."""
     value: str = "value"
     """Column with the value, in a tidy layout."""
+    known_at: str = ""
+    """Column of a table that says when a row became known, written as the time column is; empty: rows became known as
+    the feed says. Tables of covariates must have it. Files of arrays tell it by a coordinate of standard name
+    forecast_reference_time, to which the delay of the feed is added."""
     ignore: tuple[str, ...] = ()
     """Columns of a wide payload that are no locations; stations of a file of arrays that are left out."""
     missing: tuple[str, ...] = ("", "NA", "NaN", "nan", "null")
@@ -121,6 +125,8 @@ class FilesSource(SourceSpec):
     def _fits(self) -> FilesSource:
         if self.format in GRIDDED and self.layout != "long":
             raise ValueError(f"layout: '{self.layout}' is for tables, and format is {self.format}; leave it out")
+        if self.format in GRIDDED and self.known_at:
+            raise ValueError(f"known_at: '{self.known_at}' is for tables, and format is {self.format}; leave it out")
         return self
 
     @property

@@ -14,9 +14,9 @@ from pipeline.config import Feed, TimeStamps
 from pipeline.config.sources.sql import SqlSource
 from pipeline.errors import ConfigError, ContractError, SourceError
 from pipeline.locations import Locations
-from pipeline.sources.base import About, Decoded, Payload, refused_table, secret
-from pipeline.sources.cells import as_json
+from pipeline.sources.base import About, Decoded, Payload, secret
 from pipeline.sources.clocks import Times
+from pipeline.sources.known import split_known
 from pipeline.sources.layouts import decode_table
 from pipeline.sources.parquet import from_parquet, to_parquet
 from pipeline.sources.rows import require
@@ -98,14 +98,9 @@ class Sql:
     def _decode_known(self, table: pa.Table) -> Decoded:
         name = self._spec.known_at
         require(table, (name,))
-        known = _stamps(table, name, self._spec.time.zone)
+        table, known, refused = split_known(table, name, _written(table, name, self._spec.time.zone))
         table = table.drop_columns([name]) if self._spec.layout == "wide" else table
-        told = ~np.isnat(known)
-        untold = table.filter(pa.array(~told)).to_pylist()
-        reason = f"{name}: no time stamp, so that it is not known when the row became known"
-        refused = refused_table((None, None, as_json(cells), reason) for cells in untold)
-        table = table.filter(pa.array(told)).combine_chunks()
-        decoded = decode_table(table, self._feed, self._spec, self._locations, known=known[told])
+        decoded = decode_table(table, self._feed, self._spec, self._locations, known=known)
         return replace(decoded, refused=pa.concat_tables([decoded.refused, refused]))
 
     def _ask(self, database: Database, window: Window) -> pa.Table:
@@ -145,6 +140,11 @@ def _stamps(table: pa.Table, name: str, zone: str, form: str = "") -> Times:
     kind = table.schema.field(name).type
     if pa.types.is_null(kind):
         return np.full(len(table), np.datetime64("NaT", "us"))
+    return read_stamps(table, _written(table, name, zone, form), _DAY).valid_time
+
+
+def _written(table: pa.Table, name: str, zone: str, form: str = "") -> TimeStamps:
+    """Return how a column writes instants; numbers count seconds."""
+    kind = table.schema.field(name).type
     number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-    spec = TimeStamps(columns=(name,), zone=zone, format=form or ("%s" if number else ""))
-    return read_stamps(table, spec, _DAY).valid_time
+    return TimeStamps(columns=(name,), zone=zone, format=form or ("%s" if number else ""))

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.cli.console import print_data, print_json
 from pipeline.cli.show import forecasts, minute, probability, retrain
-from pipeline.results import ForecastResult
+from pipeline.results import Candidate, ForecastResult
 from tests.flows.samples import NOW, forecasted, retrained, verdict
 
 
@@ -48,3 +48,20 @@ def test_a_refusal_tells_why_and_who_serves(capsys: pytest.CaptureFixture[str]) 
     assert "nothing new since version 3 was trained; its verdict stands" in told
     assert "refused: not better than ridge-var v2" in told
     assert told.rstrip().endswith("champion: version 2")
+
+
+def test_a_retrain_tells_of_every_candidate_and_of_odd_data(capsys: pytest.CaptureFixture[str]) -> None:
+    candidates = (
+        Candidate(name="ridge-var", validation_crps=1.2341, remarks=("memory kept [red]", "two lags")),
+        Candidate(name="gru", validation_crps=None, problem="diverged"),
+        Candidate(name="ets", validation_crps=1.3),
+    )
+    judged = verdict().model_copy(update={"places": "cells"})
+    retrain(retrained(judged).model_copy(update={"candidates": candidates, "warnings": ("covariate nwp has no rows",)}))
+    told = capsys.readouterr().out
+    assert "warning covariate nwp has no rows" in told
+    lines = [line.split() for line in told.splitlines()]
+    assert ["ridge-var", "1.234", "memory", "kept", "[red];", "two", "lags"] in lines
+    assert ["gru", "–", "not", "trained:", "diverged"] in lines
+    assert ["ets", "1.300"] in lines
+    assert "a quarter of the cells silent" in told

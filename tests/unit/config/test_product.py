@@ -314,7 +314,17 @@ def test_options_of_models_keep_their_types(tmp_path: Path) -> None:
 def test_an_option_that_no_model_can_take_is_told(tmp_path: Path, value: str) -> None:
     path = tmp_path / "p.yaml"
     path.write_text(GOOD + f"training: {{options: {{blend: {{members: {value}}}}}}}\n")
-    assert refused(path).field.startswith("training.options.blend.members")
+    error = refused(path)
+    assert error.field == "training.options.blend.members"
+    assert error.problem.startswith("got ")
+    assert error.remedy == "write a number, a text, true, false, null, or a list of texts"
+
+
+def test_a_candidate_is_named_once(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(GOOD + "training: {candidates: [ridge-var, blend, ridge-var]}\n")
+    error = refused(path)
+    assert (error.field, error.problem) == ("training.candidates", "'ridge-var' stands twice")
 
 
 @pytest.mark.parametrize("names", ["[altitude, altitude]", "['']"])

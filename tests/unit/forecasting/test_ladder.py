@@ -225,6 +225,16 @@ def test_a_model_that_fails_gives_way_to_the_next_rung(trained: Trained, monkeyp
     assert found.served.notes == ("ridge-var failed: no",)
 
 
+def test_whatever_a_model_raises_a_lower_rung_forecasts(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError("out of it")
+
+    monkeypatch.setattr(RidgeVar, "predict", fail)
+    found = _issue(trained)
+    assert found.served.candidate.rung == 3
+    assert found.served.notes == ("ridge-var failed: MemoryError: out of it",)
+
+
 def test_a_baseline_that_breaks_its_contract_is_no_shadow(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     from models.baselines.plain import Persistence
 

@@ -121,6 +121,33 @@ def new() -> Callable[..., Model]:
     return lambda name, task, **options: build(name, task, **(quick(name) | options))
 
 
+def wake(model: Model) -> None:
+    """Move a network off what it learnt in a moment, and serve all of it: else only its base would be seen."""
+    if isinstance(model, NeuralModel):
+        network = model._fitted()
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            for parameter in network.parameters():
+                parameter.data += 0.1 * torch.randn_like(parameter)
+        everything = replace(model._verdict, share=np.ones_like(model._verdict.share))
+        model._verdict = model._unsaid = everything
+
+
+@pytest.fixture(scope="session")
+def awake(world: World, new: Callable[..., Model]) -> Callable[[str], Model]:
+    """A fitted model, and of a network one whose every weight counts; shared, so tests leave it as it is."""
+    known: dict[str, Model] = {}
+
+    def get(name: str) -> Model:
+        if name not in known:
+            known[name] = new(name, world.task)
+            known[name].fit(world.train, world.validation)
+            wake(known[name])
+        return known[name]
+
+    return get
+
+
 @pytest.fixture(scope="session")
 def fitted(world: World, new: Callable[..., Model]) -> Callable[[str], Model]:
     """A model of this name that has learnt the world; shared, so tests leave it as it is."""

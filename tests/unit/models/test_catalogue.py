@@ -54,7 +54,19 @@ def test_the_gate_is_guarded_by_what_is_fitted_in_seconds():
         ("attention-convlstm", {"base": "lstm"}, "base"),
         ("attention-convlstm", {"patch": 0}, "patch"),
         ("convlstm", {"kernel": 4}, "kernel"),
-        ("lstm", {"loss": "guess"}, "loss"),
+        ("lstm", {"loss": "guess"}, "loss must be one of"),
+        ("lstm", {"hiden": 8}, "'hiden'; did you mean 'hidden'"),
+        ("lstm", {"hidden": "many"}, "hidden must be a whole number, found 'many'"),
+        ("lstm", {"hidden": 8.0}, "hidden must be a whole number"),
+        ("lstm", {"hidden": True}, "hidden must be a whole number"),
+        ("lstm", {"epochs": [1]}, "epochs must be a whole number"),
+        ("lstm", {"epochs": 2.5}, "epochs must be a whole number"),
+        ("lstm", {"compile": 1}, "compile must be true or false"),
+        ("lstm", {"dropout": "none"}, "dropout must be a number"),
+        ("simvp", {"hidden": 4_000_000}, "simvp: cannot be built"),
+        ("gradient-boosting", {"trees": 10}, "unknown option 'trees'; there are"),
+        ("ridge-var", {"lags": "three"}, "lags must be a whole number"),
+        ("climatology", {"trees": 10}, "unknown option 'trees'; there are none"),
         ("lstm", {"loss": "mse", "head": "gaussian"}, "head"),
         ("lstm", {"weights": "heavy"}, "weights"),
         ("attention-convlstm", {"device": "abacus"}, "device"),
@@ -63,3 +75,9 @@ def test_the_gate_is_guarded_by_what_is_fitted_in_seconds():
 def test_options_out_of_range_are_refused(name, options, match, task_of):
     with pytest.raises(ModelError, match=match):
         build(name, task_of(), **options)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "blend"])
+def test_what_is_none_is_left_to_the_model(name, task_of):
+    usual = build(name, task_of()).options()
+    assert build(name, task_of(), **dict.fromkeys(usual)).options() == usual

@@ -24,13 +24,13 @@ def sound(task, quantiles, n):
         assert high is None or (quantiles[:, :, position] <= high).all()
 
 
-def test_quantiles_are_finite_ordered_and_within_limits(name, world, fitted):
+def test_quantiles_are_finite_ordered_and_within_limits(name, world, awake):
     inputs = world.test.all().inputs
-    sound(world.task, fitted(name).predict(inputs), len(inputs))
+    sound(world.task, awake(name).predict(inputs), len(inputs))
 
 
 @pytest.mark.parametrize("hidden", ["nothing", "one station", "latest frame", "everything"])
-def test_missing_values_never_give_nan(name, hidden, world, fitted):
+def test_missing_values_never_give_nan(name, hidden, world, awake):
     inputs = world.test.batch(np.arange(5)).inputs
     mask = inputs.mask.copy()
     if hidden == "one station":
@@ -39,38 +39,38 @@ def test_missing_values_never_give_nan(name, hidden, world, fitted):
         mask[:, -1] = False
     elif hidden == "everything":
         mask[:] = False
-    sound(world.task, fitted(name).predict(replace(inputs, mask=mask)), 5)
+    sound(world.task, awake(name).predict(replace(inputs, mask=mask)), 5)
 
 
-def test_values_below_the_mask_change_nothing(name, world, fitted):
+def test_values_below_the_mask_change_nothing(name, world, awake):
     inputs = world.test.batch(np.arange(5)).inputs
     mask = inputs.mask.copy()
     mask[..., 2] = False
     junk = np.where(mask, inputs.values, np.float32(np.nan))
     clean = np.where(mask, inputs.values, np.float32(0.0))
-    one = fitted(name).predict(replace(inputs, mask=mask, values=junk))
-    two = fitted(name).predict(replace(inputs, mask=mask, values=clean))
+    one = awake(name).predict(replace(inputs, mask=mask, values=junk))
+    two = awake(name).predict(replace(inputs, mask=mask, values=clean))
     np.testing.assert_array_equal(one, two)
 
 
-def test_values_after_the_issue_time_change_nothing(name, world, fitted):
+def test_values_after_the_issue_time_change_nothing(name, world, awake):
     issue = int(world.test.issues[3])
     later = world.test.values.copy()
     later[issue + 1 :] = 59.0
     changed = replace(world.test, values=later)
-    one = fitted(name).predict(world.test.batch(np.arange(4)).inputs)
-    two = fitted(name).predict(changed.batch(np.arange(4)).inputs)
+    one = awake(name).predict(world.test.batch(np.arange(4)).inputs)
+    two = awake(name).predict(changed.batch(np.arange(4)).inputs)
     np.testing.assert_array_equal(one, two)
 
 
-def test_each_issue_is_forecast_alone(name, world, fitted):
-    many = fitted(name).predict(world.test.batch(np.arange(8)).inputs)
-    single = fitted(name).predict(world.test.batch(np.array([5])).inputs)
+def test_each_issue_is_forecast_alone(name, world, awake):
+    many = awake(name).predict(world.test.batch(np.arange(8)).inputs)
+    single = awake(name).predict(world.test.batch(np.array([5])).inputs)
     np.testing.assert_allclose(single[0], many[5], rtol=1e-4, atol=1e-4)
 
 
-def test_no_issue_gives_no_forecast(name, world, fitted):
-    sound(world.task, fitted(name).predict(world.test.batch(np.arange(0)).inputs), 0)
+def test_no_issue_gives_no_forecast(name, world, awake):
+    sound(world.task, awake(name).predict(world.test.batch(np.arange(0)).inputs), 0)
 
 
 def test_permuted_stations_permute_the_forecast_and_nothing_else(name, world, fitted, new):
@@ -92,8 +92,8 @@ def test_same_seed_same_model_and_callers_random_state_untouched(name, world, fi
     np.testing.assert_array_equal(before, np.random.get_state()[1])
 
 
-def test_state_and_options_make_a_twin(name, world, fitted, new):
-    model = fitted(name)
+def test_state_and_options_make_a_twin(name, world, awake, new):
+    model = awake(name)
     twin = new(name, world.task, **model.options())
     assert twin.parameters == 0
     twin.load_state(model.state())

@@ -9,7 +9,18 @@ import pytest
 import models
 
 FOLDER = Path(models.__file__).parent
-ALLOWED = {"cmdstanpy", "lightgbm", "models", "numpy", "pandas", "prophet", "safetensors", "scipy", "statsmodels", "torch"}
+ALLOWED = {
+    "cmdstanpy",
+    "lightgbm",
+    "models",
+    "numpy",
+    "pandas",
+    "prophet",
+    "safetensors",
+    "scipy",
+    "statsmodels",
+    "torch",
+}
 
 
 def test_every_public_name_resolves():

@@ -3,11 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from models.baselines import ridge as baseline
 from models.baselines.ridge import default_lags
 from models.catalogue import build
 from models.errors import ModelError
+from models.statistics import moments as module
 from models.statistics.dressing import pinball
-from models.statistics.moments import MomentSums
+from models.statistics.moments import MomentSums, Regression, effort
 
 
 @pytest.fixture
@@ -173,3 +175,76 @@ def test_expected_error_knows_chance_from_signal():
     signal = 0.7 * x + 0.7 * noise
     assert moments(x, signal, places=40).localised(0.0).risk(0.01) == pytest.approx(-0.5, abs=0.1)
     assert moments(x, noise, places=40).risk(0.01) > 0
+
+
+def many_gaps(rng, size):
+    """Patterns that miss nothing, one, few, half, most or all of `size` predictors; some of them several times."""
+    shares = np.array([0.0, 0.1, 0.3, 0.5, 0.9, 1.0]).repeat(12)
+    known = rng.random((len(shares), size)) >= shares[:, None]
+    known[5] = np.arange(size) != 3
+    return rng.permutation(np.concatenate([known, known[::3]]))
+
+
+@pytest.mark.parametrize("memory", [2**26, 1], ids=["together", "one by one"])
+@pytest.mark.parametrize("sharing", [1.0, 0.4, 0.0])
+@pytest.mark.parametrize("ridge", [0.003, 1.0])
+def test_one_factorisation_serves_every_pattern_of_gaps(ridge, sharing, memory, monkeypatch):
+    monkeypatch.setattr(module, "_BYTES", memory)
+    rng = np.random.default_rng(5)
+    places, size = 4, 20
+    past = rng.normal(size=(300, size)) @ (np.eye(size) + 0.3 * rng.normal(size=(size, size)))
+    ahead = past @ rng.normal(size=(size, 3 * places)) / 5 + rng.normal(size=(300, 3 * places))
+    found = moments(past.astype(np.float32), ahead.astype(np.float32), places=places).localised(sharing)
+    known = many_gaps(rng, size)
+    x = np.where(known, rng.normal(size=known.shape), 0).astype(np.float32)
+    redundancy = np.where(known[:, 0], 1.0, 2.5)
+    mean, deviation = Regression(found, ridge)(x, known, redundancy)
+    for row in range(len(x)):
+        weights, left = found.regress(known[row], ridge, redundancy=redundancy[row])
+        np.testing.assert_allclose(mean[row], x[row] @ weights, atol=2e-5)
+        np.testing.assert_allclose(deviation[row], left, rtol=2e-5)
+
+
+def test_regression_of_no_rows_gives_no_rows(sums):
+    x, y = sums
+    mean, deviation = Regression(moments(x, y), 0.1)(x[:0], np.ones((0, 3), bool), np.ones(0))
+    assert mean.shape == deviation.shape == (0, 2)
+
+
+def test_filled_gaps_equal_least_squares_on_what_is_known(sums):
+    """Against the equations rather than `regress`: 5000 rows leave chance next to nothing to explain."""
+    x, y = sums
+    known = np.array([[True, True, True], [True, False, True], [True, True, False]])
+    mean, _ = Regression(moments(x, y), 0.01)(np.where(known, x[:3], 0), known, np.ones(3))
+    for row, there in enumerate(known):
+        gram = x[:, there].T @ x[:, there] / len(x) + 0.01 * np.eye(there.sum())
+        expected = x[row, there] @ np.linalg.solve(gram, x[:, there].T @ y / len(x))
+        np.testing.assert_allclose(mean[row], expected, atol=0.05)
+
+
+def test_a_row_is_forecast_alike_alone_and_among_others(world, fitted):
+    model = fitted("ridge-var")
+    inputs = world.test.all().inputs
+    together = model.predict(inputs)
+    assert len(np.unique(inputs.mask.reshape(len(together), -1), axis=0)) > 5
+    for row in range(0, len(together), 9):
+        alone = model.predict(world.test.batch(np.array([row])).inputs)
+        np.testing.assert_allclose(alone[0], together[row], rtol=1e-4)
+
+
+def test_effort_counts_each_pattern_once_by_what_it_misses_or_knows():
+    known = np.array([[1, 1, 1, 1], [0, 1, 1, 1], [0, 1, 1, 1], [0, 0, 0, 1]], bool)
+    # Patterns miss 0, 1 and all but 1 of 4 predictors: 4 (0 + 1 + 1) (4 + 6) operations over four rows.
+    assert effort(known, 6) == 20
+    assert effort(known[:0], 6) == 0
+
+
+def test_costly_gaps_are_dressed_by_fewer_windows(world, fitted, monkeypatch):
+    monkeypatch.setattr(baseline, "_DRESSING", 1.0)
+    monkeypatch.setattr(baseline, "_LEAST_ERRORS", 60)
+    model, twin = (build("ridge-var", world.task) for _ in range(2))
+    model.fit(world.train, world.validation)
+    twin.load_state(model.state())
+    assert len(model._errors(world.train)) == len(twin._errors(world.train)) == 60 < len(world.train)
+    monkeypatch.undo()
+    assert model.loss(world.test) < 1.05 * fitted("ridge-var").loss(world.test)

@@ -99,11 +99,16 @@ REFUSED: dict[str, tuple[Trial, str]] = {
     ),
     "interval too wide": (
         _trial(_scores(1.0, coverage=1.0), nominal_coverage=0.8),
-        "covers 100% where it promises 80%",
+        "covers 100% where it promises 80% (more issue times in training.validation calibrate better, "
+        "gate.coverage_tolerance says how far off is allowed)",
     ),
     "interval too narrow": (_trial(_scores(1.0, coverage=0.5)), "interval covers 50% where it promises 90%"),
     "coverage unknown": (_trial(replace(_scores(1.0), covered=np.full(SHAPE, NAN))), "covers nan% where it promises"),
     "outage collapse": (_trial(outage=_scores(1.6)), "not better than climatology when a quarter"),
+    "outage collapse on a grid": (
+        _trial(outage=_scores(1.6), places="cells"),
+        "not better than climatology when a quarter of the cells is silent",
+    ),
     "outage unscored": (_trial(outage=Evaluation(*[np.full(SHAPE, NAN)] * 3)), "not every score with a quarter"),
     "outage partly unscored": (_trial(outage=_holed(_scores(1.1), (0, 0, 0, 0))), "not every score with a quarter"),
     "outage reference unscored": (

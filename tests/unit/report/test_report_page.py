@@ -14,7 +14,7 @@ import pipeline.report as public
 from pipeline.report import DataFacts, LeadSkill, ModelFacts, RefusedReason, render
 from pipeline.report.page import relative_link
 from pipeline.report.section import spread
-from pipeline.report.words import LADDER
+from pipeline.report.words import LADDER, rung_note
 
 EVIL = '"><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}</style></title>'
 
@@ -72,6 +72,24 @@ def test_the_rung_is_said_in_words_and_marked_on_the_ladder(report, rung):
     current = re.findall(r'aria-current="step">.*?</li>', html)
     assert len(current) == 1
     assert LADDER[rung].title in current[0]
+
+
+def test_what_is_missing_is_said_where_gaps_are_masked(report):
+    def note(*stations, covariates=(), **changes):
+        data = replace(report().data, missing_stations=stations, missing_covariates=covariates)
+        return rung_note(report(rung=1, data=data, **changes)).removeprefix(
+            "Rung 1 of 4: the promoted model; what is missing is masked, not guessed: "
+        )
+
+    assert note("Birr") == "no value now of Birr."
+    assert note(covariates=("nwp.t", "nwp.u")) == "nothing known ahead of nwp.t and nwp.u."
+    assert note("Birr", covariates=("nwp.t",)) == "no value now of Birr; nothing known ahead of nwp.t."
+    assert note(*"abcd", places="cell") == "no value now of 4 of 4 cells."
+    assert note() == "some of the values before the newest."
+
+
+def test_other_rungs_do_not_speak_of_gaps(report):
+    assert rung_note(report(rung=2)) == f"Rung 2 of 4: {LADDER[2].note}."
 
 
 def test_every_station_is_in_the_table_the_map_and_the_charts(report, variable):

@@ -64,14 +64,6 @@ def test_keys_may_have_any_letters(bucket: str, fetch: Fetch, name: str) -> None
     assert (payload.name, payload.content) == (f"{bucket}/in/{name}", CSV)
 
 
-def test_only_what_is_new_is_yielded(bucket: str, fetch: Fetch) -> None:
-    put(bucket, "1.csv")
-    (first,) = fetch(f"{bucket}/*.csv")
-    assert fetch(f"{bucket}/*.csv", {first.digest}) == []
-    put(bucket, "2.csv")
-    assert names(fetch(f"{bucket}/*.csv", {first.digest}), bucket) == ["2.csv"]
-
-
 def test_an_object_above_the_limit_is_refused_and_the_next_one_follows(bucket: str, fetch: Fetch) -> None:
     place_at(bucket).write("1.csv", bytes(1000))
     put(bucket, "2.csv")

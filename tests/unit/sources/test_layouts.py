@@ -280,5 +280,5 @@ def test_a_covariate_must_say_when_it_became_known(make_product, locations: Loca
     product = make_product(layout=layout)
     feed = product.feed.within("test", "nwp", product.folder)
     table = pa.table({"time": ["2020-01-01"], "location": ["A"], "wind_speed": [1.0]})
-    with pytest.raises(ConfigError, match=r"test\.nwp: source: its tables do not say when a row became known"):
+    with pytest.raises(ConfigError, match=r"test\.nwp: source: its tables do not say when a row .*in known_at"):
         decode_table(table, feed, feed.source, locations)

@@ -157,6 +157,13 @@ def test_rows_say_when_they_were_published_where_a_column_tells(base: sqlite3.Co
     assert json.loads(decoded.refused["values"][0].as_py())["wind_speed"] == 0.2
 
 
+def test_of_a_doubled_hour_a_row_is_known_at_the_later(base: sqlite3.Connection, opened: Open) -> None:
+    base.execute("update obs set published = '2023-10-29 01:30'")  # 00:30 and 01:30 UTC
+    source = opened(known_at="published", time={"zone": "Europe/Dublin"})
+    (payload,) = fetch(source, START, START + HOUR)
+    assert {row["known_at"] for row in rows(source, payload)} == {datetime(2023, 10, 29, 1, 30, tzinfo=UTC)}
+
+
 def test_covariates_must_say_when_they_became_known(opened: Open) -> None:
     with pytest.raises(ConfigError, match=r"test.nwp: source.known_at: missing.*name the column"):
         opened(covariate=True)

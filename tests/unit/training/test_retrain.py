@@ -208,13 +208,25 @@ def test_candidates_that_can_be_built_are_right(fresh: Callable[..., Place]) -> 
     assert check_candidates(place.product) == {}
 
 
+def test_members_of_a_candidate_may_have_options(fresh: Callable[..., Place]) -> None:
+    options = {"blend": {"members": ["ets", "ridge-var"]}, "ets": {}}
+    product = fresh(training={"candidates": ["blend"], "options": options}).product
+    assert check_candidates(product) == {}
+    others = options | {"blend": {"members": ["arima", "ridge-var"]}}
+    training = product.training.model_copy(update={"options": others})
+    with pytest.raises(ConfigError, match=r"training\.options\.ets: it is neither"):
+        check_candidates(product.model_copy(update={"training": training}))
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
         ({"ridge-var": {"lags": 99}}, r"tiny-wind: training.options.ridge-var: .*lags must lie within 1..5, found 99"),
         ({"ridge-var": {"lugs": 2}}, r"training.options.ridge-var: .*lugs"),
         ({"damped-anomaly": {"x": 1}}, r"training.options.damped-anomaly: .*x"),
-        ({"ridge-vor": {}}, r"training.options: unknown model 'ridge-vor'; known: .*ridge-var"),
+        ({"ridge-vor": {}}, r"training.options: unknown model 'ridge-vor'; did you mean 'ridge-var'\?"),
+        ({"qqq": {}}, r"training.options: unknown model 'qqq'; known: persistence, .*ridge-var"),
+        ({"gru": {}}, r"training.options.gru: it is neither .* nothing uses them; add gru to training.candidates"),
     ],
 )
 def test_a_bad_option_is_one_line_before_anything_is_trained(

@@ -29,3 +29,19 @@ def test_unit_square_keeps_proportions_across_the_date_line():
     square = unit_square((179.0, -179.0), (0.0, 0.5))
     np.testing.assert_allclose(square[1] - square[0], [0.8, 0.2], atol=1e-3)
     np.testing.assert_allclose(unit_square((5.0,), (50.0,)), [[0.5, 0.5]])
+
+
+def test_the_order_of_stations_moves_none_of_them():
+    longitude, latitude = np.array([0.0, 170.0, -170.0, 90.0, 200.0]), np.array([10.0, 20.0, 30.0, 40.0, 50.0])
+    square = unit_square(tuple(longitude), tuple(latitude))
+    for order in ([1, 0, 2, 4, 3], [4, 3, 2, 1, 0], [2, 4, 0, 3, 1]):
+        moved = unit_square(tuple(longitude[order]), tuple(latitude[order]))
+        np.testing.assert_allclose(moved, square[order], atol=1e-6)
+
+
+def test_rows_of_a_global_grid_stand_above_each_other():
+    east, north = np.meshgrid(np.arange(0, 360, 30.0), np.array([60.0, 20, -20, -60]))
+    square = unit_square(tuple(east.ravel()), tuple(north.ravel())).reshape(4, 12, 2)
+    np.testing.assert_allclose(square[..., 0], square[:1, :, 0].repeat(4, axis=0), atol=1e-6)
+    assert (np.diff(square[:, :, 1], axis=0) < 0).all()
+    np.testing.assert_allclose(square[0, :, 0].min(), 0.1, atol=1e-3)

@@ -69,6 +69,23 @@ def test_station_without_data_takes_the_pool_and_a_constant_one_has_a_spread(tas
     assert (spread > 0).all()
 
 
+def test_gaps_leave_least_squares_on_the_frames_that_are_known(task_of):
+    """Few, some and nearly all frames missing: penalised normal equations of each station, drawn to the pool."""
+    rng = np.random.default_rng(2)
+    known = rng.random((600, 4)) >= np.array([0.0, 0.05, 0.4, 0.97])
+    values = np.where(known, rng.normal(size=known.shape) + np.arange(4), 0).astype(np.float32)
+    series = Series(hours(600), values[:, None], known[:, None])
+    climate = fit_climate(task_of(stations=4, step_seconds=HOUR), series, None)
+    x = climate.basis(series.time).astype(float)
+    penalty = np.diag([1e-6] + [1.0] * (x.shape[1] - 1))
+    grams = [x[there].T @ x[there] for there in known.T]
+    sums = [x[there].T @ column[there] for there, column in zip(known.T, values.T, strict=True)]
+    pool = np.linalg.solve(sum(grams) + penalty, sum(sums))
+    for place, (gram, total) in enumerate(zip(grams, sums, strict=True)):
+        expected = np.linalg.solve(gram + 2 * penalty, total + 2 * penalty @ pool)
+        np.testing.assert_allclose(climate.mean[:, 0, place], expected, atol=1e-5)
+
+
 def test_climate_survives_its_state(task_of, world):
     climate = fit_climate(world.task, collect(world.train), None)
     twin = Climate.from_state(world.task, climate.state())

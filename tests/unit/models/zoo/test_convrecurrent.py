@@ -40,7 +40,7 @@ def test_a_change_spreads_by_a_cell_with_every_step_and_lead(name, core_of):
 def test_peepholes_are_a_choice_of_the_lstm_alone(core_of):
     assert core_of("convlstm").encoder.cells[0].peepholes is None
     assert core_of("convlstm", peepholes=True).encoder.cells[0].peepholes is not None
-    with pytest.raises(ModelError, match="convgru: unknown options"):
+    with pytest.raises(ModelError, match="convgru: unknown option"):
         core_of("convgru", peepholes=True)
 
 

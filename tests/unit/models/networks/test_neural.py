@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from models.catalogue import MODELS, build
+from models.networks.neural import NeuralModel
+from models.networks.trainer import _Clock
+from models.networks.verdict import Verdict
+
+NETWORKS = [name for name, entry in MODELS.items() if issubclass(entry.load(), NeuralModel)]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_weights_of_a_network_reach_its_forecast(name, world, awake, fitted):
+    inputs = world.test.batch(np.arange(5)).inputs
+    assert np.abs(awake(name).predict(inputs) - fitted(name).predict(inputs)).max() > 0.05
+
+
+def test_a_busy_machine_makes_no_other_model(world, new, monkeypatch):
+    """Of a budget of 100 seconds 40 are lost after the first of three epochs."""
+    models = [new("dlinear", world.task, epochs=3, patience=3) for _ in range(2)]
+    models[0].fit(world.train, world.validation)
+    passed, real = [0.0], time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: real() / 1000 + passed[0])
+
+    def lose(epoch):
+        passed[0] = 40.0
+
+    models[1].fit(world.train, world.validation, budget_seconds=100, progress=lose)
+    states = [model.state() for model in models]
+    assert all(np.array_equal(states[0][key], states[1][key]) for key in states[0])
+
+
+@pytest.mark.parametrize(("now", "share"), [(20.0, 0.3), (39.0, 0.3), (41.0, 0.41), (90.0, 0.9)])
+def test_the_schedule_follows_time_where_it_runs_far_ahead_of_steps(monkeypatch, now, share):
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    assert _Clock(0.0, 100.0, 10).share(3) == pytest.approx(share)
+
+
+def test_all_of_the_correction_is_taken_where_asked_for(world, new):
+    model = new("dlinear", world.task, taken="all")
+    model.fit(world.train, world.validation)
+    assert model.remarks() == ("of its correction of damped-anomaly 100 % (lead 1-3) is taken",)
+
+
+def test_a_person_is_told_how_much_of_the_correction_is_taken(world, fitted):
+    model = fitted("lstm")
+    (line,) = model.remarks()
+    assert line.startswith("of its correction of damped-anomaly ")
+    verdict = Verdict(np.array([0.5, 0.25, 0.25, 0], np.float32), 1.0, 2)
+    assert verdict.told() == "50 % (lead 1), 25 % (2-3), 0 % (4)"
+    assert replace(verdict, share=np.zeros(3, np.float32)).told() == "0 % (lead 1-3)"
+
+
+def test_weights_by_spread_follow_the_variable_and_by_area_the_latitude(world, task_of):
+    batch = world.train.batch(np.arange(4))
+    weights = {}
+    for kind in ("none", "spread", "area"):
+        model = build("dlinear", world.task, base="climatology", epochs=0, weights=kind)
+        model.fit(world.train, world.validation)
+        weights[kind] = np.broadcast_to(model._weight(batch.inputs).numpy(), batch.target.shape)
+    assert (weights["none"] == 1).all()
+    expected = np.cos(np.radians(world.task.latitude))
+    np.testing.assert_allclose(weights["area"][0, 0, 0], expected / expected.mean(), rtol=1e-5)
+    assert weights["spread"].std() > 0
