@@ -30,6 +30,8 @@ accuracy: $(READY)        ## the table of scores in the README
 benchmark: $(READY)       ## ratios measured side by side in one run
 	$(BIN)/python -W ignore tests/benchmarks/data_plane.py
 	$(BIN)/python -W ignore -m tests.benchmarks.frames
+	$(BIN)/python -W ignore -m tests.benchmarks.convlstm
+	$(BIN)/python -W ignore -m tests.benchmarks.attention
 
 system:                   ## a browser and PostgreSQL for the tests, where they may be installed
 	@.ci/system
