@@ -208,13 +208,12 @@ def test_candidates_that_can_be_built_are_right(fresh: Callable[..., Place]) -> 
     assert check_candidates(place.product) == {}
 
 
-def test_members_of_a_candidate_may_have_options(fresh: Callable[..., Place]) -> None:
-    options = {"blend": {"members": ["ets", "ridge-var"]}, "ets": {}}
+def test_options_of_a_member_go_below_the_blend(fresh: Callable[..., Place]) -> None:
+    options = {"blend": {"members": ["arima", "ridge-var"], "arima.frames": 200}}
     product = fresh(training={"candidates": ["blend"], "options": options}).product
     assert check_candidates(product) == {}
-    others = options | {"blend": {"members": ["arima", "ridge-var"]}}
-    training = product.training.model_copy(update={"options": others})
-    with pytest.raises(ConfigError, match=r"training\.options\.ets: it is neither"):
+    training = product.training.model_copy(update={"options": options | {"arima": {"frames": 200}}})
+    with pytest.raises(ConfigError, match=r"training\.options\.arima: it is neither.*as arima\.option"):
         check_candidates(product.model_copy(update={"training": training}))
 
 

@@ -104,5 +104,5 @@ def test_record_that_repeats_itself_is_forecast_exactly(task_of, world_of):
 
 @pytest.mark.parametrize("season", [0, -1, 1.5])
 def test_season_that_is_none_is_refused(season, task_of):
-    with pytest.raises(ModelError, match="season must be a whole number of steps"):
+    with pytest.raises(ModelError, match="season must be a whole number"):
         build("seasonal-naive", task_of(), season=season)
