@@ -24,10 +24,10 @@ class FlagshipShape(FieldShape):
     """Size and parts of the flagship.
 
     Attributes:
-        temporal: attention from each lead to the encoder states of its cell. Off: it tied with its control on daily
-            wind (three seeds) and lost on hourly counts (one).
-        spatial: whether cells attend to each other through a memory. Off: it won with one seed and lost with the other
-            on hourly counts.
+        temporal: attention from each lead to the encoder states of its cell. Off: over three seeds it tied with its
+            control on daily wind and, with `spatial`, on moving digits.
+        spatial: whether cells attend to each other through a memory. Off: as above; on hourly counts it won with one
+            seed and lost with another.
         peepholes: whether gates see the cell.
         checkpointing: whether activations are computed again in the backward pass instead of kept.
     """
