@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 
 
+class AbsentError(Exception):
+    """This machine cannot run an implementation as it is meant to run."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """A stack of ConvLSTM layers on square fields, and what it runs on."""

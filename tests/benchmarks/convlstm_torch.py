@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.layers.convlstm import ConvLSTM
-from tests.benchmarks.convlstm_case import Case, Layer
+from tests.benchmarks.convlstm_case import AbsentError, Case, Layer
 
 LAST = torch.channels_last
 
@@ -102,6 +102,8 @@ class Network:
         self.network = network.to(case.device)
         self.run = torch.compile(self.network) if name == "ours-compiled" else self.network
         self.half = name == "ours-bf16"
+        if self.half and case.device == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            raise AbsentError("this processor does not compute in bfloat16, and emulated it is ten times slower")
         fields = [torch.tensor(part, device=case.device) for part in case.data()]
         if ours:
             fields = [part.movedim(2, -1).contiguous().movedim(-1, 2) for part in fields]

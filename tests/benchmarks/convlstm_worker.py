@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.convlstm_case import Case, Implementation
+from tests.benchmarks.convlstm_case import AbsentError, Case, Implementation
 
 NAMES = ("limit", "ours", "ours-bf16", "ours-compiled", "common", "openstl", "keras-torch", "keras-tensorflow")
 
@@ -23,7 +23,7 @@ def main() -> None:
     case = Case(**json.loads(sys.argv[2]))
     try:
         implementation = build(sys.argv[1], case)
-    except ImportError as error:
+    except (ImportError, AbsentError) as error:
         print(json.dumps({"absent": str(error)}), file=answers, flush=True)
         return
     about = {"parameters": implementation.parameters(), **implementation.about()}
@@ -43,6 +43,7 @@ def build(name: str, case: Case) -> Implementation:
 
     Raises:
         ImportError: what it needs is not installed here.
+        AbsentError: this machine cannot run it as it is meant.
     """
     if name.startswith("keras"):
         os.environ["KERAS_BACKEND"] = name.removeprefix("keras-")

@@ -10,6 +10,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from models.layers.lstm import LSTM
+from tests.bfloat16 import needs_bfloat16
 from tests.unit.models.layers import cell_reference as reference
 from tests.unit.models.layers.cell_reference import assert_alike, everything, randomised
 
@@ -118,6 +119,7 @@ def test_it_survives_saving_and_another_type(peepholes: bool) -> None:
     assert network.double()(series().double())[0].dtype == torch.float64
 
 
+@needs_bfloat16
 @pytest.mark.parametrize("peepholes", [False, True])
 def test_bfloat16_is_close(peepholes: bool) -> None:
     network = made(layers=2, peepholes=peepholes)

@@ -8,10 +8,7 @@ import torch
 from torch import nn
 
 from models.networks.runner import Runner
-
-bfloat16 = pytest.mark.skipif(
-    not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="this CPU does not compute in bfloat16"
-)
+from tests.bfloat16 import needs_bfloat16
 
 
 @pytest.fixture
@@ -26,7 +23,7 @@ def test_plain_it_is_the_network(network):
     assert torch.equal(Runner(network, precision="float32", compile=False)(x), network(x))
 
 
-@bfloat16
+@needs_bfloat16
 def test_bfloat16_is_close_and_hands_out_single_precision(network):
     x = torch.randn(50, 6)
     half, single = Runner(network, precision="bfloat16", compile=False)(x), network(x)

@@ -16,10 +16,7 @@ from models.networks.lesson import Supervised
 from models.networks.recipe import OPTIMISERS, Recipe
 from models.networks.sample import Places, Sample, Sizes
 from models.networks.trainer import evaluate, train
-
-bfloat16 = pytest.mark.skipif(
-    not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="this CPU does not compute in bfloat16"
-)
+from tests.bfloat16 import needs_bfloat16
 
 
 @pytest.fixture(autouse=True)
@@ -275,7 +272,7 @@ def test_without_its_weight_there_is_no_adversary(monkeypatch):
     learnt(adversarial=0.0)
 
 
-@bfloat16
+@needs_bfloat16
 def test_bfloat16_learns_about_the_same():
     (_, single), (state, half) = learnt(), learnt(precision="bfloat16")
     assert half == pytest.approx(single, rel=0.05)

@@ -8,6 +8,7 @@ import torch
 from models.catalogue import MODELS, build
 from models.networks.neural import NeuralModel
 from models.networks.sample import Places, Sample
+from tests.bfloat16 import needs_bfloat16
 
 NETWORKS = [name for name, entry in MODELS.items() if issubclass(entry.load(), NeuralModel)]
 SMALL = {"hidden": 8, "frames": 4, "dropout": 0.0, "base": "climatology"}
@@ -49,6 +50,7 @@ def test_a_network_learns_to_recall_the_frame_before_the_last(name, task_of):
     assert losses[-1] < 0.8 * losses[0]
 
 
+@needs_bfloat16
 @pytest.mark.parametrize("grid", [None, (3, 4)], ids=["stations", "grid"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_in_bfloat16_a_network_gives_almost_the_same_and_still_learns(name, grid, task_of, awake):
