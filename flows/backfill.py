@@ -9,7 +9,7 @@ from prefect.states import Completed, Failed
 
 from flows import artifacts
 from flows.parameters import Count, Instant, ProductFile
-from flows.running import as_task, run_name, settle
+from flows.running import as_task, run_job, run_name
 from pipeline import jobs
 from pipeline.config import Product, settings
 from pipeline.results import BackfillResult
@@ -44,7 +44,7 @@ def backfill(
             tell=lambda piece, place, count: print(f"{place} of {count}: {piece}"),  # noqa: T201 - into the run's log
         )
 
-    return settle(product, job, _tell)
+    return run_job(product, job, _tell)
 
 
 def _tell(product: Product, result: BackfillResult) -> State[Any]:

@@ -9,7 +9,7 @@ from prefect.states import Completed
 
 from flows import artifacts
 from flows.parameters import Instant, ProductFile
-from flows.running import as_task, now_of, run_name, settle
+from flows.running import as_task, now_of, run_job, run_name
 from pipeline import jobs
 from pipeline.config import Product, settings
 from pipeline.results import ForecastResult
@@ -35,7 +35,7 @@ def forecast(
     def job(it: Product) -> list[ForecastResult]:
         return jobs.forecast(it, settings(), at=now_of(it, at, "forecast"), since=since, until=until, run=as_task)
 
-    return settle(product, job, _tell)
+    return run_job(product, job, _tell)
 
 
 def _tell(product: Product, results: list[ForecastResult]) -> State[Any]:

@@ -9,10 +9,10 @@ from prefect.states import Completed, Failed
 
 from flows import artifacts
 from flows.parameters import Instant, ProductFile
-from flows.running import as_task, run_name, settle
+from flows.running import as_task, run_job, run_name
 from pipeline import jobs
 from pipeline.config import Product, settings
-from pipeline.quality.report import quality_markdown
+from pipeline.ingest.quality.page import quality_markdown
 from pipeline.results import IngestResult
 
 
@@ -35,7 +35,7 @@ def ingest(
     def job(it: Product) -> IngestResult:
         return jobs.ingest(it, settings(), at=at, since=since, until=until, run=as_task)
 
-    return settle(product, job, _tell)
+    return run_job(product, job, _tell)
 
 
 def _tell(product: Product, result: IngestResult) -> State[Any]:

@@ -9,7 +9,7 @@ from prefect.states import Completed, Failed
 
 from flows import artifacts
 from flows.parameters import Instant, ProductFile
-from flows.running import as_task, run_name, settle
+from flows.running import as_task, run_job, run_name
 from pipeline import jobs
 from pipeline.config import Product, settings
 from pipeline.results import MaintainResult
@@ -28,7 +28,7 @@ def maintain(product: ProductFile, repair: bool = False, at: Instant | None = No
     def job(it: Product) -> MaintainResult:
         return jobs.maintain(it, settings(), repair=repair, at=at, run=as_task)
 
-    return settle(product, job, _tell)
+    return run_job(product, job, _tell)
 
 
 def _tell(product: Product, result: MaintainResult) -> State[Any]:

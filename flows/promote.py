@@ -9,7 +9,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from flows.parameters import ProductFile, Reason, Version
-from flows.running import run_name, scheduled_time, settle
+from flows.running import run_job, run_name, scheduled_time
 from pipeline import jobs
 from pipeline.config import Product, settings
 from pipeline.results import PromotionResult
@@ -29,7 +29,7 @@ def promote(product: ProductFile, version: Version, why: Reason, who: str = "") 
     def job(it: Product) -> PromotionResult:
         return jobs.promote(it, settings(), version=version, who=who or _run(), why=why, at=scheduled_time())
 
-    return settle(product, job, _tell)
+    return run_job(product, job, _tell)
 
 
 @flow(name="rollback", flow_run_name=run_name, timeout_seconds=600, log_prints=True, persist_result=False)
@@ -45,7 +45,7 @@ def rollback(product: ProductFile, why: Reason, who: str = "") -> State[Any]:
     def job(it: Product) -> PromotionResult:
         return jobs.rollback(it, settings(), who=who or _run(), why=why, at=scheduled_time())
 
-    return settle(product, job, _tell)
+    return run_job(product, job, _tell)
 
 
 def _run() -> str:

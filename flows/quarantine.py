@@ -8,7 +8,7 @@ from prefect import State, flow
 from prefect.states import Completed
 
 from flows.parameters import Part, ProductFile, Reason
-from flows.running import run_name, settle
+from flows.running import run_job, run_name
 from pipeline import jobs
 from pipeline.config import Product, settings
 from pipeline.results import ReleaseResult
@@ -29,7 +29,7 @@ def release(product: ProductFile, reason: Part, who: Reason, why: Reason, overri
     def job(it: Product) -> ReleaseResult:
         return jobs.release(it, settings(), who=who, why=why, reason=reason, override=override)
 
-    return settle(product, job, _tell)
+    return run_job(product, job, _tell)
 
 
 def _tell(product: Product, result: ReleaseResult) -> State[Any]:

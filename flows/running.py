@@ -19,7 +19,7 @@ from prefect.runtime import flow_run
 from prefect.states import Failed
 
 from pipeline.config import Product, load_product
-from pipeline.errors import NoDataError, RefusedError, UsageError, WorldError
+from pipeline.errors import NoDataError, RefusedError, UpstreamError, UsageError
 from pipeline.times import latest_of
 
 P = ParamSpec("P")
@@ -88,7 +88,7 @@ def now_of(product: Product, at: datetime | None, job: Scheduled) -> datetime | 
     return max(planned, newest)
 
 
-def settle(path: str, job: Callable[[Product], T], tell: Callable[[Product, T], State[Any]]) -> State[Any]:
+def run_job(path: str, job: Callable[[Product], T], tell: Callable[[Product, T], State[Any]]) -> State[Any]:
     """Run a job on a product file and return the final state that tells how it ended.
 
     The world's faults are tried again a few times, since they may pass; wrong use and refusals are not. Our
@@ -100,7 +100,7 @@ def settle(path: str, job: Callable[[Product], T], tell: Callable[[Product, T], 
         return tell(product, _patiently(job, product))
     except UsageError as error:
         return Failed(message=f"Wrong use: {error}")
-    except WorldError as error:
+    except UpstreamError as error:
         return Failed(message=f"The world's fault: {error}")
     except RefusedError as error:
         return Failed(message=f"Refused: {error}")
@@ -112,7 +112,7 @@ def _patiently(job: Callable[[Product], T], product: Product) -> T:
             return job(product)
         except NoDataError:
             raise
-        except WorldError as error:
+        except UpstreamError as error:
             pause = wait * SystemRandom().uniform(0.5, 1.5)
             get_run_logger().warning("%s; the next try is in %.0f s", error, pause)
             time.sleep(pause)

@@ -51,7 +51,7 @@ class Stopped(Exception):  # noqa: N818 -- no error: somebody asked to stop
     """Somebody asked to stop while the programs were starting."""
 
 
-class Crew:
+class ProcessGroup:
     """Programs in the order of their start. Leaving the block stops them in reverse, every process."""
 
     def __init__(self, stop: Event) -> None:
@@ -155,7 +155,7 @@ def run(command: Sequence[str], environment: Mapping[str, str], log: Path, *, wh
         ServiceError: it failed.
     """
     service = Service(what, command, environment, log, healthy=lambda: False)
-    with Crew(stop) as crew:
+    with ProcessGroup(stop) as crew:
         crew.start(service)
         process = crew._running[0][1]
         while process.poll() is None:

@@ -20,7 +20,7 @@ from rich.markup import escape
 
 from flows import pages
 from flows.servers import LOOPBACK, Installation, Ports
-from flows.supervise import Crew, Service, ServiceError, Stopped, run
+from flows.supervise import ProcessGroup, Service, ServiceError, Stopped, run
 from pipeline.config import FilesSource, Product, Settings, load_product, settings
 from pipeline.errors import SourceError, UsageError
 from pipeline.locations import read_locations
@@ -62,7 +62,7 @@ def _run(own: Installation, chosen: list[Path], stop: Event, console: Console, a
     began = time.monotonic()
     tracked = not own.settings.tracking_uri
     (own.home / "mlflow" / "artifacts").mkdir(parents=True, exist_ok=True)
-    with Crew(stop) as crew:
+    with ProcessGroup(stop) as crew:
         prefect, mlflow, worker = own.prefect(), own.mlflow(), own.worker()
         crew.start(prefect)
         if tracked:
@@ -177,7 +177,7 @@ def _step(console: Console, what: str) -> Iterator[None]:
     console.print(f"[green]ready[/]  {what}  [dim]{time.monotonic() - began:.1f} s[/]")
 
 
-def _ready(crew: Crew, service: Service, console: Console) -> None:
+def _ready(crew: ProcessGroup, service: Service, console: Console) -> None:
     with _step(console, service.name):
         crew.await_healthy(service)
 

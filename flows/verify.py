@@ -9,7 +9,7 @@ from prefect.states import Completed
 
 from flows import artifacts
 from flows.parameters import Instant, ProductFile
-from flows.running import as_task, now_of, run_name, settle
+from flows.running import as_task, now_of, run_job, run_name
 from pipeline import jobs
 from pipeline.config import Product, settings
 from pipeline.results import VerifyResult
@@ -27,7 +27,7 @@ def verify(product: ProductFile, at: Instant | None = None) -> State[Any]:
     def job(it: Product) -> VerifyResult:
         return jobs.verify(it, settings(), at=now_of(it, at, "verify"), run=as_task)
 
-    return settle(product, job, _tell)
+    return run_job(product, job, _tell)
 
 
 def _tell(product: Product, result: VerifyResult) -> State[Any]:

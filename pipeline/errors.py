@@ -34,17 +34,17 @@ class ConfigError(UsageError):
         super().__init__(f"{where}: {problem}" + (f"; {remedy}" if remedy else ""))
 
 
-class WorldError(NightcastError):
+class UpstreamError(NightcastError):
     """The world's fault: a source is down or has nothing to give. Exit code 3."""
 
     exit_code: ClassVar[int] = 3
 
 
-class SourceError(WorldError):
+class SourceError(UpstreamError):
     """A source cannot be reached, or its payload cannot be read."""
 
 
-class NoDataError(WorldError):
+class NoDataError(UpstreamError):
     """There are no observations where the job needs some."""
 
 

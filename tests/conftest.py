@@ -30,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @dataclass(frozen=True)
-class Place:
+class ProductHome:
     """A product with its stores."""
 
     product: Product
@@ -48,7 +48,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Trained(Place):
+class Trained(ProductHome):
     retrained: RetrainResult
 
 
@@ -81,15 +81,15 @@ def trained(trained_once: Trained, tmp_path: Path) -> Trained:
 
 
 @pytest.fixture
-def fresh(tmp_path: Path, empty_mlflow: Path) -> Callable[..., Place]:
+def fresh(tmp_path: Path, empty_mlflow: Path) -> Callable[..., ProductHome]:
     """Makes a product with its observations loaded, and nothing trained; takes what `make_product` takes."""
 
-    def make(**arguments: object) -> Place:
+    def make(**arguments: object) -> ProductHome:
         folder = tmp_path / "fresh"
         product, settings = make_product(folder, **arguments), make_settings(folder)  # type: ignore[arg-type]
         _furnish(settings, empty_mlflow)
         fill(product, settings)
-        return Place(product, settings, end_of(product))
+        return ProductHome(product, settings, end_of(product))
 
     return make
 

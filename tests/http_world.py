@@ -13,8 +13,8 @@ from typing import Any
 
 from pipeline.config import Feed, Product
 from pipeline.config.sources.http import HttpSpec
+from pipeline.ingest.sources.http import Clock
 from pipeline.locations import Locations
-from pipeline.sources.http import Clock
 
 PLACES = Locations(("A", "B", "C"), ("Ay", "Bee", "Cee"), (0.0, 1.0, 359.0), (50.0, 51.0, 52.0))
 

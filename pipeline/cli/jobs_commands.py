@@ -78,7 +78,7 @@ def add_to(app: typer.Typer) -> None:
     @app.command()
     def status(product: ProductFile, at: At = None, as_json: AsJson = False) -> None:
         """Tell whether a product is fresh, late or broken, what serves it and how well."""
-        from pipeline.status import status_of
+        from pipeline.jobs.status import status_of
         from pipeline.times import parse_optional
 
         result = status_of(load_product(product), settings(), at=parse_optional(at))

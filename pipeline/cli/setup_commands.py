@@ -26,8 +26,8 @@ def add_to(app: typer.Typer) -> None:
     @app.command()
     def check(product: ProductFile, as_json: AsJson = False) -> None:
         """Tell whether a product file is right and its source can be reached."""
-        from pipeline.checking import check_product
         from pipeline.config import settings
+        from pipeline.jobs.check import check_product
 
         found = check_product(product, settings(), at=datetime.now(UTC))
         if as_json:

@@ -14,7 +14,7 @@ from pipeline.cli.console import out, table
 from pipeline.cli.show import RUNGS, verdict_table
 from pipeline.demo.run import Outcome
 from pipeline.results import LeadScore
-from pipeline.scores import nominal_coverage
+from pipeline.training.metrics import nominal_coverage
 
 _COLUMN = 11
 

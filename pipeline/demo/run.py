@@ -13,7 +13,7 @@ from pipeline import jobs
 from pipeline.config import Product, Settings
 from pipeline.demo.world import DAYS, RETRAIN_AFTER, TROUBLES, World
 from pipeline.errors import UsageError
-from pipeline.quality.quarantine import Quarantine
+from pipeline.ingest.quarantine import Quarantine
 from pipeline.results import ForecastResult, IngestResult, RetrainResult, VerifyResult
 from pipeline.store.observations import Observations
 from pipeline.training.fit import Watcher, ignore

@@ -3,8 +3,8 @@
 A row's known_at is when the run that it is from was published; several runs say something of one valid time, and the
 newest that was published by the issue time counts. What was published later is never seen.
 
-A `Covariate` is read on its own locations and its own step; `Ahead` brings all covariates of a product to the locations
-that are forecast, in the order of `Task.covariates`.
+A `Covariate` is read on its own locations and its own step. `FutureCovariates` regrids all covariates of a product to
+the locations of the forecast, in the order of `Task.covariates`.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Covariate:
 
 
 @dataclass(frozen=True)
-class Ahead:
+class FutureCovariates:
     """What all covariates of a product had said of the times to come, at the locations that are forecast."""
 
     parts: tuple[tuple[Covariate, Regrid], ...] = ()
@@ -129,7 +129,7 @@ def take_ahead(
     *,
     known_by: datetime,
     faults: list[str] | None = None,
-) -> Ahead:
+) -> FutureCovariates:
     """Return the covariates of a product at the locations that it forecasts, as known at an instant.
 
     By default it is their whole history. With `faults` it is what an issue time at `known_by` needs, and a covariate
@@ -152,7 +152,7 @@ def take_ahead(
                 faults.append(f"covariate {name} cannot be read: {error}")
                 covariate = Covariate(feed, locations, None, known_by)
         parts.append((covariate, Regrid.between(covariate.locations, locations)))
-    return Ahead(tuple(parts))
+    return FutureCovariates(tuple(parts))
 
 
 def take_covariate(

@@ -11,7 +11,7 @@ from models.task import Task
 from pipeline.config import Product, Settings
 from pipeline.errors import NoDataError
 from pipeline.features.cache import history
-from pipeline.features.covariates import Ahead, take_ahead
+from pipeline.features.covariates import FutureCovariates, take_ahead
 from pipeline.features.frames import Frames, build_frames
 from pipeline.features.windows import IssueWindows, make_task
 from pipeline.locations import Locations, read_locations
@@ -30,7 +30,7 @@ class Snapshot:
     frames: Frames
     known_by: datetime
     table_version: int
-    ahead: Ahead = field(default_factory=Ahead)
+    ahead: FutureCovariates = field(default_factory=FutureCovariates)
     """What covariates had said of the times to come; nothing in a snapshot of a part of the history."""
 
     @property
@@ -63,7 +63,7 @@ def take_snapshot(
         frames, version = history(product.feed, settings, locations, known_by=known_by)
         ahead = take_ahead(product, settings, locations, known_by=known_by)
     else:
-        ahead = Ahead()
+        ahead = FutureCovariates()
         observations = Observations.of(product.feed, settings)
         version = observations.table.version
         frames = _recent(product, observations, locations, known_by, since)

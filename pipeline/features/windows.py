@@ -12,7 +12,7 @@ from models.task import Batch, Inputs, Task
 from pipeline.config import Product
 from pipeline.features.arrays import Bool, Float, Frames
 from pipeline.features.asof import windows_as_of
-from pipeline.features.covariates import Ahead, covariate_names
+from pipeline.features.covariates import FutureCovariates, covariate_names
 from pipeline.locations import Locations
 from pipeline.times import Cadence, as_numpy
 
@@ -55,7 +55,7 @@ class IssueWindows:
         issues: Sequence[datetime],
         *,
         truth_at: datetime,
-        ahead: Ahead | None = None,
+        ahead: FutureCovariates | None = None,
     ) -> None:
         self._task, self._frames, self._told = task, frames, ahead
         self.horizon = cadence.horizon

@@ -14,8 +14,8 @@ from pipeline.config import Product, Settings
 from pipeline.errors import NoDataError
 from pipeline.features.covariates import take_ahead
 from pipeline.features.snapshot import Snapshot, take_snapshot
-from pipeline.forecasting.ladder import CLIMATOLOGY, InputState, Served, climb_down, inspect
-from pipeline.forecasting.serving import Shelf
+from pipeline.forecasting.fallback import CLIMATOLOGY, Forecast, InputState, forecast_with_fallbacks, inspect
+from pipeline.forecasting.serving import BundleStore
 from pipeline.store.forecasts import SCHEMA
 from pipeline.store.observations import TIME
 from pipeline.times import as_datetime
@@ -29,7 +29,7 @@ class Issued:
     """A forecast and the state of its input."""
 
     issue_time: datetime
-    served: Served
+    served: Forecast
     state: InputState
     input_age_hours: float
     rows: pa.Table
@@ -48,11 +48,11 @@ def issue(product: Product, settings: Settings, issue_time: datetime) -> Issued:
     except NoDataError:  # nothing recent: the frames of the past still tell the climate
         long_ago = issue_time - product.training.window
         snapshot = take_snapshot(product, settings, known_by=issue_time, since=long_ago)
-    shelf = Shelf(product, settings)
+    shelf = BundleStore(product, settings)
     ahead = take_ahead(product, settings, snapshot.locations, known_by=issue_time, faults=shelf.notes)
     windows = replace(snapshot, ahead=ahead).windows([issue_time], truth_at=issue_time)
     state = inspect(windows)
-    served = climb_down(windows, shelf, lambda: _climatology(product, settings, issue_time))
+    served = forecast_with_fallbacks(windows, shelf, lambda: _climatology(product, settings, issue_time))
     newest = snapshot.cadence.origin(issue_time)
     if state.age_steps is not None:
         age = (issue_time - (newest - state.age_steps * snapshot.cadence.step)).total_seconds() / 3600
@@ -74,7 +74,7 @@ def _climatology(product: Product, settings: Settings, issue_time: datetime) -> 
     return model
 
 
-def _rows(snapshot: Snapshot, issue_time: datetime, served: Served, age: float) -> pa.Table:
+def _rows(snapshot: Snapshot, issue_time: datetime, served: Forecast, age: float) -> pa.Table:
     """Return the served forecast and its shadows as rows; a large grid has millions, so no row is a Python object."""
     task, schema = snapshot.task, pa.schema([field for field in SCHEMA if field.name != "month"])
     valid, candidate = snapshot.cadence.lead_times(issue_time), served.candidate

@@ -20,7 +20,7 @@ Role = Literal["champion", "fallback"]
 POINTER = "serving.json"
 
 
-class Shelf:
+class BundleStore:
     """The bundles of one product on this machine, and which of them is in which role."""
 
     def __init__(self, product: Product, settings: Settings) -> None:

@@ -4,14 +4,14 @@
 archive the instant at which its next value would be due.
 """
 
-from pipeline.jobs.backfill_job import backfill
+from pipeline.jobs.backfill import backfill
 from pipeline.jobs.clock import now_of
-from pipeline.jobs.forecast_job import forecast, verify
-from pipeline.jobs.ingest_job import ingest, worst_checks
-from pipeline.jobs.maintain_job import maintain
-from pipeline.jobs.quarantine_jobs import drop, list_refused, release, show_refused
-from pipeline.jobs.retrain_job import retrain
-from pipeline.jobs.service_jobs import models, promote, rollback
+from pipeline.jobs.forecast import forecast, verify
+from pipeline.jobs.ingest import ingest, worst_checks
+from pipeline.jobs.maintain import maintain
+from pipeline.jobs.quarantine import drop, list_refused, release, show_refused
+from pipeline.jobs.retrain import retrain
+from pipeline.jobs.serve import models, promote, rollback
 
 __all__ = [
     "backfill",

@@ -9,16 +9,16 @@ import numpy as np
 from models.errors import ModelError
 from pipeline.features.snapshot import Snapshot
 from pipeline.registry.bundle import Bundle
-from pipeline.registry.gate import Contestant, Trial
-from pipeline.scores import nominal_coverage
 from pipeline.training.evaluate import Evaluation, evaluate
 from pipeline.training.fit import CLIMATOLOGY, windows
 from pipeline.training.folds import Folds
-from pipeline.training.retrain import Trained
+from pipeline.training.gate import ScoredModel, Trial
+from pipeline.training.holdout import Trained
+from pipeline.training.metrics import nominal_coverage
 
 
 @dataclass(frozen=True)
-class Incumbent:
+class Champion:
     """The champion as the gate meets it."""
 
     version: int
@@ -26,20 +26,20 @@ class Incumbent:
     """None when it cannot be loaded: the gate then refuses, since nothing can be compared."""
 
 
-def prepare_trial(snapshot: Snapshot, folds: Folds, trained: Trained, incumbent: Incumbent | None) -> Trial:
+def prepare_trial(snapshot: Snapshot, folds: Folds, trained: Trained, incumbent: Champion | None) -> Trial:
     """Return what the gate looks at.
 
     A champion that was trained for another task (stations, quantiles or horizon have changed since) is no rival: it
     cannot forecast this product any more.
     """
-    rivals = [Contestant(one.name, trained.holdout[one.name]) for one in trained.baselines]
+    rivals = [ScoredModel(one.name, trained.holdout[one.name]) for one in trained.baselines]
     reference = trained.holdout.get(CLIMATOLOGY)
     if incumbent is not None:
         champion = _champion(snapshot, folds, incumbent, reference)
         if champion is not None:
             rivals.insert(0, champion)
     return Trial(
-        challenger=Contestant(trained.challenger.name, trained.holdout[trained.challenger.name]),
+        challenger=ScoredModel(trained.challenger.name, trained.holdout[trained.challenger.name]),
         rivals=rivals,
         outage=trained.outage,
         outage_reference=reference or _unknown(snapshot, folds),
@@ -65,8 +65,8 @@ def _unknown(snapshot: Snapshot, folds: Folds) -> Evaluation:
 
 
 def _champion(
-    snapshot: Snapshot, folds: Folds, incumbent: Incumbent, reference: Evaluation | None
-) -> Contestant | None:
+    snapshot: Snapshot, folds: Folds, incumbent: Champion, reference: Evaluation | None
+) -> ScoredModel | None:
     name = f"champion version {incumbent.version}"
     try:
         if incumbent.bundle is None:
@@ -75,6 +75,6 @@ def _champion(
         if model.task != snapshot.task:
             return None
         scores = evaluate(model, windows(snapshot, folds)("holdout"))
-        return Contestant(name, scores.relative_to(reference), champion=True)
+        return ScoredModel(name, scores.relative_to(reference), champion=True)
     except ModelError:
-        return Contestant(f"{name}, which cannot be scored", _unknown(snapshot, folds), champion=True)
+        return ScoredModel(f"{name}, which cannot be scored", _unknown(snapshot, folds), champion=True)

@@ -9,10 +9,10 @@ from typing import Literal
 import pyarrow as pa
 
 from pipeline.config import Product, Settings
+from pipeline.store.delta.table import Table
 from pipeline.store.layout import Layout
+from pipeline.store.objects import ObjectStore
 from pipeline.store.observations import TIME
-from pipeline.store.place import Place
-from pipeline.store.table import Table
 
 Action = Literal["promoted", "refused", "rollback"]
 
@@ -50,7 +50,7 @@ class Entry:
 class Ledger:
     """The history of what was in service for one product."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: ObjectStore) -> None:
         self.table = Table(place, SCHEMA)
 
     @classmethod

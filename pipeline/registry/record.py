@@ -12,10 +12,9 @@ import pandas as pd
 from pipeline.config import Product, Settings
 from pipeline.features.snapshot import Snapshot
 from pipeline.registry.bundle import Bundle, write_bundle
-from pipeline.registry.challenge import Incumbent, prepare_trial
-from pipeline.registry.gate import judge
+from pipeline.registry.challenge import Champion, prepare_trial
 from pipeline.registry.ledger import Ledger
-from pipeline.registry.pictures import skill_picture
+from pipeline.registry.plots import skill_picture
 from pipeline.registry.tracking import Registry, Run
 from pipeline.results import Candidate, Verdict
 from pipeline.store.layout import Layout
@@ -23,7 +22,8 @@ from pipeline.store.observations import Observations
 from pipeline.times import stamp
 from pipeline.training.evaluate import Evaluation
 from pipeline.training.folds import Folds
-from pipeline.training.retrain import Trained
+from pipeline.training.gate import judge
+from pipeline.training.holdout import Trained
 from pipeline.version import code_version
 
 
@@ -44,7 +44,7 @@ def record(
     snapshot: Snapshot,
     folds: Folds,
     trained: Trained,
-    incumbent: Incumbent | None,
+    incumbent: Champion | None,
     settings: Settings,
     *,
     at: datetime,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
-CODE = Path(__file__).with_name("code.py")
+CODE = Path(__file__).with_name("mlflow_model.py")
 Alias = str
 KEY = "nightcast.key"
 _LONGEST_NAME, _LONGEST_VALUE, _MOST_AT_ONCE = 250, 500, 100

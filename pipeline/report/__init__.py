@@ -10,7 +10,7 @@ from pipeline.report.data import (
     VariableForecast,
 )
 from pipeline.report.page import render
-from pipeline.report.sheet import fan_svg, skill_svg
+from pipeline.report.svg_export import fan_svg, skill_svg
 
 __all__ = [
     "DataFacts",

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 
 from pipeline.report.data import Instant, StationSeries, TimeLabel, VariableForecast
 from pipeline.report.series import drawn_bands, last_observed, median, observed, valid_times
-from pipeline.report.text import decimals_for, utc
 from pipeline.report.ticks import nice_ticks
+from pipeline.report.typography import decimals_for, utc
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ class ModelFacts:
         version: Registry version.
         digest: Full digest of the weights; the page shows its beginning.
         trained_through: Latest instant the training saw.
-        gate_verdict: The gate's verdict in words.
+        gate_verdict: The gate's verdict in sentences.
         served_by: What made this forecast when the champion did not, such as "persistence"; else empty.
     """
 
@@ -180,7 +180,7 @@ class ReportData:
 
     Attributes:
         product: Key of the product, such as "ireland-wind".
-        title: Its name in words.
+        title: Its name in sentences.
         issue_time: The instant the forecast was made for.
         step: Length of one time step.
         rung: Step of the fallback ladder, 0 (best) to 4.

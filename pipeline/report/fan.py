@@ -9,7 +9,8 @@ from pipeline.report import svg
 from pipeline.report.axes import FanAxes, charted_values, value_ticks
 from pipeline.report.data import StationSeries
 from pipeline.report.series import Band, drawn_bands, last_observed, median, observed
-from pipeline.report.text import (
+from pipeline.report.ticks import TimeScale, tick_decimals, time_ticks
+from pipeline.report.typography import (
     number,
     percent,
     period_text,
@@ -18,7 +19,6 @@ from pipeline.report.text import (
     units_text,
     whole_days,
 )
-from pipeline.report.ticks import TimeScale, tick_decimals, time_ticks
 
 WIDTH, HEIGHT = 300.0, 168.0
 

@@ -9,8 +9,8 @@ from pipeline.report import svg
 from pipeline.report.labels import Spot, place
 from pipeline.report.land import RESOLUTION_DEG, Box, land_within, thin
 from pipeline.report.projection import Frame, degrees_text, frame_for, unwrap
-from pipeline.report.text import number, shorten
 from pipeline.report.ticks import nice_step, nice_ticks, tick_decimals
+from pipeline.report.typography import number, shorten
 
 CLASSES = 7
 KM_PER_DEGREE = 111.195

@@ -11,11 +11,11 @@ from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined
 
-from pipeline.report import words
+from pipeline.report import sentences
 from pipeline.report.data import DataFacts, ReportData
 from pipeline.report.section import section
-from pipeline.report.sheet import asset
-from pipeline.report.text import clean, duration_text, instant_text, number, plural, utc
+from pipeline.report.svg_export import asset
+from pipeline.report.typography import clean, duration_text, instant_text, number, plural, utc
 
 
 def _finalize(value: Any) -> Any:
@@ -69,14 +69,14 @@ def render(data: ReportData) -> str:
         styles=styles,
         title=data.title,
         issued={"iso": f"{issued:%Y-%m-%dT%H:%MZ}", "text": instant_text(issued)},
-        headline=words.headline(data),
+        headline=sentences.headline(data),
         rung=data.rung,
-        rung_title=words.LADDER[data.rung].title,
-        rung_note=words.rung_note(data),
+        rung_title=sentences.LADDER[data.rung].title,
+        rung_note=sentences.rung_note(data),
         variables=[section(variable, data) for variable in data.variables],
-        model=words.model_facts(data.model),
-        ladder=[{"title": s.title, "note": s.note, "current": i == data.rung} for i, s in enumerate(words.LADDER)],
-        data=words.data_facts(data.data, data.step, data.time_label),
+        model=sentences.model_facts(data.model),
+        ladder=[{"title": s.title, "note": s.note, "current": i == data.rung} for i, s in enumerate(sentences.LADDER)],
+        data=sentences.data_facts(data.data, data.step, data.time_label),
         refused=[{"reason": clean(r.reason), "count": number(r.count, 0)} for r in data.data.refused_reasons],
         refused_note=_refused_note(data.data),
         links=_links(data.links),

@@ -6,7 +6,7 @@ import math
 from datetime import datetime
 from typing import Any
 
-from pipeline.report import svg, words
+from pipeline.report import sentences, svg
 from pipeline.report.axes import FanAxes, fan_axes, shared_ticks
 from pipeline.report.data import ReportData, StationSeries, VariableForecast
 from pipeline.report.fan import fan_chart
@@ -21,7 +21,7 @@ from pipeline.report.series import (
     valid_times,
 )
 from pipeline.report.skill import HEIGHT, WIDTH, baseline_names, skill_panels
-from pipeline.report.text import (
+from pipeline.report.typography import (
     duration_text,
     lead_text,
     number,
@@ -73,7 +73,7 @@ def _table(variable: VariableForecast, table: list[dict[datetime, Cell]], axes: 
     for series, by_time in zip(variable.stations, table, strict=True):
         shown = []
         for cell in (by_time.get(time, _UNKNOWN) for time in columns):
-            ends = words.interval_text(cell, axes.decimals) if math.isfinite(cell.low + cell.high) else ""
+            ends = sentences.interval_text(cell, axes.decimals) if math.isfinite(cell.low + cell.high) else ""
             shown.append({"median": number(cell.median, axes.decimals), "ends": ends})
         rows.append({"name": shown_name(series.name), "cells": shown})
     units = units_text(variable.units)
@@ -115,7 +115,7 @@ def _fan_note(series: StationSeries, axes: FanAxes) -> str:
 def _skill(variable: VariableForecast) -> dict[str, Any]:
     if not sum(entry.count for entry in variable.skill):
         return {"panels": [], "skill": [], "baselines": [], "skill_caption": "", "nominal": ""}
-    names, decimals = baseline_names(variable.skill), words.skill_decimals(variable.skill)
+    names, decimals = baseline_names(variable.skill), sentences.skill_decimals(variable.skill)
     kept = [variable.skill[i] for i in spread(len(variable.skill), _MOST_SKILL_ROWS)]
     rows = [
         {
@@ -156,11 +156,11 @@ def section(variable: VariableForecast, data: ReportData) -> dict[str, Any]:
     maps = _maps(variable, found, when, axes.decimals)
     return {
         "title": variable.title,
-        "lede": words.lede(variable, found, share, axes.decimals, when),
+        "lede": sentences.lede(variable, found, share, axes.decimals, when),
         "map_wide": maps[0].svg if maps else "",
         "map_narrow": maps[1].svg if maps else "",
         "numbered": _numbered(maps),
-        "skill_note": words.skill_note(variable),
+        "skill_note": sentences.skill_note(variable),
         **_table(variable, table, axes),
         **_fans(variable, axes, set(data.data.missing_stations)),
         **_skill(variable),

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.report.data import StationSeries, VariableForecast
-from pipeline.report.text import utc
+from pipeline.report.typography import utc
 
 Floats = npt.NDArray[np.float64]
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from pipeline.report import svg
 from pipeline.report.data import LeadSkill
-from pipeline.report.text import lead_text, number, percent, shorten, shown_name, units_text
 from pipeline.report.ticks import nice_ticks, tick_decimals
+from pipeline.report.typography import lead_text, number, percent, shorten, shown_name, units_text
 
 WIDTH, HEIGHT = 300.0, 168.0
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from pipeline.report.text import clean
+from pipeline.report.typography import clean
 
 Point = tuple[float, float]
 

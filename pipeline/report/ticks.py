@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 from pipeline.report.data import Instant, TimeLabel
-from pipeline.report.text import DAY, EPOCH, MONTHS, utc, whole_days
+from pipeline.report.typography import DAY, EPOCH, MONTHS, utc, whole_days
 
 _CLOCK = tuple(timedelta(minutes=m) for m in (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720))
 _DAYS = (1, 2, 3, 5, 7, 10, 14, 28, 56, 91, 182, 365, 730, 1826, 3652)

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config import Product, Settings
+from pipeline.store.delta.table import Table
 from pipeline.store.layout import Layout
+from pipeline.store.objects import ObjectStore
 from pipeline.store.observations import TIME
-from pipeline.store.place import Place
-from pipeline.store.table import Table
 
 SCHEMA = pa.schema(
     [
@@ -38,7 +38,7 @@ SCHEMA = pa.schema(
 class Forecasts:
     """All issued forecasts of one product, with the baselines that were forecast beside them."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: ObjectStore) -> None:
         self.table = Table(place, SCHEMA, "month")
 
     @classmethod

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config import Feed, Product, Settings
-from pipeline.store.place import Place, place_at
+from pipeline.store.objects import ObjectStore, open_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class Layout:
     """Where one product's stores are: places, which may be in a bucket, and paths on this machine."""
 
     root: Path
-    store: Place
+    store: ObjectStore
 
     @classmethod
     def of(cls, product: Product, settings: Settings) -> Layout:
@@ -22,17 +22,17 @@ class Layout:
         return cls(_home(settings, product.name), _store(settings, product.name))
 
     @property
-    def forecasts(self) -> Place:
+    def forecasts(self) -> ObjectStore:
         """Issued forecasts, of the published model and the baselines beside it."""
         return self.store / "forecasts"
 
     @property
-    def scores(self) -> Place:
+    def scores(self) -> ObjectStore:
         """Sums and counts of matured forecasts."""
         return self.store / "scores"
 
     @property
-    def ledger(self) -> Place:
+    def ledger(self) -> ObjectStore:
         """Promotions and rollbacks."""
         return self.store / "ledger"
 
@@ -43,7 +43,7 @@ class Layout:
 
     @property
     def published(self) -> Path:
-        """Published forecasts, a folder an issue time, and the pointer `latest`."""
+        """PublishedForecast forecasts, a folder an issue time, and the pointer `latest`."""
         return self.root / "published"
 
 
@@ -52,7 +52,7 @@ class FeedLayout:
     """Where one feed's stores are: those of the product for its observations, apart for each covariate."""
 
     root: Path
-    store: Place
+    store: ObjectStore
 
     @classmethod
     def of(cls, feed: Feed, settings: Settings) -> FeedLayout:
@@ -63,22 +63,22 @@ class FeedLayout:
         return cls(root, store)
 
     @property
-    def raw(self) -> Place:
+    def raw(self) -> ObjectStore:
         """Payloads as received, by content."""
         return self.store / "raw"
 
     @property
-    def receipts(self) -> Place:
+    def receipts(self) -> ObjectStore:
         """What the checks found in each payload that was taken in."""
         return self.store / "receipts"
 
     @property
-    def observations(self) -> Place:
+    def observations(self) -> ObjectStore:
         """Accepted rows, bitemporal."""
         return self.store / "observations"
 
     @property
-    def quarantine(self) -> Place:
+    def quarantine(self) -> ObjectStore:
         """Refused rows."""
         return self.store / "quarantine"
 
@@ -92,5 +92,5 @@ def _home(settings: Settings, product: str) -> Path:
     return settings.home / "products" / product
 
 
-def _store(settings: Settings, product: str) -> Place:
-    return place_at(settings.store) / product if settings.store else place_at(_home(settings, product))
+def _store(settings: Settings, product: str) -> ObjectStore:
+    return open_store(settings.store) / product if settings.store else open_store(_home(settings, product))

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pipeline.store.content import sha256
-from pipeline.store.packed import pack, unpack
-from pipeline.store.place import Place
+from pipeline.store.checksummed_json import pack, unpack
+from pipeline.store.delta.digests import sha256
+from pipeline.store.objects import ObjectStore
 
 Window = tuple[datetime | None, datetime | None]
 """First and last valid time of interest; None is open."""
@@ -29,7 +29,7 @@ class Reached:
 class Progress:
     """Where a feed stands, for one description of what is asked for."""
 
-    def __init__(self, place: Place, asked_for: str) -> None:
+    def __init__(self, place: ObjectStore, asked_for: str) -> None:
         self._place, self._name = place, f"asked/{sha256(asked_for.encode())}.json"
 
     def read(self) -> Reached:

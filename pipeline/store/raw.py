@@ -11,8 +11,8 @@ from typing import Any, Self
 import zstandard
 
 from pipeline.errors import StoreError
-from pipeline.store.packed import canonical, pack, unpack
-from pipeline.store.place import Place
+from pipeline.store.checksummed_json import canonical, pack, unpack
+from pipeline.store.objects import ObjectStore
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -38,10 +38,10 @@ class Payload:
 class RawStore:
     """Compressed payloads in a place, each named by its own digest: no change stays unnoticed.
 
-    Beside the content stands a small file with the name and the context.
+    BatchWithHistory the content stands a small file with the name and the context.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: ObjectStore) -> None:
         self.place = place
 
     def __contains__(self, digest: object) -> bool:

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.errors import StoreError
-from pipeline.store.content import sha256
-from pipeline.store.packed import pack, unpack
-from pipeline.store.place import Place
+from pipeline.store.checksummed_json import pack, unpack
+from pipeline.store.delta.digests import sha256
+from pipeline.store.objects import ObjectStore
 
 _RECEIPT = re.compile(r"([0-9a-f]{2})/(\1[0-9a-f]{62})\.json")
 _DAYS = "days"
@@ -29,7 +29,7 @@ class Receipts:
     read again.
     """
 
-    def __init__(self, place: Place, judged_by: str = "") -> None:
+    def __init__(self, place: ObjectStore, judged_by: str = "") -> None:
         self.place, self.judged_by = place, judged_by
 
     def __contains__(self, digest: object) -> bool:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from models.base import Model
 from models.task import Inputs
-from pipeline import scores
 from pipeline.features.windows import IssueWindows
+from pipeline.training import metrics
 
 CHUNK = 256
 """Issue times forecast at once, at most."""
@@ -148,9 +148,9 @@ def evaluate(model: Model, windows: IssueWindows, *, silent: NDArray[np.bool_] |
         median = quantiles[..., levels.index(0.5)]
         parts.append(
             (
-                scores.crps(quantiles, truth, levels),
+                metrics.crps(quantiles, truth, levels),
                 (median.astype(np.float64) - truth).astype(np.float32),
-                scores.covered(quantiles, truth).astype(np.float32),
+                metrics.covered(quantiles, truth).astype(np.float32),
             )
         )
     crps, error, covered = (np.concatenate(column) for column in zip(*parts, strict=True))

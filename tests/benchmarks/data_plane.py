@@ -40,8 +40,8 @@ from expectations.suites import validate
 from pipeline import jobs
 from pipeline.config import Product, Settings, load_product
 from pipeline.features.frames import build_frames
+from pipeline.ingest.quality import judgement
 from pipeline.locations import read_locations
-from pipeline.quality import intake, judgement
 from pipeline.store.observations import Observations
 
 STATIONS, ROUNDS, SMALL = 100, 5, 60
@@ -116,7 +116,7 @@ def _ingest(product: Product, table: pa.Table, folder: Path) -> None:
             validate(*arguments)
 
     parts: dict[str, list[float]] = {}
-    with _timed(parts, intake, "judge"), _timed(parts, Observations, "append"):
+    with _timed(parts, payload, "judge"), _timed(parts, Observations, "append"):
         _compare("ingest: ours / (plain sorted write + Great Expectations run) (target <= 3)", ours, floor)
         whole = statistics.median(_seconds(ours) for _ in range(ROUNDS))
     told = {name: statistics.median(seconds[-ROUNDS:]) / whole for name, seconds in parts.items()}

@@ -22,7 +22,7 @@ from models.base import Epoch
 from models.baselines.base import Baseline
 from models.catalogue import MODELS, build
 from models.task import Task
-from pipeline.scores import crps
+from pipeline.training.metrics import crps
 from tests.records import Record
 
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)

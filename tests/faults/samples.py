@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.store.content import forget_checks
-from pipeline.store.place import LocalPlace, Place
-from pipeline.store.table import Table
+from pipeline.store.delta.digests import forget_checks
+from pipeline.store.delta.table import Table
+from pipeline.store.objects import LocalStore, ObjectStore
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = pa.schema([("key", pa.int64()), ("who", pa.string()), ("month", pa.string())])
@@ -20,7 +20,7 @@ def rows(*keys: int, who: str = "me", month: str = "2001-01") -> pa.Table:
     return pa.table({"key": list(keys), "who": [who] * len(keys), "month": [month] * len(keys)}, schema=SCHEMA)
 
 
-def table_at(place: Place) -> Table:
+def table_at(place: ObjectStore) -> Table:
     """The table as a process sees it that has not read it before."""
     forget_checks()
     return Table(place, SCHEMA, "month")
@@ -42,7 +42,7 @@ def keys(table: Table) -> list[int]:
 
 
 def folder(table: Table) -> Path:
-    assert isinstance(table.place, LocalPlace)
+    assert isinstance(table.place, LocalStore)
     return table.place.path
 
 

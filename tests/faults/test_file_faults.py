@@ -14,7 +14,7 @@ import pytest
 import zstandard
 
 from tests.faults.samples import ROOT
-from tests.unit.sources.grids import make_dataset, zarr_folder, zipped
+from tests.unit.ingest.decoding.grids import make_dataset, zarr_folder, zipped
 
 LIMIT = 512 * 2**20
 READ = """
@@ -22,9 +22,9 @@ import json, resource, sys
 from pathlib import Path
 from pipeline.errors import SourceError
 from pipeline.locations import read_locations
-from pipeline.sources import Payload, open_source
-from pipeline.sources.gridded import apart
-from tests.unit.sources.grids import make_feed
+from pipeline.ingest.sources import Payload, open_source
+from pipeline.ingest.decoding.gridded import subprocess_reader as apart
+from tests.unit.ingest.decoding.grids import make_feed
 
 folder, said = Path(sys.argv[1]), json.loads(sys.argv[2])
 feed = make_feed(folder, **said)

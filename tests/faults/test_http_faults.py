@@ -18,12 +18,12 @@ from werkzeug import Response
 
 from pipeline.config import Feed, Settings
 from pipeline.errors import NightcastError, SourceError
+from pipeline.ingest.fetch import fetch_payloads
+from pipeline.ingest.payload import PayloadResult, ingest_payload
+from pipeline.ingest.sources import Payload, open_source
+from pipeline.ingest.sources.http import Clock
+from pipeline.ingest.sources.http_json.source import HttpJson
 from pipeline.locations import read_locations
-from pipeline.quality.fetch import fetch_payloads
-from pipeline.quality.intake import Taken, take_in
-from pipeline.sources import Payload, open_source
-from pipeline.sources.http import Clock
-from pipeline.sources.http_json import HttpJson
 from pipeline.store.observations import Observations
 from tests.http_world import FakeClock, gzip_bomb, make_feed, raw_server, respond
 from tests.world import make_settings
@@ -45,8 +45,8 @@ def settings(tmp_path: Path) -> Settings:
     return make_settings(tmp_path)
 
 
-def ingest(feed: Feed, settings: Settings) -> list[Taken]:
-    return [take_in(received, feed, settings, at=AT) for received in fetch_payloads(feed, settings, at=AT)]
+def ingest(feed: Feed, settings: Settings) -> list[PayloadResult]:
+    return [ingest_payload(received, feed, settings, at=AT) for received in fetch_payloads(feed, settings, at=AT)]
 
 
 def count(feed: Feed, settings: Settings) -> int:
@@ -154,7 +154,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from pipeline.locations import Locations
-from pipeline.sources.http_json import HttpJson
+from pipeline.ingest.sources.http_json.source import HttpJson
 from tests.http_world import make_feed
 
 feed = make_feed({"kind": "http-json", "url": sys.argv[1], "attempts": 1})

@@ -23,9 +23,9 @@ from deltalake import DeltaTable
 from pipeline import jobs
 from pipeline.errors import UsageError
 from pipeline.jobs import maintain_job
-from pipeline.quality.quarantine import Quarantine
+from pipeline.ingest.quarantine import Quarantine
 from pipeline.store.observations import Observations
-from pipeline.store.place import LocalPlace
+from pipeline.store.objects import LocalStore
 from tests.world import make_product, make_settings
 
 work, points = Path(sys.argv[1]), int(sys.argv[2])
@@ -124,7 +124,7 @@ def killed(job, folder, last):
         return before
 
     for owner, operations in (
-        (LocalPlace, ("write", "create", "add", "remove")),
+        (LocalStore, ("write", "create", "add", "remove")),
         (DeltaTable, ("create", "create_write_transaction", "create_checkpoint")),
         (pipeline.atomic, ("write_file",)),
     ):

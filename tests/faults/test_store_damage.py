@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import StoreError
-from pipeline.store.content import forget_checks
-from pipeline.store.place import place_at
+from pipeline.store.delta.digests import forget_checks
+from pipeline.store.delta.table import Table
+from pipeline.store.objects import open_store
 from pipeline.store.raw import Payload, RawStore
 from pipeline.store.receipts import Receipts
-from pipeline.store.table import Table
 from tests.faults.samples import add, folder, keys, newest_log, newest_record, table_at
 
 Damage = Callable[[Path], object]
@@ -35,7 +35,7 @@ DAMAGE: dict[str, Damage] = {
 @pytest.fixture
 def table(tmp_path: Path) -> Table:
     """Three keys, a commit each."""
-    table = table_at(place_at(tmp_path / "table"))
+    table = table_at(open_store(tmp_path / "table"))
     for key in (1, 2, 3):
         add(table, key)
     return table
@@ -202,7 +202,7 @@ def test_f5_a_damaged_hint_is_noticed_or_harmless_and_repaired(table: Table, how
 
 
 def test_f5_of_300_flipped_bits_none_is_silent(tmp_path: Path) -> None:
-    place = place_at(tmp_path)
+    place = open_store(tmp_path)
     table = table_at(place / "table")
     versions: list[list[int]] = [[]]
     for key in range(6):

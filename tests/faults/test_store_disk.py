@@ -9,18 +9,17 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import StoreError
-from pipeline.store import place as place_module
-from pipeline.store.place import place_at
+from pipeline.store.objects import local, open_store
 from tests.faults.samples import add, folder, keys, process, table_at
 
 # No file may become longer than a limit: at each limit another write is the one that fails.
 FULL = """
 import json, resource, sys
 from pipeline.errors import StoreError
-from pipeline.store.place import place_at
+from pipeline.store.objects import open_store
 from pipeline.store.raw import Payload, RawStore
 from tests.faults.samples import add, keys, table_at
-place = place_at(sys.argv[1])
+place = open_store(sys.argv[1])
 add(table_at(place / "table"), 1, 2)
 _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
 def held(limit, deed):
@@ -65,7 +64,7 @@ def test_f6_a_full_disk_is_one_clear_error_and_old_data_stays_readable(tmp_path:
 
 
 def test_f6_a_disk_that_fills_up_leaves_the_table_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    table = table_at(place_at(tmp_path))
+    table = table_at(open_store(tmp_path))
     add(table, 1)
 
     def full(descriptor: int) -> None:
@@ -85,19 +84,19 @@ def test_f7_a_read_only_target_is_told_before_anything_is_fetched(
     def read_only(*_: object, **__: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    table = table_at(place_at(tmp_path / "table"))
+    table = table_at(open_store(tmp_path / "table"))
     add(table, 1)
-    monkeypatch.setattr(place_module, "write_file", read_only)
-    monkeypatch.setattr(place_module.tempfile, "mkstemp", read_only)
+    monkeypatch.setattr(local, "write_file", read_only)
+    monkeypatch.setattr(local.tempfile, "mkstemp", read_only)
     with pytest.raises(StoreError, match=rf"^{tmp_path}: is not writable \(cannot write, Read-only file system\)$"):
-        place_at(tmp_path).check_writable()
+        open_store(tmp_path).check_writable()
     assert keys(table_at(table.place)) == [1]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["table"]
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a file system that nobody can write")
 def test_f7_a_real_target_that_cannot_be_written() -> None:
-    place = place_at("/proc/self/nightcast")
+    place = open_store("/proc/self/nightcast")
     with pytest.raises(StoreError, match=r"^/proc/self/nightcast: is not writable \([^\n]+\)$"):
         place.check_writable()
     with pytest.raises(StoreError, match=r"^/proc/self/nightcast: is not writable"):

@@ -17,10 +17,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 import pyarrow as pa
 from deltalake import DeltaTable
-import pipeline.store.upkeep
-from pipeline.store.place import place_at
+import pipeline.store.delta.maintenance
+from pipeline.store.objects import open_store
 from pipeline.store.raw import Payload, RawStore
-from pipeline.store.table import Table
+from pipeline.store.delta.table import Table
 from tests.faults.samples import SCHEMA, add, rows, table_at
 
 work, name = Path(sys.argv[1]), sys.argv[2]
@@ -147,13 +147,13 @@ def killed(place, last):
 
 
 base = work / "base"
-in_child(lambda: prepare(place_at(base)) and None)
+in_child(lambda: prepare(open_store(base)) and None)
 base.mkdir(exist_ok=True)
 for last in range(1, 200):
     here = work / str(last)
     shutil.copytree(base, here)
-    told, code = in_child(lambda: killed(place_at(here), last))
-    print(json.dumps([told, code, *in_child(lambda: resume(place_at(here)))]))
+    told, code = in_child(lambda: killed(open_store(here), last))
+    print(json.dumps([told, code, *in_child(lambda: resume(open_store(here)))]))
     if told is not None:
         break
     shutil.rmtree(here)

@@ -11,8 +11,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from pipeline.errors import StoreError
-from pipeline.store import bucket as bucket_module
-from pipeline.store.place import place_at
+from pipeline.store.objects import open_store, s3
 from pipeline.store.raw import Payload, RawStore
 from tests.faults.proxy import How, Proxy, proxy_before
 from tests.faults.samples import add, keys, table_at
@@ -35,7 +34,7 @@ PUTS = {
 @pytest.mark.parametrize("what", PUTS)
 @pytest.mark.parametrize("how", ["503 after", "cut after", "503 before"])
 def test_f34_a_lost_answer_leaves_each_row_once(bucket: str, proxy: Proxy, what: str, how: How) -> None:
-    table = table_at(place_at(bucket) / "table")
+    table = table_at(open_store(bucket) / "table")
     add(table, 1)
     proxy.spoil(PUTS[what], how)
     assert add(table, 2, 3) == [2, 3]
@@ -49,8 +48,8 @@ def test_f34_a_lost_answer_leaves_each_row_once(bucket: str, proxy: Proxy, what:
 def test_f34_a_service_that_stays_away_is_one_error_and_the_next_run_converges(
     bucket: str, proxy: Proxy, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bucket_module, "RETRIES", 1)
-    table = table_at(place_at(bucket) / "table")
+    monkeypatch.setattr(s3, "RETRIES", 1)
+    table = table_at(open_store(bucket) / "table")
     add(table, 1)
     proxy.spoil(PUTS[what], "503 after", times=99)
     try:
@@ -66,7 +65,7 @@ def test_f34_a_service_that_stays_away_is_one_error_and_the_next_run_converges(
 
 
 def test_f34_a_payload_whose_answer_was_lost_is_kept_once(bucket: str, proxy: Proxy) -> None:
-    store, payload = RawStore(place_at(bucket) / "raw"), Payload.of("x", b"content")
+    store, payload = RawStore(open_store(bucket) / "raw"), Payload.of("x", b"content")
     proxy.spoil(r"PUT .*\.zst", "503 after")
     store.put(payload)
     assert list(store.digests()) == [payload.digest]
@@ -78,7 +77,7 @@ def test_f34_a_payload_whose_answer_was_lost_is_kept_once(bucket: str, proxy: Pr
 def test_f34_on_a_disk_too_the_log_decides(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception, landed: bool
 ) -> None:
-    table = table_at(place_at(tmp_path))
+    table = table_at(open_store(tmp_path))
     add(table, 1)
     commit = DeltaTable.create_write_transaction
 

@@ -16,7 +16,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.servers import Installation, Ports, answers
-from flows.supervise import Crew, run
+from flows.supervise import ProcessGroup, run
 from pipeline.config import Settings
 
 pytestmark = pytest.mark.servers
@@ -36,7 +36,7 @@ def free_ports(count: int) -> list[int]:
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     home = tmp_path_factory.mktemp("home")
     installation = Installation(Settings(home=home), Ports(*free_ports(4)))
-    with Crew(Event()) as crew:
+    with ProcessGroup(Event()) as crew:
         prefect = installation.prefect()
         crew.start(prefect)
         crew.await_healthy(prefect)

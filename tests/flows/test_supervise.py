@@ -10,7 +10,7 @@ from threading import Event, Timer
 import psutil
 import pytest
 
-from flows.supervise import Crew, Service, ServiceError, Stopped, alive, run
+from flows.supervise import ProcessGroup, Service, ServiceError, Stopped, alive, run
 
 PARENT = """
 import subprocess, sys, time, pathlib
@@ -35,7 +35,7 @@ def service(tmp_path: Path, code: str, *arguments: str, healthy: Callable[[], bo
 @pytest.mark.parametrize("apart", [False, True], ids=["in its group", "in a session of its own"])
 def test_f24_leaving_ends_what_the_programs_started(tmp_path: Path, apart: bool) -> None:
     told = tmp_path / "child"
-    with Crew(Event()) as crew:
+    with ProcessGroup(Event()) as crew:
         crew.start(service(tmp_path, PARENT.format(apart=apart), str(told)))
         wait_until(lambda: told.is_file() and told.read_text())
     pid = int(told.read_text())
@@ -47,14 +47,14 @@ def test_one_that_does_not_listen_is_killed(tmp_path: Path) -> None:
     deaf += "pathlib.Path(sys.argv[1]).write_text(str(os.getpid())); time.sleep(600)"
     told = tmp_path / "deaf"
     one = service(tmp_path, deaf, str(told))
-    with Crew(Event()) as crew:
+    with ProcessGroup(Event()) as crew:
         crew.start(Service(one.name, one.command, one.environment, one.log, one.healthy, grace=0.1))
         wait_until(lambda: told.is_file() and told.read_text())
     assert not psutil.pid_exists(int(told.read_text()))
 
 
 def test_the_end_of_a_program_is_told_with_its_last_words(tmp_path: Path) -> None:
-    with Crew(Event()) as crew, pytest.raises(ServiceError, match="a program ended with code 3") as caught:
+    with ProcessGroup(Event()) as crew, pytest.raises(ServiceError, match="a program ended with code 3") as caught:
         crew.start(service(tmp_path, "print('the disk is full'); raise SystemExit(3)"))
         crew.watch()
     assert caught.value.last_words == ("the disk is full",)
@@ -62,7 +62,7 @@ def test_the_end_of_a_program_is_told_with_its_last_words(tmp_path: Path) -> Non
 
 def test_one_that_never_answers_is_told(tmp_path: Path) -> None:
     one = service(tmp_path, "import time; time.sleep(600)", healthy=lambda: False)
-    with Crew(Event()) as crew, pytest.raises(ServiceError, match="a program gave no answer in 1 s"):
+    with ProcessGroup(Event()) as crew, pytest.raises(ServiceError, match="a program gave no answer in 1 s"):
         crew.start(one)
         crew.await_healthy(one)
 
@@ -70,7 +70,7 @@ def test_one_that_never_answers_is_told(tmp_path: Path) -> None:
 def test_stopping_ends_the_wait_and_the_watch(tmp_path: Path) -> None:
     stop = Event()
     one = service(tmp_path, "import time; time.sleep(600)", healthy=lambda: False)
-    with Crew(stop) as crew:
+    with ProcessGroup(stop) as crew:
         crew.start(one)
         Timer(0.05, stop.set).start()
         with pytest.raises(Stopped):

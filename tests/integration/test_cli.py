@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 from pipeline.cli import main
 from pipeline.config import settings
 from pipeline.paths import deploy_folder
-from tests.conftest import Place, Trained
+from tests.conftest import ProductHome, Trained
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def test_a_product_that_was_never_ingested_has_no_data(trained: Trained, nightca
     _fails(nightcast(command, trained.file), 3, "no observations", "nightcast ingest")
 
 
-def test_too_little_data_to_train_is_the_worlds_fault(fresh: Callable[..., Place], nightcast: Command) -> None:
+def test_too_little_data_to_train_is_the_worlds_fault(fresh: Callable[..., ProductHome], nightcast: Command) -> None:
     place = fresh(days=100)
     ended = nightcast("retrain", place.file, "--json", home=place.settings.home)
     _fails(ended, 3, "matured issue times, training needs at least 170")

@@ -16,7 +16,7 @@ import pytest
 
 from pipeline import jobs
 from pipeline.config import Product
-from pipeline.quality.quarantine import Quarantine
+from pipeline.ingest.quarantine import Quarantine
 from pipeline.store.layout import FeedLayout
 from pipeline.store.observations import Observations
 from pipeline.store.receipts import Receipts

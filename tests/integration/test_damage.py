@@ -9,7 +9,7 @@ import pytest
 
 from pipeline import jobs
 from pipeline.errors import StoreError
-from pipeline.status import status_of
+from pipeline.jobs.status import status_of
 from pipeline.store.observations import Observations
 from tests.world import make_product, make_settings
 

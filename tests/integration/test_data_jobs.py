@@ -15,9 +15,9 @@ from pipeline import jobs
 from pipeline.cli import main
 from pipeline.config import Product, Settings, load_product
 from pipeline.errors import ContractError, SourceError, UsageError
-from pipeline.quality.quarantine import Quarantine
-from pipeline.quality.release import Released, decide_again, let_in
-from pipeline.sources.base import refused_table
+from pipeline.ingest.quarantine import Quarantine
+from pipeline.ingest.release import Released, decide_again, store_released
+from pipeline.ingest.sources.base import refused_table
 from pipeline.store.layout import FeedLayout
 from pipeline.store.observations import TIME, Observations
 from pipeline.store.receipts import Receipts
@@ -28,7 +28,7 @@ SINCE, UNTIL = datetime(2001, 1, 1, tzinfo=UTC), datetime(2001, 6, 30, tzinfo=UT
 DAY = timedelta(days=1)
 
 
-class Place:
+class ProductHome:
     """A live feed of two stations whose values come in a file a month."""
 
     def __init__(self, folder: Path, name: str = "home", **feed: Any) -> None:
@@ -60,11 +60,11 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def place(tmp_path: Path) -> ProductHome:
+    return ProductHome(tmp_path)
 
 
-def test_a_backfill_takes_in_the_range_as_history(place: Place) -> None:
+def test_a_backfill_takes_in_the_range_as_history(place: ProductHome) -> None:
     place.put_months()
     result = place.backfill()
     assert (result.pieces, result.repeated, result.accepted) == (7, 0, 2 * 181)
@@ -74,7 +74,7 @@ def test_a_backfill_takes_in_the_range_as_history(place: Place) -> None:
 
 
 def test_parts_in_any_order_and_again_make_the_same_table(tmp_path: Path) -> None:
-    whole, parted = Place(tmp_path, "whole"), Place(tmp_path, "parted")
+    whole, parted = ProductHome(tmp_path, "whole"), ProductHome(tmp_path, "parted")
     whole.put_months()
     whole.backfill()
     counts = [parted.backfill(part=(k, 3)).accepted for k in (3, 1, 2, 3, 1)]
@@ -83,7 +83,7 @@ def test_parts_in_any_order_and_again_make_the_same_table(tmp_path: Path) -> Non
     assert parted.observations.digest() == whole.observations.digest()
 
 
-def test_a_backfill_goes_on_where_it_was_interrupted(place: Place) -> None:
+def test_a_backfill_goes_on_where_it_was_interrupted(place: ProductHome) -> None:
     place.put_months()
 
     class PulledPlugError(Exception):
@@ -130,12 +130,12 @@ def test_a_source_that_is_asked_by_time_is_asked_month_by_month(tmp_path: Path) 
     ("options", "words"),
     [({"part": (4, 3)}, "4/3 is no part; write 1/3 to 3/3"), ({"until": SINCE - DAY}, "is before since")],
 )
-def test_a_range_or_part_that_cannot_be_meant(place: Place, options: dict[str, Any], words: str) -> None:
+def test_a_range_or_part_that_cannot_be_meant(place: ProductHome, options: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         place.backfill(**options)
 
 
-def test_one_unreadable_file_does_not_keep_the_others_out(place: Place) -> None:
+def test_one_unreadable_file_does_not_keep_the_others_out(place: ProductHome) -> None:
     place.put("a", "2001-01-01,1,2")
     (place.inbox / "b.csv").symlink_to(place.inbox / "nowhere")
     (place.inbox / "c.csv").write_bytes(b"")
@@ -146,14 +146,14 @@ def test_one_unreadable_file_does_not_keep_the_others_out(place: Place) -> None:
 
 
 @pytest.fixture
-def refused(place: Place) -> Place:
+def refused(place: ProductHome) -> ProductHome:
     """Two good rows, one far above the limit, one that is a word."""
     place.put("a", "2001-01-01,1,2", "2001-01-02,140,zwei")
     jobs.ingest(place.product, place.settings, at=NOW)
     return place
 
 
-def test_the_quarantine_is_listed_by_reason_and_shown_by_row(refused: Place) -> None:
+def test_the_quarantine_is_listed_by_reason_and_shown_by_row(refused: ProductHome) -> None:
     listed = jobs.list_refused(refused.product, refused.settings)
     assert [(group.rows, group.reason) for group in listed.groups] == [
         (1, "wind_speed … m s-1 is outside 0 to 100"),
@@ -165,14 +165,14 @@ def test_the_quarantine_is_listed_by_reason_and_shown_by_row(refused: Place) -> 
     assert jobs.show_refused(refused.product, refused.settings, limit=1).total == 2
 
 
-def test_a_row_that_would_be_refused_again_is_not_released(refused: Place) -> None:
+def test_a_row_that_would_be_refused_again_is_not_released(refused: ProductHome) -> None:
     with pytest.raises(ContractError, match=r"S0 at 2001-01-02.* would be refused again: wind_speed 140"):
         jobs.release(refused.product, refused.settings, who="me", why="storm", reason="outside", at=NOW)
     assert refused.observations.read().num_rows == 2
     assert sum(group.rows for group in jobs.list_refused(refused.product, refused.settings).groups) == 2
 
 
-def test_once_the_contract_is_corrected_a_row_is_released_as_known_from_now_on(refused: Place) -> None:
+def test_once_the_contract_is_corrected_a_row_is_released_as_known_from_now_on(refused: ProductHome) -> None:
     (row,) = jobs.show_refused(refused.product, refused.settings, reason="outside").rows
     spec = refused.product.feed.variables[VARIABLE].model_copy(update={"limits": (0.0, 200.0)})
     feed = refused.product.feed.model_copy(update={"variables": {VARIABLE: spec}})
@@ -188,7 +188,7 @@ def test_once_the_contract_is_corrected_a_row_is_released_as_known_from_now_on(r
         jobs.release(wider, refused.settings, who="me", why="again", ids=[row.id], at=later)
 
 
-def test_a_person_may_override_the_contract_but_not_what_cannot_be_stored(refused: Place) -> None:
+def test_a_person_may_override_the_contract_but_not_what_cannot_be_stored(refused: ProductHome) -> None:
     options: dict[str, Any] = {"who": "me", "why": "seen by two instruments", "override": True, "at": NOW}
     result = jobs.release(refused.product, refused.settings, reason="outside", **options)
     assert result.accepted == 1
@@ -196,7 +196,7 @@ def test_a_person_may_override_the_contract_but_not_what_cannot_be_stored(refuse
         jobs.release(refused.product, refused.settings, reason="no number", **options)
 
 
-def test_a_dropped_row_is_kept_and_no_longer_listed(refused: Place) -> None:
+def test_a_dropped_row_is_kept_and_no_longer_listed(refused: ProductHome) -> None:
     result = jobs.drop(refused.product, refused.settings, who="me", why="a joke", reason="no number", at=NOW)
     assert result.rows == 1
     listed = jobs.list_refused(refused.product, refused.settings)
@@ -204,14 +204,14 @@ def test_a_dropped_row_is_kept_and_no_longer_listed(refused: Place) -> None:
     assert refused.quarantine.read().num_rows == 2
 
 
-def test_nothing_is_released_by_accident(refused: Place) -> None:
+def test_nothing_is_released_by_accident(refused: ProductHome) -> None:
     with pytest.raises(UsageError, match="no row is named"):
         jobs.release(refused.product, refused.settings, who="me", why="all")
     with pytest.raises(UsageError, match="no row in quarantine has a reason with 'xyz'"):
         jobs.drop(refused.product, refused.settings, who="me", why="all", reason="xyz")
 
 
-def test_maintenance_of_sound_stores_compacts_and_finds_no_damage(place: Place, empty_mlflow: Path) -> None:
+def test_maintenance_of_sound_stores_compacts_and_finds_no_damage(place: ProductHome, empty_mlflow: Path) -> None:
     for day in range(1, 8):
         place.put(f"{day}", f"2001-01-0{day},{day},{day}")
         jobs.ingest(place.product, place.settings, at=NOW + day * DAY)
@@ -228,7 +228,7 @@ def test_maintenance_of_sound_stores_compacts_and_finds_no_damage(place: Place, 
 
 
 def test_a_flipped_bit_is_told_and_the_exit_code_is_1(
-    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    place: ProductHome, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     place.put("a", "2001-01-01,1,2")
     jobs.ingest(place.product, place.settings, at=NOW)
@@ -241,7 +241,7 @@ def test_a_flipped_bit_is_told_and_the_exit_code_is_1(
     assert data.name in shown.err
 
 
-def run(place: Place, monkeypatch: pytest.MonkeyPatch, capsys: Any, *words: str) -> tuple[int, Any]:
+def run(place: ProductHome, monkeypatch: pytest.MonkeyPatch, capsys: Any, *words: str) -> tuple[int, Any]:
     monkeypatch.setattr("pipeline.cli.data_commands.settings", lambda: place.settings)
     monkeypatch.setattr("pipeline.cli.jobs_commands.settings", lambda: place.settings)
     capsys.readouterr()
@@ -250,7 +250,9 @@ def run(place: Place, monkeypatch: pytest.MonkeyPatch, capsys: Any, *words: str)
     return int(ended.value.code or 0), capsys.readouterr()
 
 
-def test_the_commands_tell_people_what_they_did(refused: Place, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_the_commands_tell_people_what_they_did(
+    refused: ProductHome, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
     _, listed = run(refused, monkeypatch, capsys, "quarantine", "list")
     assert "2 rows in quarantine" in listed.out
     assert "is no number" in listed.out
@@ -270,7 +272,7 @@ def test_the_commands_tell_people_what_they_did(refused: Place, monkeypatch: pyt
 
 
 def test_an_ingest_with_a_fault_stores_the_rest_and_ends_as_the_worlds_fault(
-    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    place: ProductHome, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     place.put("a", "2001-01-01,1,2")
     (place.inbox / "b.csv").write_bytes(b"")
@@ -278,12 +280,12 @@ def test_an_ingest_with_a_fault_stores_the_rest_and_ends_as_the_worlds_fault(
     assert (code, "2 new rows" in shown.out, "b.csv" in shown.err) == (3, True, True)
 
 
-def test_an_empty_source_is_told(place: Place) -> None:
+def test_an_empty_source_is_told(place: ProductHome) -> None:
     with pytest.raises(SourceError, match="no file matches"):
         jobs.ingest(place.product, place.settings, at=NOW)
 
 
-def age(place: Place, by: timedelta) -> None:
+def age(place: ProductHome, by: timedelta) -> None:
     """Let every file be that much older than it is."""
     for path in place.settings.home.rglob("*"):
         if path.is_file() and "mlflow" not in path.parts:
@@ -291,11 +293,11 @@ def age(place: Place, by: timedelta) -> None:
             os.utime(path, (then, then))
 
 
-def store(place: Place) -> Path:
+def store(place: ProductHome) -> Path:
     return place.settings.home / "products" / "tiny-wind"
 
 
-def damage(place: Place, *tables: str) -> None:
+def damage(place: ProductHome, *tables: str) -> None:
     """Tear every data file of some tables."""
     for table in tables:
         for path in (store(place) / table).rglob("*.parquet"):
@@ -303,18 +305,18 @@ def damage(place: Place, *tables: str) -> None:
                 path.write_bytes(path.read_bytes()[:-1] + b"x")
 
 
-def release(place: Place, reason: str, at: datetime, **options: Any) -> Any:
+def release(place: ProductHome, reason: str, at: datetime, **options: Any) -> Any:
     return jobs.release(place.product, place.settings, who="me", why="seen", reason=reason, at=at, **options)
 
 
-def mended(place: Place, empty_mlflow: Path) -> tuple[Any, str]:
+def mended(place: ProductHome, empty_mlflow: Path) -> tuple[Any, str]:
     """Repair, and return what was done and the digest since."""
     result = jobs.maintain(place.product, place.settings, repair=True)
     return result, place.observations.digest()
 
 
 def test_a_writer_in_flight_keeps_its_file_whatever_instant_maintenance_is_told(
-    place: Place, empty_mlflow: Path
+    place: ProductHome, empty_mlflow: Path
 ) -> None:
     place.put("a", "2001-01-01,1,2")
     jobs.ingest(place.product, place.settings, at=NOW)
@@ -329,7 +331,7 @@ def test_a_writer_in_flight_keeps_its_file_whatever_instant_maintenance_is_told(
 
 @pytest.mark.parametrize("tables", [("observations",), ("observations", "quarantine", "quarantine-decisions")])
 def test_a_repair_brings_back_what_was_taken_in_released_and_decided(
-    refused: Place, empty_mlflow: Path, tables: tuple[str, ...]
+    refused: ProductHome, empty_mlflow: Path, tables: tuple[str, ...]
 ) -> None:
     release(refused, "outside", NOW + DAY, override=True)
     jobs.drop(refused.product, refused.settings, who="me", why="a joke", reason="no number", at=NOW + 2 * DAY)
@@ -347,7 +349,7 @@ def test_a_repair_brings_back_what_was_taken_in_released_and_decided(
 
 
 def test_a_repair_that_was_interrupted_is_told_and_gone_on_with(
-    refused: Place, empty_mlflow: Path, monkeypatch: pytest.MonkeyPatch
+    refused: ProductHome, empty_mlflow: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # F1
     before = refused.observations.digest()
@@ -360,7 +362,7 @@ def test_a_repair_that_was_interrupted_is_told_and_gone_on_with(
         raise PulledPlugError
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.jobs.maintain_job.take_in", pull)
+        patch.setattr("pipeline.jobs.maintain.ingest_payload", pull)
         with pytest.raises(PulledPlugError):
             jobs.maintain(refused.product, refused.settings, repair=True)
     assert refused.observations.read().num_rows == 0
@@ -374,7 +376,7 @@ def test_a_repair_that_was_interrupted_is_told_and_gone_on_with(
 
 
 def test_a_torn_payload_is_told_and_does_not_keep_the_others_from_being_taken_in_again(
-    place: Place, empty_mlflow: Path
+    place: ProductHome, empty_mlflow: Path
 ) -> None:
     place.put("a", "2001-01-01,1,2")
     place.put("b", "2001-01-02,3,4")
@@ -399,7 +401,7 @@ def test_a_torn_payload_is_told_and_does_not_keep_the_others_from_being_taken_in
     assert (after, result.damage, result.taken_again) == (before, (), 1)  # only what failed
 
 
-def test_a_release_that_would_fail_half_way_lets_nothing_in(place: Place) -> None:
+def test_a_release_that_would_fail_half_way_lets_nothing_in(place: ProductHome) -> None:
     place.put("a", "2001-01-01,1,140")
     place.put("b", "2001-01-02,2,zwei")
     place.put("c", "2001-01-03,3,150")
@@ -412,7 +414,7 @@ def test_a_release_that_would_fail_half_way_lets_nothing_in(place: Place) -> Non
     assert release(place, "outside", NOW + DAY, override=True).accepted == 2
 
 
-def test_rows_that_say_when_they_became_known_are_released_as_known_from_then_on(place: Place) -> None:
+def test_rows_that_say_when_they_became_known_are_released_as_known_from_then_on(place: ProductHome) -> None:
     said = [NOW - DAY, NOW - 2 * DAY, NOW + 2 * DAY]
     rows = pa.table(
         {
@@ -423,16 +425,16 @@ def test_rows_that_say_when_they_became_known_are_released_as_known_from_then_on
         }
     )
     released = [Released("p" * 64, "a.csv", rows, refused_table([]))]
-    assert let_in(released, place.product.feed, place.settings, at=NOW).accepted == 1
+    assert store_released(released, place.product.feed, place.settings, at=NOW).accepted == 1
     known = place.observations.read(known_by=NOW - timedelta(microseconds=1))
     assert known.num_rows == 0
     (last,) = place.observations.read(known_by=NOW + DAY).to_pylist()[-1:]
     assert (last["known_at"], last[VARIABLE]) == (NOW + timedelta(microseconds=1), 2.0)
     assert place.observations.read().to_pylist()[-1]["known_at"] == NOW + 2 * DAY
-    assert let_in(released, place.product.feed, place.settings, at=NOW).accepted == 0
+    assert store_released(released, place.product.feed, place.settings, at=NOW).accepted == 0
 
 
-def test_a_decision_is_done_again_as_it_was_and_only_once(refused: Place) -> None:
+def test_a_decision_is_done_again_as_it_was_and_only_once(refused: ProductHome) -> None:
     release(refused, "outside", NOW + DAY, override=True)
     before, version = refused.observations.digest(), refused.observations.table.version
     (record,) = (

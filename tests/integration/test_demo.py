@@ -12,12 +12,12 @@ import pytest
 
 from pipeline.config import Settings
 from pipeline.demo.run import Outcome, run_demo
-from pipeline.quality.quarantine import Quarantine
+from pipeline.forecasting.verification.scores import Scores
+from pipeline.ingest.quarantine import Quarantine
 from pipeline.registry.ledger import Ledger
 from pipeline.registry.tracking import Registry
 from pipeline.store.forecasts import Forecasts
 from pipeline.store.observations import Observations
-from pipeline.verification.scores import Scores
 from tests.world import make_settings
 
 

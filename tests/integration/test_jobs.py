@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -14,25 +15,24 @@ from models.errors import DivergedError
 from pipeline import jobs
 from pipeline.config import load_product
 from pipeline.errors import GateError, NoDataError, UsageError
-from pipeline.jobs import retrain_job
+from pipeline.jobs.status import status_of
 from pipeline.registry.ledger import Ledger
 from pipeline.registry.tracking import Registry, TrackingError
-from pipeline.status import status_of
 from pipeline.store.observations import Observations
 from pipeline.training import fit
 from pipeline.training.fit import TrainingError
-from tests.conftest import Place, Trained
+from tests.conftest import ProductHome, Trained
 from tests.world import make_rows
 
 DAY = timedelta(days=1)
 
 
-def _champion(place: Place) -> int | None:
+def _champion(place: ProductHome) -> int | None:
     found = Registry(place.settings, place.product.name).by_alias("champion")
     return found.version if found else None
 
 
-def _actions(place: Place) -> list[tuple[str, int, int | None]]:
+def _actions(place: ProductHome) -> list[tuple[str, int, int | None]]:
     rows = Ledger.of(place.product, place.settings).read()
     return [(row.action, row.version, row.previous) for row in reversed(rows)]
 
@@ -45,7 +45,7 @@ def test_equal_data_train_once(trained: Trained, monkeypatch: pytest.MonkeyPatch
     def never(*_: object, **__: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(retrain_job, "fit_all", never)
+    monkeypatch.setattr(import_module("pipeline.jobs.retrain"), "fit_all", never)
     again = jobs.retrain(trained.product, trained.settings, at=trained.end)
     assert again.repeated
     assert again.model_dump(exclude={"repeated"}) == trained.retrained.model_dump(exclude={"repeated"})
@@ -54,7 +54,7 @@ def test_equal_data_train_once(trained: Trained, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_retrain_tells_what_became_of_each_candidate_and_of_a_covariate_without_rows(
-    fresh: Callable[..., Place], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     empty = {
         "source": {"kind": "files", "path": "nwp/*.csv", "format": "csv", "known_at": "run"},
@@ -72,7 +72,7 @@ def test_a_retrain_tells_what_became_of_each_candidate_and_of_a_covariate_withou
             raise DivergedError("ets", epoch=1, step=1)
         return real(name, *arguments, **options)
 
-    monkeypatch.setattr(retrain_job, "check_candidates", lambda product: {})
+    monkeypatch.setattr(import_module("pipeline.jobs.retrain"), "check_candidates", lambda product: {})
     monkeypatch.setattr(fit, "build", build)
     result = jobs.retrain(place.product, place.settings, at=place.end)
     damped, ets, ridge = result.candidates
@@ -147,7 +147,7 @@ def test_a_diverging_candidate_leaves_the_champion_f29(trained: Trained, monkeyp
 
 
 def test_a_failed_candidate_is_recorded_with_its_reason(
-    fresh: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
+    fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = fresh(training={"candidates": ["attention-convlstm", "ridge-var"], "validation": 60})
     real = fit.build
@@ -177,7 +177,7 @@ def test_a_server_that_is_down_in_training_leaves_the_champion_and_the_ledger_f2
 
 @pytest.mark.parametrize("step", ["parameters", "metrics", "register"])
 def test_a_failure_while_recording_promotes_nobody(
-    fresh: Callable[..., Place], monkeypatch: pytest.MonkeyPatch, step: str
+    fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     from pipeline.registry import tracking
 
@@ -195,7 +195,7 @@ def test_a_failure_while_recording_promotes_nobody(
 
 
 def test_a_kill_between_ledger_and_alias_is_made_up_for(
-    fresh: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
+    fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = fresh()
     real = Registry.set_alias
@@ -248,7 +248,7 @@ def test_a_rolled_back_champion_stays_so_when_the_retrain_is_repeated(trained: T
     assert _champion(trained) == 1
 
 
-def test_rollback_before_anything_served_is_refused(fresh: Callable[..., Place], trained: Trained) -> None:
+def test_rollback_before_anything_served_is_refused(fresh: Callable[..., ProductHome], trained: Trained) -> None:
     place = fresh(days=20)
     with pytest.raises(GateError):
         jobs.rollback(place.product, place.settings, who="Ann", why="?")
@@ -270,7 +270,7 @@ def test_an_unknown_or_damaged_version_is_not_promoted(trained: Trained, monkeyp
     assert _actions(trained) == [("promoted", 1, None)]
 
 
-def test_too_little_data_trains_nothing(fresh: Callable[..., Place]) -> None:
+def test_too_little_data_trains_nothing(fresh: Callable[..., ProductHome]) -> None:
     place = fresh(days=100)
     with pytest.raises(NoDataError, match="needs at least 170"):
         jobs.retrain(place.product, place.settings, at=place.end)
@@ -293,14 +293,14 @@ def test_windows_that_mean_nothing_are_wrong_use(trained: Trained) -> None:
         jobs.forecast(product, settings, since=end, at=end)
 
 
-def test_the_clock_of_a_record_is_its_own(trained: Trained, fresh: Callable[..., Place]) -> None:
+def test_the_clock_of_a_record_is_its_own(trained: Trained, fresh: Callable[..., ProductHome]) -> None:
     assert jobs.now_of(trained.product, trained.settings) == trained.end
     assert jobs.now_of(trained.product, trained.settings, datetime(2020, 1, 1, tzinfo=UTC)).year == 2020
     live = fresh(days=10, feed={"clock": "wall"})
     assert jobs.now_of(live.product, live.settings).year >= 2025
 
 
-def test_status_is_broken_late_and_fresh_in_turn(trained: Trained, fresh: Callable[..., Place]) -> None:
+def test_status_is_broken_late_and_fresh_in_turn(trained: Trained, fresh: Callable[..., ProductHome]) -> None:
     product, settings = trained.product, trained.settings
     assert status_of(product, settings).reason == "nothing was forecast yet; run `nightcast forecast`"
     jobs.forecast(product, settings, at=trained.end)
@@ -319,14 +319,14 @@ def test_status_is_broken_late_and_fresh_in_turn(trained: Trained, fresh: Callab
     assert (found.state, found.reason) == ("broken", "the last forecast was made without a champion")
 
 
-def test_an_hourly_product_whose_forecasts_stop_is_late(fresh: Callable[..., Place]) -> None:
+def test_an_hourly_product_whose_forecasts_stop_is_late(fresh: Callable[..., ProductHome]) -> None:
     place = fresh(step="1h", days=10, delay="0h", feed={"clock": "wall"})
     jobs.forecast(place.product, place.settings, at=place.end)
     rows = [(place.end + n * timedelta(hours=1), f"S{s}", 5.0) for n in range(5) for s in range(4)]
     Observations.of(place.product.feed, place.settings).append(make_rows(*rows), at=place.end, payload="1" * 64)
     found = status_of(place.product, place.settings, at=place.end + timedelta(hours=4))
     assert found.state == "broken"  # no champion; with one it would be late:
-    from pipeline.status import _judge
+    from pipeline.jobs.status import _judge
 
     state, reason = _judge(place.product, found.now, found.newest or found.now, found.last_issue, 0, [])
     assert (state, "is missing" in reason) == ("late", True)

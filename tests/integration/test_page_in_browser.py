@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pipeline import jobs
-from tests.conftest import Place, Trained
+from tests.conftest import ProductHome, Trained
 
 CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = pytest.mark.skipif(not CHROMIUM.is_file(), reason="needs a browser, /usr/bin/chromium")
@@ -94,7 +94,7 @@ def page(trained: Trained) -> Path:
 
 
 @pytest.fixture
-def hostile(fresh: Callable[..., Place]) -> Path:
+def hostile(fresh: Callable[..., ProductHome]) -> Path:
     """A page of stations, a title and an attribution that would like to run something; one station has no value."""
     place = fresh(title=f"<script>{FIRE}</script>", feed={"attribution": f'<a href="javascript:{FIRE}">licence</a>'})
     rows = [f'S{n},"{name.replace(chr(34), chr(34) * 2)}",-{10 - n},5{n}.5' for n, name in enumerate(NAMES)]

@@ -18,10 +18,10 @@ from pydantic import SecretStr
 from pipeline import jobs
 from pipeline.config import Product, Settings, load_product
 from pipeline.errors import SourceError
+from pipeline.ingest.decoding.parquet import from_parquet
+from pipeline.ingest.sources import Payload, open_source
+from pipeline.ingest.sources.sql import Sql
 from pipeline.locations import read_locations
-from pipeline.sources import Payload, open_source
-from pipeline.sources.parquet import from_parquet
-from pipeline.sources.sql import Sql
 from pipeline.store.observations import Observations
 from tests.integration.conftest import Postgres
 

@@ -12,13 +12,13 @@ import pytest
 import yaml
 
 from pipeline import jobs
-from pipeline.checking import check_product
 from pipeline.config import Product, Settings, load_product
 from pipeline.forecasting.predict import issue
-from pipeline.publish.page import missing_covariates
+from pipeline.forecasting.publish.page import missing_covariates
+from pipeline.jobs.check import check_product
+from pipeline.jobs.status import status_of
 from pipeline.registry.tracking import Registry
 from pipeline.results import RetrainResult, VerifyResult
-from pipeline.status import status_of
 from pipeline.store.observations import Observations
 from tests.world import make_settings
 

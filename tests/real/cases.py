@@ -16,10 +16,10 @@ import numpy as np
 import xarray as xr
 
 from pipeline.config import Product, Settings, load_product
-from pipeline.errors import ContractError, WorldError
-from pipeline.jobs.ingest_job import described, ingest
-from pipeline.quality.fetch import fetch_payloads
-from pipeline.quality.intake import take_in
+from pipeline.errors import ContractError, UpstreamError
+from pipeline.ingest.fetch import fetch_payloads
+from pipeline.ingest.payload import ingest_payload
+from pipeline.jobs.ingest import described, ingest
 from pipeline.results import FeedResult
 from tests.world import make_settings
 
@@ -60,9 +60,9 @@ def take(product: Product, settings: Settings) -> FeedResult:
     """Ingest a product; what is refused as a whole is a result as well."""
     try:
         return ingest(product, settings, at=NOW)
-    except (ContractError, WorldError):
+    except (ContractError, UpstreamError):
         again = fetch_payloads(product.feed, settings, at=NOW, again=True)
-        return described(product.feed, settings, [take_in(one, product.feed, settings, at=NOW) for one in again])
+        return described(product.feed, settings, [ingest_payload(one, product.feed, settings, at=NOW) for one in again])
 
 
 def write_days(archive: Path, folder: Path) -> None:

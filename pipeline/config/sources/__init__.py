@@ -1,7 +1,7 @@
 """The source part of a feed: one kind of several, found through entry points so that others can add theirs.
 
 A package that brings a source names two things: its specification, a `SourceSpec`, in the group
-``nightcast.source_specs``, and its reader in ``nightcast.sources`` (see `pipeline.sources`).
+``nightcast.source_specs``, and its reader in ``nightcast.sources`` (see `pipeline.ingest.sources`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pydantic import Field
 
 from pipeline.config.sources.base import SourceSpec
 from pipeline.config.sources.files import FilesSource
-from pipeline.config.sources.stamps import TimeStamps
+from pipeline.config.sources.timestamps import TimeStamps
 
 __all__ = ["AnySource", "FilesSource", "SourceSpec", "TimeStamps"]
 

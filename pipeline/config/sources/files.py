@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.config.base import Strict
 from pipeline.config.sources.base import SourceSpec, TimeLabel
-from pipeline.config.sources.stamps import TimeStamps
+from pipeline.config.sources.timestamps import TimeStamps
 
 Format = Literal["csv", "parquet", "netcdf", "zarr", "grib", "npz"]
 GRIDDED = ("netcdf", "zarr", "grib", "npz")

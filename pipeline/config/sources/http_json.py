@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 from pipeline.config.base import Duration, Strict
 from pipeline.config.sources.base import TimeLabel
 from pipeline.config.sources.http import HttpSpec, check_url
-from pipeline.config.sources.stamps import TimeStamps
+from pipeline.config.sources.timestamps import TimeStamps
 from pipeline.names import check_zone
 
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")

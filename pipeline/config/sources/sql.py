@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 
 from pipeline.config.base import Duration, Strict
 from pipeline.config.sources.base import SourceSpec, TimeLabel
-from pipeline.config.sources.stamps import TimeStamps
+from pipeline.config.sources.timestamps import TimeStamps
 
 _BOUND = re.compile(r"(?<![:\w\\]):(\w+)(?!:)")  # as SQLAlchemy finds them
 _BOUNDS = ("since", "until")

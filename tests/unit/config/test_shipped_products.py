@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.checking import check_product
 from pipeline.config import load_product
+from pipeline.jobs.check import check_product
 from pipeline.paths import deploy_folder
 from pipeline.training.fit import check_candidates
 from tests.world import make_settings

@@ -19,7 +19,7 @@ from pipeline.features.snapshot import Snapshot, take_snapshot
 from pipeline.locations import read_locations
 from pipeline.store.observations import Observations
 from pipeline.training.folds import Folds
-from pipeline.training.retrain import training_key
+from pipeline.training.holdout import training_key
 from tests.world import end_of, fill, make_product, make_settings
 
 TIME = pa.timestamp("us", tz="UTC")

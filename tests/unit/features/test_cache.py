@@ -22,7 +22,7 @@ from tests.world import end_of, fill, make_product, make_rows, make_settings, re
 DAY = timedelta(days=1)
 
 
-class Place:
+class ProductHome:
     """A product with its observations, and how often its frames were made."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,12 +56,12 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProductHome:
     forget_checks()
-    return Place(tmp_path, monkeypatch)
+    return ProductHome(tmp_path, monkeypatch)
 
 
-def test_frames_are_made_once_and_are_those_made_in_memory(place: Place) -> None:
+def test_frames_are_made_once_and_are_those_made_in_memory(place: ProductHome) -> None:
     first, second = place.frames(), place.frames()
     assert place.made == 1
     assert first.digest() == second.digest() == place.at_once().digest()
@@ -71,7 +71,7 @@ def test_frames_are_made_once_and_are_those_made_in_memory(place: Place) -> None
     assert sorted(path.name for path in (place.folder / key).iterdir())[:2] == [CARD, "first.npy"]
 
 
-def test_frames_are_made_part_by_part(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_are_made_part_by_part(place: ProductHome, monkeypatch: pytest.MonkeyPatch) -> None:
     # Whatever pieces the store reads in, the frames are the same.
     whole = place.frames().digest()
     real = Observations.scan
@@ -87,7 +87,7 @@ def test_frames_are_made_part_by_part(place: Place, monkeypatch: pytest.MonkeyPa
     assert place.made == 2
 
 
-def test_another_instant_version_or_product_is_another_key(place: Place, tmp_path: Path) -> None:
+def test_another_instant_version_or_product_is_another_key(place: ProductHome, tmp_path: Path) -> None:
     before = place.frames(known_by=place.end - 30 * DAY)
     assert len(before.times) < len(place.frames().times)
     store = Observations.of(place.product.feed, place.settings)
@@ -104,7 +104,7 @@ def test_another_instant_version_or_product_is_another_key(place: Place, tmp_pat
     assert len(place.keys()) == cache.KEPT
 
 
-def test_a_table_made_anew_is_not_taken_for_the_old_one(place: Place) -> None:
+def test_a_table_made_anew_is_not_taken_for_the_old_one(place: ProductHome) -> None:
     place.frames()
     shutil.rmtree(place.settings.home / "products")
     rows = record_rows(place.product)
@@ -115,7 +115,7 @@ def test_a_table_made_anew_is_not_taken_for_the_old_one(place: Place) -> None:
 
 @pytest.mark.parametrize("name", ["first.npy", "known_at.npy", CARD])
 def test_what_is_damaged_is_thrown_away_told_and_made_again(
-    place: Place, caplog: pytest.LogCaptureFixture, name: str
+    place: ProductHome, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     whole = place.frames().digest()
     path = place.folder / place.keys()[0] / name
@@ -133,7 +133,7 @@ def test_what_is_damaged_is_thrown_away_told_and_made_again(
     assert place.made == 2
 
 
-def test_the_cache_may_be_deleted_while_its_frames_are_in_use(place: Place) -> None:
+def test_the_cache_may_be_deleted_while_its_frames_are_in_use(place: ProductHome) -> None:
     frames = place.frames()
     whole = frames.first.copy()
     shutil.rmtree(place.settings.home / "cache")
@@ -141,7 +141,7 @@ def test_the_cache_may_be_deleted_while_its_frames_are_in_use(place: Place) -> N
     assert place.frames().digest() == place.at_once().digest()
 
 
-def test_the_frames_used_last_are_kept(place: Place) -> None:
+def test_the_frames_used_last_are_kept(place: ProductHome) -> None:
     instants = [place.end - n * DAY for n in range(4)]
     for age, instant in enumerate(instants[:3]):
         before = set(place.keys()) if place.folder.exists() else set()
@@ -156,7 +156,7 @@ def test_the_frames_used_last_are_kept(place: Place) -> None:
     assert place.made == 5
 
 
-def test_what_was_made_just_now_stays_though_the_clock_went_back(place: Place) -> None:
+def test_what_was_made_just_now_stays_though_the_clock_went_back(place: ProductHome) -> None:
     for n in range(3):
         place.frames(known_by=place.end - n * DAY)
     for path in place.folder.iterdir():
@@ -166,7 +166,7 @@ def test_what_was_made_just_now_stays_though_the_clock_went_back(place: Place) -
     assert len(place.keys()) == cache.KEPT
 
 
-def test_what_killed_writers_left_goes_once_it_is_a_day_older_than_what_is_used(place: Place) -> None:
+def test_what_killed_writers_left_goes_once_it_is_a_day_older_than_what_is_used(place: ProductHome) -> None:
     place.frames()
     (key,) = place.keys()
     now = (place.folder / key).stat().st_mtime
@@ -180,7 +180,7 @@ def test_what_killed_writers_left_goes_once_it_is_a_day_older_than_what_is_used(
     assert FrameCache(place.folder / "none").evict() == []
 
 
-def test_check_reads_every_folder_and_tells_what_is_wrong(place: Place) -> None:
+def test_check_reads_every_folder_and_tells_what_is_wrong(place: ProductHome) -> None:
     place.frames()
     place.frames(known_by=place.end - DAY)
     frame_cache = FrameCache.of(place.product.feed, place.settings)
@@ -192,7 +192,7 @@ def test_check_reads_every_folder_and_tells_what_is_wrong(place: Place) -> None:
     assert "\n" not in fault
 
 
-def test_nothing_known_leaves_nothing_behind(place: Place, tmp_path: Path) -> None:
+def test_nothing_known_leaves_nothing_behind(place: ProductHome, tmp_path: Path) -> None:
     with pytest.raises(NoDataError, match="tiny-wind: nothing was known by 1990-"):
         place.frames(known_by=place.end.replace(year=1990))
     others = make_product(tmp_path, days=70, stations=2)
@@ -204,7 +204,7 @@ def test_nothing_known_leaves_nothing_behind(place: Place, tmp_path: Path) -> No
 
 
 def test_a_table_that_moves_while_the_frames_are_begun_is_read_again(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: ProductHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Observations.of(place.product.feed, place.settings)
     real = Observations.scan
@@ -225,13 +225,13 @@ def test_a_table_that_moves_while_the_frames_are_begun_is_read_again(
     assert place.made == 1
 
 
-def test_frames_that_others_keep_deleting_are_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_that_others_keep_deleting_are_told(place: ProductHome, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FrameCache, "find", lambda self, key, grid=None: None)
     with pytest.raises(StoreError, match="gone or damaged 5 times"):
         place.frames()
 
 
-def test_a_disk_that_refuses_is_told_in_one_line(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_refuses_is_told_in_one_line(place: ProductHome, monkeypatch: pytest.MonkeyPatch) -> None:
     from pipeline.features.files import ArrayFile
 
     def full(self: ArrayFile, part: object) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from pipeline.registry.ledger import Action, Ledger
-from pipeline.store.place import place_at
+from pipeline.store.objects import open_store
 
 AT = datetime(2002, 1, 1, tzinfo=UTC)
 
 
 def _ledger(folder: Path, *rows: tuple[Action, int, int | None]) -> Ledger:
-    ledger = Ledger(place_at(folder / "ledger"))
+    ledger = Ledger(open_store(folder / "ledger"))
     for number, (action, version, previous) in enumerate(rows):
         # Instants go backwards: a replayed past is written later.
         at = AT - number * timedelta(days=1)

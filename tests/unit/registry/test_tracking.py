@@ -18,7 +18,7 @@ from pipeline.registry.tracking import Registry, TrackingError
 from pipeline.store.forecasts import Forecasts
 from pipeline.store.observations import Observations
 from pipeline.training.fit import baselines
-from tests.conftest import Place, Trained
+from tests.conftest import ProductHome, Trained
 
 UNREACHABLE = "http://127.0.0.1:1"
 
@@ -137,7 +137,7 @@ def test_without_an_issue_time_the_newest_row_tells_it(trained: Trained) -> None
         forecaster.forecast(known[["valid_time", "location", "wind_speed"]].head(0))
 
 
-def test_nothing_registered_is_no_error(fresh: Callable[..., Place]) -> None:
+def test_nothing_registered_is_no_error(fresh: Callable[..., ProductHome]) -> None:
     registry = Registry(fresh(days=10).settings, "tiny-wind")
     assert registry.versions() == []
     assert registry.by_alias("champion") is None

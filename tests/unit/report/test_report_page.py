@@ -14,7 +14,7 @@ import pipeline.report as public
 from pipeline.report import DataFacts, LeadSkill, ModelFacts, RefusedReason, render
 from pipeline.report.page import relative_link
 from pipeline.report.section import spread
-from pipeline.report.words import LADDER, rung_note
+from pipeline.report.sentences import LADDER, rung_note
 
 EVIL = '"><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}</style></title>'
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import numpy as np
 import pytest
 
-from pipeline.report import text
+from pipeline.report import typography as text
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.store.forecasts import SCHEMA, Forecasts
-from pipeline.store.place import place_at
+from pipeline.store.objects import open_store
 from tests.world import make_product, make_settings
 
 ISSUE = datetime(2001, 1, 31, 18, tzinfo=UTC)
@@ -38,7 +38,7 @@ def forecast(issue_time: datetime, *, model: str = "ridge-var", places: int = 2)
 
 @pytest.fixture
 def store(tmp_path: Path) -> Forecasts:
-    return Forecasts(place_at(tmp_path / "forecasts"))
+    return Forecasts(open_store(tmp_path / "forecasts"))
 
 
 def test_an_empty_store(store: Forecasts) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.config import Settings
 from pipeline.store.layout import FeedLayout, Layout
-from pipeline.store.place import LocalPlace, place_at
+from pipeline.store.objects import LocalStore, open_store
 from tests.world import make_product, make_settings
 
 
@@ -23,7 +23,7 @@ def test_by_default_everything_is_below_the_home(tmp_path: Path) -> None:
         (feed.observations, "observations"),
         (feed.quarantine, "quarantine"),
     ):
-        assert isinstance(place, LocalPlace)
+        assert isinstance(place, LocalStore)
         assert place.path == root / name
     assert (layout.models, layout.published, feed.quality_page) == (
         root / "models",
@@ -37,7 +37,7 @@ def test_with_a_bucket_what_is_served_and_shown_stays_here(tmp_path: Path, store
     product = make_product(tmp_path)
     settings = Settings(home=tmp_path / "home", store=store)
     layout, feed = Layout.of(product, settings), FeedLayout.of(product.feed, settings)
-    assert layout.ledger == place_at(f"{store}/tiny-wind/ledger")
-    assert feed.observations == place_at(f"{store}/tiny-wind/observations")
+    assert layout.ledger == open_store(f"{store}/tiny-wind/ledger")
+    assert feed.observations == open_store(f"{store}/tiny-wind/observations")
     assert feed.quality_page == tmp_path / "home" / "products" / "tiny-wind" / "quality.html"
     assert layout.models == tmp_path / "home" / "products" / "tiny-wind" / "models"

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from pipeline import atomic
 from pipeline.errors import StoreError
-from pipeline.store.place import LocalPlace, place_at
+from pipeline.store.objects import LocalStore, open_store
 from pipeline.store.raw import Payload, RawStore
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> RawStore:
-    return RawStore(place_at(tmp_path / "raw"))
+    return RawStore(open_store(tmp_path / "raw"))
 
 
 def files(store: RawStore) -> list[str]:
@@ -24,7 +24,7 @@ def files(store: RawStore) -> list[str]:
 
 
 def root(store: RawStore) -> Path:
-    assert isinstance(store.place, LocalPlace)
+    assert isinstance(store.place, LocalStore)
     return store.place.path
 
 

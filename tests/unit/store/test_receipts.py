@@ -8,7 +8,7 @@ import pytest
 
 from pipeline import atomic
 from pipeline.errors import StoreError
-from pipeline.store.place import LocalPlace, place_at
+from pipeline.store.objects import LocalStore, open_store
 from pipeline.store.receipts import Receipts
 
 ONE, TWO, THREE = "ab" * 32, "cd" * 32, "ef" * 32
@@ -17,7 +17,7 @@ AT = datetime(2001, 3, 1, 12, tzinfo=UTC)
 
 @pytest.fixture
 def receipts(tmp_path: Path) -> Receipts:
-    return Receipts(place_at(tmp_path / "receipts"))
+    return Receipts(open_store(tmp_path / "receipts"))
 
 
 def receipt(digest: str, at: datetime = AT, **more: Any) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def receipt(digest: str, at: datetime = AT, **more: Any) -> dict[str, Any]:
 
 
 def file_of(receipts: Receipts) -> Path:
-    assert isinstance(receipts.place, LocalPlace)
+    assert isinstance(receipts.place, LocalStore)
     return next(receipts.place.path.glob("*/*.json"))
 
 

@@ -11,7 +11,7 @@ from models.task import Inputs
 from pipeline.features.snapshot import take_snapshot
 from pipeline.features.windows import IssueWindows
 from pipeline.training.evaluate import Evaluation, evaluate, predict_published
-from tests.conftest import Place
+from tests.conftest import ProductHome
 
 NAN = float("nan")
 
@@ -29,7 +29,7 @@ class Constant:
         return np.repeat(np.broadcast_to(lead, shape)[..., None], len(self.task.quantiles), axis=-1)
 
 
-def _windows(place: Place) -> IssueWindows:
+def _windows(place: ProductHome) -> IssueWindows:
     snapshot = take_snapshot(place.product, place.settings, known_by=place.end)
     issues = list(snapshot.cadence.issues(place.end - 10 * snapshot.cadence.step, place.end))
     return IssueWindows(snapshot.task, snapshot.cadence, snapshot.frames, issues, truth_at=place.end)
@@ -64,7 +64,9 @@ def test_nothing_known_is_not_a_number_and_never_zero() -> None:
     assert np.isnan(scores.crps_by_issue).all()
 
 
-def test_a_median_that_is_right_costs_nothing_and_truth_that_is_unknown_is_unknown(fresh: Callable[..., Place]) -> None:
+def test_a_perfect_median_scores_zero_and_unknown_truth_stays_unknown(
+    fresh: Callable[..., ProductHome],
+) -> None:
     windows = _windows(fresh(days=30, horizon=2))
     scores = evaluate(Constant(windows.task), windows)  # type: ignore[arg-type]
     assert scores.crps.shape == (10, 2, 1, 4)
@@ -75,7 +77,7 @@ def test_a_median_that_is_right_costs_nothing_and_truth_that_is_unknown_is_unkno
     assert np.isfinite(scores.crps[0]).all()
 
 
-def test_leads_of_the_gap_are_forecast_and_left_out(fresh: Callable[..., Place]) -> None:
+def test_leads_of_the_gap_are_forecast_and_left_out(fresh: Callable[..., ProductHome]) -> None:
     # Values come 30 h late: at an issue the newest frame is the one of the day before, lead 1 lies in the gap.
     windows = _windows(fresh(days=30, horizon=2, delay="30h"))
     assert set(windows.gaps) == {1}
@@ -86,7 +88,7 @@ def test_leads_of_the_gap_are_forecast_and_left_out(fresh: Callable[..., Place])
     np.testing.assert_allclose(error[0, :, 0, 0], [2, 3] - windows.truth(np.array([0]))[0, 1:3, 0, 0], rtol=1e-6)
 
 
-def test_silent_stations_are_hidden_from_the_inputs_and_still_scored(fresh: Callable[..., Place]) -> None:
+def test_silent_stations_are_hidden_from_the_inputs_and_still_scored(fresh: Callable[..., ProductHome]) -> None:
     windows = _windows(fresh(days=30))
     model = Constant(windows.task)
     silent = np.array([True, False, False, True])
@@ -98,7 +100,7 @@ def test_silent_stations_are_hidden_from_the_inputs_and_still_scored(fresh: Call
     assert np.isfinite(scores.crps[0]).all()
 
 
-def test_the_size_of_a_chunk_changes_nothing(fresh: Callable[..., Place], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_chunk_size_changes_nothing(fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch) -> None:
     windows = _windows(fresh(days=30))
     whole = evaluate(Constant(windows.task), windows)  # type: ignore[arg-type]
     monkeypatch.setattr("pipeline.training.evaluate.CHUNK", 3)
@@ -166,7 +168,7 @@ def test_a_summary_has_the_means_of_the_whole() -> None:
 
 
 def test_a_large_task_is_forecast_a_few_issue_times_at_once(
-    fresh: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
+    fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     windows = _windows(fresh(days=30))
     numbers = windows.task.leads * 4 * 7

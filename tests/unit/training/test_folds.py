@@ -12,16 +12,16 @@ from pipeline.features.snapshot import Snapshot, take_snapshot
 from pipeline.store.observations import Observations
 from pipeline.training.fit import windows
 from pipeline.training.folds import Folds, split
-from tests.conftest import Place
+from tests.conftest import ProductHome
 from tests.world import make_rows
 
 
-def _cut(place: Place) -> tuple[Snapshot, Folds]:
+def _cut(place: ProductHome) -> tuple[Snapshot, Folds]:
     snapshot = take_snapshot(place.product, place.settings, known_by=place.end)
     return snapshot, split(snapshot)
 
 
-def test_folds_follow_each_other_in_time_and_have_their_sizes(fresh: Callable[..., Place]) -> None:
+def test_folds_follow_each_other_in_time_and_have_their_sizes(fresh: Callable[..., ProductHome]) -> None:
     place = fresh(gate={"issues": 40}, training={"validation": 30, "candidates": ["ridge-var"]})
     _, folds = _cut(place)
     assert (len(folds.validation), len(folds.holdout)) == (30, 40)
@@ -32,7 +32,7 @@ def test_folds_follow_each_other_in_time_and_have_their_sizes(fresh: Callable[..
 
 @pytest.mark.parametrize("shape", [{"step": "1d", "days": 300}, {"step": "6h", "days": 60, "delay": "20h"}])
 def test_no_target_of_a_fold_is_known_later_than_the_first_issue_of_the_next(
-    fresh: Callable[..., Place], shape: dict[str, object]
+    fresh: Callable[..., ProductHome], shape: dict[str, object]
 ) -> None:
     place = fresh(**shape)
     snapshot, folds = _cut(place)
@@ -45,7 +45,7 @@ def test_no_target_of_a_fold_is_known_later_than_the_first_issue_of_the_next(
         assert max(cadence.lead_times(issue)[-1] for issue in earlier) + cadence.delay <= border
 
 
-def test_a_target_revised_after_the_border_is_learnt_as_it_was_before(fresh: Callable[..., Place]) -> None:
+def test_a_target_revised_after_the_border_is_learnt_as_it_was_before(fresh: Callable[..., ProductHome]) -> None:
     place = fresh(feed={"clock": "wall"})
     snapshot, folds = _cut(place)
     observed = snapshot.cadence.lead_times(folds.train[-1])[0]
@@ -63,19 +63,19 @@ def test_a_target_revised_after_the_border_is_learnt_as_it_was_before(fresh: Cal
     assert len(holdout) == len(folds.holdout)
 
 
-def test_the_window_limits_only_the_training_fold(fresh: Callable[..., Place]) -> None:
+def test_the_window_limits_only_the_training_fold(fresh: Callable[..., ProductHome]) -> None:
     place = fresh(training={"window": "100d", "validation": 60, "candidates": ["ridge-var"]})
     _, folds = _cut(place)
     assert folds.train[-1] - folds.train[0] == timedelta(days=100)
     assert len(folds.validation) == len(folds.holdout) == 60
 
 
-def test_too_little_data_says_how_much_there_is_and_how_much_is_needed(fresh: Callable[..., Place]) -> None:
+def test_too_little_data_says_how_much_there_is_and_how_much_is_needed(fresh: Callable[..., ProductHome]) -> None:
     place = fresh(days=120)
     with pytest.raises(NoDataError, match=r"^tiny-wind: \d+ matured issue times, training needs at least 170: "):
         _cut(place)
 
 
-def test_nothing_matured_is_too_little_data(fresh: Callable[..., Place]) -> None:
+def test_nothing_matured_is_too_little_data(fresh: Callable[..., ProductHome]) -> None:
     with pytest.raises(NoDataError, match="0 matured issue times"):
         _cut(fresh(days=3))

@@ -1,0 +1,159 @@
+"""The facts of one forecast, gathered for its report page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.config import Grid
+from pipeline.features.asof import as_of
+from pipeline.features.frames import build_frames
+from pipeline.forecasting.publish.table import PublishedForecast
+from pipeline.report import (
+    DataFacts,
+    LeadSkill,
+    ModelFacts,
+    RefusedReason,
+    ReportData,
+    StationSeries,
+    VariableForecast,
+)
+from pipeline.results import LeadScore
+from pipeline.times import Cadence
+from pipeline.training.metrics import nominal_coverage
+
+SHOWN_FRAMES = 30
+COUNTED_OVER = timedelta(days=14)
+_UNTOLD = "nothing is known ahead of "  # as the ladder notes it
+
+
+@dataclass(frozen=True)
+class Background:
+    """What surrounds a forecast: the data it rests on, the model that made it, what earlier ones were worth."""
+
+    observations: pa.Table
+    """Bitemporal rows of the last frames, as of the issue time."""
+    scores: tuple[LeadScore, ...]
+    """By model, variable and lead; the published forecast is called 'published'."""
+    accepted: int
+    revised: int
+    reasons: dict[str, int]
+    """Rows refused in the counted period, by reason."""
+    champion: str
+    """Kind of model in service; empty when there is none."""
+    trained_until: datetime | None
+    verdict: str
+    missing: tuple[str, ...]
+    """Ids of stations without a current value."""
+
+
+def report_data(forecast: PublishedForecast, background: Background, links: tuple[tuple[str, str], ...]) -> ReportData:
+    """Return everything that the page of a forecast shows."""
+    product = forecast.product
+    served_by = forecast.model if forecast.model != background.champion else ""
+    names = dict(zip(forecast.locations.ids, forecast.locations.names, strict=True))
+    age = timedelta(hours=forecast.input_age_hours) if np.isfinite(forecast.input_age_hours) else None
+    refused = sum(background.reasons.values())
+    return ReportData(
+        product=product.name,
+        title=product.title or product.name,
+        issue_time=forecast.issue_time,
+        step=product.feed.step,
+        rung=forecast.rung,
+        variables=tuple(_variable(forecast, background, index) for index in range(len(product.forecast.targets))),
+        model=ModelFacts(
+            name=background.champion or forecast.model,
+            version=str(forecast.version or ""),
+            digest=forecast.digest,
+            trained_through=background.trained_until,
+            gate_verdict=background.verdict,
+            served_by=served_by if background.champion else "",
+        ),
+        data=DataFacts(
+            as_of=forecast.issue_time,
+            newest_observation=forecast.issue_time - age if age is not None else None,
+            input_age=age,
+            accepted=background.accepted,
+            revised=background.revised,
+            refused=refused,
+            counted_over=COUNTED_OVER,
+            refused_reasons=tuple(
+                RefusedReason(reason=text, count=count) for text, count in background.reasons.items()
+            ),
+            missing_stations=tuple(names.get(station, station) for station in background.missing),
+            missing_covariates=missing_covariates(forecast.notes),
+        ),
+        time_label=product.feed.source.time_label,
+        places="cell" if isinstance(product.feed.locations, Grid) else "station",
+        licence=product.feed.attribution,
+        nightcast_version=forecast.code_version.partition("+")[0],
+        code_version=forecast.code_version,
+        links=links,
+    )
+
+
+def missing_covariates(notes: str) -> tuple[str, ...]:
+    """Return the covariates that the notes of a forecast say nothing was known ahead of."""
+    told = [note.removeprefix(_UNTOLD) for note in notes.split("; ") if note.startswith(_UNTOLD)]
+    return tuple(name for names in told for name in names.split(", "))
+
+
+def _variable(forecast: PublishedForecast, background: Background, index: int) -> VariableForecast:
+    product, places = forecast.product, forecast.locations
+    name = product.forecast.targets[index]
+    units, _, _, long_name = product.feed.variable(name)
+    times, observed = _history(forecast, background.observations, name)
+    stations = tuple(
+        StationSeries(
+            station_id=places.ids[place],
+            name=places.names[place],
+            latitude=places.latitude[place],
+            longitude=places.longitude[place],
+            observed_time=times,
+            observed=observed[:, place],
+            valid_time=forecast.valid_times,
+            quantile_levels=forecast.levels,
+            quantiles=forecast.quantiles[:, index, place].astype(np.float64),
+        )
+        for place in range(len(places))
+    )
+    return VariableForecast(
+        name=name,
+        title=long_name,
+        units=units,
+        stations=stations,
+        skill=lead_skill(background.scores, name, product.feed.step),
+        nominal_coverage=nominal_coverage(forecast.levels),
+        skill_period="since the first verified forecast",
+    )
+
+
+def lead_skill(scores: tuple[LeadScore, ...], variable: str, step: timedelta) -> tuple[LeadSkill, ...]:
+    """Return the verified skill of the published forecast, lead by lead."""
+    ours = [score for score in scores if score.model == "published" and score.variable == variable]
+    return tuple(
+        LeadSkill(
+            lead=score.lead * step,
+            crps=score.crps,
+            baseline_crps=tuple(
+                (other.model, other.crps)
+                for other in scores
+                if other.model != "published" and (other.variable, other.lead) == (variable, score.lead)
+            ),
+            coverage=score.coverage,
+            count=score.count,
+        )
+        for score in sorted(ours, key=lambda score: score.lead)
+    )
+
+
+def _history(forecast: PublishedForecast, rows: pa.Table, name: str) -> tuple[np.ndarray, np.ndarray]:
+    cadence = Cadence.of(forecast.product)
+    if rows.num_rows == 0:
+        return np.empty(0, "datetime64[us]"), np.empty((0, len(forecast.locations)))
+    frames = build_frames(rows, locations=forecast.locations.ids, variables=(name,), step=cadence.step)
+    values = as_of(frames, forecast.issue_time)[-SHOWN_FRAMES:, 0]
+    return frames.times[-SHOWN_FRAMES:], values.astype(np.float64)

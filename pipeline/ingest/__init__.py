@@ -1,0 +1,1 @@
+"""From a source to the observations: fetching, decoding, checking, quarantine and release."""

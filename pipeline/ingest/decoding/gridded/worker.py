@@ -1,0 +1,78 @@
+"""The process in which foreign files are read: a damaged one can crash the C libraries, or keep them busy for ever.
+
+It takes a JSON object a line, says one a line, and ends with its input. What it reads and gives lies in a folder that
+the asker names and removes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.config import Feed, FilesSource, Grid
+from pipeline.errors import ContractError, NoDataError, SourceError
+from pipeline.ingest.decoding.gridded.decode import decode_arrays
+from pipeline.ingest.sources.base import Payload
+from pipeline.locations import Locations, read_locations
+
+BASE_BYTES, TIMES_MAX_BYTES = 2**30, 4
+"""Address space of this process: that of the libraries, and that of a file and its rows by `max_bytes`."""
+
+CONTENT, ROWS, REFUSED = "content", "rows.arrow", "refused.arrow"
+
+
+def main() -> None:
+    """Answer until the input ends; what the libraries print goes nowhere."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # what a crash leaves would hold the file
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    print("{}", file=answers, flush=True)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        signal.alarm(asked["seconds"])  # ends this process even if the asker is gone
+        answer = _answer(asked)
+        signal.alarm(0)
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def _answer(asked: dict[str, Any]) -> dict[str, Any]:
+    folder = Path(asked["folder"])
+    tempfile.tempdir = str(folder)  # so that nothing stays if this process is killed
+    try:
+        feed = Feed.model_validate_json(asked["feed"]).within(asked["product"], asked["name"], Path(asked["home"]))
+        assert isinstance(feed.source, FilesSource)  # noqa: S101 - nobody else asks
+        most = feed.source.max_bytes
+        _limit(BASE_BYTES + TIMES_MAX_BYTES * most)
+        # Stations are judged by the asker, who has their list.
+        locations = read_locations(feed) if isinstance(feed.locations, Grid) else Locations((), (), (), ())
+        payload = Payload(asked["payload"], (folder / CONTENT).read_bytes(), "")
+        decoded = decode_arrays(payload, feed, feed.source, locations)
+        for name, table in ((ROWS, decoded.rows), (REFUSED, decoded.refused)):
+            with pa.OSFile(str(folder / name), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+                writer.write_table(table)
+    except (ContractError, NoDataError, SourceError) as error:
+        return {"error": type(error).__name__, "text": str(error)}
+    except MemoryError:
+        problem = f"it takes more memory than goes with feed.source.max_bytes, {most}"
+        return {"error": SourceError.__name__, "text": f"{asked['payload']}: {problem}"}
+    except Exception:
+        return {"error": "", "text": traceback.format_exc()}
+    return {"thinned": decoded.thinned, "notes": decoded.notes}
+
+
+def _limit(size: int) -> None:
+    """Let this process have so much address space, or what the system lets it have if that is less."""
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    least = size if most == resource.RLIM_INFINITY else min(size, most)
+    resource.setrlimit(resource.RLIMIT_AS, (least, most))

@@ -1,0 +1,127 @@
+"""The contract applied to a batch: which rows may enter the store, which may not and why, and what is odd about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from expectations.observations import KNOWN
+from pipeline.config import Feed
+from pipeline.errors import BatchError, ContractError, NoDataError
+from pipeline.ingest.decoding.cells import as_json
+from pipeline.ingest.quality.batch import Batch, BatchWithHistory
+from pipeline.ingest.quality.batch_metrics import measure
+from pipeline.ingest.quality.contract import contract_of
+from pipeline.ingest.quality.judgement import Judgement, judge_batch
+from pipeline.ingest.quality.series import find
+from pipeline.ingest.quality.validation_report import validation_report
+from pipeline.ingest.sources.base import refused_table, row_schema
+from pipeline.locations import Locations
+
+__all__ = ["KEY", "Checked", "check_rows", "contract_of"]
+
+KEY = ["valid_time", "location"]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A batch after its contract; given rows = accepted + refused + collapsed."""
+
+    accepted: pa.Table
+    """Rows of `row_schema`, one a key, sorted by valid_time, location and, where rows have it, known_at."""
+    refused: pa.Table
+    """Rows of `REFUSED_SCHEMA`, in payload order."""
+    report: dict[str, Any]
+    """What was checked and found, as small JSON data."""
+    warnings: tuple[str, ...] = ()
+    """What is odd and was stored all the same, a sentence each."""
+
+
+def check_rows(
+    rows: pa.Table,
+    feed: Feed,
+    locations: Locations,
+    *,
+    now: datetime,
+    recent: pa.Table | None = None,
+    live: bool = True,
+) -> Checked:
+    """Return the rows split by the contract of the feed.
+
+    Identical rows become one. Of rows that share a key and differ, the last one in payload order that breaks
+    nothing else is accepted. NaN becomes null. Rows may say when they became known (`row_schema` with `known`); that
+    is then part of their key.
+
+    `recent` holds what is stored of the weeks before the batch and beside it (`recent_window`), in any order and with
+    any revisions; without it, checks that compare judge the batch by itself or not at all. A batch that loads history
+    is not `live`: how old its newest value is says nothing.
+
+    Raises:
+        NoDataError: there are no rows, which never counts as success.
+        BatchError: a check refused the batch as a whole; it carries the report.
+        ContractError: the columns are not those of `row_schema`, or a check could not be carried out.
+        ConfigError: an expectation of the product cannot be meant.
+    """
+    known = KNOWN in rows.column_names
+    _require_schema(rows, feed, known)
+    if not rows.num_rows:
+        raise NoDataError(f"{feed.title}: payload has no rows")
+    batch = Batch.of(rows, contract_of(feed, locations, now, known=known))
+    beside = BatchWithHistory(batch, recent)
+    judgement = judge_batch(batch, find(beside, feed, locations), measure(beside, feed, live=live))
+    checked = _split(batch, judgement)
+    accepted = 0 if judgement.refusals else checked.accepted.num_rows
+    counts = {
+        "given": rows.num_rows,
+        "accepted": accepted,
+        "refused": len(batch) - accepted,
+        "collapsed": batch.collapsed,
+    }
+    report = validation_report(feed, now, counts, judgement)
+    if judgement.refusals:
+        raise BatchError(f"{feed.title}: the batch was refused: {'; '.join(judgement.refusals)}", report)
+    return Checked(checked.accepted, checked.refused, report, judgement.warnings)
+
+
+def _split(batch: Batch, judgement: Judgement) -> Checked:
+    bad = np.array(sorted(judgement.reasons), dtype=np.int64)
+    good = np.ones(len(batch), np.bool_)
+    good[bad] = False
+    order = batch.by_time[good[batch.by_time]]
+    accepted = batch.rows
+    if len(order) != len(batch) or (np.diff(order) < 0).any():
+        accepted = accepted.take(pa.array(order))
+    refused = batch.rows.take(pa.array(bad))
+    told = zip(
+        refused.column(KEY[0]).to_numpy(),
+        refused.column(KEY[1]).to_pylist(),
+        map(as_json, refused.drop_columns(KEY).to_pylist()),
+        ("; ".join(judgement.reasons[int(row)]) for row in bad),
+        strict=True,
+    )
+    return Checked(_null_for_nan(accepted), refused_table(told), {})
+
+
+def _null_for_nan(rows: pa.Table) -> pa.Table:
+    for place, field in enumerate(rows.schema):
+        if pa.types.is_floating(field.type):
+            column = rows.column(place)
+            rows = rows.set_column(place, field, pc.if_else(pc.is_nan(column), None, column))
+    return rows
+
+
+def _require_schema(rows: pa.Table, feed: Feed, known: bool) -> None:
+    expected = row_schema(feed, known=known)
+    for field in expected:
+        if field.name not in rows.column_names:
+            raise ContractError(f"{feed.title}: rows lack the column '{field.name}'")
+        if rows.schema.field(field.name).type != field.type:
+            given = rows.schema.field(field.name).type
+            raise ContractError(f"{feed.title}: column '{field.name}' holds {given}, not {field.type}")
+    if rows.column_names != expected.names:
+        raise ContractError(f"{feed.title}: columns are {rows.column_names}, not {expected.names}")

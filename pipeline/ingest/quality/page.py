@@ -1,0 +1,104 @@
+"""A data quality report for people: as one small page that needs nothing else, and as a Markdown table."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+from jinja2 import Environment, Template
+
+_CONSEQUENCE = {"row": "the row is refused", "batch": "the batch is refused", "warn": "a warning"}
+_SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+!|~$&])")
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Checks of one outcome, as the page shows them."""
+
+    title: str
+    words: str
+    tone: str
+    unit: str
+    checks: list[Mapping[str, Any]]
+    folds: Literal["", "open", "closed"] = ""
+
+
+def quality_page(report: Mapping[str, Any]) -> str:
+    """Return the report of `check_rows` as HTML, worst first; whatever names and values it holds are inert text."""
+    words, tone = _verdict(report)
+    return _template().render({**report, "groups": _groups(report), "verdict_words": words, "tone": tone})
+
+
+def quality_markdown(report: Mapping[str, Any]) -> str:
+    """Return the report of `check_rows` as Markdown, worst first; what names and values hold is inert text."""
+    counts = ", ".join(f"{count:,} {name}" for name, count in report["counts"].items())
+    lines = [f"# Data quality of {_escape(report['product'])}", "", f"**{_verdict(report)[0]}**: {counts} rows."]
+    lines += [f"Checked {report['checked_at']} by Great Expectations {report['great_expectations_version']}.", ""]
+    for title, sentences in (("Refused as a whole", report["refusals"]), ("Warnings", report["warnings"])):
+        if sentences:
+            lines += [f"## {title}", "", *(f"- {_escape(each)}" for each in sentences), ""]
+    lines += ["| outcome | fault looked for | found | examples |", "|---|---|---:|---|"]
+    for group in _groups(report):
+        for check in group.checks:
+            examples = ", ".join(map(_told, check["examples"])) if not check["success"] else ""
+            outcome = "not found" if check["success"] else _CONSEQUENCE[check["severity"]]
+            lines.append(f"| {outcome} | {_escape(check['reason'])} | {check['unexpected']:,} | {_escape(examples)} |")
+    return "\n".join(lines) + "\n"
+
+
+@cache
+def _template() -> Template:
+    pages = Environment(autoescape=True)
+    pages.filters["told"] = _told
+    pages.filters["consequence"] = _CONSEQUENCE.__getitem__
+    pages.filters["spaced"] = lambda name: str(name).replace("_", " ")
+    return pages.from_string(files("pipeline.ingest.quality").joinpath("page.html.j2").read_text(encoding="utf-8"))
+
+
+def _verdict(report: Mapping[str, Any]) -> tuple[str, str]:
+    if report["verdict"] == "refused":
+        return "The batch was refused", "bad"
+    if report["counts"]["refused"]:
+        return "Some rows break an expectation and are refused", "bad"
+    if report["warnings"]:
+        return "All rows were accepted, with warnings", "warn"
+    return "Every expectation holds", "good"
+
+
+def _groups(report: Mapping[str, Any]) -> list[_Group]:
+    checks = report["checks"]
+
+    def of(*severities: str) -> list[Mapping[str, Any]]:
+        broken = [each for each in checks if not each["success"] and each["severity"] in severities]
+        return sorted(broken, key=lambda each: -each["unexpected"])
+
+    groups = [
+        _Group("Found: the batch is refused", "Nothing of it was stored.", "bad", "Found", of("batch")),
+        _Group("Found: rows are refused", "They are kept aside with the reason.", "bad", "Rows", of("row")),
+        _Group("Found: a warning", "What was found is told above.", "warn", "Found", of("warn")),
+        _Group(
+            "Looked for and not found",
+            "Each is an expectation that holds.",
+            "good",
+            "Found",
+            [each for each in checks if each["success"]],
+            folds="open" if all(each["success"] for each in checks) else "closed",
+        ),
+    ]
+    return [group for group in groups if group.checks]
+
+
+def _told(example: object) -> str:
+    if isinstance(example, Mapping):
+        return " ".join(map(str, example.values()))
+    return example if isinstance(example, str) else json.dumps(example)
+
+
+def _escape(text: str) -> str:
+    """Text as Markdown that shows itself: one line, no markup, no cell border."""
+    return _SPECIAL.sub(r"\\\1", " ".join(str(text).split())).replace("\\<", "&lt;").replace("\\>", "&gt;")

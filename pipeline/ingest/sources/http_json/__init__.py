@@ -1,0 +1,1 @@
+"""The `http-json` source: any service that answers in JSON."""

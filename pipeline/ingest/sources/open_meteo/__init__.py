@@ -1,0 +1,1 @@
+"""The `open-meteo` source: forecasts and archives of Open-Meteo."""

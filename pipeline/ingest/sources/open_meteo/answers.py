@@ -1,0 +1,188 @@
+"""From an answer of Open-Meteo to rows: one object for one point, a list of them for several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from math import cos, hypot, radians
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.config import Feed
+from pipeline.config.sources.open_meteo import OpenMeteoSource
+from pipeline.errors import ContractError, SourceError
+from pipeline.ingest.decoding.cells import as_json, read_numbers
+from pipeline.ingest.sources.base import TIME, Decoded, Payload, refused_table, row_schema
+from pipeline.ingest.sources.http import as_column, read_document
+from pipeline.ingest.sources.open_meteo.names import UNITS, Column
+from pipeline.locations import Locations
+from pipeline.times import as_numpy
+from pipeline.units import convert
+
+_FARTHEST = 2.0  # degrees from a point to the middle of its cell in the coarsest model
+_DAY = timedelta(days=1)
+
+Times = NDArray[np.datetime64]
+
+
+def decode_answer(
+    payload: Payload,
+    feed: Feed,
+    spec: OpenMeteoSource,
+    locations: Locations,
+    columns: Sequence[Column],
+    block: str,
+) -> Decoded:
+    """Return the rows of an answer, point by point; see `OpenMeteo.decode`."""
+    document = read_document(payload)
+    try:
+        asked: list[str] = orjson.loads(payload.context["locations"])
+        at = as_numpy(datetime.fromisoformat(payload.context["at"]))
+    except (KeyError, ValueError) as error:
+        raise SourceError(f"{payload.name}: its context does not say what was asked") from error
+    reading = _Reading(payload.name, feed, spec, columns, block, at)
+    places = {name: n for n, name in enumerate(locations.ids)}
+    points = _points(payload.name, document, len(asked))
+    for position, point in points.items():
+        location = asked[position]
+        if location in places:
+            _check_place(payload.name, point, location, locations, places[location])
+        reading.read(point, location)
+    if len(points) < len(asked):
+        missing = [name for n, name in enumerate(asked) if n not in points]
+        reading.notes.append(f"{len(missing)} of {len(asked)} points were not answered: {', '.join(missing[:5])}")
+    return reading.decoded()
+
+
+def _points(name: str, document: Any, count: int) -> dict[int, Mapping[str, Any]]:
+    """Return the objects of an answer by the position of their point in the request."""
+    objects = document if isinstance(document, list) else [document]
+    if not all(isinstance(one, dict) for one in objects):
+        raise SourceError(f"{name}: no answer of Open-Meteo, it is not made of objects")
+    fault = next((one for one in objects if one.get("error")), None)
+    if fault is not None:
+        raise SourceError(f"{name}: {str(fault.get('reason', 'an error without a reason'))[:200]}")
+    numbered = any("location_id" in one for one in objects)  # the first point has no number, it stands for 0
+    positions = [one.get("location_id", 0) if numbered else n for n, one in enumerate(objects)]
+    sound = all(type(n) is int and 0 <= n < count for n in positions) and len(set(positions)) == len(positions)
+    if not sound or (not numbered and len(objects) != count):
+        raise SourceError(f"{name}: {len(objects)} points answered where {count} were asked, and which is not clear")
+    return dict(zip(positions, objects, strict=True))
+
+
+def _check_place(name: str, point: Mapping[str, Any], location: str, locations: Locations, n: int) -> None:
+    """Refuse an answer for another place: an order that shifted must not go unseen."""
+    here = point.get("latitude"), point.get("longitude")
+    there = locations.latitude[n], locations.longitude[n]
+    if not all(isinstance(angle, int | float) for angle in here):
+        raise SourceError(f"{name}: the answer for {location} does not say its latitude and longitude")
+    east = (here[1] - there[1] + 180) % 360 - 180  # type: ignore[operator]
+    if hypot(here[0] - there[0], east * cos(radians(there[0]))) > _FARTHEST:  # type: ignore[operator]
+        raise SourceError(f"{name}: the answer for {location} is for {here[0]} N {here[1]} E, another place")
+
+
+@dataclass
+class _Reading:
+    """What has been read of an answer so far."""
+
+    name: str
+    feed: Feed
+    spec: OpenMeteoSource
+    columns: Sequence[Column]
+    block: str
+    at: np.datetime64
+    notes: list[str] = field(default_factory=list)
+    _rows: list[pa.Table] = field(default_factory=list)
+    _refused: list[tuple[np.datetime64 | None, str | None, str, str]] = field(default_factory=list)
+
+    def read(self, point: Mapping[str, Any], location: str) -> None:
+        """Add the rows of a point."""
+        data, units = point.get(self.block), point.get(f"{self.block}_units")
+        if not isinstance(data, dict) or not isinstance(units, dict):
+            raise ContractError(f"{self.name}: no '{self.block}' with its units; it has {', '.join(point)[:200]}")
+        times = self._times(data.get("time"))
+        if self.spec.endpoint == "previous-runs":
+            for days in self.spec.previous_days:
+                self._run(data, units, times, location, f"_previous_day{days}", days)
+        else:
+            self._run(data, units, times, location, "", 0)
+
+    def decoded(self) -> Decoded:
+        """Return all that was read."""
+        empty = row_schema(self.feed).empty_table()
+        return Decoded(pa.concat_tables([empty, *self._rows]), refused_table(self._refused), notes=tuple(self.notes))
+
+    def _run(
+        self, data: Mapping[str, Any], units: Mapping[str, Any], times: Times, location: str, suffix: str, days: int
+    ) -> None:
+        """Add the rows of a point as forecast `days` before."""
+        values: dict[str, NDArray[np.float64]] = {}
+        wrong: dict[int, list[str]] = {}
+        for column in self.columns:
+            given = {name: self._numbers(data, f"{name}{suffix}", len(times), wrong) for name in column.asked}
+            values[column.variable] = self._stored(column, column.values(given), units, suffix)
+        known = self._known(times, days)
+        present = np.any([~np.isnan(column) for column in values.values()], axis=0)
+        # An observation is not from the future, and what is not known yet the next fetch brings.
+        keep = present & ((known if self.feed.name else times) <= self.at)
+        keep[list(wrong)] = False
+        rows = np.flatnonzero(keep)
+        columns = [pa.array(times[rows], TIME), pa.array([location] * len(rows), pa.string())]
+        if self.feed.name:
+            columns.append(pa.array(known[rows], TIME))
+        columns += [pa.array(column[rows], pa.float64(), from_pandas=True) for column in values.values()]
+        self._rows.append(pa.table(columns, schema=row_schema(self.feed)))
+        for row, reasons in sorted(wrong.items()):
+            names = ("time", *(f"{name}{suffix}" for column in self.columns for name in column.asked))
+            cells = {name: data[name][row] for name in names}
+            self._refused.append((times[row], location, as_json(cells), "; ".join(reasons)))
+
+    def _times(self, given: Any) -> Times:
+        if not isinstance(given, list) or not all(type(time) is int and abs(time) < 2**33 for time in given):
+            raise SourceError(f"{self.name}: the times of '{self.block}' are not seconds since 1970")
+        return np.array(given, np.int64).astype("datetime64[s]").astype("datetime64[us]")
+
+    def _numbers(
+        self, data: Mapping[str, Any], name: str, count: int, wrong: dict[int, list[str]]
+    ) -> NDArray[np.float64]:
+        """Return the values of a name, NaN where there is none; a cell that is no number is told in `wrong`."""
+        cells = data.get(name)
+        if not isinstance(cells, list):
+            raise ContractError(f"{self.name}: no variable '{name}'; it has {', '.join(data)[:200]}")
+        if len(cells) != count:
+            raise SourceError(f"{self.name}: '{name}' has {len(cells)} values for {count} times")
+        values, unreadable = read_numbers(name, pa.chunked_array([as_column(cells)]), ())
+        for row in map(int, np.flatnonzero(unreadable)):
+            wrong.setdefault(row, []).append(f"{name}: {str(cells[row])[:80]!r} is no number")
+        return values
+
+    def _stored(
+        self, column: Column, values: NDArray[np.float64], units: Mapping[str, Any], suffix: str
+    ) -> NDArray[np.float64]:
+        """Return values in the unit of the stores, converted from the one that the answer states."""
+        if np.isnan(values).all():  # Open-Meteo states no unit for a variable that it does not have here
+            return values
+        name = f"{column.asked[0]}{suffix}"
+        said, kept = str(units.get(name))[:40], self.feed.variable(column.variable)[0]
+        try:
+            stored = convert(values, UNITS[said], kept)
+        except (KeyError, ValueError):
+            raise ContractError(f"{self.name}: '{name}' comes in '{said}', and {kept} is kept") from None
+        note = f"{name} comes in {said}, not in {column.units} as usual; it was converted"
+        if column.units not in ("", said) and note not in self.notes:
+            self.notes.append(note)
+        return stored
+
+    def _known(self, times: Times, days: int) -> Times:
+        """Return when each value became known."""
+        if self.spec.endpoint == "forecast":
+            return np.full(len(times), self.at)
+        published = self.spec.until_published
+        if self.spec.endpoint != "previous-runs":
+            published = max(published, self.feed.delay)
+        return times + np.timedelta64(published - days * _DAY)

@@ -1,0 +1,166 @@
+"""One database, read and never written: connections, time limits, and errors that tell no secret."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, NullPool, column, create_engine, func, select, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from pipeline.errors import ConfigError, SourceError
+from pipeline.ingest.sources.sql.windows import Bound
+
+Rows = Sequence[Sequence[Any]]
+
+_ROWS = 20_000  # at once from the server
+_CANCELLED = "57014"  # SQLSTATE query_canceled
+_STEPS = 10_000  # of SQLite's machine between two looks at the clock
+
+
+class TooMuchError(SourceError):
+    """An answer takes too long or has too many rows; a shorter window may do."""
+
+
+class Database:
+    """A database that SQLAlchemy knows.
+
+    `zone` is that of its times without an offset; PostgreSQL compares them accordingly.
+    On PostgreSQL and SQLite, transactions cannot write, and connecting and statements have a time limit. On others both
+    are up to the account that is used.
+
+    Raises:
+        ConfigError: the URL is none, or the package that it needs is not installed.
+    """
+
+    def __init__(
+        self, url: str, folder: Path, *, owner: str, zone: str, timeout: timedelta, password: str = ""
+    ) -> None:
+        self._owner, self._zone, self._timeout, self._password = owner, zone, timeout, password
+        try:
+            parsed = make_url(url)
+        except ArgumentError:
+            raise self._wrong("it is no URL", "write e.g. postgresql+psycopg://reader@host/database") from None
+        self.backend = parsed.get_backend_name()
+        self.name = _shown(parsed)
+        """What errors call the database: nobody's name and no password."""
+        self._engine = self._open(parsed, folder)
+
+    def extent(self, query: str, name: str, bounds: Mapping[str, Bound]) -> tuple[Any, Any]:
+        """Return the smallest and the largest value of a column of an answer; None for an empty one.
+
+        Raises:
+            SourceError: the database cannot be reached, or refuses the query.
+        """
+        answer = text(query.rstrip("; \n")).columns(column(name)).subquery("answer")
+        values = answer.c[name]
+        with self._connection() as connection:
+            first, last = connection.execute(select(func.min(values), func.max(values)), bounds).one()
+        return first, last
+
+    @contextmanager
+    def rows(self, query: str, bounds: Mapping[str, Bound]) -> Iterator[tuple[tuple[str, ...], Iterator[Rows]]]:
+        """Give the names of the columns of an answer and its rows, some at a time: the server keeps the others.
+
+        Raises:
+            SourceError: the database cannot be reached, refuses the query or fails in the middle.
+        """
+        with self._connection() as connection:
+            streaming = connection.execution_options(yield_per=_ROWS)
+            result = streaming.execute(text(query.rstrip("; \n")), bounds)
+            yield tuple(result.keys()), iter(result.partitions())
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        try:
+            connection = self._engine.connect()
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+            raise SourceError(f"{self.name}: cannot connect, {self._said(error)}") from None
+        try:
+            with connection:
+                if self.backend == "postgresql":
+                    limit = f"{round(self._timeout.total_seconds() * 1000)}"
+                    for name, value in (("statement_timeout", limit), ("TimeZone", self._zone)):
+                        connection.execute(select(func.set_config(name, value, True)))
+                yield connection
+        except SQLAlchemyError as error:
+            if self._took_too_long(error):
+                problem = (
+                    f"took longer than {self._timeout.total_seconds():g} s; shorten feed.source.chunk or raise timeout"
+                )
+                raise TooMuchError(f"{self.name}: the query {problem}") from None
+            raise SourceError(f"{self.name}: the query failed, {self._said(error)}") from None
+
+    def _open(self, url: URL, folder: Path) -> Engine:
+        options: dict[str, Any] = {"poolclass": NullPool}
+        if self.backend == "sqlite":
+            if url.database in (None, "", ":memory:"):
+                raise self._wrong("it names no file", "write e.g. sqlite:///observations.db")
+            path = (folder / str(url.database)).absolute()
+            options["creator"] = lambda: self._open_file(path)
+        elif self.backend == "postgresql":
+            if "+" not in url.drivername:
+                url = url.set(drivername="postgresql+psycopg")
+            options["execution_options"] = {"postgresql_readonly": True}
+            if url.get_driver_name() in ("psycopg", "psycopg2"):
+                options["connect_args"] = {"connect_timeout": max(2, int(self._timeout.total_seconds()))}
+        if self._password:
+            url = url.set(password=self._password)
+        try:
+            return create_engine(url, **options)
+        except NoSuchModuleError:
+            raise self._wrong(
+                f"'{url.drivername}' is no database that SQLAlchemy knows", "install its dialect"
+            ) from None
+        except ImportError as error:
+            package = error.name or url.get_driver_name()
+            extra = package == "psycopg" or self.backend == "postgresql"
+            remedy = (
+                "write postgresql+psycopg:// and pip install 'nightcast[postgres]'" if extra else f"install {package}"
+            )
+            raise self._wrong(f"the Python package {package} is not installed", remedy) from None
+
+    def _open_file(self, path: Path) -> sqlite3.Connection:
+        connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+        deadline = time.monotonic() + self._timeout.total_seconds()
+        connection.set_progress_handler(lambda: int(time.monotonic() > deadline), _STEPS)
+        return connection
+
+    def _took_too_long(self, error: SQLAlchemyError) -> bool:
+        cause = error.orig if isinstance(error, DBAPIError) else None
+        return getattr(cause, "sqlstate", None) == _CANCELLED or str(cause) == "interrupted"
+
+    def _said(self, error: BaseException) -> str:
+        """Return what a driver says, in one line, without the password, whoever put it there."""
+        cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+        lines = str(cause).strip().splitlines() or [type(cause).__name__]
+        line = " ".join(lines[0].split())[:300]
+        return line.replace(self._password, "***") if self._password else line
+
+    def _wrong(self, problem: str, remedy: str) -> ConfigError:
+        return ConfigError(self._owner, "source.url", problem, remedy)
+
+
+def limited(batches: Iterable[Rows], most: int, name: str) -> Iterator[Rows]:
+    """Pass rows on as long as they are not too many.
+
+    Raises:
+        TooMuchError: they are.
+    """
+    count = 0
+    for rows in batches:
+        count += len(rows)
+        if count > most:
+            raise TooMuchError(f"{name}: more than {most:,} rows; shorten feed.source.chunk or raise max_rows")
+        yield rows
+
+
+def _shown(url: URL) -> str:
+    plain = URL.create(url.get_backend_name(), host=url.host, port=url.port, database=url.database)
+    return plain.render_as_string()

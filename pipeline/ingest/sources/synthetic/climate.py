@@ -1,0 +1,259 @@
+"""From random fields to weather: variables that go together, under a sun that rises and sets.
+
+Three independent fields of unit variance drift with the mean wind: `warmth`, `eddies` (a stream function) and `vapour`.
+Every variable is a function of them, of local solar time, of the day of the year and of latitude:
+
+* wind = (mean wind + eddies, a flow without divergence of 3 m s-1 a component) * (1 + 0.2 cos(2 pi (h - 14) / 24));
+* pressure balances that wind (geostrophic, constant density and Coriolis parameter);
+* air temperature = 27 - 35 sin^2(latitude) + season + 4 cos(2 pi (h - 15) / 24) + 3 warmth, degC; the season is
+  12 sin(latitude) cos(2 pi (d - 200) / 365.24);
+* dew point lies below the temperature by 5 exp(-0.5 moisture) K before the daily cycle; moisture = 0.5 warmth +
+  0.87 vapour; relative humidity follows from both by the Magnus formula (Alduchov and Eskridge 1996);
+* precipitation falls at 2 max(0, moisture - 0.8)^1.5 mm h-1; of a step it is the rate at its end times the step;
+* irradiance = 1361 * 0.76 * sine of solar elevation * (1 - 0.75 cloud) W m-2; cloud = normal distribution function of
+  moisture.
+
+h is mean solar time, UTC + longitude / 15 degrees; the declination is -23.44 cos(2 pi (d + 10) / 365.24) degrees.
+The sizes are those of a mild climate; nothing here is fitted to data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from scipy.special import ndtr
+
+from pipeline.config.sources.synthetic import Recipe
+from pipeline.ingest.sources.synthetic.waves import Floats, Times, Waves, Wind
+
+EARTH = 6.371e6  # radius, m
+_YEAR = 365.2422 * 86_400
+_NEW_YEAR = 946_684_800  # 2000-01-01
+_EDDIES = 3.0  # m s-1
+_DENSITY, _ROTATION = 1.2, 7.292e-5
+_MIDSUMMER = 200 * 86_400
+
+Sky = Callable[["Air"], Floats]
+
+
+@dataclass(frozen=True)
+class Nature:
+    """What a variable is like: its spread, which sizes its errors, and the limits that it cannot leave."""
+
+    spread: float
+    low: float | None = None
+    high: float | None = None
+    circular: bool = False
+    """Whether it is an angle, and 360 degrees are 0."""
+
+
+KNOWN: Mapping[str, Nature] = {
+    "eastward_wind": Nature(3.0),
+    "northward_wind": Nature(3.0),
+    "wind_speed": Nature(3.0, 0.0),
+    "wind_speed_of_gust": Nature(4.0, 0.0),
+    "wind_from_direction": Nature(30.0, 0.0, 360.0, circular=True),
+    "air_temperature": Nature(3.0),
+    "dew_point_temperature": Nature(3.0),
+    "relative_humidity": Nature(10.0, 0.0, 100.0),
+    "air_pressure_at_mean_sea_level": Nature(5.0),
+    "precipitation_amount": Nature(0.5, 0.0),
+    "surface_downwelling_shortwave_flux_in_air": Nature(100.0, 0.0),
+}
+"""The variables of the world, in the canonical units of `expectations.variables`."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the world is observed."""
+
+    longitude: Floats
+    latitude: Floats
+    centre: tuple[float, float]
+    """Longitude and latitude where the map plane touches the globe."""
+
+    @property
+    def plane(self) -> Floats:
+        """Metres east and north of the centre, (2, place); the plane is true near the latitude of the centre."""
+        longitude, latitude = self.centre
+        east = (self.longitude - longitude + 180) % 360 - 180
+        metres = np.stack([east * np.cos(np.radians(latitude)), self.latitude - latitude])
+        return np.asarray(np.radians(metres) * EARTH, np.float64)
+
+    def part(self, where: slice) -> Places:
+        """Return some of the places, on the same plane."""
+        return Places(self.longitude[where], self.latitude[where], self.centre)
+
+
+@dataclass(frozen=True)
+class Air:
+    """The weather at some instants and places; every array is (time, place)."""
+
+    waves: Waves
+    wind: Wind
+    places: Places
+    times: Times
+    step: float
+    """Seconds over which precipitation is gathered."""
+    recipes: Mapping[str, Recipe]
+    weights: dict[str, Floats] = field(default_factory=dict)
+    """Weights of the waves by field, as far as they are known; the same at all places."""
+
+    def part(self, where: slice) -> Air:
+        """Return the weather at some of the places."""
+        return replace(self, places=self.places.part(where))
+
+    def true(self, name: str) -> Floats:
+        """Return a variable without any error of measurement."""
+        if name in self.recipes:
+            return self._made(name, self.recipes[name])
+        return np.broadcast_to(_SKIES[name](self), self._shape)
+
+    def tracer(self, name: str) -> Floats:
+        """Return a field of unit variance that drifts with the wind."""
+        return np.asarray(self._amplitudes(name) @ self._basis)
+
+    @cached_property
+    def hour(self) -> Floats:
+        """Mean solar time, hours."""
+        return np.asarray((self.times[:, np.newaxis] / 3600 + self.places.longitude / 15) % 24)
+
+    @cached_property
+    def season(self) -> Floats:
+        """From -1 in midwinter to 1 in midsummer, times the sine of latitude."""
+        return self._yearly(_MIDSUMMER) * np.sin(self._phi)
+
+    @cached_property
+    def elevation(self) -> Floats:
+        """Sine of the solar elevation."""
+        declination = np.radians(-23.44) * self._yearly(-10 * 86_400)
+        angle = 2 * np.pi * (self.hour - 12) / 24
+        both = np.sin(self._phi) * np.sin(declination), np.cos(self._phi) * np.cos(declination)
+        return np.asarray(both[0] + both[1] * np.cos(angle))
+
+    @cached_property
+    def warmth(self) -> Floats:
+        """Warm and cold air."""
+        return self.tracer("warmth")
+
+    @cached_property
+    def moisture(self) -> Floats:
+        """Moist and dry air, of unit variance; warm air is moister."""
+        return np.asarray(0.5 * self.warmth + np.sqrt(0.75) * self.tracer("vapour"))
+
+    @cached_property
+    def flow(self) -> tuple[Floats, Floats]:
+        """Eastward and northward wind, m s-1."""
+        east, north = (self._slope(axis) for axis in (0, 1))
+        mean = self.wind.at(self.times)
+        day = 1 + 0.2 * self.daily(14)
+        return (mean[:, :1] - north) * day, (mean[:, 1:] + east) * day
+
+    @cached_property
+    def speed(self) -> Floats:
+        """Wind speed, m s-1."""
+        return np.asarray(np.hypot(*self.flow))
+
+    @cached_property
+    def slow(self) -> Floats:
+        """Air temperature without its daily cycle, degC."""
+        return np.asarray(27 - 35 * np.sin(self._phi) ** 2 + 12 * self.season + 3 * self.warmth)
+
+    @cached_property
+    def temperature(self) -> Floats:
+        """Air temperature, degC."""
+        return self.slow + 4 * self.daily(15)
+
+    @cached_property
+    def dew(self) -> Floats:
+        """Dew point, degC."""
+        return np.asarray(np.minimum(self.slow - 5 * np.exp(-0.5 * self.moisture), self.temperature))
+
+    @cached_property
+    def pressure(self) -> Floats:
+        """Pressure at mean sea level, hPa, in balance with the wind."""
+        latitude = self.places.centre[1]
+        turning = 2 * _ROTATION * np.sin(np.radians(max(abs(latitude), 20.0))) * (-1 if latitude < 0 else 1)
+        mean, (x, y) = self.wind.at(self.times), self.places.plane
+        stream = mean[:, 1:] * x - mean[:, :1] * y + self._strength * self.tracer("eddies")
+        return np.asarray(1013 + _DENSITY * turning * stream / 100)
+
+    def daily(self, peak: float) -> Floats:
+        """Return a daily cycle from -1 to 1 with its maximum at a local solar hour."""
+        return np.asarray(np.cos(2 * np.pi * (self.hour - peak) / 24))
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return len(self.times), len(self.places.longitude)
+
+    @property
+    def _phi(self) -> Floats:
+        return np.radians(self.places.latitude)
+
+    @cached_property
+    def _basis(self) -> Floats:
+        return self.waves.basis(self.places.plane)
+
+    @cached_property
+    def _strength(self) -> float:
+        """What makes the eddies of a unit stream function `_EDDIES` strong, m2 s-1."""
+        return float(_EDDIES / np.sqrt(np.mean(np.sum(self.waves.wavenumbers**2, axis=0)) / 2))
+
+    def _slope(self, axis: int) -> Floats:
+        return np.asarray(self._strength * self.waves.slope(self._amplitudes("eddies"), axis) @ self._basis)
+
+    def _amplitudes(self, name: str) -> Floats:
+        if name not in self.weights:
+            self.weights[name] = self.waves.amplitudes(self.times, name)
+        return self.weights[name]
+
+    def _yearly(self, peak: float) -> Floats:
+        phase = 2 * np.pi * ((self.times[:, np.newaxis] - _NEW_YEAR - peak) / _YEAR)
+        return np.asarray(np.cos(phase))
+
+    def _made(self, name: str, recipe: Recipe) -> Floats:
+        value = recipe.mean + recipe.spread * self.tracer(name)
+        value += recipe.diurnal * self.daily(recipe.peak) + recipe.seasonal * self.season
+        return np.clip(value, recipe.minimum, recipe.maximum)
+
+
+def _humidity(air: Air) -> Floats:
+    dew, warm = (17.625 * value / (243.04 + value) for value in (air.dew, air.temperature))
+    return np.asarray(100 * np.exp(dew - warm))
+
+
+def _direction(air: Air) -> Floats:
+    east, north = air.flow
+    return np.asarray(np.degrees(np.arctan2(-east, -north)) % 360)
+
+
+def _rain(air: Air) -> Floats:
+    return np.asarray(2 * np.maximum(0, air.moisture - 0.8) ** 1.5 * air.step / 3600)
+
+
+def _sunshine(air: Air) -> Floats:
+    return np.asarray(1361 * 0.76 * np.maximum(0, air.elevation) * (1 - 0.75 * ndtr(air.moisture)))
+
+
+_SKIES: Mapping[str, Sky] = {
+    "eastward_wind": lambda air: air.flow[0],
+    "northward_wind": lambda air: air.flow[1],
+    "wind_speed": lambda air: air.speed,
+    "wind_speed_of_gust": lambda air: 1.5 * air.speed + 1,
+    "wind_from_direction": _direction,
+    "air_temperature": lambda air: air.temperature,
+    "dew_point_temperature": lambda air: air.dew,
+    "relative_humidity": _humidity,
+    "air_pressure_at_mean_sea_level": lambda air: air.pressure,
+    "precipitation_amount": _rain,
+    "surface_downwelling_shortwave_flux_in_air": _sunshine,
+}
+
+
+def nature(name: str, recipes: Mapping[str, Recipe]) -> Nature:
+    """Return what a variable is like, the product's word over the world's."""
+    recipe = recipes.get(name)
+    return Nature(recipe.spread, recipe.minimum, recipe.maximum) if recipe else KNOWN[name]

@@ -1,1 +1,0 @@
-"""Published forms of a forecast, and the pointer to the latest one."""

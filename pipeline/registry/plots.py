@@ -1,0 +1,34 @@
+"""Pictures of a retrain for its MLflow run."""
+
+from __future__ import annotations
+
+from pipeline.features.snapshot import Snapshot
+from pipeline.report import LeadSkill, skill_svg
+from pipeline.training.holdout import Trained
+from pipeline.training.metrics import nominal_coverage
+
+
+def skill_picture(snapshot: Snapshot, trained: Trained) -> str:
+    """Return the held-out skill of the challenger by lead as an SVG picture."""
+    product = snapshot.product
+    ours = trained.holdout[trained.challenger.name]
+    coverage, targets = ours.coverage_by_lead, product.forecast.targets
+    entries = [
+        LeadSkill(
+            lead=(lead + 1) * product.feed.step,
+            crps=crps,
+            baseline_crps=tuple(
+                (name, scores.crps_by_lead[lead])
+                for name, scores in trained.holdout.items()
+                if name != trained.challenger.name
+            ),
+            coverage=coverage[lead],
+            count=ours.crps[:, lead].size,
+        )
+        for lead, crps in enumerate(ours.crps_by_lead)
+    ]
+    title = f"{product.title or product.name}: {trained.challenger.name} on held-out issue times"
+    if len(targets) > 1:
+        title += ", mean of variables in units of climatology"
+    units = product.feed.variable(targets[0])[0] if len(targets) == 1 else ""
+    return skill_svg(title, entries, units=units, nominal_coverage=nominal_coverage(snapshot.task.quantiles))

@@ -1,0 +1,185 @@
+"""The sentences of the page: headline, ledes, and what each rung of the ladder means."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import NamedTuple
+
+from pipeline.report.data import (
+    DataFacts,
+    LeadSkill,
+    ModelFacts,
+    ReportData,
+    TimeLabel,
+    VariableForecast,
+)
+from pipeline.report.series import Cell, valid_times
+from pipeline.report.skill import baseline_names
+from pipeline.report.typography import (
+    UNKNOWN,
+    clean,
+    decimals_for,
+    duration_text,
+    instant_text,
+    listed,
+    number,
+    percent,
+    period_text,
+    plural,
+    quantity,
+    shown_name,
+)
+
+
+class Step(NamedTuple):
+    """A rung of the fallback ladder in sentences."""
+
+    title: str
+    note: str
+
+
+LADDER = (
+    Step("Champion, fresh and complete input", "the promoted model, every station reporting on time"),
+    Step("Champion, gaps masked", "the promoted model; what is missing is masked, not guessed"),
+    Step("Champion, stale input", "the promoted model started from older input, so its leads are longer"),
+    Step("Baseline", "the best simple model on record, because the champion could not serve"),
+    Step("Climatology", "what is usual for the time of year and day; nothing better could serve"),
+)
+
+_NAMED = 3
+"""Stations that a sentence names; more are counted."""
+
+
+class Fact(NamedTuple):
+    """A line of a list of facts."""
+
+    term: str
+    text: str
+    code: bool = False
+
+
+def headline(data: ReportData) -> str:
+    """Such as "Wind speed at 12 stations, next 3 days, issued "; the issue time follows."""
+    titles = [clean(variable.title) for variable in data.variables]
+    titles = titles[:1] + [t[:1].lower() + t[1:] if t[1:2].islower() else t for t in titles[1:]]
+    stations = {series.station_id for variable in data.variables for series in variable.stations}
+    steps = max((len(valid_times(variable)) for variable in data.variables), default=0)
+    ahead = f"next {duration_text(steps * data.step)}" if steps else "no forecast time"
+    return f"{listed(titles) or 'No variable'} at {plural(len(stations), data.places)}, {ahead}, issued "
+
+
+def rung_note(data: ReportData) -> str:
+    """What the rung of this forecast means and, where gaps are masked, what is missing."""
+    note = LADDER[data.rung].note
+    if data.rung == 1:
+        found = _missing(data)
+        note += f": {'; '.join(found)}" if found else ": some of the values before the newest"
+    return f"Rung {data.rung} of 4: {note}."
+
+
+def _missing(data: ReportData) -> list[str]:
+    stations = [shown_name(name) for name in data.data.missing_stations]
+    total = len({series.station_id for variable in data.variables for series in variable.stations})
+    found = []
+    if len(stations) > _NAMED:
+        found.append(f"no value now of {number(len(stations), 0)} of {plural(total, data.places)}")
+    elif stations:
+        found.append(f"no value now of {listed(stations)}")
+    if data.data.missing_covariates:
+        found.append(f"nothing known ahead of {listed([clean(name) for name in data.data.missing_covariates])}")
+    return found
+
+
+def interval_text(cell: Cell, decimals: int) -> str:
+    """Ends of an interval, with a dash between them, or "to" when one is negative."""
+    between = " to " if min(cell.low, cell.high) < 0 else UNKNOWN
+    return number(cell.low, decimals) + between + number(cell.high, decimals)
+
+
+def lede(variable: VariableForecast, found: list[Cell], share: float, decimals: int, when: str) -> str:
+    """Where the median is highest and lowest, or nothing without two stations to compare."""
+    known = [item for item in zip(found, variable.stations, strict=True) if math.isfinite(item[0].median)]
+    if len(known) < 2:
+        return ""
+    top, where = max(known, key=lambda item: item[0].median)
+    bottom, calm = min(known, key=lambda item: item[0].median)
+    most = quantity(top.median, decimals, variable.units)
+    least = quantity(bottom.median, decimals, variable.units)
+    said = f"For {when} the median is highest at {shown_name(where.name)}, {most}"
+    if math.isfinite(top.low + top.high) and math.isfinite(share):
+        said += f" ({percent(share)} interval {interval_text(top, decimals)})"
+    return f"{said}, and lowest at {shown_name(calm.name)}, {least}."
+
+
+def skill_decimals(skill: tuple[LeadSkill, ...]) -> int:
+    """Decimals for scores: one more than for values of their size, so that differences show."""
+    scores = [
+        s for entry in skill for s in (entry.crps, *(value for _, value in entry.baseline_crps)) if math.isfinite(s)
+    ]
+    return decimals_for(max(scores, default=1.0)) + 1
+
+
+def _mean(pairs: list[tuple[float, int]]) -> float:
+    known = [(value, count) for value, count in pairs if math.isfinite(value) and count > 0]
+    total = sum(count for _, count in known)
+    return sum(value * count for value, count in known) / total if total else math.nan
+
+
+def skill_note(variable: VariableForecast) -> str:
+    """The skill in one or two sentences, over the leads at which model and baseline were both scored."""
+    count = sum(entry.count for entry in variable.skill)
+    if count == 0:
+        return "Not verified yet: no forecast of this model has matured."
+    over = f", {clean(variable.skill_period)}" if variable.skill_period else ""
+    words = f"{plural(count, 'forecast')} verified{over}."
+    gains = {}
+    for name in baseline_names(variable.skill):
+        both = [(e, dict(e.baseline_crps).get(name, math.nan)) for e in variable.skill]
+        both = [(e, value) for e, value in both if math.isfinite(value) and math.isfinite(e.crps)]
+        base = _mean([(value, e.count) for e, value in both])
+        if base > 0:
+            gains[name] = 1 - _mean([(e.crps, e.count) for e, _ in both]) / base
+    if gains:
+        best = min(gains, key=lambda name: gains[name])
+        gain = gains[best]
+        verb = "lower than" if gain >= 0 else "higher than"
+        words += f" Over all leads CRPS is {percent(abs(gain))} {verb} that of the best baseline"
+        words += f", {shown_name(best)}."
+    covered = _mean([(entry.coverage, entry.count) for entry in variable.skill])
+    if math.isfinite(covered):
+        words += f" The {percent(variable.nominal_coverage)} interval held {percent(covered)} of outcomes."
+    return words
+
+
+def model_facts(model: ModelFacts) -> list[Fact]:
+    """The model, as a list."""
+    facts = [Fact("This forecast by", shown_name(model.served_by))] if model.served_by else []
+    facts.append(Fact("Champion", shown_name(model.name)))
+    facts.append(Fact("Registry version", clean(model.version) or "not registered"))
+    facts.append(Fact("Digest", clean(model.digest).removeprefix("sha256:")[:12] or "unknown", bool(model.digest)))
+    facts.append(Fact("Trained through", instant_text(model.trained_through)))
+    facts.append(Fact("Gate", clean(model.gate_verdict) or "no verdict on record"))
+    return facts
+
+
+def data_facts(data: DataFacts, step: timedelta, label: TimeLabel) -> list[Fact]:
+    """The observations, as a list."""
+    newest = instant_text(data.newest_observation)
+    if data.newest_observation is not None and label == "start":
+        newest = f"{period_text(data.newest_observation, step, 'start')} (period ended {newest})"
+    age = duration_text(data.input_age) if data.input_age is not None else "unknown"
+    missing = [shown_name(name) for name in data.missing_stations]
+    return [
+        Fact("As of", instant_text(data.as_of)),
+        Fact("Newest observation", newest),
+        Fact("Input age", f"{age} at issue time" if data.input_age is not None else age),
+        Fact(f"Last {duration_text(data.counted_over)}", counts_text(data)),
+        Fact("Missing now", listed(missing) if missing else "no station"),
+    ]
+
+
+def counts_text(data: DataFacts) -> str:
+    """Such as "288 rows accepted, 4 revised, 2 refused"."""
+    revised, refused = number(data.revised, 0), number(data.refused, 0)
+    return f"{plural(data.accepted, 'row')} accepted, {revised} revised, {refused} refused"

@@ -1,5 +1,0 @@
-"""Observations from a database: a query with bound times, asked read-only, kept as it was answered."""
-
-from pipeline.sources.sql.source import Sql
-
-__all__ = ["Sql"]

@@ -1,0 +1,1 @@
+"""Delta tables with checksummed files, a manifest of commits, maintenance and repair."""

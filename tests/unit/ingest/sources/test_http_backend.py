@@ -1,0 +1,105 @@
+import socket
+
+import httpcore
+import pytest
+
+from pipeline.errors import SourceError
+from pipeline.ingest.sources.http.backend import Backend, Deadline, resolve
+from tests.http_world import FakeClock
+
+HERE = "127.0.0.1"
+
+
+class Elsewhere(httpcore.NetworkBackend):
+    """Connects to one place whatever is asked, as a name that changed its mind would."""
+
+    def __init__(self, port: int) -> None:
+        self.port, self.asked = port, list[str]()
+
+    def connect_tcp(self, host, port, timeout=None, local_address=None, socket_options=None):
+        self.asked.append(host)
+        return httpcore.SyncBackend().connect_tcp(HERE, self.port, timeout)
+
+
+def backend(private: bool = False, **arguments) -> Backend:
+    return Backend(private=private, deadline=Deadline(FakeClock().clock, 10), **arguments)
+
+
+@pytest.fixture
+def listener():
+    with socket.create_server((HERE, 0)) as server:
+        server.settimeout(5)
+        yield server
+
+
+SPELLINGS = """
+    127.1 0x7f.1 0177.0.0.1 2130706433 0x7f000001 0 0.0.0.0 localhost ::1 :: ::ffff:10.0.0.1 10.0.0.1
+    169.254.169.254 0xa9fea9fe 2852039166 64:ff9b::a9fe:a9fe
+"""
+
+
+@pytest.mark.parametrize("host", SPELLINGS.split())
+def test_a_private_address_is_refused_before_it_is_connected_to(host: str, listener: socket.socket) -> None:
+    sockets = Elsewhere(listener.getsockname()[1])
+    with pytest.raises(SourceError, match=r"address.*say private: true"):
+        backend(sockets=sockets).connect_tcp(host, 443)
+    assert sockets.asked == []
+
+
+def test_a_name_with_one_private_address_among_public_ones_is_refused() -> None:
+    with pytest.raises(SourceError, match=r"^api\.example\.org is at 10\.0\.0\.7, a private address; if that is meant"):
+        backend(resolve=lambda host, port: ["8.8.8.8", "10.0.0.7"]).connect_tcp("api.example.org", 443)
+
+
+def test_the_peer_of_the_connected_socket_is_judged_before_a_byte_is_sent(listener: socket.socket) -> None:
+    sockets = Elsewhere(listener.getsockname()[1])
+    with pytest.raises(SourceError, match=r"is at 127\.0\.0\.1, a loopback address"):
+        backend(resolve=lambda host, port: ["8.8.8.8"], sockets=sockets).connect_tcp("api.example.org", 443)
+    assert sockets.asked == ["8.8.8.8"]
+    connection, _ = listener.accept()
+    with connection:
+        connection.settimeout(5)
+        assert connection.recv(1) == b""  # closed, and nothing came
+
+
+def test_a_private_address_is_connected_to_when_that_is_meant(listener: socket.socket) -> None:
+    stream = backend(private=True).connect_tcp("127.1", listener.getsockname()[1])
+    assert stream.get_extra_info("server_addr") == listener.getsockname()
+    stream.close()
+
+
+def test_the_next_address_is_tried_when_one_does_not_answer(listener: socket.socket) -> None:
+    port = listener.getsockname()[1]
+    both = backend(private=True, resolve=lambda host, port: ["127.0.0.2", HERE])
+    both.connect_tcp("x", port).close()
+    neither = backend(private=True, resolve=lambda host, port: ["127.0.0.2", "127.0.0.3"])
+    with pytest.raises(httpcore.ConnectError):
+        neither.connect_tcp("x", port)
+
+
+def test_a_name_without_an_address_is_a_connection_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    with pytest.raises(httpcore.ConnectError, match=r"the name api\.example\.org cannot be resolved"):
+        resolve("api.example.org", 443)
+    with pytest.raises(httpcore.ConnectError, match="cannot be resolved"):
+        backend(resolve=lambda host, port: []).connect_tcp("x", 443)
+
+
+def test_nothing_is_read_or_written_after_the_deadline(listener: socket.socket) -> None:
+    clock = FakeClock()
+    limited = Backend(private=True, deadline=Deadline(clock.clock, 10))
+    stream = limited.connect_tcp(HERE, listener.getsockname()[1])
+    stream.write(b"x", 1)
+    clock.sleep(10)
+    for late in (lambda: stream.read(1, 30), lambda: stream.write(b"x", 30), lambda: limited.connect_tcp(HERE, 1)):
+        with pytest.raises(httpcore.ReadTimeout):
+            late()
+    stream.close()
+
+
+def test_a_timeout_is_never_longer_than_what_is_left() -> None:
+    deadline = Deadline(FakeClock().clock, 10)
+    assert [deadline.bound(timeout) for timeout in (3.0, 30.0, None)] == [3.0, 10.0, 10.0]

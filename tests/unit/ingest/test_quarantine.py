@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline.ingest.quarantine import SCHEMA, Quarantine
+from pipeline.ingest.sources.base import refused_table
+from pipeline.store.objects import open_store
+from tests.world import make_product, make_settings
+
+NOW = datetime(2001, 1, 10, tzinfo=UTC)
+LATER = NOW + timedelta(days=1)
+ROWS = [
+    (np.datetime64("2001-01-09"), "A", '{"wind_speed": 99}', "wind_speed 99 m s-1 is outside 0 to 60"),
+    (None, None, '{"line": "x"}', "line 3 has 1 columns, not 2"),
+]
+
+
+@pytest.fixture
+def quarantine(tmp_path: Path) -> Quarantine:
+    return Quarantine(open_store(tmp_path / "quarantine"), open_store(tmp_path / "decisions"))
+
+
+def refused(*rows: tuple[np.datetime64 | None, str | None, str, str]) -> pa.Table:
+    return refused_table(rows)
+
+
+def ids(quarantine: Quarantine) -> list[str]:
+    return quarantine.read()["id"].to_pylist()
+
+
+def test_an_empty_quarantine(quarantine: Quarantine) -> None:
+    assert quarantine.read() == SCHEMA.empty_table().drop_columns("month")
+    assert quarantine.open_rows().num_rows == quarantine.count("released") == quarantine.count("dropped") == 0
+    assert quarantine.reasons() == {}
+    assert quarantine.add(refused(), at=NOW, payload="p") == 0
+    assert not quarantine.table.exists
+
+
+def test_a_refused_row_is_kept_with_reason_instant_and_payload(quarantine: Quarantine) -> None:
+    assert quarantine.add(refused(*ROWS), at=NOW, payload="p", name="a.csv") == 2
+    first, second = ids(quarantine)
+    assert quarantine.read().to_pylist() == [
+        {
+            "id": first,
+            "quarantined_at": NOW,
+            "valid_time": datetime(2001, 1, 9, tzinfo=UTC),
+            "location": "A",
+            "values": '{"wind_speed": 99}',
+            "reason": "wind_speed 99 m s-1 is outside 0 to 60",
+            "payload": "p",
+            "name": "a.csv",
+        },
+        {
+            "id": second,
+            "quarantined_at": NOW,
+            "valid_time": None,
+            "location": None,
+            "values": '{"line": "x"}',
+            "reason": "line 3 has 1 columns, not 2",
+            "payload": "p",
+            "name": "a.csv",
+        },
+    ]
+
+
+def test_the_same_row_of_the_same_payload_enters_once(quarantine: Quarantine) -> None:
+    quarantine.add(refused(*ROWS), at=NOW, payload="p")
+    assert quarantine.add(refused(*ROWS[::-1]), at=LATER, payload="p") == 0
+    assert quarantine.add(refused(*ROWS), at=LATER, payload="another") == 2
+    assert sorted(quarantine.read()["quarantined_at"].to_pylist()) == [NOW, NOW, LATER, LATER]
+
+
+def test_what_is_new_of_a_payload_is_added(quarantine: Quarantine) -> None:
+    quarantine.add(refused(ROWS[0]), at=NOW, payload="p")
+    other_reason = (*ROWS[0][:3], "another reason")
+    assert quarantine.add(refused(*ROWS, other_reason), at=LATER, payload="p") == 2
+    assert len(quarantine.read()) == 3
+
+
+def test_one_row_given_twice_enters_once(quarantine: Quarantine) -> None:
+    assert quarantine.add(refused(ROWS[1], ROWS[1]), at=NOW, payload="p") == 1
+    assert quarantine.add(refused(ROWS[1], ROWS[1]), at=NOW, payload="p") == 0
+
+
+def test_hostile_text_is_kept_as_text(quarantine: Quarantine) -> None:
+    # F37
+    hostile = "'; DROP TABLE x; --<script>=cmd|' /C calc'!A0\u202e"
+    quarantine.add(refused((None, hostile, hostile, hostile)), at=NOW, payload=hostile)
+    (row,) = quarantine.read().to_pylist()
+    assert {row["location"], row["values"], row["reason"], row["payload"]} == {hostile}
+    assert quarantine.add(refused((None, hostile, hostile, hostile)), at=NOW, payload=hostile) == 0
+
+
+def test_reasons_are_counted_by_kind(quarantine: Quarantine) -> None:
+    more = [(None, "A", f'{{"wind_speed": {n}}}', f"wind_speed {n} m s-1 is outside 0 to 60") for n in (70, 80)]
+    quarantine.add(refused(*ROWS, *more), at=NOW, payload="p")
+    assert list(quarantine.reasons().values()) == [3, 1]
+
+
+def test_the_quarantine_of_a_product(tmp_path: Path) -> None:
+    product, settings = make_product(tmp_path, days=3), make_settings(tmp_path)
+    root = open_store(settings.home) / "products/tiny-wind"
+    quarantine = Quarantine.of(product.feed, settings)
+    assert quarantine.table.place == root / "quarantine"
+    assert quarantine.decisions.place == root / "quarantine-decisions"
+
+
+def test_an_id_is_made_of_payload_key_values_and_kind_of_reason(quarantine: Quarantine) -> None:
+    quarantine.add(refused(*ROWS), at=NOW, payload="p")
+    told = hashlib.sha256(
+        'p 978998400000000 1 A 18 {"wind_speed": 99} 39 wind_speed … m s-1 is outside 0 to 60'.encode()
+    ).hexdigest()
+    assert ids(quarantine)[0] == told[:16]
+    row = (*ROWS[1][:2], "a", "b c")
+    near = [
+        row,
+        (np.datetime64("2001-01-09"), *row[1:]),
+        (row[0], "", *row[2:]),
+        (row[0], "-", *row[2:]),
+        (*row[:2], "a b", "c"),
+        (*row[:2], "ab", " c"),
+    ]
+    assert quarantine.add(refused(*near), at=NOW, payload="q") == len(near)
+    assert quarantine.add(refused(row), at=NOW, payload="r") == 1
+    assert len(set(ids(quarantine))) == 2 + len(near) + 1
+
+
+def test_a_reason_whose_numbers_depend_on_the_store_names_the_same_row(quarantine: Quarantine) -> None:
+    quarantine.add(
+        refused((*ROWS[0][:3], "wind_speed changed by 41.5 a step, which is 7.3 sigmas")), at=NOW, payload="p"
+    )
+    looked_again = refused((*ROWS[0][:3], "wind_speed changed by 38.0 a step, which is 5.9 sigmas"))
+    assert quarantine.add(looked_again, at=LATER, payload="p") == 0
+    (row,) = quarantine.read().to_pylist()
+    assert row["reason"] == "wind_speed changed by 41.5 a step, which is 7.3 sigmas"
+    other_kind = refused((*ROWS[0][:3], "wind_speed is stuck"))
+    assert quarantine.add(other_kind, at=LATER, payload="p") == 1
+
+
+def test_rows_are_read_by_the_period_in_which_they_were_refused(quarantine: Quarantine) -> None:
+    days = [datetime(2001, 1, 31, tzinfo=UTC) + n * timedelta(days=1) for n in range(3)]
+    for day in reversed(days):
+        quarantine.add(refused(*ROWS), at=day, payload=str(day))
+    assert quarantine.read()["quarantined_at"].to_pylist() == [day for day in days for _ in ROWS]
+    assert quarantine.read(since=days[1])["quarantined_at"].unique().to_pylist() == days[1:]
+    assert quarantine.read(until=days[1])["quarantined_at"].unique().to_pylist() == days[:2]
+    assert quarantine.open_rows(since=days[1], until=days[1])["quarantined_at"].unique().to_pylist() == [days[1]]
+    auckland = days[1].astimezone(ZoneInfo("Pacific/Auckland"))
+    assert quarantine.read(since=auckland, until=auckland).num_rows == 2
+    assert {file.partition for file in quarantine.table.versions.newest().scan.files} == {"2001-01", "2001-02"}  # type: ignore[union-attr]
+
+
+def test_a_row_of_an_earlier_month_does_not_enter_again(quarantine: Quarantine) -> None:
+    quarantine.add(refused(*ROWS), at=NOW, payload="p" * 64)
+    version = quarantine.table.version
+    assert quarantine.add(refused(*ROWS), at=NOW + timedelta(days=99), payload="p" * 64) == 0
+    assert quarantine.table.version == version
+
+
+def test_rows_are_found_by_id(quarantine: Quarantine) -> None:
+    quarantine.add(refused(*ROWS), at=NOW, payload="p")
+    first, second = ids(quarantine)
+    assert quarantine.rows([second, "none", second])["values"].to_pylist() == ['{"line": "x"}']
+    assert quarantine.rows(iter([first, second])).num_rows == 2
+    assert quarantine.rows([]).num_rows == 0
+
+
+def test_what_is_released_or_dropped_is_no_longer_open_and_stays(quarantine: Quarantine) -> None:
+    quarantine.add(refused(*ROWS), at=NOW, payload="p")
+    first, second = ids(quarantine)
+    assert quarantine.release([first, "none"], at=LATER, who="ada", why="checked") == 1
+    assert quarantine.open_rows()["id"].to_pylist() == [second]
+    assert quarantine.release([first, second], at=LATER, who="bob", why="noise", action="dropped") == 1
+    assert quarantine.open_rows().num_rows == 0
+    assert (quarantine.count("released"), quarantine.count("dropped")) == (1, 1)
+    assert quarantine.read().num_rows == 2
+    decided = sorted(quarantine.decisions.read().to_pylist(), key=lambda row: row["who"])
+    assert decided == [
+        {"id": first, "action": "released", "at": LATER, "who": "ada", "why": "checked"},
+        {"id": second, "action": "dropped", "at": LATER, "who": "bob", "why": "noise"},
+    ]
+    assert quarantine.add(refused(*ROWS), at=LATER, payload="p") == 0  # refused again: still decided
+    assert quarantine.open_rows().num_rows == 0
+
+
+def test_of_two_who_decide_at_once_the_first_one_did(quarantine: Quarantine, monkeypatch: pytest.MonkeyPatch) -> None:
+    quarantine.add(refused(*ROWS), at=NOW, payload="p")
+    other = Quarantine(quarantine.table.place, quarantine.decisions.place)
+    commit = type(quarantine.decisions.versions).commit
+
+    def overtaken(*arguments: Any, **options: Any) -> bool:
+        monkeypatch.undo()
+        assert other.release(ids(other), at=NOW, who="bob", why="first", action="dropped") == 2
+        return commit(*arguments, **options)
+
+    monkeypatch.setattr(type(quarantine.decisions.versions), "commit", overtaken)
+    assert quarantine.release(ids(quarantine), at=NOW, who="ada", why="second") == 0
+    assert (quarantine.count("released"), quarantine.count("dropped")) == (0, 2)
+
+
+def test_a_hundred_thousand_refused_rows_are_added_and_recognised(quarantine: Quarantine) -> None:
+    count = 100_000
+    many = pa.table(
+        {
+            "valid_time": pa.array(np.arange(count) * 1_000_000, pa.int64()).cast(SCHEMA.field("valid_time").type),
+            "location": ["A", "B"] * (count // 2),
+            "values": [f"{{{n}}}" for n in range(count)],
+            "reason": ["out of range"] * count,
+        }
+    )
+    assert quarantine.add(pa.concat_tables([many, many]), at=NOW, payload="p") == count
+    assert quarantine.add(many.take(pa.array(np.arange(count)[::-1])), at=NOW, payload="p") == 0
+    assert quarantine.reasons() == {"out of range": count}

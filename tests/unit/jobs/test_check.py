@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import NoDataError
+from pipeline.jobs.check import check_product
+from tests.world import make_product, make_settings
+
+NOW = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def _with_an_old_model(folder: Path, *, feed: dict[str, Any] | None = None, **covariate: Any) -> Path:
+    """A product with a covariate from a database whose rows ended in 2001."""
+    connection = sqlite3.connect(folder / "nwp.db")
+    with connection:
+        connection.execute("create table nwp (time text, location text, wind_speed real, run text)")
+        connection.execute("insert into nwp values ('2001-01-03', 'S0', 5, '2001-01-01T06:00Z')")
+    connection.close()
+    query = "select * from nwp where time >= :since and time < :until"
+    nwp = {
+        "source": {"kind": "sql", "url": "sqlite:///nwp.db", "query": query, "known_at": "run"},
+        "step": "1d",
+        "locations": {"kind": "stations", "path": "stations.csv"},
+        "variables": {"wind_speed": {}},
+    }
+    product = make_product(folder, stations=2, days=30, feed=feed or {}, covariates={"nwp": nwp | covariate})
+    return product.folder / "product.yaml"
+
+
+def test_a_covariate_that_ended_with_its_archive_is_told_of_the_clock(tmp_path: Path) -> None:
+    with pytest.raises(NoDataError) as caught:
+        check_product(_with_an_old_model(tmp_path), make_settings(tmp_path), at=NOW)
+    assert str(caught.value) == (
+        "tiny-wind.nwp: the source has nothing to give of the last 2d; "
+        "say clock: record, as the product's feed does, if it is an archive that has ended"
+    )
+
+
+def test_with_that_clock_it_is_right(tmp_path: Path) -> None:
+    told = check_product(_with_an_old_model(tmp_path, clock="record"), make_settings(tmp_path), at=NOW)
+    assert told["nwp: first payload"].endswith(": 1 rows readable")
+
+
+def test_beside_a_live_feed_the_window_and_the_path_are_to_be_looked_at(tmp_path: Path) -> None:
+    path = _with_an_old_model(tmp_path, feed={"clock": "wall"})
+    with pytest.raises(NoDataError, match="nothing to give; look at its window and its path"):
+        check_product(path, make_settings(tmp_path), at=NOW)

@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from pipeline.config.product import Gate
+from pipeline.training.evaluate import Evaluation
+from pipeline.training.gate import ScoredModel, Trial, diebold_mariano, judge
+
+RULES = Gate(issues=60)
+ISSUES = 60
+SHAPE = (ISSUES, 2, 1, 4)
+START = datetime(2002, 1, 1, tzinfo=UTC)
+NAN = float("nan")
+
+
+def _scores(mean: float, *, seed: int = 0, coverage: float = 0.9, shift: Any = 0.0) -> Evaluation:
+    noise = np.random.default_rng(seed).normal(0, 0.02, SHAPE)
+    covered = np.zeros(SHAPE)
+    covered.reshape(-1)[: round(coverage * covered.size)] = 1
+    crps = mean + noise + np.asarray(shift)
+    return Evaluation(crps, crps.copy(), covered)
+
+
+def _trial(challenger: Evaluation | None = None, **changed: Any) -> Trial:
+    """A challenger that is clearly better than a champion and two baselines."""
+    fields: dict[str, Any] = {
+        "challenger": ScoredModel("new", challenger or _scores(1.0)),
+        "rivals": (
+            ScoredModel("champion version 1", _scores(1.2, seed=1), champion=True),
+            ScoredModel("persistence", _scores(1.3, seed=2)),
+            ScoredModel("climatology", _scores(1.5, seed=3)),
+        ),
+        "outage": _scores(1.1, seed=4),
+        "outage_reference": _scores(1.5, seed=3),
+        "issues": [START + n * timedelta(days=1) for n in range(ISSUES)],
+        "nominal_coverage": 0.9,
+    }
+    return Trial(**(fields | changed))
+
+
+def _holed(scores: Evaluation, where: Any) -> Evaluation:
+    crps = scores.crps.copy()
+    crps[where] = np.nan
+    return replace(scores, crps=crps)
+
+
+def test_a_really_better_challenger_is_promoted_with_the_numbers() -> None:
+    verdict = judge(_trial(), RULES)
+    assert verdict.promoted
+    assert verdict.reason == "best of all, 16.6% better in CRPS than champion version 1"
+    assert [rival.rival for rival in verdict.rivals] == ["champion version 1", "persistence", "climatology"]
+    assert all(rival.beaten and rival.p_value < 0.001 for rival in verdict.rivals)
+    assert verdict.rivals[0].skill == pytest.approx(1 - 1 / 1.2, abs=0.01)
+    assert (verdict.since, verdict.until, verdict.issues) == (START, START + timedelta(days=59), 60)
+
+
+def test_the_first_champion_is_called_so() -> None:
+    trial = _trial()
+    verdict = judge(replace(trial, rivals=trial.rivals[1:]), RULES)
+    assert verdict.promoted
+    assert verdict.reason.startswith("first champion, best of all")
+
+
+champion = ScoredModel("champion version 1", _scores(1.2, seed=1), champion=True)
+unscored = ScoredModel("champion version 1, which cannot be scored", Evaluation(*[np.full(SHAPE, NAN)] * 3), True)
+REFUSED: dict[str, tuple[Trial, str]] = {
+    "equal": (_trial(rivals=(ScoredModel("twin", _scores(1.0)),)), "not shown better than twin"),
+    "luck": (_trial(rivals=(ScoredModel("near", _scores(1.001, seed=9)),)), "not shown better than near"),
+    "worse": (_trial(_scores(2.0)), "not shown better than champion version 1"),
+    "worse at one lead": (
+        _trial(_scores(0.8, shift=np.array([0.0, 0.5]).reshape(1, 2, 1, 1))),
+        "worse than champion version 1 at lead 2",
+    ),
+    "no rivals": (_trial(rivals=()), "no rival to compare with"),
+    "champion cannot be loaded": (_trial(rivals=(unscored, *_trial().rivals[1:])), "not shown better than champion"),
+    "challenger without any score": (_trial(Evaluation(*[np.full(SHAPE, NAN)] * 3)), "no score at some lead"),
+    "challenger without scores at a lead": (
+        _trial(_holed(_scores(1.0), (slice(None), 1))),
+        "the challenger has no score at some lead",
+    ),
+    "challenger without some scores": (_trial(_holed(_scores(1.0), (3, 0, 0, 2))), "not shown better than champion"),
+    "rival without some scores": (
+        _trial(rivals=(ScoredModel("holed", _holed(_scores(1.3), (5, 1, 0, 0))),)),
+        "not shown better than holed",
+    ),
+    "too few scores at a lead": (
+        _trial(
+            _holed(_scores(1.0), (slice(3, None), 1)),
+            rivals=(ScoredModel("few", _holed(_scores(1.3, seed=2), (slice(3, None), 1))),),
+        ),
+        "too few scores shared with few to compare lead 2",
+    ),
+    "interval too wide": (
+        _trial(_scores(1.0, coverage=1.0), nominal_coverage=0.8),
+        "covers 100% where it promises 80% (more issue times in training.validation calibrate better, "
+        "gate.coverage_tolerance says how far off is allowed)",
+    ),
+    "interval too narrow": (_trial(_scores(1.0, coverage=0.5)), "interval covers 50% where it promises 90%"),
+    "coverage unknown": (_trial(replace(_scores(1.0), covered=np.full(SHAPE, NAN))), "covers nan% where it promises"),
+    "outage collapse": (_trial(outage=_scores(1.6)), "not better than climatology when a quarter"),
+    "outage collapse on a grid": (
+        _trial(outage=_scores(1.6), places="cells"),
+        "not better than climatology when a quarter of the cells is silent",
+    ),
+    "outage unscored": (_trial(outage=Evaluation(*[np.full(SHAPE, NAN)] * 3)), "not every score with a quarter"),
+    "outage partly unscored": (_trial(outage=_holed(_scores(1.1), (0, 0, 0, 0))), "not every score with a quarter"),
+    "outage reference unscored": (
+        _trial(outage_reference=Evaluation(*[np.full(SHAPE, NAN)] * 3)),
+        "not every score with a quarter",
+    ),
+    "nothing scored at all": (
+        _trial(
+            Evaluation(*[np.full(SHAPE, NAN)] * 3),
+            rivals=(unscored,),
+            outage=Evaluation(*[np.full(SHAPE, NAN)] * 3),
+            outage_reference=Evaluation(*[np.full(SHAPE, NAN)] * 3),
+        ),
+        "no score at some lead",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_the_gate_refuses_and_says_why(case: str) -> None:
+    trial, reason = REFUSED[case]
+    verdict = judge(trial, RULES)
+    assert not verdict.promoted
+    assert reason in verdict.reason
+
+
+def test_rivals_that_the_rules_leave_out_do_not_count() -> None:
+    weak = _trial(rivals=(champion, ScoredModel("strong baseline", _scores(0.5, seed=5))))
+    assert not judge(weak, RULES).promoted
+    assert judge(weak, Gate(issues=60, against=("champion",))).promoted
+    assert judge(weak, Gate(issues=60, against=())).reason == "no rival to compare with"
+
+
+def test_without_a_champion_rules_against_champions_alone_promote_nobody() -> None:
+    trial = _trial()
+    verdict = judge(replace(trial, rivals=trial.rivals[1:]), Gate(issues=60, against=("champion",)))
+    assert not verdict.promoted
+
+
+def _by_hand(differences: list[float], horizon: int) -> float:
+    """Diebold and Mariano (1995) with Bartlett weights, corrected after Harvey et al. (1997), term by term."""
+    n = len(differences)
+    mean = sum(differences) / n
+
+    def covariance(lag: int) -> float:
+        return sum((differences[t] - mean) * (differences[t - lag] - mean) for t in range(lag, n)) / n
+
+    long_run = covariance(0) + 2 * sum((1 - k / horizon) * covariance(k) for k in range(1, horizon))
+    plain = mean / (long_run / n) ** 0.5
+    corrected = plain * ((n + 1 - 2 * horizon + horizon * (horizon - 1) / n) / n) ** 0.5
+    return float(stats.t.cdf(corrected, n - 1))
+
+
+@pytest.mark.parametrize("horizon", [1, 2, 3, 7])
+@pytest.mark.parametrize("mean", [-0.3, 0.0, 0.3])
+def test_diebold_mariano_is_the_published_formula(horizon: int, mean: float) -> None:
+    random = np.random.default_rng(horizon)
+    differences = mean + np.convolve(random.normal(size=120), [1, 0.6, 0.3])[:100]
+    assert diebold_mariano(differences, horizon) == pytest.approx(_by_hand(differences.tolist(), horizon), rel=1e-9)
+
+
+def test_at_one_step_diebold_mariano_is_students_test() -> None:
+    differences = np.random.default_rng(1).normal(-0.1, 1, 40)
+    expected = stats.ttest_1samp(differences, 0, alternative="less").pvalue
+    assert diebold_mariano(differences, 1) == pytest.approx(expected, rel=1e-9)
+
+
+def test_swapped_models_have_complementary_probabilities() -> None:
+    differences = np.random.default_rng(2).normal(-0.2, 1, 80)
+    assert diebold_mariano(differences, 3) + diebold_mariano(-differences, 3) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("differences", [np.zeros(50), np.full(50, -0.0)])
+def test_no_difference_shows_nothing(differences: Any) -> None:
+    assert diebold_mariano(differences, 3) == 1
+
+
+def test_forecasts_issued_more_often_than_a_step_share_more_errors() -> None:
+    # Hourly issues of daily means: the same luck, repeated 24 times, shows no more than once.
+    luck = np.random.default_rng(4).normal(-0.05, 0.1, 10).repeat(24)
+    shape = (240, 2, 1, 1)
+    ours, theirs = np.ones(shape) + luck[:, None, None, None], np.ones(shape)
+    covered = np.tile([1.0] * 9 + [0.0], 48).reshape(shape)
+    hourly = _trial(
+        Evaluation(ours, ours, covered),
+        rivals=(ScoredModel("rival", Evaluation(theirs, theirs, covered)),),
+        issues=[START + n * timedelta(hours=1) for n in range(240)],
+        issues_per_step=24.0,
+        outage=Evaluation(ours, ours, covered),
+        outage_reference=Evaluation(theirs + 1, theirs, covered),
+    )
+    naive = replace(hourly, issues_per_step=1.0)
+    assert judge(naive, RULES).rivals[0].p_value < judge(hourly, RULES).rivals[0].p_value
+    assert hourly.overlap(2) == 48
+    assert replace(hourly, issues_per_step=1 / 24).overlap(2) == 1
+
+
+def test_a_verdict_without_numbers_can_be_kept_and_read_again() -> None:
+    verdict = judge(REFUSED["nothing scored at all"][0], RULES)
+    again = type(verdict).model_validate_json(json.dumps(verdict.model_dump(mode="json")))
+    assert again.reason == verdict.reason
+    assert np.isnan(again.crps)
+
+
+# Two variables: the second in a unit a thousand times smaller.
+
+TWO = (ISSUES, 2, 2, 4)
+CLIMATE = np.broadcast_to(np.array([2000.0, 2.0])[:, None], TWO)
+
+
+def _two(first: float, second: float, *, seed: int = 0) -> Evaluation:
+    """Scores of two variables as parts of climatology's."""
+    noise = np.random.default_rng(seed).normal(0, 0.02, TWO)
+    covered = np.tile([1.0] * 9 + [0.0], np.prod(TWO) // 10).reshape(TWO)
+    crps = (np.array([first, second])[:, None] + noise) * CLIMATE
+    return Evaluation(crps, crps, covered).relative_to(Evaluation(CLIMATE, CLIMATE, covered))
+
+
+def _trial_of_two(challenger: Evaluation, rival: Evaluation) -> Trial:
+    return _trial(
+        challenger,
+        rivals=(ScoredModel("rival", rival),),
+        outage=_two(0.8, 0.8, seed=5),
+        outage_reference=_two(1.0, 1.0, seed=6),
+    )
+
+
+def test_each_variable_counts_the_same_whatever_its_unit() -> None:
+    # A tenth lost in the variable of large numbers, three tenths won in the other one: better on the whole.
+    verdict = judge(_trial_of_two(_two(0.9, 0.5), _two(0.8, 0.8, seed=1)), RULES)
+    assert verdict.promoted
+    assert verdict.crps == pytest.approx(0.7, abs=0.01)
+    assert verdict.rivals[0].crps == pytest.approx(0.8, abs=0.01)
+    assert verdict.rivals[0].skill == pytest.approx(1 - 0.7 / 0.8, abs=0.02)
+    # And the other way around.
+    assert not judge(_trial_of_two(_two(0.8, 0.8), _two(0.9, 0.5, seed=1)), RULES).promoted
+
+
+def test_without_climatology_several_variables_cannot_be_compared() -> None:
+    unscaled = [one.relative_to(None) for one in (_two(0.5, 0.5), _two(0.9, 0.9, seed=1))]
+    verdict = judge(_trial_of_two(*unscaled), RULES)
+    assert not verdict.promoted
+    assert "the challenger has no score at some lead" in verdict.reason

@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.baselines.plain import Persistence
+from models.catalogue import MODELS, Entry
+from models.errors import DivergedError, ModelError
+from models.task import Task
+from pipeline.errors import ConfigError
+from pipeline.features.snapshot import take_snapshot
+from pipeline.training import fit, holdout
+from pipeline.training.fit import (
+    ALWAYS,
+    TrainingError,
+    baselines,
+    check_candidates,
+    choose,
+    in_units_of_climatology,
+)
+from pipeline.training.folds import split
+from pipeline.training.holdout import evaluate_holdout, fit_all, training_key
+from tests.conftest import ProductHome
+
+REAL_LOAD = Entry.load
+DIVERGED = DivergedError("attention-convlstm", epoch=1, step=2)
+FAULTS = [
+    DIVERGED,
+    ModelError("bad options"),
+    RuntimeError("CUDA out of memory"),
+    MemoryError("no room"),
+    np.linalg.LinAlgError("singular"),
+]
+
+
+def _fail(monkeypatch: pytest.MonkeyPatch, which: str, error: Exception) -> None:
+    real = fit.build
+
+    def build(name: str, *arguments: Any, **options: Any) -> Any:
+        if name == which:
+            raise error
+        return real(name, *arguments, **options)
+
+    monkeypatch.setattr(fit, "build", build)
+
+
+@pytest.mark.parametrize("error", FAULTS, ids=lambda error: type(error).__name__)
+def test_a_candidate_that_fails_is_recorded_and_the_others_go_on_f29(
+    fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    place = fresh(training={"candidates": ["attention-convlstm", "ridge-var"], "validation": 60})
+    snapshot = take_snapshot(place.product, place.settings, known_by=place.end)
+    folds = split(snapshot)
+    _fail(monkeypatch, "attention-convlstm", error)
+    fitted, failed = fit_all(snapshot, folds)
+    assert [one.name for one in fitted] == ["ridge-var", *baselines(place.product, grid=False)]
+    assert str(error) in failed["attention-convlstm"]
+    trained = evaluate_holdout(snapshot, folds, fitted, failed)
+    assert trained.challenger.name == "ridge-var"
+    assert set(trained.holdout) == {one.name for one in fitted}
+    assert trained.failed == failed
+
+
+def test_no_candidate_left_is_an_error_and_no_challenger(
+    fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = fresh()
+    snapshot = take_snapshot(place.product, place.settings, known_by=place.end)
+    folds = split(snapshot)
+    _fail(monkeypatch, "ridge-var", DIVERGED)
+    fitted, failed = fit_all(snapshot, folds)
+    with pytest.raises(TrainingError, match="no candidate"):
+        evaluate_holdout(snapshot, folds, fitted, failed)
+
+
+def test_a_baseline_that_fails_stops_the_retrain_since_nothing_could_be_compared(
+    fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = fresh()
+    snapshot = take_snapshot(place.product, place.settings, known_by=place.end)
+    _fail(monkeypatch, "persistence", ModelError("broken"))
+    with pytest.raises(ModelError, match="broken"):
+        fit_all(snapshot, split(snapshot))
+
+
+def test_a_score_that_is_not_a_number_is_a_failure(
+    fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = fresh()
+    snapshot = take_snapshot(place.product, place.settings, known_by=place.end)
+    nothing = np.full((2, 2, 1, 4), np.nan)
+    monkeypatch.setattr(fit, "evaluate", lambda *_: fit.Evaluation(nothing, nothing, nothing))
+    with pytest.raises(ModelError, match="not a finite number"):
+        fit_all(snapshot, split(snapshot))
+
+
+def test_the_best_on_validation_is_the_challenger() -> None:
+    def fitted(name: str, crps: float) -> Any:
+        return fit.Fitted(name, None, fit.Evaluation(*[np.full((1, 1, 1, 1), crps)] * 3), (), 0.0)  # type: ignore[arg-type]
+
+    assert choose([fitted("a", 2.0), fitted("b", 1.0), fitted("c", 3.0)]).name == "b"
+
+
+@pytest.mark.parametrize(("stations", "silent"), [(1, 0), (2, 1), (3, 1), (4, 1), (8, 2), (12, 3)])
+def test_a_quarter_of_the_stations_falls_silent_and_never_all(
+    fresh: Callable[..., ProductHome], stations: int, silent: int
+) -> None:
+    product = fresh().product
+    mask = holdout._silent(stations, product)
+    assert (len(mask), mask.sum()) == (stations, silent)
+    np.testing.assert_array_equal(mask, holdout._silent(stations, product))
+
+
+def test_equal_data_make_an_equal_key_and_any_difference_another(fresh: Callable[..., ProductHome]) -> None:
+    place = fresh()
+    product = place.product
+
+    def key(**changed: Any) -> str:
+        other = product.model_copy(update=changed).within(product.folder)
+        snapshot = take_snapshot(other, place.settings, known_by=changed.pop("at", place.end))
+        return training_key(snapshot, split(snapshot))
+
+    assert key() == key()
+    changed = [
+        {"gate": product.gate.model_copy(update={"issues": 50})},
+        {"training": product.training.model_copy(update={"seed": 1})},
+        {"forecast": product.forecast.model_copy(update={"context": 6})},
+    ]
+    assert len({key(), *(key(**one) for one in changed)}) == 4
+
+
+def test_unknown_candidates_are_told_with_the_known_ones(fresh: Callable[..., ProductHome]) -> None:
+    place = fresh(training={"candidates": ["ridge-vor"], "validation": 60})
+    with pytest.raises(ConfigError, match=r"unknown model 'ridge-vor'.*ridge-var"):
+        check_candidates(place.product)
+
+
+def test_a_baseline_that_is_a_candidate_is_not_its_own_rival(fresh: Callable[..., ProductHome]) -> None:
+    found = baselines(fresh().product, grid=False)
+    assert "ridge-var" not in found
+    assert set(found) < set(MODELS)
+
+
+def test_a_baseline_for_grids_alone_is_no_rival_at_stations(
+    fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MODELS, "of-grids", Entry("models.baselines.plain:Persistence", "for grids", True, True))
+    product = fresh().product
+    assert set(baselines(product, grid=True)) - set(baselines(product, grid=False)) >= {"of-grids"}
+    assert "of-grids" not in baselines(product, grid=False)
+
+
+class Unfit(Persistence):
+    """A baseline that no task suits."""
+
+    def __init__(self, task: Task) -> None:
+        raise ModelError("unfit: 9999 predictors")
+
+
+def test_a_baseline_that_does_not_suit_the_task_is_left_out_with_a_note(
+    fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MODELS, "unfit", Entry(f"{__name__}:Unfit", "for no task", True))
+    monkeypatch.setattr(Entry, "load", lambda self: Unfit if self.target.endswith("Unfit") else REAL_LOAD(self))
+    place = fresh(training={"candidates": ["climatology"], "validation": 60})
+    snapshot = take_snapshot(place.product, place.settings, known_by=place.end)
+    folds = split(snapshot)
+    fitted, failed = fit_all(snapshot, folds)
+    assert failed == {"unfit": "left out as a baseline: unfit: 9999 predictors"}
+    trained = evaluate_holdout(snapshot, folds, fitted, failed)
+    assert {"persistence", "ridge-var"} <= {one.name for one in trained.baselines}
+    assert "unfit" not in trained.holdout
+
+
+@pytest.mark.parametrize("name", ALWAYS)
+def test_persistence_and_climatology_are_never_left_out(
+    fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    place = fresh()
+    snapshot = take_snapshot(place.product, place.settings, known_by=place.end)
+    _fail(monkeypatch, name, ModelError("unfit"))
+    with pytest.raises(ModelError, match="unfit"):
+        fit_all(snapshot, split(snapshot))
+
+
+def test_several_variables_count_the_same_on_validation() -> None:
+    def fitted(name: str, first: float, second: float) -> fit.Fitted:
+        crps = np.array([first, second]).reshape(1, 1, 2, 1)
+        return fit.Fitted(name, None, fit.Evaluation(crps, crps, crps), (), 0.0)  # type: ignore[arg-type]
+
+    # In hectopascals and metres per second: a is 20 hPa better and loses half of the skill in wind.
+    models = [fitted("a", 980.0, 1.5), fitted("b", 1000.0, 1.0), fitted("climatology", 1000.0, 2.0)]
+    judged = in_units_of_climatology(models)
+    assert [one.validation.mean_crps for one in judged] == [(0.98 + 0.75) / 2, (1 + 0.5) / 2, 1]
+    assert choose(judged).name == "b"
+    assert choose(models).name == "a"  # the test can fail
+    unjudged = in_units_of_climatology(models[:2])
+    assert all(np.isnan(one.validation.mean_crps) for one in unjudged)
+
+
+# The candidates of a product, before anything runs.
+
+
+def test_candidates_that_can_be_built_are_right(fresh: Callable[..., ProductHome]) -> None:
+    options = {"ridge-var": {"lags": 2, "memory": False}, "damped-anomaly": {}}
+    place = fresh(training={"candidates": ["ridge-var"], "options": options})
+    assert check_candidates(place.product) == {}
+
+
+def test_options_of_a_member_go_below_the_blend(fresh: Callable[..., ProductHome]) -> None:
+    options = {"blend": {"members": ["arima", "ridge-var"], "arima.frames": 200}}
+    product = fresh(training={"candidates": ["blend"], "options": options}).product
+    assert check_candidates(product) == {}
+    training = product.training.model_copy(update={"options": options | {"arima": {"frames": 200}}})
+    with pytest.raises(ConfigError, match=r"training\.options\.arima: it is neither.*as arima\.option"):
+        check_candidates(product.model_copy(update={"training": training}))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"ridge-var": {"lags": 99}}, r"tiny-wind: training.options.ridge-var: .*lags must lie within 1..5, found 99"),
+        ({"ridge-var": {"lugs": 2}}, r"training.options.ridge-var: .*lugs"),
+        ({"damped-anomaly": {"x": 1}}, r"training.options.damped-anomaly: .*x"),
+        ({"ridge-vor": {}}, r"training.options: unknown model 'ridge-vor'; did you mean 'ridge-var'\?"),
+        ({"qqq": {}}, r"training.options: unknown model 'qqq'; known: persistence, .*ridge-var"),
+        ({"gru": {}}, r"training.options.gru: it is neither .* nothing uses them; add gru to training.candidates"),
+    ],
+)
+def test_a_bad_option_is_one_line_before_anything_is_trained(
+    fresh: Callable[..., ProductHome], options: dict[str, Any], told: str
+) -> None:
+    place = fresh(training={"candidates": ["ridge-var"], "options": options})
+    with pytest.raises(ConfigError, match=told) as caught:
+        check_candidates(place.product)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_candidate_that_does_not_suit_the_task_is_told_and_the_others_stand(
+    fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = fresh(training={"candidates": ["ridge-var", "damped-anomaly"], "options": {"ridge-var": {"lags": 2}}})
+    _fail(monkeypatch, "ridge-var", ModelError("ridge-var: 9999 predictors"))
+    assert check_candidates(place.product) == {"ridge-var": "ridge-var: 9999 predictors"}
+    alone = place.product.training.model_copy(update={"candidates": ("ridge-var",)})
+    with pytest.raises(ConfigError, match=r"candidates: ridge-var: 9999 predictors; name another, e.g. damped-"):
+        check_candidates(place.product.model_copy(update={"training": alone}))
+
+
+def test_no_candidate_is_a_mistake(fresh: Callable[..., ProductHome]) -> None:
+    with pytest.raises(ConfigError, match=r"training\.candidates: empty; name another"):
+        check_candidates(fresh(training={"candidates": []}).product)
