@@ -10,9 +10,10 @@ from prefect.states import Completed, Failed
 from flows import artifacts
 from flows.parameters import Count, Instant, ProductFile
 from flows.running import as_task, run_job, run_name
-from pipeline import jobs
-from pipeline.config import Product, settings
+from pipeline.config import Product
+from pipeline.jobs import backfill as backfill_job
 from pipeline.results import BackfillResult
+from pipeline.workspace import Workspace
 
 
 @flow(name="backfill", flow_run_name=run_name, timeout_seconds=24 * 3600, log_prints=True, persist_result=False)
@@ -33,10 +34,9 @@ def backfill(
         parts: How many parts there are; each may run on a machine of its own.
     """
 
-    def job(it: Product) -> BackfillResult:
-        return jobs.backfill(
+    def job(it: Workspace) -> BackfillResult:
+        return backfill_job.backfill(
             it,
-            settings(),
             since=since,
             until=until,
             part=(part, parts),

@@ -10,9 +10,10 @@ from prefect.states import Completed
 from flows import artifacts
 from flows.parameters import Instant, ProductFile
 from flows.running import as_task, now_of, run_job, run_name
-from pipeline import jobs
-from pipeline.config import Product, settings
+from pipeline.config import Product
+from pipeline.jobs import forecast as forecast_job
 from pipeline.results import ForecastResult
+from pipeline.workspace import Workspace
 
 
 @flow(name="forecast", flow_run_name=run_name, timeout_seconds=3600, log_prints=True, persist_result=False)
@@ -32,8 +33,8 @@ def forecast(
         until: Last issue time of that range.
     """
 
-    def job(it: Product) -> list[ForecastResult]:
-        return jobs.forecast(it, settings(), at=now_of(it, at, "forecast"), since=since, until=until, run=as_task)
+    def job(it: Workspace) -> list[ForecastResult]:
+        return forecast_job.forecast(it, at=now_of(it.product, at, "forecast"), since=since, until=until, run=as_task)
 
     return run_job(product, job, _tell)
 

@@ -10,10 +10,11 @@ from prefect.states import Completed, Failed
 from flows import artifacts
 from flows.parameters import Instant, ProductFile
 from flows.running import as_task, run_job, run_name
-from pipeline import jobs
 from pipeline.config import Product, settings
 from pipeline.ingest.quality.page import quality_markdown
+from pipeline.jobs import ingest as ingest_job
 from pipeline.results import IngestResult
+from pipeline.workspace import Workspace
 
 
 @flow(name="ingest", flow_run_name=run_name, timeout_seconds=3600, log_prints=True, persist_result=False)
@@ -32,15 +33,15 @@ def ingest(
         until: Last valid time to take in. Default: everything that is new.
     """
 
-    def job(it: Product) -> IngestResult:
-        return jobs.ingest(it, settings(), at=at, since=since, until=until, run=as_task)
+    def job(it: Workspace) -> IngestResult:
+        return ingest_job.ingest(it, at=at, since=since, until=until, run=as_task)
 
     return run_job(product, job, _tell)
 
 
 def _tell(product: Product, result: IngestResult) -> State[Any]:
     artifacts.publish(product.name, "ingest", *artifacts.of_ingest(result))
-    checks = jobs.worst_checks(product, settings(), since=result.at)
+    checks = ingest_job.worst_checks(Workspace(product, settings()), since=result.at)
     if checks is not None:
         artifacts.publish(product.name, "quality", quality_markdown(checks), f"{result.refused:,} rows refused")
     faults = [*result.faults, *(fault for one in result.covariates.values() for fault in one.faults)]

@@ -10,9 +10,10 @@ from prefect.states import Completed, Failed
 from flows import artifacts
 from flows.parameters import Instant, ProductFile
 from flows.running import as_task, run_job, run_name
-from pipeline import jobs
-from pipeline.config import Product, settings
+from pipeline.config import Product
+from pipeline.jobs import maintain as maintain_job
 from pipeline.results import MaintainResult
+from pipeline.workspace import Workspace
 
 
 @flow(name="maintain", flow_run_name=run_name, timeout_seconds=6 * 3600, log_prints=True, persist_result=False)
@@ -25,8 +26,8 @@ def maintain(product: ProductFile, repair: bool = False, at: Instant | None = No
         at: Instant from which the age of files counts. Default: when the run starts.
     """
 
-    def job(it: Product) -> MaintainResult:
-        return jobs.maintain(it, settings(), repair=repair, at=at, run=as_task)
+    def job(it: Workspace) -> MaintainResult:
+        return maintain_job.maintain(it, repair=repair, at=at, run=as_task)
 
     return run_job(product, job, _tell)
 

@@ -10,9 +10,10 @@ from prefect.states import Completed
 
 from flows.parameters import ProductFile, Reason, Version
 from flows.running import run_job, run_name, scheduled_time
-from pipeline import jobs
-from pipeline.config import Product, settings
+from pipeline.config import Product
+from pipeline.jobs import serve as serve_job
 from pipeline.results import PromotionResult
+from pipeline.workspace import Workspace
 
 
 @flow(name="promote", flow_run_name=run_name, timeout_seconds=600, log_prints=True, persist_result=False)
@@ -26,8 +27,8 @@ def promote(product: ProductFile, version: Version, why: Reason, who: str = "") 
         who: Your name, written into the ledger. Default: the name of this run.
     """
 
-    def job(it: Product) -> PromotionResult:
-        return jobs.promote(it, settings(), version=version, who=who or _run(), why=why, at=scheduled_time())
+    def job(it: Workspace) -> PromotionResult:
+        return serve_job.promote(it, version=version, who=who or _run(), why=why, at=scheduled_time())
 
     return run_job(product, job, _tell)
 
@@ -42,8 +43,8 @@ def rollback(product: ProductFile, why: Reason, who: str = "") -> State[Any]:
         who: Your name, written into the ledger. Default: the name of this run.
     """
 
-    def job(it: Product) -> PromotionResult:
-        return jobs.rollback(it, settings(), who=who or _run(), why=why, at=scheduled_time())
+    def job(it: Workspace) -> PromotionResult:
+        return serve_job.rollback(it, who=who or _run(), why=why, at=scheduled_time())
 
     return run_job(product, job, _tell)
 

@@ -9,9 +9,10 @@ from prefect.states import Completed
 
 from flows.parameters import Part, ProductFile, Reason
 from flows.running import run_job, run_name
-from pipeline import jobs
-from pipeline.config import Product, settings
+from pipeline.config import Product
+from pipeline.jobs import quarantine as quarantine_job
 from pipeline.results import ReleaseResult
+from pipeline.workspace import Workspace
 
 
 @flow(name="release", flow_run_name=run_name, timeout_seconds=3600, log_prints=True, persist_result=False)
@@ -26,8 +27,8 @@ def release(product: ProductFile, reason: Part, who: Reason, why: Reason, overri
         override: Let values in that the contract refuses.
     """
 
-    def job(it: Product) -> ReleaseResult:
-        return jobs.release(it, settings(), who=who, why=why, reason=reason, override=override)
+    def job(it: Workspace) -> ReleaseResult:
+        return quarantine_job.release(it, who=who, why=why, reason=reason, override=override)
 
     return run_job(product, job, _tell)
 

@@ -10,9 +10,10 @@ from prefect.states import Completed
 from flows import artifacts
 from flows.parameters import Instant, ProductFile
 from flows.running import as_task, now_of, run_job, run_name
-from pipeline import jobs
-from pipeline.config import Product, settings
+from pipeline.config import Product
+from pipeline.jobs import retrain as retrain_job
 from pipeline.results import RetrainResult
+from pipeline.workspace import Workspace
 
 
 @flow(name="retrain", flow_run_name=run_name, timeout_seconds=6 * 3600, log_prints=True, persist_result=False)
@@ -25,8 +26,8 @@ def retrain(product: ProductFile, at: Instant | None = None) -> State[Any]:
             scheduled.
     """
 
-    def job(it: Product) -> RetrainResult:
-        return jobs.retrain(it, settings(), at=now_of(it, at, "retrain"), run=as_task)
+    def job(it: Workspace) -> RetrainResult:
+        return retrain_job.retrain(it, at=now_of(it.product, at, "retrain"), run=as_task)
 
     return run_job(product, job, _tell)
 

@@ -18,9 +18,10 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Failed
 
-from pipeline.config import Product, load_product
+from pipeline.config import Product, load_product, settings
 from pipeline.errors import NoDataError, RefusedError, UpstreamError, UsageError
 from pipeline.times import latest_of
+from pipeline.workspace import Workspace
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -88,7 +89,7 @@ def now_of(product: Product, at: datetime | None, job: Scheduled) -> datetime | 
     return max(planned, newest)
 
 
-def run_job(path: str, job: Callable[[Product], T], tell: Callable[[Product, T], State[Any]]) -> State[Any]:
+def run_job(path: str, job: Callable[[Workspace], T], tell: Callable[[Product, T], State[Any]]) -> State[Any]:
     """Run a job on a product file and return the final state that tells how it ended.
 
     The world's faults are tried again a few times, since they may pass; wrong use and refusals are not. Our
@@ -97,7 +98,8 @@ def run_job(path: str, job: Callable[[Product], T], tell: Callable[[Product, T],
     logging.getLogger("prefect.flow_runs").addFilter(_NO_TRACEBACK)
     try:
         product = load_product(Path(path))
-        return tell(product, _patiently(job, product))
+        with Workspace.open(product, settings()) as ws:
+            return tell(product, _patiently(job, ws))
     except UsageError as error:
         return Failed(message=f"Wrong use: {error}")
     except UpstreamError as error:
@@ -106,14 +108,14 @@ def run_job(path: str, job: Callable[[Product], T], tell: Callable[[Product, T],
         return Failed(message=f"Refused: {error}")
 
 
-def _patiently(job: Callable[[Product], T], product: Product) -> T:
+def _patiently(job: Callable[[Workspace], T], ws: Workspace) -> T:
     for wait in WAITS:
         try:
-            return job(product)
+            return job(ws)
         except NoDataError:
             raise
         except UpstreamError as error:
             pause = wait * SystemRandom().uniform(0.5, 1.5)
             get_run_logger().warning("%s; the next try is in %.0f s", error, pause)
             time.sleep(pause)
-    return job(product)
+    return job(ws)

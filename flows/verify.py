@@ -10,9 +10,10 @@ from prefect.states import Completed
 from flows import artifacts
 from flows.parameters import Instant, ProductFile
 from flows.running import as_task, now_of, run_job, run_name
-from pipeline import jobs
-from pipeline.config import Product, settings
+from pipeline.config import Product
+from pipeline.jobs import forecast as forecast_job
 from pipeline.results import VerifyResult
+from pipeline.workspace import Workspace
 
 
 @flow(name="verify", flow_run_name=run_name, timeout_seconds=3600, log_prints=True, persist_result=False)
@@ -24,8 +25,8 @@ def verify(product: ProductFile, at: Instant | None = None) -> State[Any]:
         at: Instant that counts as now. Default: the time for which the run was scheduled.
     """
 
-    def job(it: Product) -> VerifyResult:
-        return jobs.verify(it, settings(), at=now_of(it, at, "verify"), run=as_task)
+    def job(it: Workspace) -> VerifyResult:
+        return forecast_job.verify(it, at=now_of(it.product, at, "verify"), run=as_task)
 
     return run_job(product, job, _tell)
 

@@ -9,10 +9,11 @@ from uuid import uuid4
 
 import pytest
 
-from pipeline import jobs
 from pipeline.config import Product, Settings, load_product
 from pipeline.registry.tracking import Registry
 from pipeline.results import RetrainResult
+from pipeline.workspace import Workspace
+from tests import jobs
 from tests.world import end_of, fill, make_product, make_settings
 
 _OF_OTHERS = (
@@ -43,6 +44,11 @@ class ProductHome:
         return self.product.folder / "product.yaml"
 
     @property
+    def workspace(self) -> Workspace:
+        """The product opened anew, as each job run opens it."""
+        return Workspace(self.product, self.settings)
+
+    @property
     def root(self) -> Path:
         return self.settings.home / "products" / self.product.name
 
@@ -56,7 +62,7 @@ class Trained(ProductHome):
 def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database without runs: to make one takes seconds, to copy it none."""
     settings = make_settings(tmp_path_factory.mktemp("mlflow"))
-    Registry(settings, "none").versions()
+    Registry("none", settings.mlflow_uri, artifacts=settings.home / "mlflow" / "artifacts").versions()
     return settings.home / "mlflow" / "mlflow.db"
 
 
@@ -68,7 +74,7 @@ def trained_once(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -
     _furnish(settings, empty_mlflow)
     fill(product, settings)
     end = end_of(product)
-    return Trained(product, settings, end, jobs.retrain(product, settings, at=end))
+    return Trained(product, settings, end, jobs.retrain(Workspace(product, settings), at=end))
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
     product = make_product(tmp_path)                      # product.yaml, stations.csv, wind.csv; loaded and checked
     settings = make_settings(tmp_path)                    # an empty home beside them
     fill(product, settings)                               # the CSV into the observations, without sources and checks
-    snapshot = take_snapshot(product, settings, known_by=end_of(product))
+    snapshot = take_snapshot(Workspace(product, settings), known_by=end_of(product))
     folds = split(snapshot)                               # 60 issue times judge, 60 choose, the rest train
 
 Values are positive, seasonal, correlated over stations and from frame to frame, and the same for the same arguments.
@@ -23,7 +23,13 @@ from numpy.typing import NDArray
 
 from pipeline.config import Product, Settings, load_product
 from pipeline.config.base import parse_duration
-from pipeline.store.observations import Appended, Observations
+from pipeline.features import snapshot
+from pipeline.features.snapshot import Snapshot
+from pipeline.forecasting import predict
+from pipeline.forecasting.predict import Issued
+from pipeline.ingest.feed import OpenFeed
+from pipeline.store.observations import Appended
+from pipeline.workspace import Workspace
 
 VARIABLE = "wind_speed"
 TIME = pa.timestamp("us", tz="UTC")
@@ -129,9 +135,19 @@ def record_rows(product: Product) -> pa.Table:
 
 def fill(product: Product, settings: Settings, *, at: datetime | None = None) -> Appended:
     """Append the CSV of a product to its observations, as learnt at `at` (by default: as history, once all is due)."""
-    return Observations.of(product.feed, settings).append(
+    return OpenFeed(product.feed, settings).observations.append(
         record_rows(product), at=at or end_of(product), payload="0" * 64
     )
+
+
+def take_snapshot(ws: Workspace, *, known_by: datetime, since: datetime | None = None) -> Snapshot:
+    """Return the snapshot that a retrain of a workspace takes."""
+    return snapshot.take_snapshot(ws.product, ws.cadence, ws.feed, ws.covariates, known_by=known_by, since=since)
+
+
+def issue(ws: Workspace, issue_time: datetime) -> Issued:
+    """Return the forecast that a workspace makes for an issue time."""
+    return predict.issue(ws.product, ws.cadence, ws.feed, ws.covariates, ws.bundles, issue_time)
 
 
 def end_of(product: Product) -> datetime:

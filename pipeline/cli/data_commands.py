@@ -8,10 +8,9 @@ from typing import Annotated
 import typer
 
 from pipeline.cli import show_data
-from pipeline.cli.arguments import AsJson, At, ProductFile
+from pipeline.cli.arguments import AsJson, At, ProductFile, open_workspace
 from pipeline.cli.console import print_json, spinner
 from pipeline.cli.registry_commands import Why, caller
-from pipeline.config import load_product, settings
 from pipeline.errors import UsageError
 
 DAMAGED = 1
@@ -32,7 +31,7 @@ def add_to(app: typer.Typer) -> None:
         as_json: AsJson = False,
     ) -> None:
         """Take in a range of the past, piece by piece; what an earlier run finished is not repeated."""
-        from pipeline import jobs
+        from pipeline.jobs import backfill
         from pipeline.times import parse_instant, parse_optional
 
         with spinner("looking for what covers the range") as progress:
@@ -40,9 +39,8 @@ def add_to(app: typer.Typer) -> None:
             def tell(piece: str, place: int, count: int) -> None:
                 progress.update(progress.task_ids[0], description=f"{place} of {count}: {piece[:40]}")
 
-            result = jobs.backfill(
-                load_product(product),
-                settings(),
+            result = backfill.backfill(
+                open_workspace(product),
                 since=parse_instant(since),
                 until=parse_instant(until),
                 part=_part(part),
@@ -62,11 +60,11 @@ def add_to(app: typer.Typer) -> None:
         as_json: AsJson = False,
     ) -> None:
         """Check every digest, compact, delete what nothing names. Exit code 1 when there is damage."""
-        from pipeline import jobs
+        from pipeline.jobs import maintain
         from pipeline.times import parse_optional
 
         with spinner("checking every digest"):
-            result = jobs.maintain(load_product(product), settings(), repair=repair, at=parse_optional(at))
+            result = maintain.maintain(open_workspace(product), repair=repair, at=parse_optional(at))
         print_json(result) if as_json else show_data.maintenance(result)
         if result.damage:
             raise typer.Exit(DAMAGED)
@@ -77,9 +75,9 @@ def add_to(app: typer.Typer) -> None:
     @quarantine.command("list")
     def list_(product: ProductFile, as_json: AsJson = False) -> None:
         """Count the rows in quarantine by reason."""
-        from pipeline import jobs
+        from pipeline.jobs import quarantine
 
-        result = jobs.list_refused(load_product(product), settings())
+        result = quarantine.list_refused(open_workspace(product))
         print_json(result) if as_json else show_data.quarantine(result)
 
     @quarantine.command()
@@ -91,9 +89,9 @@ def add_to(app: typer.Typer) -> None:
         as_json: AsJson = False,
     ) -> None:
         """Show rows in quarantine: what was given, why it was refused, and the id that releases it."""
-        from pipeline import jobs
+        from pipeline.jobs import quarantine
 
-        result = jobs.show_refused(load_product(product), settings(), ids=ids or (), reason=reason, limit=limit)
+        result = quarantine.show_refused(open_workspace(product), ids=ids or (), reason=reason, limit=limit)
         print_json(result) if as_json else show_data.refused_rows(result)
 
     @quarantine.command()
@@ -108,11 +106,10 @@ def add_to(app: typer.Typer) -> None:
         as_json: AsJson = False,
     ) -> None:
         """Let rows enter the observations by the same door: decoded and judged anew by the product file of today."""
-        from pipeline import jobs
+        from pipeline.jobs import quarantine
 
-        result = jobs.release(
-            load_product(product),
-            settings(),
+        result = quarantine.release(
+            open_workspace(product),
             who=caller(),
             why=why,
             ids=ids or (),
@@ -124,9 +121,9 @@ def add_to(app: typer.Typer) -> None:
     @quarantine.command()
     def drop(product: ProductFile, why: Why, ids: Ids = None, reason: Reason = "", as_json: AsJson = False) -> None:
         """Put rows aside for good. They are kept, and no longer listed."""
-        from pipeline import jobs
+        from pipeline.jobs import quarantine
 
-        result = jobs.drop(load_product(product), settings(), who=caller(), why=why, ids=ids or (), reason=reason)
+        result = quarantine.drop(open_workspace(product), who=caller(), why=why, ids=ids or (), reason=reason)
         print_json(result) if as_json else show_data.released(result)
 
 

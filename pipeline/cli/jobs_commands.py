@@ -5,9 +5,8 @@ from __future__ import annotations
 import typer
 
 from pipeline.cli import show, show_data
-from pipeline.cli.arguments import AsJson, At, ProductFile, Since, Until
+from pipeline.cli.arguments import AsJson, At, ProductFile, Since, Until, open_workspace
 from pipeline.cli.console import err, print_json, spinner
-from pipeline.config import load_product, settings
 
 REFUSED = 4
 
@@ -20,13 +19,12 @@ def add_to(app: typer.Typer) -> None:
         product: ProductFile, at: At = None, since: Since = None, until: Until = None, as_json: AsJson = False
     ) -> None:
         """Take in what the source has new; refused rows go to quarantine with a reason."""
-        from pipeline import jobs
+        from pipeline.jobs import ingest
         from pipeline.times import parse_optional
 
         with spinner("reading the source and checking every row"):
-            result = jobs.ingest(
-                load_product(product),
-                settings(),
+            result = ingest.ingest(
+                open_workspace(product),
                 at=parse_optional(at),
                 since=parse_optional(since),
                 until=parse_optional(until),
@@ -37,12 +35,12 @@ def add_to(app: typer.Typer) -> None:
     @app.command()
     def retrain(product: ProductFile, at: At = None, as_json: AsJson = False) -> None:
         """Train challengers and let the gate decide. Exit code 4 when it refuses: the champion stays."""
-        from pipeline import jobs
         from pipeline.cli.watch import EpochLines
+        from pipeline.jobs import retrain
         from pipeline.times import parse_optional
 
         with EpochLines(err) as watch:
-            result = jobs.retrain(load_product(product), settings(), at=parse_optional(at), watch=watch)
+            result = retrain.retrain(open_workspace(product), at=parse_optional(at), watch=watch)
         print_json(result) if as_json else show.retrain(result)
         if not result.verdict.promoted:
             raise typer.Exit(REFUSED)
@@ -52,13 +50,12 @@ def add_to(app: typer.Typer) -> None:
         product: ProductFile, at: At = None, since: Since = None, until: Until = None, as_json: AsJson = False
     ) -> None:
         """Forecast and publish the latest issue time, or every one of a window."""
-        from pipeline import jobs
+        from pipeline.jobs import forecast
         from pipeline.times import parse_optional
 
         with spinner("forecasting"):
-            results = jobs.forecast(
-                load_product(product),
-                settings(),
+            results = forecast.forecast(
+                open_workspace(product),
                 at=parse_optional(at),
                 since=parse_optional(since),
                 until=parse_optional(until),
@@ -68,18 +65,18 @@ def add_to(app: typer.Typer) -> None:
     @app.command()
     def verify(product: ProductFile, at: At = None, as_json: AsJson = False) -> None:
         """Score matured forecasts against what came true."""
-        from pipeline import jobs
+        from pipeline.jobs import forecast
         from pipeline.times import parse_optional
 
         with spinner("scoring matured forecasts"):
-            result = jobs.verify(load_product(product), settings(), at=parse_optional(at))
+            result = forecast.verify(open_workspace(product), at=parse_optional(at))
         print_json(result) if as_json else show.verification(result)
 
     @app.command()
     def status(product: ProductFile, at: At = None, as_json: AsJson = False) -> None:
         """Tell whether a product is fresh, late or broken, what serves it and how well."""
-        from pipeline.jobs.status import status_of
+        from pipeline.jobs import status as job
         from pipeline.times import parse_optional
 
-        result = status_of(load_product(product), settings(), at=parse_optional(at))
+        result = job.status(open_workspace(product), at=parse_optional(at))
         print_json(result) if as_json else show.status(result)

@@ -9,9 +9,8 @@ from typing import Annotated
 import typer
 
 from pipeline.cli import show
-from pipeline.cli.arguments import AsJson, ProductFile
+from pipeline.cli.arguments import AsJson, ProductFile, open_workspace
 from pipeline.cli.console import print_json
-from pipeline.config import load_product, settings
 
 Why = Annotated[str, typer.Option("--why", help="Reason for the ledger.")]
 
@@ -22,9 +21,9 @@ def add_to(app: typer.Typer) -> None:
     @app.command()
     def models(product: ProductFile, as_json: AsJson = False) -> None:
         """List the registry versions of a product and the ledger of what was in service."""
-        from pipeline import jobs
+        from pipeline.jobs import serve
 
-        result = jobs.models(load_product(product), settings())
+        result = serve.models(open_workspace(product))
         print_json(result) if as_json else show.models(result)
 
     @app.command()
@@ -35,17 +34,17 @@ def add_to(app: typer.Typer) -> None:
         as_json: AsJson = False,
     ) -> None:
         """Put a version into service past the gate, by your word."""
-        from pipeline import jobs
+        from pipeline.jobs import serve
 
-        result = jobs.promote(load_product(product), settings(), version=version, who=caller(), why=why)
+        result = serve.promote(open_workspace(product), version=version, who=caller(), why=why)
         print_json(result) if as_json else show.promotion(result)
 
     @app.command()
     def rollback(product: ProductFile, why: Why, as_json: AsJson = False) -> None:
         """Put the version into service that served before the present champion."""
-        from pipeline import jobs
+        from pipeline.jobs import serve
 
-        result = jobs.rollback(load_product(product), settings(), who=caller(), why=why)
+        result = serve.rollback(open_workspace(product), who=caller(), why=why)
         print_json(result) if as_json else show.promotion(result)
 
 

@@ -131,6 +131,11 @@ class Feed(Strict):
         return self._name
 
     @property
+    def is_covariate(self) -> bool:
+        """Whether the feed is known in advance, such as a weather model."""
+        return bool(self._name)
+
+    @property
     def title(self) -> str:
         """What errors call the feed, e.g. ``ireland-wind`` or ``ireland-wind.nwp``."""
         return f"{self._product}.{self._name}" if self._name else self._product

@@ -9,14 +9,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from pipeline import jobs
 from pipeline.config import Product, Settings
 from pipeline.demo.world import DAYS, RETRAIN_AFTER, TROUBLES, World
 from pipeline.errors import UsageError
-from pipeline.ingest.quarantine import Quarantine
+from pipeline.jobs.forecast import forecast, verify
+from pipeline.jobs.ingest import ingest
+from pipeline.jobs.retrain import retrain
 from pipeline.results import ForecastResult, IngestResult, RetrainResult, VerifyResult
-from pipeline.store.observations import Observations
 from pipeline.training.fit import Watcher, ignore
+from pipeline.workspace import Workspace
 
 INGEST, VERIFY, NIGHT = timedelta(hours=6, minutes=15), timedelta(hours=7, minutes=30), timedelta(hours=2)
 
@@ -74,50 +75,50 @@ def run_demo(settings: Settings, *, tell: Tell, watch: Watcher = ignore) -> Outc
     """
     started = time.monotonic()
     world = World(settings.home / "demo" / "inbox")
-    product = world.product
-    _own(product, settings, world)
+    ws = Workspace(world.product, settings)
+    _own(ws, world)
 
     tell(f"[bold]{world.starts:%Y-%m-%d}[/]  the history arrives")
     world.deliver_history()
-    history = jobs.ingest(product, settings, at=world.starts)
+    history = ingest(ws, at=world.starts)
     tell(f"            {_intake(history)}; training the first models …")
-    retrains = [jobs.retrain(product, settings, at=world.starts, watch=watch)]
+    retrains = [retrain(ws, at=world.starts, watch=watch)]
     tell(f"            {_verdict(retrains[0])}")
 
     days = []
     for number in range(DAYS):
         if number == RETRAIN_AFTER:
             tell(f"[bold]{world.day(number):%Y-%m-%d}[/]  02:00, the nightly retrain …")
-            retrains.append(jobs.retrain(product, settings, at=world.day(number) + NIGHT, watch=watch))
+            retrains.append(retrain(ws, at=world.day(number) + NIGHT, watch=watch))
             tell(f"            {_verdict(retrains[-1])}")
-        days.append(_live(world, settings, number))
+        days.append(_live(world, ws, number))
         tell(_line(world, days[-1]))
     return Outcome(
-        product=product,
+        product=ws.product,
         history=history,
         retrains=tuple(retrains),
         days=tuple(days),
-        refused=Quarantine.of(product.feed, settings).reasons(),
+        refused=ws.feed.quarantine.reasons(),
         page=days[-1].forecast.folder.parent / "latest" / "report.html",
         home=settings.home,
         seconds=time.monotonic() - started,
     )
 
 
-def _live(world: World, settings: Settings, number: int) -> Day:
-    product, day = world.product, world.day(number)
+def _live(world: World, ws: Workspace, number: int) -> Day:
+    day = world.day(number)
     world.deliver(number)
-    ingest = jobs.ingest(product, settings, at=day + INGEST)
-    (forecast,) = jobs.forecast(product, settings, at=day + VERIFY)
-    verify = jobs.verify(product, settings, at=day + VERIFY)
-    return Day(number, TROUBLES.get(number, ""), ingest, forecast, verify)
+    ingested = ingest(ws, at=day + INGEST)
+    (issued,) = forecast(ws, at=day + VERIFY)
+    verified = verify(ws, at=day + VERIFY)
+    return Day(number, TROUBLES.get(number, ""), ingested, issued, verified)
 
 
-def _own(product: Product, settings: Settings, world: World) -> None:
-    since = Observations.of(product.feed, settings).table.property("live_since")
+def _own(ws: Workspace, world: World) -> None:
+    since = ws.feed.observations.table.property("live_since")
     if since not in (None, world.starts.isoformat()):
         raise UsageError(
-            f"{settings.home} holds observations of {product.name} that the demo did not make; "
+            f"{ws.settings.home} holds observations of {ws.product.name} that the demo did not make; "
             "use another home, e.g. NIGHTCAST_HOME=.nightcast-demo nightcast demo"
         )
 

@@ -22,11 +22,12 @@ from uuid import uuid4
 import pyarrow as pa
 
 from pipeline.atomic import new_folder
-from pipeline.config import Feed, Settings
+from pipeline.config import Feed
 from pipeline.errors import NoDataError, StoreError
 from pipeline.features.arrays import Frames
 from pipeline.features.files import FORMAT, read_frames, writing
 from pipeline.features.frames import arrange
+from pipeline.ingest.feed import OpenFeed
 from pipeline.locations import Locations
 from pipeline.store.observations import Observations
 
@@ -41,11 +42,6 @@ class FrameCache:
     """The cached frames of one feed, a folder a key."""
 
     folder: Path
-
-    @classmethod
-    def of(cls, feed: Feed, settings: Settings) -> FrameCache:
-        """Return the cache of a feed in this installation."""
-        return cls(settings.home / "cache" / "frames" / feed.title)
 
     def find(self, key: str, *, grid: tuple[int, int] | None = None) -> Frames | None:
         """Return the frames of a key, or None; damaged ones are thrown away."""
@@ -99,9 +95,7 @@ class FrameCache:
         return faults
 
 
-def history(
-    feed: Feed, settings: Settings, locations: Locations, *, known_by: datetime, keep: int = KEPT
-) -> tuple[Frames, int]:
+def history(feed: OpenFeed, *, known_by: datetime, keep: int = KEPT) -> tuple[Frames, int]:
     """Return all that was known of a feed at an instant, memory-mapped, and the version of the table it is from.
 
     Memory holds some months of rows while frames are made, and nothing once they are.
@@ -110,10 +104,10 @@ def history(
         NoDataError: nothing was known then, or of none of the locations.
         StoreError: the observations cannot be read, or the frames not be written.
     """
-    observations, cache = Observations.of(feed, settings), FrameCache.of(feed, settings)
+    observations, locations, cache = feed.observations, feed.locations, FrameCache(feed.layout.frames)
     for _ in range(_ATTEMPTS):
         version, identity = _identity(observations)
-        key = _key(identity, feed, locations, known_by)
+        key = _key(identity, feed.spec, locations, known_by)
         frames = cache.find(key, grid=locations.shape)
         if frames is not None:
             return frames, version
@@ -125,7 +119,7 @@ def history(
             when = f"{known_by:%Y-%m-%d %H:%M} UTC"
             raise NoDataError(f"{feed.title}: nothing was known by {when}; run `nightcast ingest` first")
         rows = chain([first], parts)
-        cache.put(key, partial(_write, rows=rows, feed=feed, locations=locations), keep=keep)
+        cache.put(key, partial(_write, rows=rows, feed=feed.spec, locations=locations), keep=keep)
     raise StoreError(f"{cache.folder}: the frames were gone or damaged {_ATTEMPTS} times after they had been made")
 
 

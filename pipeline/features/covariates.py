@@ -11,21 +11,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import Feed, Product, Settings
-from pipeline.errors import ConfigError, NightcastError, NoDataError
+from pipeline.config import Feed, Product
+from pipeline.errors import NightcastError, NoDataError
 from pipeline.features.arrays import Bool, Float, Frames, Int
 from pipeline.features.asof import windows_as_of
 from pipeline.features.cache import history
 from pipeline.features.frames import arrange
 from pipeline.features.regrid import Regrid
-from pipeline.locations import Locations, read_locations
-from pipeline.store.observations import Observations
+from pipeline.ingest.feed import OpenFeed
+from pipeline.locations import Locations
 from pipeline.times import Cadence, as_numpy
 
 
@@ -122,9 +123,9 @@ def covariate_names(product: Product) -> tuple[str, ...]:
     return tuple(f"{name}.{variable}" for name, feed in product.covariates.items() for variable in feed.variables)
 
 
-def take_ahead(
-    product: Product,
-    settings: Settings,
+def take_future_covariates(
+    feeds: Mapping[str, OpenFeed],
+    cadence: Cadence,
     locations: Locations,
     *,
     known_by: datetime,
@@ -139,56 +140,41 @@ def take_ahead(
         ConfigError: the locations of a covariate cannot be read.
         StoreError: its observations cannot be read, or the cache not be written.
     """
-    cadence, parts = Cadence.of(product), []
+    parts = []
     origin = cadence.origin(known_by)
-    for name, feed in product.covariates.items():
+    for name, feed in feeds.items():
         if faults is None:
-            covariate = take_covariate(product, settings, name, known_by=known_by)
+            covariate = take_covariate(feed, known_by=known_by)
         else:
             first, last = origin + cadence.step, origin + cadence.leads * cadence.step
             try:
-                covariate = take_covariate(product, settings, name, known_by=known_by, since=first, until=last)
+                covariate = take_covariate(feed, known_by=known_by, since=first, until=last)
             except NightcastError as error:
                 faults.append(f"covariate {name} cannot be read: {error}")
-                covariate = Covariate(feed, locations, None, known_by)
+                covariate = Covariate(feed.spec, locations, None, known_by)
         parts.append((covariate, Regrid.between(covariate.locations, locations)))
     return FutureCovariates(tuple(parts))
 
 
 def take_covariate(
-    product: Product,
-    settings: Settings,
-    name: str,
-    *,
-    known_by: datetime,
-    since: datetime | None = None,
-    until: datetime | None = None,
+    feed: OpenFeed, *, known_by: datetime, since: datetime | None = None, until: datetime | None = None
 ) -> Covariate:
     """Return what was known of a covariate at an instant; a feed that has said nothing yet is unknown everywhere.
 
     Without `since` and `until` it is the whole history, mapped from the cache of frames.
 
     Raises:
-        ConfigError: the product has no such covariate.
         StoreError: its observations cannot be read, or the cache not be written.
     """
-    feed = _feed(product, name)
-    locations = read_locations(feed)
+    spec, locations = feed.spec, feed.locations
     frames: Frames | None
     if since is None and until is None:
         try:
-            frames, _ = history(feed, settings, locations, known_by=known_by)
+            frames, _ = history(feed, known_by=known_by)
         except NoDataError:
             frames = None
     else:
-        rows = Observations.of(feed, settings).read(known_by=known_by, since=since, until=until)
-        variables = tuple(feed.variables)
-        frames = arrange(rows, locations=locations.ids, variables=variables, step=feed.step, grid=locations.shape)
-    return Covariate(feed, locations, frames, known_by)
-
-
-def _feed(product: Product, name: str) -> Feed:
-    if name not in product.covariates:
-        known = ", ".join(product.covariates) or "none"
-        raise ConfigError(product.name, "covariates", f"no covariate '{name}'", f"known: {known}")
-    return product.covariates[name]
+        rows = feed.observations.read(known_by=known_by, since=since, until=until)
+        variables = tuple(spec.variables)
+        frames = arrange(rows, locations=locations.ids, variables=variables, step=spec.step, grid=locations.shape)
+    return Covariate(spec, locations, frames, known_by)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from models.task import Task
-from pipeline.config import Product, Settings
+from pipeline.config import Product
 from pipeline.errors import NoDataError
 from pipeline.features.cache import history
-from pipeline.features.covariates import FutureCovariates, take_ahead
+from pipeline.features.covariates import FutureCovariates, take_future_covariates
 from pipeline.features.frames import Frames, build_frames
 from pipeline.features.windows import IssueWindows, make_task
-from pipeline.locations import Locations, read_locations
-from pipeline.store.observations import Observations
+from pipeline.ingest.feed import OpenFeed
+from pipeline.locations import Locations
 from pipeline.times import Cadence
 
 
@@ -46,7 +46,13 @@ class Snapshot:
 
 
 def take_snapshot(
-    product: Product, settings: Settings, *, known_by: datetime, since: datetime | None = None
+    product: Product,
+    cadence: Cadence,
+    feed: OpenFeed,
+    covariates: Mapping[str, OpenFeed],
+    *,
+    known_by: datetime,
+    since: datetime | None = None,
 ) -> Snapshot:
     """Return the observations known at an instant, from a valid time on.
 
@@ -58,31 +64,28 @@ def take_snapshot(
         NoDataError: nothing was known then.
         StoreError: the observations cannot be read, or the cache not be written.
     """
-    locations = read_locations(product.feed)
+    locations = feed.locations
     if since is None:
-        frames, version = history(product.feed, settings, locations, known_by=known_by)
-        ahead = take_ahead(product, settings, locations, known_by=known_by)
+        frames, version = history(feed, known_by=known_by)
+        ahead = take_future_covariates(covariates, cadence, locations, known_by=known_by)
     else:
         ahead = FutureCovariates()
-        observations = Observations.of(product.feed, settings)
-        version = observations.table.version
-        frames = _recent(product, observations, locations, known_by, since)
-    task = make_task(product, locations)
-    return Snapshot(product, locations, Cadence.of(product), task, frames, known_by, version, ahead)
+        version = feed.observations.table.version
+        frames = _recent(feed, known_by, since)
+    task = make_task(product, cadence, locations)
+    return Snapshot(product, locations, cadence, task, frames, known_by, version, ahead)
 
 
-def _recent(
-    product: Product, observations: Observations, locations: Locations, known_by: datetime, since: datetime
-) -> Frames:
-    rows = observations.read(known_by=known_by, since=since)
+def _recent(feed: OpenFeed, known_by: datetime, since: datetime) -> Frames:
+    rows = feed.observations.read(known_by=known_by, since=since)
     if rows.num_rows == 0:
         raise NoDataError(
-            f"{product.name}: nothing was known by {known_by:%Y-%m-%d %H:%M} UTC; run `nightcast ingest` first"
+            f"{feed.title}: nothing was known by {known_by:%Y-%m-%d %H:%M} UTC; run `nightcast ingest` first"
         )
     return build_frames(
         rows,
-        locations=locations.ids,
-        variables=tuple(product.feed.variables),
-        step=product.feed.step,
-        grid=locations.shape,
+        locations=feed.locations.ids,
+        variables=tuple(feed.spec.variables),
+        step=feed.spec.step,
+        grid=feed.locations.shape,
     )

@@ -17,9 +17,8 @@ from pipeline.locations import Locations
 from pipeline.times import Cadence, as_numpy
 
 
-def make_task(product: Product, locations: Locations) -> Task:
+def make_task(product: Product, cadence: Cadence, locations: Locations) -> Task:
     """Return what a model must know of a product besides its data."""
-    cadence = Cadence.of(product)
     known = [product.feed.variable(name) for name in product.feed.variables]
     return Task(
         channels=tuple(product.feed.variables),

@@ -80,12 +80,12 @@ def inspect(windows: IssueWindows) -> InputState:
     return InputState(age, missing, bool(mask.all()), tuple(untold.tolist()))
 
 
-def forecast_with_fallbacks(windows: IssueWindows, shelf: BundleStore, last_resort: Callable[[], Model]) -> Forecast:
+def forecast_with_fallbacks(windows: IssueWindows, bundles: BundleStore, last_resort: Callable[[], Model]) -> Forecast:
     """Return the forecast of the first window by the highest rung that passes the output checks.
 
     Args:
         windows: One issue time.
-        shelf: Where the bundles are.
+        bundles: Where the bundles are.
         last_resort: Fits a climatology now, for a product that has no usable bundle.
 
     Raises:
@@ -93,33 +93,33 @@ def forecast_with_fallbacks(windows: IssueWindows, shelf: BundleStore, last_reso
     """
     state = inspect(windows)
     if state.untold:
-        shelf.notes.append(f"nothing is known ahead of {', '.join(state.untold)}")
-    for candidate, bundle in _rungs(windows, state, shelf, last_resort):
+        bundles.notes.append(f"nothing is known ahead of {', '.join(state.untold)}")
+    for candidate, bundle in _rungs(windows, state, bundles, last_resort):
         try:
             quantiles = _forecast(candidate.model, windows)
         except ModelError as error:
-            shelf.notes.append(f"{candidate.model.name} failed: {error}")
+            bundles.notes.append(f"{candidate.model.name} failed: {error}")
             continue
         broken = _check(windows, quantiles)
         if broken:
-            shelf.notes.append(f"{candidate.model.name} broke its contract: {broken[0]}")
+            bundles.notes.append(f"{candidate.model.name} broke its contract: {broken[0]}")
             continue
-        return Forecast(candidate, quantiles, _shadows(bundle, windows, shelf), tuple(shelf.notes))
-    raise ContractError(f"no rung of the ladder held: {'; '.join(shelf.notes)}")
+        return Forecast(candidate, quantiles, _shadows(bundle, windows, bundles), tuple(bundles.notes))
+    raise ContractError(f"no rung of the ladder held: {'; '.join(bundles.notes)}")
 
 
 def _rungs(
-    windows: IssueWindows, state: InputState, shelf: BundleStore, last_resort: Callable[[], Model]
+    windows: IssueWindows, state: InputState, bundles: BundleStore, last_resort: Callable[[], Model]
 ) -> Iterator[tuple[Candidate, Bundle | None]]:
     issue_time = windows.issues[0]
-    champion = shelf.find("champion", known_by=issue_time)
-    fallback = champion or shelf.find("fallback", known_by=issue_time)
+    champion = bundles.find("champion", known_by=issue_time)
+    fallback = champion or bundles.find("fallback", known_by=issue_time)
     if champion and state.rung < 4:
         bundle, version = champion
         try:
             model = bundle.challenger()
         except ModelError as error:
-            shelf.notes.append(f"champion unusable: {error}")
+            bundles.notes.append(f"champion unusable: {error}")
         else:
             yield Candidate(state.rung, model, version, bundle.digest), bundle
     if fallback:
@@ -129,23 +129,23 @@ def _rungs(
             try:
                 model = bundle.baseline(name)
             except ModelError as error:
-                shelf.notes.append(f"{name} unusable: {error}")
+                bundles.notes.append(f"{name} unusable: {error}")
                 continue
             yield Candidate(4 if name == CLIMATOLOGY else 3, model, version, bundle.digest), bundle
     yield Candidate(4, last_resort(), None, ""), None
 
 
-def _shadows(bundle: Bundle | None, windows: IssueWindows, shelf: BundleStore) -> dict[str, NDArray[np.float32]]:
+def _shadows(bundle: Bundle | None, windows: IssueWindows, bundles: BundleStore) -> dict[str, NDArray[np.float32]]:
     shadows = {}
     for name in bundle.baselines if bundle else ():
         try:
             quantiles = _forecast(bundle.baseline(name), windows)  # type: ignore[union-attr]
         except ModelError as error:
-            shelf.notes.append(f"baseline {name} left out: {error}")
+            bundles.notes.append(f"baseline {name} left out: {error}")
             continue
         broken = _check(windows, quantiles)
         if broken:
-            shelf.notes.append(f"baseline {name} left out: {broken[0]}")
+            bundles.notes.append(f"baseline {name} left out: {broken[0]}")
         else:
             shadows[name] = quantiles
     return shadows

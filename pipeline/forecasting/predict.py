@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -10,15 +11,16 @@ import pyarrow as pa
 
 from models.base import Model
 from models.catalogue import build
-from pipeline.config import Product, Settings
+from pipeline.config import Product
 from pipeline.errors import NoDataError
-from pipeline.features.covariates import take_ahead
+from pipeline.features.covariates import take_future_covariates
 from pipeline.features.snapshot import Snapshot, take_snapshot
 from pipeline.forecasting.fallback import CLIMATOLOGY, Forecast, InputState, forecast_with_fallbacks, inspect
 from pipeline.forecasting.serving import BundleStore
+from pipeline.ingest.feed import OpenFeed
 from pipeline.store.forecasts import SCHEMA
 from pipeline.store.observations import TIME
-from pipeline.times import as_datetime
+from pipeline.times import Cadence, as_datetime
 from pipeline.version import code_version
 
 FITTED_ON = timedelta(days=3653)
@@ -35,7 +37,14 @@ class Issued:
     rows: pa.Table
 
 
-def issue(product: Product, settings: Settings, issue_time: datetime) -> Issued:
+def issue(
+    product: Product,
+    cadence: Cadence,
+    feed: OpenFeed,
+    covariates: Mapping[str, OpenFeed],
+    bundles: BundleStore,
+    issue_time: datetime,
+) -> Issued:
     """Forecast for an issue time from what was known then. Covariates that are late or cannot be read are left out.
 
     Raises:
@@ -44,26 +53,24 @@ def issue(product: Product, settings: Settings, issue_time: datetime) -> Issued:
     """
     span = (product.forecast.context + 2) * product.feed.step + product.feed.delay
     try:
-        snapshot = take_snapshot(product, settings, known_by=issue_time, since=issue_time - span)
+        snapshot = take_snapshot(product, cadence, feed, {}, known_by=issue_time, since=issue_time - span)
     except NoDataError:  # nothing recent: the frames of the past still tell the climate
         long_ago = issue_time - product.training.window
-        snapshot = take_snapshot(product, settings, known_by=issue_time, since=long_ago)
-    shelf = BundleStore(product, settings)
-    ahead = take_ahead(product, settings, snapshot.locations, known_by=issue_time, faults=shelf.notes)
+        snapshot = take_snapshot(product, cadence, feed, {}, known_by=issue_time, since=long_ago)
+    ahead = take_future_covariates(covariates, cadence, snapshot.locations, known_by=issue_time, faults=bundles.notes)
     windows = replace(snapshot, ahead=ahead).windows([issue_time], truth_at=issue_time)
     state = inspect(windows)
-    served = forecast_with_fallbacks(windows, shelf, lambda: _climatology(product, settings, issue_time))
-    newest = snapshot.cadence.origin(issue_time)
+    served = forecast_with_fallbacks(windows, bundles, lambda: _climatology(product, cadence, feed, issue_time))
+    newest = cadence.origin(issue_time)
     if state.age_steps is not None:
-        age = (issue_time - (newest - state.age_steps * snapshot.cadence.step)).total_seconds() / 3600
+        age = (issue_time - (newest - state.age_steps * cadence.step)).total_seconds() / 3600
     else:
         age = float("inf")
     return Issued(issue_time, served, state, age, _rows(snapshot, issue_time, served, age))
 
 
-def _climatology(product: Product, settings: Settings, issue_time: datetime) -> Model:
-    snapshot = take_snapshot(product, settings, known_by=issue_time, since=issue_time - FITTED_ON)
-    cadence = snapshot.cadence
+def _climatology(product: Product, cadence: Cadence, feed: OpenFeed, issue_time: datetime) -> Model:
+    snapshot = take_snapshot(product, cadence, feed, {}, known_by=issue_time, since=issue_time - FITTED_ON)
     earliest = as_datetime(snapshot.frames.times[0]) - (cadence.leads + 1) * cadence.step
     first = max(issue_time - FITTED_ON, earliest)
     issues = [

@@ -10,11 +10,9 @@ from typing import Literal
 
 from models.errors import CheckpointError
 from pipeline import atomic
-from pipeline.config import Product, Settings
 from pipeline.errors import StoreError
 from pipeline.registry.bundle import Bundle, adopt, read_bundle
 from pipeline.registry.tracking import Registry, TrackingError
-from pipeline.store.layout import Layout
 
 Role = Literal["champion", "fallback"]
 POINTER = "serving.json"
@@ -23,9 +21,8 @@ POINTER = "serving.json"
 class BundleStore:
     """The bundles of one product on this machine, and which of them is in which role."""
 
-    def __init__(self, product: Product, settings: Settings) -> None:
-        self.product, self.settings = product, settings
-        self.root = Layout.of(product, settings).models
+    def __init__(self, root: Path, registry: Registry) -> None:
+        self.root, self.registry = root, registry
         self.notes: list[str] = []
 
     def find(self, role: Role, *, known_by: datetime | None = None) -> tuple[Bundle, int] | None:
@@ -52,7 +49,7 @@ class BundleStore:
         pointer = self.root / POINTER
         known = _pointed(pointer)
         try:
-            found = Registry(self.settings, self.product.name).by_alias(role)
+            found = self.registry.by_alias(role)
         except (TrackingError, OSError) as error:
             self.notes.append(f"registry not reached, using the last {role} known here: {error}")
             return (int(known[role][0]), str(known[role][1])) if role in known else None
@@ -77,10 +74,9 @@ class BundleStore:
                 return read_bundle(folder, digest=digest).verify()
             except CheckpointError as error:
                 damage = error
-        registry = Registry(self.settings, self.product.name)
         with tempfile.TemporaryDirectory() as scratch:
             try:
-                fetched = registry.fetch(registry.version(version), Path(scratch))
+                fetched = self.registry.fetch(self.registry.version(version), Path(scratch))
                 return adopt(self.root, fetched, digest=digest)
             except (TrackingError, CheckpointError) as error:
                 raise damage or error from None

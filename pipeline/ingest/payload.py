@@ -10,21 +10,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import atomic
-from pipeline.config import Feed, Settings
 from pipeline.errors import BatchError, ContractError, NightcastError, NoDataError, SourceError
-from pipeline.ingest.fetch import Received, receipts_of
+from pipeline.ingest.feed import OpenFeed
+from pipeline.ingest.fetch import Received
 from pipeline.ingest.quality.batch import recent_window
 from pipeline.ingest.quality.checks import Checked, check_rows
 from pipeline.ingest.quality.page import quality_page
 from pipeline.ingest.quality.reasons import count_reasons
-from pipeline.ingest.quarantine import Quarantine
 from pipeline.ingest.sources.base import refused_table
-from pipeline.ingest.sources.registry import open_source
-from pipeline.locations import read_locations
-from pipeline.store.last_payloads import LastPayloads
-from pipeline.store.layout import FeedLayout
-from pipeline.store.observations import TIME, Appended, Observations
-from pipeline.store.raw import RawStore
+from pipeline.store.observations import TIME, Appended
 
 KEY = ["valid_time", "location"]
 
@@ -46,8 +40,7 @@ class PayloadResult:
 
 def ingest_payload(
     received: Received,
-    feed: Feed,
-    settings: Settings,
+    feed: OpenFeed,
     *,
     at: datetime,
     since: datetime | None = None,
@@ -67,16 +60,16 @@ def ingest_payload(
     """
     if received.fault is not None:
         return PayloadResult(Appended(0, 0, 0), 0, {}, fault=received.fault)
-    judged = _judged(received, feed, settings, at=at, since=since, until=until, live=live)
+    judged = _judged(received, feed, at=at, since=since, until=until, live=live)
     digest, history = received.digest, history or since is not None or until is not None
-    Quarantine.of(feed, settings).add(judged.refused, at=at, payload=digest, name=received.name)
+    feed.quarantine.add(judged.refused, at=at, payload=digest, name=received.name)
     appended = Appended(0, 0, 0)
     if judged.accepted is not None and judged.accepted.num_rows:
-        rows = _missing(judged.accepted, feed, settings) if received.known else judged.accepted
-        added = Observations.of(feed, settings).append(rows, at=at, payload=digest, history=history)
+        rows = _missing(judged.accepted, feed) if received.known else judged.accepted
+        added = feed.observations.append(rows, at=at, payload=digest, history=history)
         appended = replace(added, unchanged=added.unchanged + judged.accepted.num_rows - rows.num_rows)
     if judged.report:
-        atomic.write_file(FeedLayout.of(feed, settings).quality_page, quality_page(judged.report).encode())
+        atomic.write_file(feed.layout.quality_page, quality_page(judged.report).encode())
     reasons = count_reasons(judged.refused)
     taken = PayloadResult(appended, judged.refused.num_rows, reasons, judged.thinned, judged.warnings, judged.fault)
     receipt = {
@@ -96,21 +89,20 @@ def ingest_payload(
         "reasons": taken.reasons,
         "checks": judged.report,
     }
-    receipts_of(feed, settings, since, until).write(digest, receipt)
-    LastPayloads(FeedLayout.of(feed, settings).receipts).note(received.name, digest)
+    feed.receipts_for(since, until).write(digest, receipt)
+    feed.last_payloads.note(received.name, digest)
     return taken
 
 
-def judge(rows: pa.Table, feed: Feed, settings: Settings, *, at: datetime, live: bool = False) -> Checked:
+def judge(rows: pa.Table, feed: OpenFeed, *, at: datetime, live: bool = False) -> Checked:
     """Return rows split by the contract of their feed, beside what was observed in the weeks before them.
 
     Raises:
         BatchError: the batch as a whole is refused.
     """
-    locations = read_locations(feed)
-    window = recent_window(rows, feed, locations)
-    recent = Observations.of(feed, settings).read(since=window[0], until=window[1]) if window else None
-    return check_rows(rows, feed, locations, now=at, recent=recent, live=live)
+    window = recent_window(rows, feed.spec, feed.locations)
+    recent = feed.observations.read(since=window[0], until=window[1]) if window else None
+    return check_rows(rows, feed.spec, feed.locations, now=at, recent=recent, live=live)
 
 
 @dataclass(frozen=True)
@@ -127,25 +119,23 @@ class _Judged:
 
 def _judged(
     received: Received,
-    feed: Feed,
-    settings: Settings,
+    feed: OpenFeed,
     *,
     at: datetime,
     since: datetime | None,
     until: datetime | None,
     live: bool,
 ) -> _Judged:
-    source = open_source(feed, read_locations(feed), settings.secrets)
     try:
-        decoded = source.decode(RawStore(FeedLayout.of(feed, settings).raw).get(received.digest))
+        decoded = feed.source.decode(feed.raw.get(received.digest))
         if not (decoded.rows.num_rows or decoded.refused.num_rows):
             raise NoDataError(f"{received.name}: no rows")
         rows, refused = _within(decoded.rows, since, until), _within(decoded.refused, since, until)
         if not rows.num_rows:
             return _Judged(None, refused, {}, decoded.thinned, decoded.notes)
-        checked = judge(rows, feed, settings, at=at, live=live and _is_newest(rows, feed, settings))
+        checked = judge(rows, feed, at=at, live=live and _is_newest(rows, feed))
     except NoDataError as error:
-        if source.about.windowed:  # a quiet window is no fault, a file without rows is
+        if feed.source.about.windowed:  # a quiet window is no fault, a file without rows is
             return _Judged(None, refused_table([]), {}, warnings=(str(error),))
         return _Judged(None, _whole(error), {}, fault=error)
     except (SourceError, ContractError) as error:
@@ -159,8 +149,8 @@ def _judged(
     )
 
 
-def _is_newest(rows: pa.Table, feed: Feed, settings: Settings) -> bool:
-    newest, last = Observations.of(feed, settings).newest(), pc.max(rows["valid_time"]).as_py()
+def _is_newest(rows: pa.Table, feed: OpenFeed) -> bool:
+    newest, last = feed.observations.newest(), pc.max(rows["valid_time"]).as_py()
     return newest is None or (last is not None and last >= newest)
 
 
@@ -168,10 +158,10 @@ def _whole(error: NightcastError) -> pa.Table:
     return refused_table([(None, None, "{}", f"the whole payload: {error}")])
 
 
-def _missing(rows: pa.Table, feed: Feed, settings: Settings) -> pa.Table:
+def _missing(rows: pa.Table, feed: OpenFeed) -> pa.Table:
     """Return the rows whose time and location are not stored yet."""
     bounds = pc.min_max(rows["valid_time"])
-    stored = Observations.of(feed, settings).read(since=bounds["min"].as_py(), until=bounds["max"].as_py())
+    stored = feed.observations.read(since=bounds["min"].as_py(), until=bounds["max"].as_py())
     return rows.join(stored.select(KEY), KEY, join_type="left anti").sort_by([(name, "ascending") for name in KEY])
 
 

@@ -11,10 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.config import Feed, Settings
 from pipeline.ingest.quality.reasons import count_reasons, kind_of
 from pipeline.store.delta.table import Table
-from pipeline.store.layout import FeedLayout
 from pipeline.store.objects import ObjectStore
 from pipeline.store.observations import TIME
 
@@ -50,12 +48,6 @@ class Quarantine:
     def __init__(self, rows: ObjectStore, decisions: ObjectStore) -> None:
         self.table = Table(rows, SCHEMA, "month")
         self.decisions = Table(decisions, DECISIONS)
-
-    @classmethod
-    def of(cls, feed: Feed, settings: Settings) -> Quarantine:
-        """Return the quarantine of a feed."""
-        layout = FeedLayout.of(feed, settings)
-        return cls(layout.quarantine, layout.store / "quarantine-decisions")
 
     def add(self, refused: pa.Table, *, at: datetime, payload: str, name: str = "") -> int:
         """Keep the refused rows of one payload (valid_time, location, values, reason); return how many were new.

@@ -14,18 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from expectations.observations import off_grid
-from pipeline.config import Feed, Settings
 from pipeline.errors import BatchError, ContractError
 from pipeline.ingest.decoding.cells import as_json
+from pipeline.ingest.feed import OpenFeed
 from pipeline.ingest.payload import judge
-from pipeline.ingest.quarantine import Action, Quarantine
+from pipeline.ingest.quarantine import Action
 from pipeline.ingest.sources.base import refused_table
-from pipeline.ingest.sources.registry import open_source
-from pipeline.locations import Locations, read_locations
 from pipeline.store.delta.digests import sha256
-from pipeline.store.layout import FeedLayout
-from pipeline.store.observations import TIME, Appended, Observations
-from pipeline.store.raw import RawStore
+from pipeline.store.observations import TIME, Appended
 from pipeline.store.receipts import Receipts
 
 Row = dict[str, Any]
@@ -43,9 +39,7 @@ class Released:
     """Rows that stay out of a payload that was refused as a whole; they go to quarantine one by one."""
 
 
-def judge_release(
-    rows: Sequence[Row], feed: Feed, settings: Settings, *, at: datetime, override: bool = False
-) -> list[Released]:
+def judge_release(rows: Sequence[Row], feed: OpenFeed, *, at: datetime, override: bool = False) -> list[Released]:
     """Return what rows of the quarantine let in, by payload; nothing is written.
 
     A row without a key is a whole payload.
@@ -62,13 +56,13 @@ def judge_release(
     for digest, group in groupby(ordered, key=lambda row: str(row["payload"])):
         named = list(group)
         if any(row["valid_time"] is None and row["location"] is None for row in named):
-            released.append(_whole(digest, feed, settings, at, override))
+            released.append(_whole(digest, feed, at, override))
         else:
-            released.append(_chosen(digest, named, feed, settings, at, override))
+            released.append(_chosen(digest, named, feed, at, override))
     return released
 
 
-def store_released(released: Iterable[Released], feed: Feed, settings: Settings, *, at: datetime) -> Appended:
+def store_released(released: Iterable[Released], feed: OpenFeed, *, at: datetime) -> Appended:
     """Store what a release lets in, as learnt at `at`; doing it twice changes nothing.
 
     A row that tells itself when it became known became known at `at` all the same, unless that is later.
@@ -78,9 +72,9 @@ def store_released(released: Iterable[Released], feed: Feed, settings: Settings,
     """
     entered = Appended(0, 0, 0)
     for one in released:
-        Quarantine.of(feed, settings).add(one.refused, at=at, payload=one.payload, name=one.name)
+        feed.quarantine.add(one.refused, at=at, payload=one.payload, name=one.name)
         accepted = _known_from(one.accepted, at)
-        added = Observations.of(feed, settings).append(accepted, at=at, payload=one.payload)
+        added = feed.observations.append(accepted, at=at, payload=one.payload)
         entered = Appended(
             entered.accepted + added.accepted, entered.revised + added.revised, entered.unchanged + added.unchanged
         )
@@ -89,8 +83,7 @@ def store_released(released: Iterable[Released], feed: Feed, settings: Settings,
 
 def decide(
     rows: Sequence[Row],
-    feed: Feed,
-    settings: Settings,
+    feed: OpenFeed,
     *,
     at: datetime,
     who: str,
@@ -110,13 +103,13 @@ def decide(
     ]
     decision = {"action": action, "who": who, "why": why, "override": override, "rows": told}
     # Beside the receipts of payloads. Their readers pass over what is of no payload.
-    Receipts(FeedLayout.of(feed, settings).receipts).write(
+    Receipts(feed.layout.receipts).write(
         f"{action} {sha256(json.dumps(ids).encode())}", {"at": at.isoformat(), "release": decision}
     )
-    Quarantine.of(feed, settings).release(ids, at=at, who=who, why=why, action=action)
+    feed.quarantine.release(ids, at=at, who=who, why=why, action=action)
 
 
-def decide_again(receipt: dict[str, Any], feed: Feed, settings: Settings) -> None:
+def decide_again(receipt: dict[str, Any], feed: OpenFeed) -> None:
     """Do again what a record of `decide` tells of, as it was done then.
 
     Raises:
@@ -130,8 +123,8 @@ def decide_again(receipt: dict[str, Any], feed: Feed, settings: Settings) -> Non
         for row in decision["rows"]
     ]
     if decision["action"] == "released":
-        store_released(judge_release(rows, feed, settings, at=at, override=decision["override"]), feed, settings, at=at)
-    Quarantine.of(feed, settings).release(
+        store_released(judge_release(rows, feed, at=at, override=decision["override"]), feed, at=at)
+    feed.quarantine.release(
         [row["id"] for row in rows], at=at, who=decision["who"], why=decision["why"], action=decision["action"]
     )
 
@@ -145,22 +138,22 @@ def _known_from(rows: pa.Table, at: datetime) -> pa.Table:
     return rows.set_column(rows.schema.get_field_index("known_at"), "known_at", known_at)
 
 
-def _whole(digest: str, feed: Feed, settings: Settings, at: datetime, override: bool) -> Released:
+def _whole(digest: str, feed: OpenFeed, at: datetime, override: bool) -> Released:
     """Return the good rows of a payload that was refused as a whole, and the others."""
-    payload = RawStore(FeedLayout.of(feed, settings).raw).get(digest)
-    decoded = open_source(feed, read_locations(feed), settings.secrets).decode(payload)
-    milder = feed.model_copy(update={"quality": feed.quality.by_row()}) if override else feed
+    payload = feed.raw.get(digest)
+    decoded = feed.source.decode(payload)
+    milder = feed.milder() if override else feed
     try:
-        checked = judge(decoded.rows, milder, settings, at=at)
+        checked = judge(decoded.rows, milder, at=at)
     except BatchError as error:
         raise ContractError(f"{error}; correct the product file, or release it with --override") from None
     return Released(digest, payload.name, checked.accepted, pa.concat_tables([decoded.refused, checked.refused]))
 
 
-def _chosen(digest: str, rows: list[Row], feed: Feed, settings: Settings, at: datetime, override: bool) -> Released:
+def _chosen(digest: str, rows: list[Row], feed: OpenFeed, at: datetime, override: bool) -> Released:
     """Return the rows that the quarantine names, as the product file of today decodes and judges them."""
-    payload = RawStore(FeedLayout.of(feed, settings).raw).get(digest)
-    decoded = open_source(feed, read_locations(feed), settings.secrets).decode(payload).rows
+    payload = feed.raw.get(digest)
+    decoded = feed.source.decode(payload).rows
     times, places = ([row[name] for row in rows] for name in ("valid_time", "location"))
     near = pc.field("valid_time").isin(pa.array(times, TIME)) & pc.field("location").isin(places)
     candidates = decoded.filter(near)
@@ -177,9 +170,9 @@ def _chosen(digest: str, rows: list[Row], feed: Feed, settings: Settings, at: da
         chosen.add(([place for place in found if _values(given[place]) == row["values"]] or found)[-1])
     picked = candidates.take(pa.array(sorted(chosen), pa.int64()))
     if override:
-        _require_storable(picked, feed, read_locations(feed))
+        _require_storable(picked, feed)
         return Released(digest, payload.name, picked, refused_table([]))
-    checked = judge(picked, feed, settings, at=at)
+    checked = judge(picked, feed, at=at)
     for first in checked.refused.slice(0, 1).to_pylist():
         raise ContractError(
             f"{feed.title}: {first['location']} at {first['valid_time']} would be refused again: "
@@ -192,10 +185,10 @@ def _values(row: Row) -> str:
     return as_json({name: row[name] for name in row if name not in ("valid_time", "location")})
 
 
-def _require_storable(rows: pa.Table, feed: Feed, locations: Locations) -> None:
-    known = set(locations.ids)
+def _require_storable(rows: pa.Table, feed: OpenFeed) -> None:
+    known = set(feed.locations.ids)
     times = rows["valid_time"].to_numpy().astype("datetime64[us]")
-    off = off_grid(times, feed.step)
+    off = off_grid(times, feed.spec.step)
     for place, location in enumerate(rows["location"].to_pylist()):
         if location not in known or np.isnat(times[place]) or off[place]:
             raise ContractError(

@@ -6,16 +6,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pipeline.config import Feed, Product, Settings
 from pipeline.errors import UsageError
-from pipeline.ingest.fetch import Received, fetch_payloads, receipts_of
+from pipeline.ingest.feed import OpenFeed
+from pipeline.ingest.fetch import Received, fetch_payloads
 from pipeline.ingest.payload import PayloadResult, ingest_payload
-from pipeline.ingest.sources.registry import open_source
 from pipeline.jobs.ingest import described
 from pipeline.jobs.runner import Runner, plain
-from pipeline.locations import read_locations
 from pipeline.results import BackfillResult
 from pipeline.times import months
+from pipeline.workspace import Workspace
 
 Teller = Callable[[str, int, int], None]
 """Is told of each piece: its name, its place from 1, how many there are."""
@@ -36,8 +35,7 @@ class Piece:
 
 
 def backfill(
-    product: Product,
-    settings: Settings,
+    ws: Workspace,
     *,
     since: datetime,
     until: datetime,
@@ -62,9 +60,9 @@ def backfill(
         raise UsageError(f"until: {until:%Y-%m-%d %H:%M} is before since, {since:%Y-%m-%d %H:%M}; swap them")
     if not 1 <= first <= parts:
         raise UsageError(f"part: {first}/{parts} is no part; write 1/{parts} to {parts}/{parts}")
-    feed = product.feed
-    pieces = list(_pieces(feed, settings, since, until, at, run))[first - 1 :: parts]
-    finished = receipts_of(feed, settings, since, until)
+    feed = ws.feed
+    pieces = list(_pieces(feed, since, until, at, run))[first - 1 :: parts]
+    finished = feed.receipts_for(since, until)
     taken: list[PayloadResult] = []
     repeated = 0
     for place, piece in enumerate(pieces, 1):
@@ -72,35 +70,33 @@ def backfill(
         if piece.name in finished:
             repeated += 1
             continue
-        done = list(_take(piece, feed, settings, at, run))
+        done = list(_take(piece, feed, at, run))
         taken += done
         if piece.received is None and all(one.fault is None for one in done):  # a payload has a receipt of its own
             finished.write(piece.name, {"at": at.isoformat(), "payloads": len(done)})
     return BackfillResult(
-        product=product.name,
+        product=ws.product.name,
         since=since,
         until=until,
         part=part,
         pieces=len(pieces),
         repeated=repeated,
-        **dict(described(feed, settings, taken)),
+        **dict(described(feed, taken)),
     )
 
 
-def _pieces(
-    feed: Feed, settings: Settings, since: datetime, until: datetime, at: datetime, run: Runner
-) -> Iterator[Piece]:
-    if open_source(feed, read_locations(feed), settings.secrets).about.windowed:
+def _pieces(feed: OpenFeed, since: datetime, until: datetime, at: datetime, run: Runner) -> Iterator[Piece]:
+    if feed.source.about.windowed:
         for begin, end in months(since, until):
             yield Piece(f"{begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}", begin, end)
         return
-    for received in run(fetch_payloads, feed, settings, at=at, since=since, until=until, again=True):
+    for received in run(fetch_payloads, feed, at=at, since=since, until=until, again=True):
         yield Piece(received.digest or received.name, since, until, received)
 
 
-def _take(piece: Piece, feed: Feed, settings: Settings, at: datetime, run: Runner) -> Iterator[PayloadResult]:
+def _take(piece: Piece, feed: OpenFeed, at: datetime, run: Runner) -> Iterator[PayloadResult]:
     received = [piece.received] if piece.received else None
     if received is None:
-        received = run(fetch_payloads, feed, settings, at=at, since=piece.since, until=piece.until, again=True)
+        received = run(fetch_payloads, feed, at=at, since=piece.since, until=piece.until, again=True)
     for one in received:
-        yield run(ingest_payload, one, feed, settings, at=at, since=piece.since, until=piece.until)
+        yield run(ingest_payload, one, feed, at=at, since=piece.since, until=piece.until)

@@ -12,13 +12,13 @@ import pyarrow.compute as pc
 from pipeline.config import Feed, Settings, load_product
 from pipeline.config.base import format_duration
 from pipeline.errors import ContractError, NoDataError, SourceError
+from pipeline.features.windows import make_task
+from pipeline.ingest.feed import OpenFeed
 from pipeline.ingest.quality.checks import check_rows
 from pipeline.ingest.quality.contract import check_quality
 from pipeline.ingest.sources.base import About
-from pipeline.ingest.sources.registry import open_source
-from pipeline.locations import read_locations
-from pipeline.times import Cadence
 from pipeline.training.fit import check_candidates
+from pipeline.workspace import Workspace
 
 
 def check_product(path: Path, settings: Settings, *, at: datetime) -> dict[str, str]:
@@ -30,15 +30,16 @@ def check_product(path: Path, settings: Settings, *, at: datetime) -> dict[str, 
         NoDataError: a source has nothing to give.
     """
     product = load_product(path)
-    unfit = check_candidates(product)
-    cadence = Cadence.of(product)
+    ws = Workspace(product, settings)
+    cadence = ws.cadence
+    unfit = check_candidates(product, make_task(product, cadence, ws.feed.locations))
     issue = cadence.latest_issue(at)
     first = cadence.lead_times(issue)[0]
     found = {"product": ", ".join(filter(None, (product.name, product.title)))}
-    for feed in product.feeds:
-        check_quality(feed)
-        for fact, told in _look(feed, settings, at, archive=product.feed.clock == "record"):
-            name = f"{feed.name}: {fact}" if feed.name else fact
+    for feed in ws.feeds:
+        check_quality(feed.spec)
+        for fact, told in _look(feed, at, archive=product.feed.clock == "record"):
+            name = f"{feed.spec.name}: {fact}" if feed.spec.is_covariate else fact
             found[name] = f"{found[name]}; {told}" if name in found else told
     if unfit:
         found["left out"] = "; ".join(unfit.values())
@@ -49,30 +50,30 @@ def check_product(path: Path, settings: Settings, *, at: datetime) -> dict[str, 
     }
 
 
-def _look(feed: Feed, settings: Settings, at: datetime, *, archive: bool) -> list[tuple[str, str]]:
+def _look(feed: OpenFeed, at: datetime, *, archive: bool) -> list[tuple[str, str]]:
     """Return facts of a feed, of which the first payload is one; `archive` says whether the observations have ended."""
-    locations = read_locations(feed)
+    spec, locations = feed.spec, feed.locations
     where = f"{locations.shape[0]} x {locations.shape[1]} cells" if locations.shape else f"{len(locations)} stations"
-    source = open_source(feed, locations, settings.secrets)
-    recent = source.about.windowed and feed.clock == "wall"
-    since, until = (at - feed.lookback, at) if recent else (None, None)
+    source = feed.source
+    recent = source.about.windowed and spec.clock == "wall"
+    since, until = (at - spec.lookback, at) if recent else (None, None)
     payload = next(islice(source.fetch(since, until, at=at), 1), None)
     if payload is None:
         if recent and archive:
-            asked = f"nothing to give of the last {format_duration(feed.lookback)}"
+            asked = f"nothing to give of the last {format_duration(spec.lookback)}"
             remedy = "say clock: record, as the product's feed does, if it is an archive that has ended"
             raise NoDataError(f"{feed.title}: the source has {asked}; {remedy}")
         raise NoDataError(f"{feed.title}: the source has nothing to give; look at its window and its path")
     if isinstance(payload, SourceError):
         raise payload
     decoded = source.decode(payload)
-    told = [("locations", where), ("source", f"{feed.source.kind}{_declared(source.about)}")]
+    told = [("locations", where), ("source", f"{spec.source.kind}{_declared(source.about)}")]
     told.append(("first payload", f"{payload.name}: {decoded.rows.num_rows:,} rows readable"))
     refused = decoded.refused
     if decoded.rows.num_rows:
-        checked = check_rows(decoded.rows, feed, locations, now=at, live=False)
+        checked = check_rows(decoded.rows, spec, locations, now=at, live=False)
         refused = pa.concat_tables([refused, checked.refused])
-        told += [("values", _range(feed, name, checked.accepted)) for name in feed.variables]
+        told += [("values", _range(spec, name, checked.accepted)) for name in spec.variables]
         told += [("note", note) for note in checked.warnings]
         readable = checked.accepted.num_rows
     else:

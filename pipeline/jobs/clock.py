@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from pipeline.config import Product, Settings
 from pipeline.errors import NoDataError
-from pipeline.store.observations import Observations
+from pipeline.workspace import Workspace
 
 
-def now_of(product: Product, settings: Settings, at: datetime | None = None) -> datetime:
+def now_of(ws: Workspace, at: datetime | None = None) -> datetime:
     """Return the instant that counts as now.
 
     Raises:
@@ -17,9 +16,10 @@ def now_of(product: Product, settings: Settings, at: datetime | None = None) -> 
     """
     if at is not None:
         return at
-    if product.feed.clock == "wall":
+    feed = ws.product.feed
+    if feed.clock == "wall":
         return datetime.now(UTC)
-    newest = Observations.of(product.feed, settings).newest()
+    newest = ws.feed.observations.newest()
     if newest is None:
-        raise NoDataError(f"{product.name}: no observations yet; run `nightcast ingest` first")
-    return newest + product.feed.delay + product.feed.step
+        raise NoDataError(f"{ws.product.name}: no observations yet; run `nightcast ingest` first")
+    return newest + feed.delay + feed.step

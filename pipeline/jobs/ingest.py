@@ -7,20 +7,17 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.config import Feed, Product, Settings
 from pipeline.errors import ContractError, NightcastError, NoDataError, RefusedError, StoreError, UpstreamError
-from pipeline.ingest.fetch import fetch_payloads, is_asked_by_time, progress_of, windows_to_ask
+from pipeline.ingest.feed import OpenFeed
+from pipeline.ingest.fetch import fetch_payloads, windows_to_ask
 from pipeline.ingest.payload import PayloadResult, ingest_payload
 from pipeline.jobs.runner import Runner, plain
 from pipeline.results import FeedResult, IngestResult
-from pipeline.store.layout import FeedLayout
-from pipeline.store.observations import Observations
-from pipeline.store.receipts import Receipts
+from pipeline.workspace import Workspace
 
 
 def ingest(
-    product: Product,
-    settings: Settings,
+    ws: Workspace,
     *,
     at: datetime | None = None,
     since: datetime | None = None,
@@ -39,53 +36,51 @@ def ingest(
     began = at or datetime.now(UTC)
     main: FeedResult | NightcastError
     try:
-        main = _ingest(product.feed, settings, began, at, since, until, run)
+        main = _ingest(ws.feed, began, at, since, until, run)
     except (UpstreamError, RefusedError) as error:  # what is known in advance is taken in nevertheless
         main = error
     covariates = {}
-    for name, feed in product.covariates.items():
+    for name, feed in ws.covariates.items():
         try:
-            covariates[name] = _ingest(feed, settings, began, at, since, until, run)
+            covariates[name] = _ingest(feed, began, at, since, until, run)
         except (UpstreamError, RefusedError) as error:  # forecasts go on without it; the fault is told
-            covariates[name] = described(feed, settings, [], faults=[str(error)])
+            covariates[name] = described(feed, [], faults=[str(error)])
     if isinstance(main, NightcastError):
         raise main
-    return IngestResult(product=product.name, at=began, covariates=covariates, **dict(main))
+    return IngestResult(product=ws.product.name, at=began, covariates=covariates, **dict(main))
 
 
-def worst_checks(product: Product, settings: Settings, *, since: datetime) -> dict[str, Any] | None:
+def worst_checks(ws: Workspace, *, since: datetime) -> dict[str, Any] | None:
     """Return what the checks found in the worst of the payloads taken in since an instant; None without any."""
-    receipts = Receipts(FeedLayout.of(product.feed, settings).receipts).recent(since)
+    receipts = ws.feed.receipts.recent(since)
     found = [receipt["checks"] for receipt in receipts if receipt.get("checks")]
     return max(found, key=lambda one: (not one["success"], len(one["refusals"]) + len(one["warnings"])), default=None)
 
 
 def _ingest(
-    feed: Feed,
-    settings: Settings,
+    feed: OpenFeed,
     began: datetime,
     at: datetime | None,
     since: datetime | None,
     until: datetime | None,
     run: Runner,
 ) -> FeedResult:
-    damage = Observations.of(feed, settings).table.damage
+    damage = feed.observations.table.damage
     if damage is not None:  # nothing can be written on top, and to find nothing new would hide it
         raise StoreError(f"{feed.title}: the observations are damaged, {damage}; run `nightcast maintain --repair`")
     again = since is not None or until is not None
-    progress = progress_of(feed, settings)
+    progress = feed.progress
     history = not progress.read().loaded
-    asked_by_time = not again and is_asked_by_time(feed, settings)
+    asked_by_time = not again and feed.source.about.windowed
     taken: list[PayloadResult] = []
-    for window in [(since, until)] if again else windows_to_ask(feed, settings, at=began):
-        payloads = run(fetch_payloads, feed, settings, at=began, since=window[0], until=window[1], again=again)
+    for window in [(since, until)] if again else windows_to_ask(feed, at=began):
+        payloads = run(fetch_payloads, feed, at=began, since=window[0], until=window[1], again=again)
         learnt = at or datetime.now(UTC)  # after the fetch: nobody knew it before
         done = [
             run(
                 ingest_payload,
                 payload,
                 feed,
-                settings,
                 at=learnt,
                 since=since,
                 until=until,
@@ -100,14 +95,14 @@ def _ingest(
             progress.note(window, sound=sound, until=min(window[1] or began, began))
     if not again and all(one.fault is None for one in taken):
         progress.finish()
-    result = described(feed, settings, taken, warnings=_stale(feed, settings, began) if not taken else ())
+    result = described(feed, taken, warnings=_stale(feed, began) if not taken else ())
     _require_use(feed, taken, result)
     if asked_by_time and result.newest is None:
         raise NoDataError(f"{feed.title}: the source gave no rows, and nothing is stored; look at what is asked for")
     return result
 
 
-def _require_use(feed: Feed, taken: Sequence[PayloadResult], result: FeedResult) -> None:
+def _require_use(feed: OpenFeed, taken: Sequence[PayloadResult], result: FeedResult) -> None:
     """Raise what kept everything out."""
     if result.accepted + result.revised + result.unchanged:
         return
@@ -123,27 +118,27 @@ def _require_use(feed: Feed, taken: Sequence[PayloadResult], result: FeedResult)
         )
 
 
-def _stale(feed: Feed, settings: Settings, now: datetime) -> tuple[str, ...]:
+def _stale(feed: OpenFeed, now: datetime) -> tuple[str, ...]:
     """What to say when nothing came and the newest value is older than it may be."""
-    newest, check = Observations.of(feed, settings).newest(), feed.quality.checks.freshness
-    if newest is None or feed.clock == "record" or check.severity == "off":
+    spec = feed.spec
+    newest, check = feed.observations.newest(), spec.quality.checks.freshness
+    if newest is None or spec.clock == "record" or check.severity == "off":
         return ()
-    late = now - feed.delay - newest
-    if late <= (check.within or 3 * feed.step):
+    late = now - spec.delay - newest
+    if late <= (check.within or 3 * spec.step):
         return ()
-    return (f"nothing new came; the newest value is of {newest:%Y-%m-%d %H:%M} UTC, {late // feed.step:,} steps late",)
+    return (f"nothing new came; the newest value is of {newest:%Y-%m-%d %H:%M} UTC, {late // spec.step:,} steps late",)
 
 
 def described(
-    feed: Feed,
-    settings: Settings,
+    feed: OpenFeed,
     taken: Sequence[PayloadResult],
     *,
     faults: Sequence[str] = (),
     warnings: Sequence[str] = (),
 ) -> FeedResult:
     """Return what became of some payloads of a feed, added up."""
-    observations = Observations.of(feed, settings)
+    observations = feed.observations
     reasons: Counter[str] = Counter()
     told = dict.fromkeys(warnings)
     for one in taken:

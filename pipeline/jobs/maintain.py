@@ -6,27 +6,20 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pipeline.config import Feed, Product, Settings
 from pipeline.errors import ContractError, SourceError, StoreError
 from pipeline.features.cache import FrameCache
-from pipeline.forecasting.verification.scores import Scores
+from pipeline.ingest.feed import OpenFeed
 from pipeline.ingest.fetch import Received
 from pipeline.ingest.payload import ingest_payload
-from pipeline.ingest.quarantine import Quarantine
 from pipeline.ingest.release import decide_again
 from pipeline.jobs.runner import Runner, plain
-from pipeline.registry.ledger import Ledger
-from pipeline.registry.tracking import Registry
 from pipeline.results import MaintainedTable, MaintainResult
 from pipeline.store.checksummed_json import pack, unpack
 from pipeline.store.delta.maintenance import repair as repair_table
 from pipeline.store.delta.table import Table
-from pipeline.store.forecasts import Forecasts
-from pipeline.store.layout import FeedLayout
 from pipeline.store.objects import ObjectStore
-from pipeline.store.observations import Observations
-from pipeline.store.raw import RawStore
 from pipeline.store.receipts import Receipts
+from pipeline.workspace import Workspace
 
 KEPT = timedelta(days=7)
 """Files that nothing names are kept this long: somebody may be reading them."""
@@ -35,8 +28,7 @@ LOST = "lost.json"
 
 
 def maintain(
-    product: Product,
-    settings: Settings,
+    ws: Workspace,
     *,
     repair: bool = False,
     at: datetime | None = None,
@@ -56,33 +48,33 @@ def maintain(
     clock = datetime.now(UTC)
     at = at or clock
     before = min(at, clock) - KEPT  # files have the time of the clock: one that is being written is never old
-    trained_on = [one.table_version for one in Registry(settings, product.name).versions()]
+    trained_on = [one.table_version for one in ws.registry.versions()]
     keep = [version for version in trained_on if version is not None]
     tables = []
     again = payloads = 0
     damage: list[str] = []
-    for feed in product.feeds:
-        place = FeedLayout.of(feed, settings).receipts
-        for number, (name, table, order) in enumerate(_tables_of(feed, settings)):
+    for feed in ws.feeds:
+        place = feed.layout.receipts
+        for number, (name, table, order) in enumerate(_tables_of(feed)):
             if table.exists:
-                kept = keep if number == 0 and not feed.name else []
+                kept = keep if number == 0 and not feed.spec.is_covariate else []
                 tables.append(run(_maintain, name, table, order, kept, repair, before, _Losing(place)))
         if _lost(place) is not None:
-            count, wrong = run(_take_again, feed, settings) if repair else (0, [])
+            count, wrong = run(_take_again, feed) if repair else (0, [])
             again, damage = again + count, damage + wrong
         if _lost(place) is not None:
             damage.append(
                 f"{feed.title}: not all that a repair took out was taken in again; run `nightcast maintain --repair`"
             )
-        FrameCache.of(feed, settings).evict()
-        checked, wrong = run(_check_raw, feed, settings)
+        FrameCache(feed.layout.frames).evict()
+        checked, wrong = run(_check_raw, feed)
         payloads, damage = payloads + checked, damage + wrong
-    for name, table, order in _tables(product, settings):
+    for name, table, order in _tables(ws):
         if table.exists:
             tables.append(run(_maintain, name, table, order, [], repair, before))
     damage += [line for one in tables for line in one.damage]
     return MaintainResult(
-        product=product.name, at=at, tables=tuple(tables), payloads=payloads, damage=tuple(damage), taken_again=again
+        product=ws.product.name, at=at, tables=tuple(tables), payloads=payloads, damage=tuple(damage), taken_again=again
     )
 
 
@@ -90,17 +82,17 @@ Kept = tuple[str, Table, list[str]]
 """A table, what people call it, and the columns that its rows are ordered by."""
 
 
-def _tables_of(feed: Feed, settings: Settings) -> Iterator[Kept]:
-    yield f"{feed.title}: observations", Observations.of(feed, settings).table, ["valid_time", "location", "known_at"]
-    quarantine = Quarantine.of(feed, settings)
+def _tables_of(feed: OpenFeed) -> Iterator[Kept]:
+    yield f"{feed.title}: observations", feed.observations.table, ["valid_time", "location", "known_at"]
+    quarantine = feed.quarantine
     yield f"{feed.title}: quarantine", quarantine.table, ["quarantined_at", "valid_time", "location"]
     yield f"{feed.title}: decisions on quarantine", quarantine.decisions, []
 
 
-def _tables(product: Product, settings: Settings) -> Iterator[Kept]:
-    yield "forecasts", Forecasts.of(product, settings).table, ["issue_time", "model", "valid_time", "location"]
-    yield "scores", Scores.of(product, settings).table, []
-    yield "ledger", Ledger.of(product, settings).table, ["at"]
+def _tables(ws: Workspace) -> Iterator[Kept]:
+    yield "forecasts", ws.forecasts.table, ["issue_time", "model", "valid_time", "location"]
+    yield "scores", ws.scores.table, []
+    yield "ledger", ws.ledger.table, ["at"]
 
 
 def _maintain(
@@ -150,13 +142,13 @@ def _lost(place: ObjectStore) -> dict[str, Any] | None:
     return None if content is None else unpack(content) or _ALL
 
 
-def _take_again(feed: Feed, settings: Settings) -> tuple[int, list[str]]:
+def _take_again(feed: OpenFeed) -> tuple[int, list[str]]:
     """Do again what was done before rows were lost, each payload as learnt when it was; return how many, and faults.
 
     In the order of then, and going on where it was interrupted: an older payload on top of a newer one that contradicts
     it would be a correction. What fails is told and tried again the next time.
     """
-    place = FeedLayout.of(feed, settings).receipts
+    place = feed.layout.receipts
     lost, count, wrong = _lost(place) or _ALL, 0, []
     done, failed = lost["done"], lost["failed"]
     try:
@@ -169,9 +161,9 @@ def _take_again(feed: Feed, settings: Settings) -> tuple[int, list[str]]:
         failed = [one for one in failed if one != order]
         try:
             if "release" in receipt:
-                decide_again(receipt, feed, settings)
+                decide_again(receipt, feed)
             else:
-                _take_one_again(receipt, feed, settings)
+                _take_one_again(receipt, feed)
                 count += 1
         except (StoreError, SourceError, ContractError) as error:
             wrong.append(f"{feed.title}: cannot be taken in again: {error}")
@@ -192,14 +184,13 @@ def _order(receipt: dict[str, Any]) -> list[str]:
     return [at, "payload", receipt["name"], receipt["payload"], window]
 
 
-def _take_one_again(receipt: dict[str, Any], feed: Feed, settings: Settings) -> None:
+def _take_one_again(receipt: dict[str, Any], feed: OpenFeed) -> None:
     since, until = (
         datetime.fromisoformat(text) if text else None for text in (receipt.get("since"), receipt.get("until"))
     )
     ingest_payload(
         Received(receipt["name"], receipt["payload"], known=receipt.get("known", False)),
         feed,
-        settings,
         at=datetime.fromisoformat(receipt["at"]),
         since=since,
         until=until,
@@ -207,13 +198,12 @@ def _take_one_again(receipt: dict[str, Any], feed: Feed, settings: Settings) -> 
     )
 
 
-def _check_raw(feed: Feed, settings: Settings) -> tuple[int, list[str]]:
-    raw = RawStore(FeedLayout.of(feed, settings).raw)
+def _check_raw(feed: OpenFeed) -> tuple[int, list[str]]:
     count, wrong = 0, []
-    for digest in raw.digests():
+    for digest in feed.raw.digests():
         count += 1
         try:
-            raw.get(digest)
+            feed.raw.get(digest)
         except StoreError as error:
             wrong.append(str(error))
     return count, wrong

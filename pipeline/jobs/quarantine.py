@@ -6,22 +6,22 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pipeline.config import Feed, Product, Settings
 from pipeline.errors import UsageError
+from pipeline.ingest.feed import OpenFeed
 from pipeline.ingest.quality.reasons import kind_of
-from pipeline.ingest.quarantine import Quarantine
 from pipeline.ingest.release import decide, judge_release, store_released
 from pipeline.results import QuarantineResult, RefusedGroup, RefusedRow, RefusedRows, ReleaseResult
+from pipeline.workspace import Workspace
 
 Rows = list[dict[str, Any]]
 
 
-def list_refused(product: Product, settings: Settings) -> QuarantineResult:
+def list_refused(ws: Workspace) -> QuarantineResult:
     """Return what is in quarantine, by reason, most frequent first."""
     groups: list[RefusedGroup] = []
     released = dropped = 0
-    for feed in product.feeds:
-        quarantine = Quarantine.of(feed, settings)
+    for feed in ws.feeds:
+        quarantine = feed.quarantine
         by_reason: dict[str, Rows] = {}
         for row in quarantine.open_rows().to_pylist():
             by_reason.setdefault(kind_of(row["reason"]), []).append(row)
@@ -36,12 +36,10 @@ def list_refused(product: Product, settings: Settings) -> QuarantineResult:
         released += quarantine.count("released")
         dropped += quarantine.count("dropped")
     groups.sort(key=lambda group: (-group.rows, group.reason))
-    return QuarantineResult(product=product.name, groups=tuple(groups), released=released, dropped=dropped)
+    return QuarantineResult(product=ws.product.name, groups=tuple(groups), released=released, dropped=dropped)
 
 
-def show_refused(
-    product: Product, settings: Settings, *, ids: Sequence[str] = (), reason: str = "", limit: int = 20
-) -> RefusedRows:
+def show_refused(ws: Workspace, *, ids: Sequence[str] = (), reason: str = "", limit: int = 20) -> RefusedRows:
     """Return rows in quarantine: those with the ids (or beginnings of them), or whose reason holds a text.
 
     Raises:
@@ -49,15 +47,14 @@ def show_refused(
     """
     found = [
         RefusedRow.model_validate({"feed": feed.title, **{name: row[name] for name in _SHOWN}})
-        for feed, rows in _choose(product, settings, ids, reason)
+        for feed, rows in _choose(ws, ids, reason)
         for row in rows
     ]
-    return RefusedRows(product=product.name, rows=tuple(found[:limit]), total=len(found))
+    return RefusedRows(product=ws.product.name, rows=tuple(found[:limit]), total=len(found))
 
 
 def release(
-    product: Product,
-    settings: Settings,
+    ws: Workspace,
     *,
     who: str,
     why: str,
@@ -79,20 +76,18 @@ def release(
     at = at or datetime.now(UTC)
     accepted = revised = unchanged = count = 0
     judged = [
-        (feed, rows, judge_release(rows, feed, settings, at=at, override=override))
-        for feed, rows in _named(product, settings, ids, reason)
+        (feed, rows, judge_release(rows, feed, at=at, override=override)) for feed, rows in _named(ws, ids, reason)
     ]
     for feed, rows, released in judged:  # nothing was written before all of it was judged
-        appended = store_released(released, feed, settings, at=at)
-        decide(rows, feed, settings, at=at, who=who, why=why, action="released", override=override)
+        appended = store_released(released, feed, at=at)
+        decide(rows, feed, at=at, who=who, why=why, action="released", override=override)
         accepted, revised = accepted + appended.accepted, revised + appended.revised
         unchanged, count = unchanged + appended.unchanged, count + len(rows)
-    return _result(product, "released", count, accepted, revised, unchanged, who, why)
+    return _result(ws, "released", count, accepted, revised, unchanged, who, why)
 
 
 def drop(
-    product: Product,
-    settings: Settings,
+    ws: Workspace,
     *,
     who: str,
     why: str,
@@ -107,17 +102,17 @@ def drop(
     """
     at = at or datetime.now(UTC)
     count = 0
-    for feed, rows in _named(product, settings, ids, reason):
-        decide(rows, feed, settings, at=at, who=who, why=why, action="dropped")
+    for feed, rows in _named(ws, ids, reason):
+        decide(rows, feed, at=at, who=who, why=why, action="dropped")
         count += len(rows)
-    return _result(product, "dropped", count, 0, 0, 0, who, why)
+    return _result(ws, "dropped", count, 0, 0, 0, who, why)
 
 
 _SHOWN = ("id", "valid_time", "location", "values", "reason", "quarantined_at", "payload", "name")
 
 
 def _result(
-    product: Product,
+    ws: Workspace,
     action: Literal["released", "dropped"],
     rows: int,
     accepted: int,
@@ -127,7 +122,7 @@ def _result(
     why: str,
 ) -> ReleaseResult:
     return ReleaseResult(
-        product=product.name,
+        product=ws.product.name,
         action=action,
         rows=rows,
         accepted=accepted,
@@ -138,21 +133,21 @@ def _result(
     )
 
 
-def _named(product: Product, settings: Settings, ids: Sequence[str], reason: str) -> list[tuple[Feed, Rows]]:
+def _named(ws: Workspace, ids: Sequence[str], reason: str) -> list[tuple[OpenFeed, Rows]]:
     if not ids and not reason:
         raise UsageError("no row is named; give ids, or --reason with a part of the reason")
-    chosen = _choose(product, settings, ids, reason)
+    chosen = _choose(ws, ids, reason)
     if not any(rows for _, rows in chosen):
-        raise UsageError(f"{product.name}: no row in quarantine has a reason with {reason!r}; see `quarantine list`")
+        raise UsageError(f"{ws.product.name}: no row in quarantine has a reason with {reason!r}; see `quarantine list`")
     return [(feed, rows) for feed, rows in chosen if rows]
 
 
-def _choose(product: Product, settings: Settings, ids: Sequence[str], reason: str) -> list[tuple[Feed, Rows]]:
+def _choose(ws: Workspace, ids: Sequence[str], reason: str) -> list[tuple[OpenFeed, Rows]]:
     chosen = []
     met = dict.fromkeys(ids, 0)
-    for feed in product.feeds:
+    for feed in ws.feeds:
         kept = []
-        for row in Quarantine.of(feed, settings).open_rows().to_pylist():
+        for row in feed.quarantine.open_rows().to_pylist():
             named = [one for one in ids if row["id"].startswith(one)]
             for one in named:
                 met[one] += 1
@@ -162,5 +157,5 @@ def _choose(product: Product, settings: Settings, ids: Sequence[str], reason: st
     for one, count in met.items():
         if count != 1:
             problem = "is not in quarantine" if not count else f"is the beginning of {count} ids; write more of it"
-            raise UsageError(f"{product.name}: '{one}' {problem}; see `nightcast quarantine show`")
+            raise UsageError(f"{ws.product.name}: '{one}' {problem}; see `nightcast quarantine show`")
     return chosen

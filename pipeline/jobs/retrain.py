@@ -5,25 +5,23 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 
-from pipeline.config import Product, Settings
 from pipeline.features.snapshot import take_snapshot
-from pipeline.forecasting.serving import BundleStore
+from pipeline.features.windows import make_task
 from pipeline.jobs.clock import now_of
 from pipeline.jobs.runner import Runner, plain
 from pipeline.registry.challenge import Champion
 from pipeline.registry.record import Recorded, recall, record
-from pipeline.registry.tracking import Registry
 from pipeline.results import RetrainResult
 from pipeline.training.fit import Watcher, check_candidates, ignore
 from pipeline.training.folds import split
 from pipeline.training.holdout import evaluate_holdout, fit_all, training_key
+from pipeline.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
 
 def retrain(
-    product: Product,
-    settings: Settings,
+    ws: Workspace,
     *,
     at: datetime | None = None,
     run: Runner = plain,
@@ -36,9 +34,10 @@ def retrain(
         TrainingError: no candidate could be trained.
         TrackingError: MLflow cannot be reached. In each case the champion is untouched.
     """
-    check_candidates(product)
-    at = now_of(product, settings, at)
-    snapshot = run(take_snapshot, product, settings, known_by=at)
+    product = ws.product
+    check_candidates(product, make_task(product, ws.cadence, ws.feed.locations))
+    at = now_of(ws, at)
+    snapshot = run(take_snapshot, product, ws.cadence, ws.feed, ws.covariates, known_by=at)
     folds = split(snapshot)
     warnings = tuple(
         f"covariate {name} has no rows by {at:%Y-%m-%d %H:%M} UTC: training goes on without it, and the models learn "
@@ -48,28 +47,40 @@ def retrain(
     for line in warnings:
         log.warning("%s: %s", product.name, line)
     key = training_key(snapshot, folds)
-    recorded = recall(product, settings, key)
+    recorded = recall(ws.ledger, ws.registry, key)
     repeated = recorded is not None
     if recorded is None:
         fitted, failed = run(fit_all, snapshot, folds, watch=watch)
         trained = run(evaluate_holdout, snapshot, folds, fitted, failed)
-        recorded = run(record, snapshot, folds, trained, _incumbent(product, settings), settings, at=at, key=key)
-    return _retrained(product, at, snapshot.digest, recorded, repeated, warnings)
+        recorded = run(
+            record,
+            snapshot,
+            folds,
+            trained,
+            _champion(ws),
+            registry=ws.registry,
+            ledger=ws.ledger,
+            bundles=ws.layout.models,
+            observations=ws.feed.observations.table.uri,
+            at=at,
+            key=key,
+        )
+    return _retrained(ws, at, snapshot.digest, recorded, repeated, warnings)
 
 
-def _incumbent(product: Product, settings: Settings) -> Champion | None:
-    champion = Registry(settings, product.name).by_alias("champion")
+def _champion(ws: Workspace) -> Champion | None:
+    champion = ws.registry.by_alias("champion")
     if champion is None:
         return None
-    found = BundleStore(product, settings).find("champion")
+    found = ws.bundles.find("champion")
     return Champion(champion.version, found[0] if found else None)
 
 
 def _retrained(
-    product: Product, at: datetime, snapshot: str, recorded: Recorded, repeated: bool, warnings: tuple[str, ...]
+    ws: Workspace, at: datetime, snapshot: str, recorded: Recorded, repeated: bool, warnings: tuple[str, ...]
 ) -> RetrainResult:
     return RetrainResult(
-        product=product.name,
+        product=ws.product.name,
         at=at,
         snapshot=snapshot,
         version=recorded.version,

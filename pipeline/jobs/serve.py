@@ -7,15 +7,12 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from models.errors import ModelError
-from pipeline.config import Product, Settings
 from pipeline.errors import GateError
-from pipeline.forecasting.serving import BundleStore
-from pipeline.registry.ledger import Ledger
-from pipeline.registry.tracking import Registry
 from pipeline.results import LedgerEntry, ModelsResult, ModelVersion, PromotionResult
+from pipeline.workspace import Workspace
 
 
-def models(product: Product, settings: Settings) -> ModelsResult:
+def models(ws: Workspace) -> ModelsResult:
     """Return the registry versions of a product and its ledger, newest first.
 
     Raises:
@@ -32,59 +29,54 @@ def models(product: Product, settings: Settings) -> ModelsResult:
             verdict=one.verdict,
             run_id=one.run_id,
         )
-        for one in Registry(settings, product.name).versions()
+        for one in ws.registry.versions()
     )
-    ledger = tuple(LedgerEntry.model_validate(asdict(row)) for row in Ledger.of(product, settings).read())
-    return ModelsResult(product=product.name, versions=versions, ledger=ledger)
+    ledger = tuple(LedgerEntry.model_validate(asdict(row)) for row in ws.ledger.read())
+    return ModelsResult(product=ws.product.name, versions=versions, ledger=ledger)
 
 
-def promote(
-    product: Product, settings: Settings, *, version: int, who: str, why: str, at: datetime | None = None
-) -> PromotionResult:
+def promote(ws: Workspace, *, version: int, who: str, why: str, at: datetime | None = None) -> PromotionResult:
     """Put a version into service by a person's word, past the gate; the ledger says who and why.
 
     Raises:
         GateError: there is no such version, or its files are not what the registry names.
     """
-    return _serve(product, settings, "promote", version, who, why, at or datetime.now(UTC))
+    return _serve(ws, "promote", version, who, why, at or datetime.now(UTC))
 
 
-def rollback(
-    product: Product, settings: Settings, *, who: str, why: str, at: datetime | None = None
-) -> PromotionResult:
+def rollback(ws: Workspace, *, who: str, why: str, at: datetime | None = None) -> PromotionResult:
     """Put the version into service that served before the present champion; again, and it goes further back.
 
     Raises:
         GateError: nothing served before, or it cannot be loaded any more.
     """
-    present = Registry(settings, product.name).by_alias("champion")
-    before = Ledger.of(product, settings).before(present.version) if present else None
+    present = ws.registry.by_alias("champion")
+    before = ws.ledger.before(present.version) if present else None
     if before is None:
         raise GateError(
-            f"{product.name}: no version served before the present champion; `nightcast models` lists them all"
+            f"{ws.product.name}: no version served before the present champion; `nightcast models` lists them all"
         )
-    return _serve(product, settings, "rollback", before, who, why, at or datetime.now(UTC))
+    return _serve(ws, "rollback", before, who, why, at or datetime.now(UTC))
 
 
 def _serve(
-    product: Product,
-    settings: Settings,
+    ws: Workspace,
     action: Literal["promote", "rollback"],
     version: int,
     who: str,
     why: str,
     at: datetime,
 ) -> PromotionResult:
-    registry = Registry(settings, product.name)
+    product, registry = ws.product, ws.registry
     if version not in [one.version for one in registry.versions()]:
         raise GateError(f"{product.name}: no version {version}; `nightcast models` lists them all")
     try:
-        BundleStore(product, settings).open(version, registry.version(version).digest).challenger()
+        ws.bundles.open(version, registry.version(version).digest).challenger()
     except ModelError as error:
         raise GateError(f"{product.name}: version {version} cannot serve, {error}") from error
     present = registry.by_alias("champion")
     previous = present.version if present else None
-    Ledger.of(product, settings).write(
+    ws.ledger.write(
         "rollback" if action == "rollback" else "promoted",
         at=at,
         version=version,
@@ -95,7 +87,7 @@ def _serve(
     )
     registry.set_alias("champion", version)
     return PromotionResult(
-        product=product.name,
+        product=ws.product.name,
         action=action,
         version=version,
         previous=previous,

@@ -7,88 +7,82 @@ from typing import Literal
 
 import pyarrow.compute as pc
 
-from pipeline.config import Product, Settings
 from pipeline.errors import NoDataError
 from pipeline.forecasting.publish.write import LATEST
-from pipeline.forecasting.verification.scores import Scores, by_lead, skill
-from pipeline.ingest.quarantine import Quarantine
-from pipeline.jobs import now_of
-from pipeline.registry.tracking import Registry, TrackingError
+from pipeline.forecasting.verification.scores import by_lead, skill
+from pipeline.jobs.clock import now_of
+from pipeline.registry.tracking import TrackingError
 from pipeline.results import StatusResult
-from pipeline.store.forecasts import Forecasts
-from pipeline.store.layout import Layout
-from pipeline.store.observations import Observations
-from pipeline.times import Cadence
+from pipeline.workspace import Workspace
 
 SLACK = timedelta(hours=1)
 """How long after it is due a forecast, or a value where steps are that long, may come before the product is late."""
 
 
-def status_of(product: Product, settings: Settings, *, at: datetime | None = None) -> StatusResult:
+def status(ws: Workspace, *, at: datetime | None = None) -> StatusResult:
     """Return how a product is at an instant; needs no server, and tells when the registry cannot be reached.
 
     Raises:
         NoDataError: it was never ingested.
     """
-    layout = Layout.of(product, settings)
-    observations = Observations.of(product.feed, settings)
+    product, observations = ws.product, ws.feed.observations
     newest = observations.newest()
     if newest is None:
-        raise NoDataError(f"{product.name}: no observations in {settings.home}; run `nightcast ingest` first")
-    now = now_of(product, settings, at)
-    issues = [issue for issue in Forecasts.of(product, settings).issue_times() if issue <= now]
+        raise NoDataError(f"{product.name}: no observations in {ws.settings.home}; run `nightcast ingest` first")
+    now = now_of(ws, at)
+    issues = [issue for issue in ws.forecasts.issue_times() if issue <= now]
     last = issues[-1] if issues else None
-    rows = Forecasts.of(product, settings).read(last).filter(pc.field("published")) if last else None
+    rows = ws.forecasts.read(last).filter(pc.field("published")) if last else None
     rung = rows["rung"][0].as_py() if rows is not None else None
-    trouble = _damage(product, settings)
+    trouble = _damage(ws)
     try:
-        champion = Registry(settings, product.name).by_alias("champion")
+        champion = ws.registry.by_alias("champion")
     except TrackingError as error:
         champion = None
         trouble.append(str(error))
-    state, reason = _judge(product, now, newest, last, rung, trouble)
-    page = layout.published / LATEST / "report.html"
+    state, reason = _judge(ws, now, newest, last, rung, trouble)
+    page = ws.layout.published / LATEST / "report.html"
     return StatusResult(
         product=product.name,
         now=now,
         state=state,
         reason=reason,
-        home=settings.home,
+        home=ws.settings.home,
         observations=observations.count(),
         newest=newest,
-        refused=sum(Quarantine.of(feed, settings).open_rows().num_rows for feed in product.feeds),
+        refused=sum(feed.quarantine.open_rows().num_rows for feed in ws.feeds),
         champion=champion.version if champion else None,
         model=champion.model if champion else None,
         last_issue=last,
         rung=rung,
         page=page if page.is_file() else None,
-        skill=skill(by_lead(Scores.of(product, settings).read())),
+        skill=skill(by_lead(ws.scores.read())),
     )
 
 
-def _damage(product: Product, settings: Settings) -> list[str]:
+def _damage(ws: Workspace) -> list[str]:
     """What is wrong with the newest commit of a table, as far as a look at the log tells."""
-    tables = [Observations.of(feed, settings).table for feed in product.feeds]
-    tables += [Forecasts.of(product, settings).table, Scores.of(product, settings).table]
+    tables = [feed.observations.table for feed in ws.feeds]
+    tables += [ws.forecasts.table, ws.scores.table]
     return [f"{table.uri}: {table.fault}; run `nightcast maintain`" for table in tables if table.fault]
 
 
 def _judge(
-    product: Product,
+    ws: Workspace,
     now: datetime,
     newest: datetime,
     last: datetime | None,
     rung: int | None,
     trouble: list[str],
 ) -> tuple[Literal["fresh", "late", "broken"], str]:
-    cadence = Cadence.of(product)
+    cadence = ws.cadence
     due = cadence.latest_issue(now - SLACK)
     behind = max(0, (cadence.origin(now - min(SLACK, cadence.step)) - newest) // cadence.step)
     if trouble:
         return "broken", trouble[0]
     if last is None:
         return "broken", "nothing was forecast yet; run `nightcast forecast`"
-    if behind > product.forecast.context:
+    if behind > ws.product.forecast.context:
         return "broken", f"the newest value is {behind} steps behind, more than the models see"
     if rung is not None and rung >= 3:
         return "broken", "the last forecast was made without a champion"

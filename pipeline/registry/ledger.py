@@ -8,9 +8,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from pipeline.config import Product, Settings
 from pipeline.store.delta.table import Table
-from pipeline.store.layout import Layout
 from pipeline.store.objects import ObjectStore
 from pipeline.store.observations import TIME
 
@@ -52,11 +50,6 @@ class Ledger:
 
     def __init__(self, place: ObjectStore) -> None:
         self.table = Table(place, SCHEMA)
-
-    @classmethod
-    def of(cls, product: Product, settings: Settings) -> Ledger:
-        """Return the ledger of a product."""
-        return cls(Layout.of(product, settings).ledger)
 
     def write(
         self,

@@ -6,10 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 import pandas as pd
 
-from pipeline.config import Product, Settings
+from pipeline.config import Product
 from pipeline.features.snapshot import Snapshot
 from pipeline.registry.bundle import Bundle, write_bundle
 from pipeline.registry.challenge import Champion, prepare_trial
@@ -17,8 +18,6 @@ from pipeline.registry.ledger import Ledger
 from pipeline.registry.plots import skill_picture
 from pipeline.registry.tracking import Registry, Run
 from pipeline.results import Candidate, Verdict
-from pipeline.store.layout import Layout
-from pipeline.store.observations import Observations
 from pipeline.times import stamp
 from pipeline.training.evaluate import Evaluation
 from pipeline.training.folds import Folds
@@ -45,23 +44,37 @@ def record(
     folds: Folds,
     trained: Trained,
     incumbent: Champion | None,
-    settings: Settings,
     *,
+    registry: Registry,
+    ledger: Ledger,
+    bundles: Path,
+    observations: str,
     at: datetime,
     key: str,
 ) -> Recorded:
     """Record a retrain and let the gate decide; only a verdict in favour moves the alias `champion`.
 
+    Args:
+        snapshot: What training saw.
+        folds: Which issue times trained, chose and judged.
+        trained: What was fitted and how it scored.
+        incumbent: The champion, scored beside the challenger; None where there is none.
+        registry: Where the run and the version are registered.
+        ledger: Where the decision is recorded.
+        bundles: Folder of the product's bundles.
+        observations: Path or address of the observations table, for lineage.
+        at: Instant of the retrain.
+        key: Identity of the retrain.
+
     Raises:
         TrackingError: MLflow cannot be reached; the champion is untouched.
     """
     product = snapshot.product
-    registry = Registry(settings, product.name)
-    bundle = _bundle(snapshot, folds, trained, settings, at)
+    bundle = _bundle(snapshot, folds, trained, bundles, at)
     verdict = judge(prepare_trial(snapshot, folds, trained, incumbent), product.gate)
     candidates = _candidates(product, trained)
     with registry.run(f"retrain {stamp(at)}", key) as run:
-        _describe(run, snapshot, folds, trained, at, settings)
+        _describe(run, snapshot, folds, trained, at, observations)
         tags = {
             "trained_until": folds.trained_until.isoformat(),
             "snapshot": snapshot.digest,
@@ -75,7 +88,7 @@ def record(
         registry.set_alias("fallback", version)
         previous = incumbent.version if incumbent else None
         # The ledger comes first: an alias without a row could not be rolled back. `recall` makes up for a kill between.
-        Ledger.of(product, settings).write(
+        ledger.write(
             "promoted" if verdict.promoted else "refused",
             at=at,
             version=version,
@@ -98,7 +111,7 @@ def record(
     return Recorded(version, bundle.digest, run.run_id, serving, verdict, candidates)
 
 
-def recall(product: Product, settings: Settings, key: str) -> Recorded | None:
+def recall(ledger: Ledger, registry: Registry, key: str) -> Recorded | None:
     """Return what an equal retrain recorded before, with the champion of now, or None.
 
     A promotion that the ledger tells of and a kill kept from the alias is completed.
@@ -106,13 +119,12 @@ def recall(product: Product, settings: Settings, key: str) -> Recorded | None:
     Raises:
         TrackingError: MLflow cannot be reached.
     """
-    rows = Ledger.of(product, settings).read()
+    rows = ledger.read()
     row = next((row for row in rows if row.key == key), None)
     if row is None:
         return None
     numbers = json.loads(row.numbers)
     verdict = Verdict.model_validate_json(json.dumps(numbers["verdict"]))
-    registry = Registry(settings, product.name)
     present = registry.by_alias("champion")
     serving = present.version if present else None
     last = next((one for one in rows if one.action != "refused"), None)
@@ -133,7 +145,7 @@ def _candidates(product: Product, trained: Trained) -> tuple[Candidate, ...]:
     )
 
 
-def _bundle(snapshot: Snapshot, folds: Folds, trained: Trained, settings: Settings, at: datetime) -> Bundle:
+def _bundle(snapshot: Snapshot, folds: Folds, trained: Trained, bundles: Path, at: datetime) -> Bundle:
     facts = {
         "product": snapshot.product.model_dump(mode="json"),
         "snapshot": snapshot.digest,
@@ -143,10 +155,10 @@ def _bundle(snapshot: Snapshot, folds: Folds, trained: Trained, settings: Settin
         "code_version": code_version(),
     }
     baselines = {one.name: one.model for one in trained.baselines}
-    return write_bundle(Layout.of(snapshot.product, settings).models, trained.challenger.model, baselines, facts)
+    return write_bundle(bundles, trained.challenger.model, baselines, facts)
 
 
-def _describe(run: Run, snapshot: Snapshot, folds: Folds, trained: Trained, at: datetime, settings: Settings) -> None:
+def _describe(run: Run, snapshot: Snapshot, folds: Folds, trained: Trained, at: datetime, observations: str) -> None:
     product = snapshot.product
     models = {one.name: one.model for one in (*trained.candidates, *trained.baselines)}
     options = {name: model.options() for name, model in models.items()}
@@ -182,10 +194,9 @@ def _describe(run: Run, snapshot: Snapshot, folds: Folds, trained: Trained, at: 
         series |= _by_lead(one.name, trained.holdout[one.name], product.forecast.targets)
     run.metrics(series)
     run.text(skill_picture(snapshot, trained), "plots/holdout_skill.svg")
-    table = Observations.of(product.feed, settings).table
     run.lineage(
         _example(snapshot),
-        table=table.uri,
+        table=observations,
         version=snapshot.table_version,
         digest=snapshot.digest,
         name=f"{product.name}-observations",

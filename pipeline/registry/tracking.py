@@ -13,7 +13,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config import Settings
 from pipeline.errors import NightcastError
 from pipeline.registry.bundle import CARD, Bundle
 
@@ -55,7 +54,7 @@ class Registered:
 class Registry:
     """The runs and versions of one product; experiment and registered model carry its name."""
 
-    def __init__(self, settings: Settings, product: str) -> None:
+    def __init__(self, product: str, uri: str, *, artifacts: Path) -> None:
         os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -68,8 +67,8 @@ class Registry:
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
 
-        self.product, self.uri = product, settings.mlflow_uri
-        self._artifacts = None if self.uri.startswith("http") else settings.home / "mlflow" / "artifacts"
+        self.product, self.uri = product, uri
+        self._artifacts = None if uri.startswith("http") else artifacts
         if self._artifacts is not None:
             self._artifacts.mkdir(parents=True, exist_ok=True)
         mlflow.set_tracking_uri(self.uri)

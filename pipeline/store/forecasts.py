@@ -7,9 +7,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.config import Product, Settings
 from pipeline.store.delta.table import Table
-from pipeline.store.layout import Layout
 from pipeline.store.objects import ObjectStore
 from pipeline.store.observations import TIME
 
@@ -40,11 +38,6 @@ class Forecasts:
 
     def __init__(self, place: ObjectStore) -> None:
         self.table = Table(place, SCHEMA, "month")
-
-    @classmethod
-    def of(cls, product: Product, settings: Settings) -> Forecasts:
-        """Return the forecasts of a product."""
-        return cls(Layout.of(product, settings).forecasts)
 
     def add(self, issue_time: datetime, rows: pa.Table) -> bool:
         """Keep the forecast of an issue time unless there is one; return whether it was added."""

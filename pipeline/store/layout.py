@@ -53,14 +53,17 @@ class FeedLayout:
 
     root: Path
     store: ObjectStore
+    frames: Path
+    """Cached frames; they can be made again at any time."""
 
     @classmethod
     def of(cls, feed: Feed, settings: Settings) -> FeedLayout:
         """Return the layout of a feed in this installation."""
         root, store = _home(settings, feed.product), _store(settings, feed.product)
-        if feed.name:
-            return cls(root / "covariates" / feed.name, store / "covariates" / feed.name)
-        return cls(root, store)
+        frames = settings.home / "cache" / "frames" / feed.title
+        if feed.is_covariate:
+            return cls(root / "covariates" / feed.name, store / "covariates" / feed.name, frames)
+        return cls(root, store, frames)
 
     @property
     def raw(self) -> ObjectStore:
@@ -81,6 +84,11 @@ class FeedLayout:
     def quarantine(self) -> ObjectStore:
         """Refused rows."""
         return self.store / "quarantine"
+
+    @property
+    def quarantine_decisions(self) -> ObjectStore:
+        """What was decided about refused rows."""
+        return self.store / "quarantine-decisions"
 
     @property
     def quality_page(self) -> Path:

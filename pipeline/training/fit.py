@@ -17,8 +17,7 @@ from models.task import Task
 from pipeline.config import Product
 from pipeline.errors import ConfigError, NightcastError
 from pipeline.features.snapshot import Snapshot
-from pipeline.features.windows import IssueWindows, make_task
-from pipeline.locations import read_locations
+from pipeline.features.windows import IssueWindows
 from pipeline.training.evaluate import Evaluation, evaluate
 from pipeline.training.folds import Folds
 
@@ -72,7 +71,7 @@ def windows(snapshot: Snapshot, folds: Folds) -> Callable[[str], IssueWindows]:
     return cut
 
 
-def check_candidates(product: Product) -> dict[str, str]:
+def check_candidates(product: Product, task: Task) -> dict[str, str]:
     """Return the candidates that cannot be built for this product with any options, and why; the others stand.
 
     Raises:
@@ -86,7 +85,7 @@ def check_candidates(product: Product) -> dict[str, str]:
                 near = difflib.get_close_matches(name, MODELS, n=1)
                 remedy = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(MODELS)}"
                 raise ConfigError(product.name, f"training.{field}", f"unknown model '{name}'", remedy)
-    task, unfit = make_task(product, read_locations(product.feed)), {}
+    unfit: dict[str, str] = {}
     used = {*training.candidates, *baselines(product, grid=task.grid is not None)}
     for name in training.options:
         if name not in used:

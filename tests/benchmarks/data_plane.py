@@ -37,12 +37,15 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from expectations.suites import validate
-from pipeline import jobs
 from pipeline.config import Product, Settings, load_product
 from pipeline.features.frames import build_frames
+from pipeline.ingest import payload
+from pipeline.ingest.feed import OpenFeed
 from pipeline.ingest.quality import judgement
 from pipeline.locations import read_locations
 from pipeline.store.observations import Observations
+from pipeline.workspace import Workspace
+from tests import jobs
 
 STATIONS, ROUNDS, SMALL = 100, 5, 60
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -102,7 +105,7 @@ def _ingest(product: Product, table: pa.Table, folder: Path) -> None:
 
     def ours() -> Settings:
         settings = Settings(home=folder / f"home{next(homes)}")
-        result = jobs.ingest(product, settings, at=NOW)
+        result = jobs.ingest(Workspace(product, settings), at=NOW)
         assert result.accepted == table.num_rows
         return settings
 
@@ -126,7 +129,7 @@ def _ingest(product: Product, table: pa.Table, folder: Path) -> None:
     changed = table.set_column(2, VARIABLE, pa.array(table[VARIABLE].to_numpy() + 1))
 
     def store(rows: pa.Table, where: Settings) -> Callable[[], None]:
-        return lambda: Observations.of(product.feed, where).append(rows, at=NOW, payload="0" * 64) and None
+        return lambda: OpenFeed(product.feed, where).observations.append(rows, at=NOW, payload="0" * 64) and None
 
     first = lambda: store(table, Settings(home=folder / f"home{next(homes)}"))()  # noqa: E731
     _compare("append of what is present already / first append", store(table, settings), first)
@@ -145,11 +148,11 @@ def _small(product: Product, folder: Path) -> None:
     times, values = _field(np.datetime64("2000-01-01", "us"), 720 + SMALL, STATIONS)
     settings = Settings(home=folder / "home")
     pq.write_table(_wide(times[:720], values[:720]), folder / "inbox/000.parquet")
-    jobs.ingest(product, settings, at=NOW)
+    jobs.ingest(Workspace(product, settings), at=NOW)
     for hour in range(720, 720 + SMALL):
         pq.write_table(_wide(times[hour : hour + 1], values[hour : hour + 1]), folder / f"inbox/{hour}.parquet")
     started, worked = time.perf_counter(), time.process_time()
-    result = jobs.ingest(product, settings, at=NOW)
+    result = jobs.ingest(Workspace(product, settings), at=NOW)
     seconds, cpu = time.perf_counter() - started, time.process_time() - worked
     assert result.accepted == SMALL * STATIONS
     print(f"small payloads, {STATIONS} rows each: {1e3 * seconds / SMALL:.0f} ms, {1e3 * cpu / SMALL:.0f} ms CPU each")
@@ -187,10 +190,10 @@ def _one(folder: Path) -> None:
 
     product, settings = load_product(folder / "bench.yaml"), Settings(home=folder / "home")
     started, worked = time.perf_counter(), time.process_time()
-    result = jobs.ingest(product, settings, at=NOW)
+    result = jobs.ingest(Workspace(product, settings), at=NOW)
     seconds, cpu = time.perf_counter() - started, time.process_time() - worked
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    view = Observations.of(product.feed, settings).table.versions.newest()
+    view = OpenFeed(product.feed, settings).observations.table.versions.newest()
     assert view is not None
     stored = sum(file.rows for file in view.scan.files)
     print(

@@ -33,10 +33,11 @@ from models.task import Task
 from pipeline.config import Product, Settings, load_product
 from pipeline.features.files import read_frames, writing
 from pipeline.features.frames import Frames, Revisions, build_frames
-from pipeline.features.snapshot import take_snapshot
 from pipeline.features.windows import IssueWindows
-from pipeline.store.observations import Observations
+from pipeline.ingest.feed import OpenFeed
 from pipeline.times import Cadence
+from pipeline.workspace import Workspace
+from tests.world import take_snapshot
 
 STATIONS, ROUNDS = 50, 7
 START = np.datetime64("2000-01-01", "us")
@@ -67,7 +68,7 @@ def main(rows: int) -> None:
 
 
 def any_order(product: Product, settings: Settings) -> None:
-    rows = Observations.of(product.feed, settings).read()
+    rows = OpenFeed(product.feed, settings).observations.read()
     rows = rows.take(np.random.default_rng(0).permutation(rows.num_rows))
 
     def ours() -> None:
@@ -80,7 +81,7 @@ def any_order(product: Product, settings: Settings) -> None:
 
 
 def cold(product: Product, settings: Settings) -> None:
-    store = Observations.of(product.feed, settings)
+    store = OpenFeed(product.feed, settings).observations
     files = sorted((settings.home / "products" / "bench" / "observations").rglob("*.parquet"))
     rows = store.read()
 
@@ -158,9 +159,9 @@ def one(what: str, folder: Path, rows: int) -> None:
     end = moment(rows // STATIONS + 1)
     started = time.perf_counter()
     if what in ("cache", "mapped"):
-        take_snapshot(product, settings, known_by=end)
+        take_snapshot(Workspace(product, settings), known_by=end)
     elif what == "forecast":
-        snapshot = take_snapshot(product, settings, known_by=end, since=end - timedelta(hours=54))
+        snapshot = take_snapshot(Workspace(product, settings), known_by=end, since=end - timedelta(hours=54))
         IssueWindows(snapshot.task, snapshot.cadence, snapshot.frames, [end], truth_at=end).batch(np.array([0]))
     # VmHWM is of this program alone; ru_maxrss would include its parent's at the fork.
     peak = next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
@@ -204,7 +205,7 @@ def world(folder: Path, rows: int) -> tuple[Product, Settings]:
     (folder / "stations.csv").write_text("id,name,longitude,latitude\n" + "\n".join(lines) + "\n")
     (folder / "bench.yaml").write_text(YAML)
     product, settings = load_product(folder / "bench.yaml"), Settings(home=folder / "home")
-    store, frames, at_once = Observations.of(product.feed, settings), rows // STATIONS, 10_000
+    store, frames, at_once = OpenFeed(product.feed, settings).observations, rows // STATIONS, 10_000
     random = np.random.default_rng(0)
     for begin in range(0, frames, at_once):
         count = min(at_once, frames - begin)

@@ -17,11 +17,12 @@ from pathlib import Path
 from models.baselines.base import Baseline
 from models.catalogue import MODELS, build
 from pipeline.config import Settings, load_product
-from pipeline.features.snapshot import take_snapshot
 from pipeline.features.windows import IssueWindows
 from pipeline.jobs import ingest
 from pipeline.paths import deploy_folder
 from pipeline.training.evaluate import evaluate
+from pipeline.workspace import Workspace
+from tests.world import take_snapshot
 
 END = datetime(1979, 1, 2, tzinfo=UTC)
 FOLDS = {"train": (1961, 1969), "validation": (1970, 1970), "test": (1971, 1978)}
@@ -36,7 +37,7 @@ def main(names: list[str], seeds: int) -> None:
     with tempfile.TemporaryDirectory() as home:
         settings = Settings(home=Path(home))
         ingest(product, settings)
-        snapshot = take_snapshot(product, settings, known_by=END)
+        snapshot = take_snapshot(Workspace(product, settings), known_by=END)
     cut = {}
     for name, (first, last) in FOLDS.items():
         since, until = datetime(first, 1, 1, tzinfo=UTC), datetime(last, 12, 28, 12, tzinfo=UTC)

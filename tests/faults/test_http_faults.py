@@ -18,13 +18,13 @@ from werkzeug import Response
 
 from pipeline.config import Feed, Settings
 from pipeline.errors import NightcastError, SourceError
+from pipeline.ingest.feed import OpenFeed
 from pipeline.ingest.fetch import fetch_payloads
 from pipeline.ingest.payload import PayloadResult, ingest_payload
 from pipeline.ingest.sources import Payload, open_source
 from pipeline.ingest.sources.http import Clock
 from pipeline.ingest.sources.http_json.source import HttpJson
 from pipeline.locations import read_locations
-from pipeline.store.observations import Observations
 from tests.http_world import FakeClock, gzip_bomb, make_feed, raw_server, respond
 from tests.world import make_settings
 
@@ -46,11 +46,14 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def ingest(feed: Feed, settings: Settings) -> list[PayloadResult]:
-    return [ingest_payload(received, feed, settings, at=AT) for received in fetch_payloads(feed, settings, at=AT)]
+    return [
+        ingest_payload(received, OpenFeed(feed, settings), at=AT)
+        for received in fetch_payloads(OpenFeed(feed, settings), at=AT)
+    ]
 
 
 def count(feed: Feed, settings: Settings) -> int:
-    return len(Observations.of(feed, settings).read()) if Observations.of(feed, settings).newest() else 0
+    return len(OpenFeed(feed, settings).observations.read()) if OpenFeed(feed, settings).observations.newest() else 0
 
 
 def fetch(feed: Feed, clock: Clock) -> list[Payload | SourceError]:

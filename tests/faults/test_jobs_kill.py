@@ -20,7 +20,9 @@ import great_expectations.data_context.types.base, scipy.spatial
 import pipeline.atomic
 from expectations.suites import _batches
 from deltalake import DeltaTable
-from pipeline import jobs
+from tests import jobs
+from pipeline.ingest.feed import OpenFeed
+from pipeline.workspace import Workspace
 from pipeline.errors import UsageError
 from pipeline.jobs import maintain_job
 from pipeline.ingest.quarantine import Quarantine
@@ -52,12 +54,13 @@ def deliver(folder):
 
 
 def ingest(product, settings, at=NOW):
-    jobs.ingest(product, settings, at=at)
+    jobs.ingest(Workspace(product, settings), at=at)
 
 
 def release(product, settings):
     try:
-        jobs.release(product, settings, who="me", why="storm", reason="outside", override=True, at=NOW + HOUR)
+        ws = Workspace(product, settings)
+        jobs.release(ws, who="me", why="storm", reason="outside", override=True, at=NOW + HOUR)
     except UsageError:  # it was complete before the kill
         pass
 
@@ -72,17 +75,17 @@ def damaged(product, settings):
 
 
 def mend(product, settings):
-    jobs.maintain(product, settings, repair=True, at=NOW + 2 * HOUR)
+    jobs.maintain(Workspace(product, settings), repair=True, at=NOW + 2 * HOUR)
 
 
 JOBS = {"ingest": (lambda *_: None, ingest), "release": (ingest, release), "repair": (damaged, mend)}
 
 
 def look(product, settings):
-    found = jobs.maintain(product, settings, at=NOW + 3 * HOUR)
-    quarantine = Quarantine.of(product.feed, settings)
-    rows = Observations.of(product.feed, settings).read().num_rows if not found.damage else -1
-    digest = Observations.of(product.feed, settings).digest() if rows >= 0 else ""
+    found = jobs.maintain(Workspace(product, settings), at=NOW + 3 * HOUR)
+    quarantine = OpenFeed(product.feed, settings).quarantine
+    rows = OpenFeed(product.feed, settings).observations.read().num_rows if not found.damage else -1
+    digest = OpenFeed(product.feed, settings).observations.digest() if rows >= 0 else ""
     open_ids = sorted(quarantine.open_rows()["id"].to_pylist()) if rows >= 0 else []
     return {"rows": rows, "digest": digest, "open": open_ids, "damage": bool(found.damage)}
 

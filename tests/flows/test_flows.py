@@ -23,9 +23,9 @@ from flows.ingest import ingest
 from flows.promote import promote, rollback
 from flows.retrain import retrain
 from flows.verify import verify
-from pipeline import jobs
 from pipeline.config import load_product
 from pipeline.errors import ContractError, NoDataError, SourceError, UsageError
+from tests import jobs
 from tests.flows import samples
 
 pytestmark = pytest.mark.usefixtures("prefect", "home")

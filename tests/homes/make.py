@@ -23,12 +23,12 @@ import numpy as np
 import pandas as pd
 import yaml
 from numpy.typing import NDArray
+from pipeline.status import status_of
 
 import pipeline
 from pipeline import jobs
 from pipeline.config import Product, Settings, load_product
 from pipeline.registry.tracking import Registry
-from pipeline.status import status_of
 from pipeline.store.observations import Observations
 
 FOLDER = Path(__file__).parent

@@ -14,12 +14,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from pipeline import jobs
 from pipeline.config import Product
+from pipeline.ingest.feed import OpenFeed
 from pipeline.ingest.quarantine import Quarantine
 from pipeline.store.layout import FeedLayout
 from pipeline.store.observations import Observations
 from pipeline.store.receipts import Receipts
+from pipeline.workspace import Workspace
+from tests import jobs
 from tests.world import make_product, make_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,14 +35,14 @@ import sys
 from datetime import datetime
 from pathlib import Path
 import great_expectations
-from pipeline import jobs
+from tests import jobs
 from pipeline.config import load_product
 from tests.world import make_settings
 product, settings = load_product(Path(sys.argv[1])), make_settings(Path(sys.argv[2]), sys.argv[3])
 at, window = datetime.fromisoformat(sys.argv[4]), [datetime.fromisoformat(one) for one in sys.argv[5:]]
 print("ready", flush=True)
 sys.stdin.readline()
-result = jobs.ingest(product, settings, at=at, **dict(zip(("since", "until"), window)))
+result = jobs.ingest(Workspace(product, settings), at=at, **dict(zip(("since", "until"), window)))
 print(result.model_dump_json())
 """
 
@@ -101,12 +103,12 @@ def test_four_processes_leave_what_one_would_have_left(
 ) -> None:
     alone, together = tmp_path / "alone", tmp_path / "together"
     store = request.getfixturevalue("bucket") + "/stores" if where == "s3" else ""
-    expected = jobs.ingest(product, make_settings(alone), at=NOW)
+    expected = jobs.ingest(Workspace(product, make_settings(alone)), at=NOW)
     results = ingest_at_once(product, together, [NOW] * WRITERS, store=store)
 
     def stores(folder: Path) -> tuple[Observations, Quarantine]:
         settings = make_settings(folder, store if folder == together else "")
-        return Observations.of(product.feed, settings), Quarantine.of(product.feed, settings)
+        return OpenFeed(product.feed, settings).observations, OpenFeed(product.feed, settings).quarantine
 
     (one, refused_one), (other, refused) = stores(alone), stores(together)
     keys = other.table.read(columns=["valid_time", "location"])
@@ -119,14 +121,14 @@ def test_four_processes_leave_what_one_would_have_left(
     assert all(result["revised"] == 0 for result in results)
     shared = make_settings(together, store)
     assert len(list(Receipts(FeedLayout.of(product.feed, shared).receipts))) == 4
-    assert jobs.ingest(product, shared, at=NOW + DAY).payloads == 0
+    assert jobs.ingest(Workspace(product, shared), at=NOW + DAY).payloads == 0
 
 
 def test_four_processes_with_clocks_of_their_own_load_one_window_once(product: Product, tmp_path: Path) -> None:
     home = tmp_path / "home"
     instants = [NOW + n * DAY for n in range(WRITERS)]
     results = ingest_at_once(product, home, instants, NOW - 100 * DAY, NOW - 50 * DAY)
-    store = Observations.of(product.feed, make_settings(home))
+    store = OpenFeed(product.feed, make_settings(home)).observations
     rows = store.table.read(columns=["valid_time", "location"])
     assert rows.num_rows == rows.group_by(["valid_time", "location"]).aggregate([]).num_rows
     assert rows.num_rows == sum(result["accepted"] for result in results)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import jobs
 from pipeline.errors import StoreError
-from pipeline.jobs.status import status_of
-from pipeline.store.observations import Observations
+from pipeline.ingest.feed import OpenFeed
+from pipeline.workspace import Workspace
+from tests import jobs
 from tests.world import make_product, make_settings
 
 NOW = datetime(2001, 2, 1, tzinfo=UTC)
@@ -29,8 +29,8 @@ def test_f4_a_damaged_newest_commit_is_told_everywhere_and_repaired(
     (tmp_path / "inbox").mkdir()
     for n in range(3):
         (tmp_path / "inbox" / f"{n}.csv").write_text(f"time,S0,S1\n2001-01-0{n + 1},{n}.5,2\n")
-        jobs.ingest(product, settings, at=NOW + n * DAY)
-    observations = Observations.of(product.feed, settings)
+        jobs.ingest(Workspace(product, settings), at=NOW + n * DAY)
+    observations = OpenFeed(product.feed, settings).observations
     before = observations.digest()
     newest = max((settings.home / "products" / "tiny-wind" / "observations" / "_delta_log").glob("*.json"))
     content = newest.read_bytes()
@@ -39,16 +39,16 @@ def test_f4_a_damaged_newest_commit_is_told_everywhere_and_repaired(
     else:
         newest.write_bytes(content[: len(content) // 2] if how == "truncated" else b"")
 
-    served = Observations.of(product.feed, settings).read()
+    served = OpenFeed(product.feed, settings).observations.read()
     assert sorted(set(served["location"].to_pylist())) == ["S0", "S1"]  # the last good version
     assert served.num_rows == 4
     with pytest.raises(StoreError, match=r"tiny-wind: the observations are damaged.*maintain --repair"):
-        jobs.ingest(product, settings, at=NOW + 4 * DAY)
-    status = status_of(product, settings, at=NOW + 4 * DAY)
+        jobs.ingest(Workspace(product, settings), at=NOW + 4 * DAY)
+    status = jobs.status(Workspace(product, settings), at=NOW + 4 * DAY)
     assert (status.state, "nightcast maintain" in status.reason) == ("broken", True)
 
-    assert jobs.maintain(product, settings, at=NOW).damage
-    repaired = jobs.maintain(product, settings, repair=True, at=NOW)
+    assert jobs.maintain(Workspace(product, settings), at=NOW).damage
+    repaired = jobs.maintain(Workspace(product, settings), repair=True, at=NOW)
     assert repaired.damage == ()
-    assert Observations.of(product.feed, settings).digest() == before
-    assert jobs.ingest(product, settings, at=NOW + 5 * DAY).accepted == 0
+    assert OpenFeed(product.feed, settings).observations.digest() == before
+    assert jobs.ingest(Workspace(product, settings), at=NOW + 5 * DAY).accepted == 0

@@ -11,16 +11,17 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipeline import jobs
 from pipeline.cli import main
 from pipeline.config import Product, Settings, load_product
 from pipeline.errors import ContractError, SourceError, UsageError
-from pipeline.ingest.quarantine import Quarantine
+from pipeline.ingest.feed import OpenFeed
 from pipeline.ingest.release import Released, decide_again, store_released
 from pipeline.ingest.sources.base import refused_table
 from pipeline.store.layout import FeedLayout
-from pipeline.store.observations import TIME, Observations
+from pipeline.store.observations import TIME
 from pipeline.store.receipts import Receipts
+from pipeline.workspace import Workspace
+from tests import jobs
 from tests.world import VARIABLE, make_product, make_settings
 
 NOW = datetime(2001, 9, 1, tzinfo=UTC)
@@ -39,8 +40,12 @@ class ProductHome:
         self.settings: Settings = make_settings(folder / name)
         self.inbox = folder / "inbox"
         self.inbox.mkdir(exist_ok=True)
-        self.observations = Observations.of(self.product.feed, self.settings)
-        self.quarantine = Quarantine.of(self.product.feed, self.settings)
+        self.observations = self.workspace.feed.observations
+        self.quarantine = self.workspace.feed.quarantine
+
+    @property
+    def workspace(self) -> Workspace:
+        return Workspace(self.product, self.settings)
 
     def put(self, name: str, *rows: str) -> None:
         (self.inbox / f"{name}.csv").write_text("\n".join(["time,S0,S1", *rows]) + "\n")
@@ -56,7 +61,7 @@ class ProductHome:
             self.put(month, *rows)
 
     def backfill(self, **options: Any) -> Any:
-        return jobs.backfill(self.product, self.settings, **{"since": SINCE, "until": UNTIL, "at": NOW, **options})
+        return jobs.backfill(self.workspace, **{"since": SINCE, "until": UNTIL, "at": NOW, **options})
 
 
 @pytest.fixture
@@ -113,7 +118,7 @@ def test_a_source_that_is_asked_by_time_is_asked_month_by_month(tmp_path: Path) 
     homes = [make_settings(tmp_path / name) for name in ("whole", "parted")]
     told: list[str] = []
     options: dict[str, Any] = {"since": SINCE, "until": SINCE + timedelta(days=69), "at": NOW}
-    result = jobs.backfill(product, homes[0], **options, tell=lambda piece, _, __: told.append(piece))
+    result = jobs.backfill(Workspace(product, homes[0]), **options, tell=lambda piece, _, __: told.append(piece))
     assert told == [
         "2001-01-01 00:00 to 2001-01-31 23:59",
         "2001-02-01 00:00 to 2001-02-28 23:59",
@@ -121,8 +126,8 @@ def test_a_source_that_is_asked_by_time_is_asked_month_by_month(tmp_path: Path) 
     ]
     assert result.accepted == 3 * 70
     for k in (2, 1):
-        jobs.backfill(product, homes[1], **options, part=(k, 2))
-    one, other = (Observations.of(product.feed, home).digest() for home in homes)
+        jobs.backfill(Workspace(product, homes[1]), **options, part=(k, 2))
+    one, other = (OpenFeed(product.feed, home).observations.digest() for home in homes)
     assert one == other
 
 
@@ -140,7 +145,7 @@ def test_one_unreadable_file_does_not_keep_the_others_out(place: ProductHome) ->
     (place.inbox / "b.csv").symlink_to(place.inbox / "nowhere")
     (place.inbox / "c.csv").write_bytes(b"")
     place.put("d", "2001-01-02,3,4")
-    result = jobs.ingest(place.product, place.settings, at=NOW)
+    result = jobs.ingest(place.workspace, at=NOW)
     assert result.accepted == 4
     assert [fault for fault in result.faults if "c.csv" in fault]
 
@@ -149,80 +154,80 @@ def test_one_unreadable_file_does_not_keep_the_others_out(place: ProductHome) ->
 def refused(place: ProductHome) -> ProductHome:
     """Two good rows, one far above the limit, one that is a word."""
     place.put("a", "2001-01-01,1,2", "2001-01-02,140,zwei")
-    jobs.ingest(place.product, place.settings, at=NOW)
+    jobs.ingest(place.workspace, at=NOW)
     return place
 
 
 def test_the_quarantine_is_listed_by_reason_and_shown_by_row(refused: ProductHome) -> None:
-    listed = jobs.list_refused(refused.product, refused.settings)
+    listed = jobs.list_refused(refused.workspace)
     assert [(group.rows, group.reason) for group in listed.groups] == [
         (1, "wind_speed … m s-1 is outside 0 to 100"),
         (1, "wind_speed: … is no number"),
     ]  # as many rows: by their words
-    shown = jobs.show_refused(refused.product, refused.settings, reason="outside")
+    shown = jobs.show_refused(refused.workspace, reason="outside")
     (row,) = shown.rows
     assert (row.location, json.loads(row.values), row.name) == ("S0", {VARIABLE: 140.0}, "inbox/a.csv")
-    assert jobs.show_refused(refused.product, refused.settings, limit=1).total == 2
+    assert jobs.show_refused(refused.workspace, limit=1).total == 2
 
 
 def test_a_row_that_would_be_refused_again_is_not_released(refused: ProductHome) -> None:
     with pytest.raises(ContractError, match=r"S0 at 2001-01-02.* would be refused again: wind_speed 140"):
-        jobs.release(refused.product, refused.settings, who="me", why="storm", reason="outside", at=NOW)
+        jobs.release(refused.workspace, who="me", why="storm", reason="outside", at=NOW)
     assert refused.observations.read().num_rows == 2
-    assert sum(group.rows for group in jobs.list_refused(refused.product, refused.settings).groups) == 2
+    assert sum(group.rows for group in jobs.list_refused(refused.workspace).groups) == 2
 
 
 def test_once_the_contract_is_corrected_a_row_is_released_as_known_from_now_on(refused: ProductHome) -> None:
-    (row,) = jobs.show_refused(refused.product, refused.settings, reason="outside").rows
+    (row,) = jobs.show_refused(refused.workspace, reason="outside").rows
     spec = refused.product.feed.variables[VARIABLE].model_copy(update={"limits": (0.0, 200.0)})
     feed = refused.product.feed.model_copy(update={"variables": {VARIABLE: spec}})
     wider = refused.product.model_copy(update={"feed": feed})
     later = NOW + DAY
-    result = jobs.release(wider, refused.settings, who="me", why="storm", ids=[row.id[:10]], at=later)
+    result = jobs.release(Workspace(wider, refused.settings), who="me", why="storm", ids=[row.id[:10]], at=later)
     assert (result.rows, result.accepted) == (1, 1)
     (stored,) = [one for one in refused.observations.read().to_pylist() if one[VARIABLE] == 140.0]
     assert (stored["known_at"], stored["location"]) == (later, "S0")
-    left = jobs.list_refused(refused.product, refused.settings)
+    left = jobs.list_refused(refused.workspace)
     assert ([group.rows for group in left.groups], left.released) == ([1], 1)
     with pytest.raises(UsageError, match="is not in quarantine"):
-        jobs.release(wider, refused.settings, who="me", why="again", ids=[row.id], at=later)
+        jobs.release(Workspace(wider, refused.settings), who="me", why="again", ids=[row.id], at=later)
 
 
 def test_a_person_may_override_the_contract_but_not_what_cannot_be_stored(refused: ProductHome) -> None:
     options: dict[str, Any] = {"who": "me", "why": "seen by two instruments", "override": True, "at": NOW}
-    result = jobs.release(refused.product, refused.settings, reason="outside", **options)
+    result = jobs.release(refused.workspace, reason="outside", **options)
     assert result.accepted == 1
     with pytest.raises(ContractError, match="still cannot be read"):
-        jobs.release(refused.product, refused.settings, reason="no number", **options)
+        jobs.release(refused.workspace, reason="no number", **options)
 
 
 def test_a_dropped_row_is_kept_and_no_longer_listed(refused: ProductHome) -> None:
-    result = jobs.drop(refused.product, refused.settings, who="me", why="a joke", reason="no number", at=NOW)
+    result = jobs.drop(refused.workspace, who="me", why="a joke", reason="no number", at=NOW)
     assert result.rows == 1
-    listed = jobs.list_refused(refused.product, refused.settings)
+    listed = jobs.list_refused(refused.workspace)
     assert ([group.rows for group in listed.groups], listed.dropped) == ([1], 1)
     assert refused.quarantine.read().num_rows == 2
 
 
 def test_nothing_is_released_by_accident(refused: ProductHome) -> None:
     with pytest.raises(UsageError, match="no row is named"):
-        jobs.release(refused.product, refused.settings, who="me", why="all")
+        jobs.release(refused.workspace, who="me", why="all")
     with pytest.raises(UsageError, match="no row in quarantine has a reason with 'xyz'"):
-        jobs.drop(refused.product, refused.settings, who="me", why="all", reason="xyz")
+        jobs.drop(refused.workspace, who="me", why="all", reason="xyz")
 
 
 def test_maintenance_of_sound_stores_compacts_and_finds_no_damage(place: ProductHome, empty_mlflow: Path) -> None:
     for day in range(1, 8):
         place.put(f"{day}", f"2001-01-0{day},{day},{day}")
-        jobs.ingest(place.product, place.settings, at=NOW + day * DAY)
+        jobs.ingest(place.workspace, at=NOW + day * DAY)
     before = place.observations.digest()
-    result = jobs.maintain(place.product, place.settings)
+    result = jobs.maintain(place.workspace)
     (table,) = [one for one in result.tables if one.table == "tiny-wind: observations"]
     assert min(one.version for one in result.tables) >= 0  # tables that nothing made are not there
     assert (table.compacted, result.damage, result.payloads) == (6, (), 7)  # seven files became one
     assert table.removed == 0  # somebody may be reading them
     age(place, 30 * DAY)
-    result = jobs.maintain(place.product, place.settings)
+    result = jobs.maintain(place.workspace)
     assert (result.tables[0].compacted, result.tables[0].removed, result.damage) == (0, 7, ())
     assert place.observations.digest() == before
 
@@ -231,7 +236,7 @@ def test_a_flipped_bit_is_told_and_the_exit_code_is_1(
     place: ProductHome, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     place.put("a", "2001-01-01,1,2")
-    jobs.ingest(place.product, place.settings, at=NOW)
+    jobs.ingest(place.workspace, at=NOW)
     (data,) = (place.settings.home / "products" / "tiny-wind" / "observations").rglob("*.parquet")
     content = bytearray(data.read_bytes())
     content[len(content) // 2] ^= 1
@@ -242,8 +247,7 @@ def test_a_flipped_bit_is_told_and_the_exit_code_is_1(
 
 
 def run(place: ProductHome, monkeypatch: pytest.MonkeyPatch, capsys: Any, *words: str) -> tuple[int, Any]:
-    monkeypatch.setattr("pipeline.cli.data_commands.settings", lambda: place.settings)
-    monkeypatch.setattr("pipeline.cli.jobs_commands.settings", lambda: place.settings)
+    monkeypatch.setattr("pipeline.config.settings", lambda: place.settings)
     capsys.readouterr()
     with pytest.raises(SystemExit) as ended:
         main([*words, str(place.product.folder / "product.yaml")])
@@ -282,7 +286,7 @@ def test_an_ingest_with_a_fault_stores_the_rest_and_ends_as_the_worlds_fault(
 
 def test_an_empty_source_is_told(place: ProductHome) -> None:
     with pytest.raises(SourceError, match="no file matches"):
-        jobs.ingest(place.product, place.settings, at=NOW)
+        jobs.ingest(place.workspace, at=NOW)
 
 
 def age(place: ProductHome, by: timedelta) -> None:
@@ -306,12 +310,12 @@ def damage(place: ProductHome, *tables: str) -> None:
 
 
 def release(place: ProductHome, reason: str, at: datetime, **options: Any) -> Any:
-    return jobs.release(place.product, place.settings, who="me", why="seen", reason=reason, at=at, **options)
+    return jobs.release(place.workspace, who="me", why="seen", reason=reason, at=at, **options)
 
 
 def mended(place: ProductHome, empty_mlflow: Path) -> tuple[Any, str]:
     """Repair, and return what was done and the digest since."""
-    result = jobs.maintain(place.product, place.settings, repair=True)
+    result = jobs.maintain(place.workspace, repair=True)
     return result, place.observations.digest()
 
 
@@ -319,13 +323,13 @@ def test_a_writer_in_flight_keeps_its_file_whatever_instant_maintenance_is_told(
     place: ProductHome, empty_mlflow: Path
 ) -> None:
     place.put("a", "2001-01-01,1,2")
-    jobs.ingest(place.product, place.settings, at=NOW)
+    jobs.ingest(place.workspace, at=NOW)
     pending = store(place) / "observations" / "pending.parquet"
     pending.write_bytes(b"of a writer that has not committed yet")
-    jobs.maintain(place.product, place.settings, at=datetime(2100, 1, 1, tzinfo=UTC))
+    jobs.maintain(place.workspace, at=datetime(2100, 1, 1, tzinfo=UTC))
     assert pending.exists()
     age(place, 8 * DAY)
-    jobs.maintain(place.product, place.settings, at=datetime(2100, 1, 1, tzinfo=UTC))
+    jobs.maintain(place.workspace, at=datetime(2100, 1, 1, tzinfo=UTC))
     assert not pending.exists()
 
 
@@ -334,9 +338,9 @@ def test_a_repair_brings_back_what_was_taken_in_released_and_decided(
     refused: ProductHome, empty_mlflow: Path, tables: tuple[str, ...]
 ) -> None:
     release(refused, "outside", NOW + DAY, override=True)
-    jobs.drop(refused.product, refused.settings, who="me", why="a joke", reason="no number", at=NOW + 2 * DAY)
+    jobs.drop(refused.workspace, who="me", why="a joke", reason="no number", at=NOW + 2 * DAY)
     refused.put("b", "2001-01-02,90,80", "2001-01-03,7,8")  # corrects what was released
-    jobs.ingest(refused.product, refused.settings, at=NOW + 3 * DAY)
+    jobs.ingest(refused.workspace, at=NOW + 3 * DAY)
     before, decided = refused.observations.digest(), refused.quarantine.decisions.read().sort_by("id")
     rows = refused.quarantine.read().sort_by("id")
     damage(refused, *tables)
@@ -364,15 +368,15 @@ def test_a_repair_that_was_interrupted_is_told_and_gone_on_with(
     with monkeypatch.context() as patch:
         patch.setattr("pipeline.jobs.maintain.ingest_payload", pull)
         with pytest.raises(PulledPlugError):
-            jobs.maintain(refused.product, refused.settings, repair=True)
+            jobs.maintain(refused.workspace, repair=True)
     assert refused.observations.read().num_rows == 0
-    told = jobs.maintain(refused.product, refused.settings).damage
+    told = jobs.maintain(refused.workspace).damage
     assert told == ("tiny-wind: not all that a repair took out was taken in again; run `nightcast maintain --repair`",)
     (store(refused) / "receipts" / "lost.json").write_bytes(b"torn")
-    assert jobs.maintain(refused.product, refused.settings).damage == told
+    assert jobs.maintain(refused.workspace).damage == told
     result, after = mended(refused, empty_mlflow)
     assert (after, result.damage, result.taken_again) == (before, (), 1)
-    assert jobs.maintain(refused.product, refused.settings).damage == ()
+    assert jobs.maintain(refused.workspace).damage == ()
 
 
 def test_a_torn_payload_is_told_and_does_not_keep_the_others_from_being_taken_in_again(
@@ -380,7 +384,7 @@ def test_a_torn_payload_is_told_and_does_not_keep_the_others_from_being_taken_in
 ) -> None:
     place.put("a", "2001-01-01,1,2")
     place.put("b", "2001-01-02,3,4")
-    jobs.ingest(place.product, place.settings, at=NOW)
+    jobs.ingest(place.workspace, at=NOW)
     before = place.observations.digest()
     (receipt,) = (
         one
@@ -395,7 +399,7 @@ def test_a_torn_payload_is_told_and_does_not_keep_the_others_from_being_taken_in
     assert result.taken_again == 1
     assert place.observations.read()["valid_time"].unique().to_pylist() == [SINCE + DAY]
     assert [line for line in result.damage if line.startswith("tiny-wind: cannot be taken in again: ")]
-    assert "not all that a repair took out" in " ".join(jobs.maintain(place.product, place.settings).damage)
+    assert "not all that a repair took out" in " ".join(jobs.maintain(place.workspace).damage)
     content.write_bytes(whole)
     result, after = mended(place, empty_mlflow)
     assert (after, result.damage, result.taken_again) == (before, (), 1)  # only what failed
@@ -405,7 +409,7 @@ def test_a_release_that_would_fail_half_way_lets_nothing_in(place: ProductHome) 
     place.put("a", "2001-01-01,1,140")
     place.put("b", "2001-01-02,2,zwei")
     place.put("c", "2001-01-03,3,150")
-    jobs.ingest(place.product, place.settings, at=NOW)
+    jobs.ingest(place.workspace, at=NOW)
     before = place.observations.digest()
     with pytest.raises(ContractError, match="still cannot be read"):
         release(place, "", NOW + DAY, ids=[row["id"] for row in place.quarantine.read().to_pylist()], override=True)
@@ -425,13 +429,13 @@ def test_rows_that_say_when_they_became_known_are_released_as_known_from_then_on
         }
     )
     released = [Released("p" * 64, "a.csv", rows, refused_table([]))]
-    assert store_released(released, place.product.feed, place.settings, at=NOW).accepted == 1
+    assert store_released(released, place.workspace.feed, at=NOW).accepted == 1
     known = place.observations.read(known_by=NOW - timedelta(microseconds=1))
     assert known.num_rows == 0
     (last,) = place.observations.read(known_by=NOW + DAY).to_pylist()[-1:]
     assert (last["known_at"], last[VARIABLE]) == (NOW + timedelta(microseconds=1), 2.0)
     assert place.observations.read().to_pylist()[-1]["known_at"] == NOW + 2 * DAY
-    assert store_released(released, place.product.feed, place.settings, at=NOW).accepted == 0
+    assert store_released(released, place.workspace.feed, at=NOW).accepted == 0
 
 
 def test_a_decision_is_done_again_as_it_was_and_only_once(refused: ProductHome) -> None:
@@ -440,6 +444,6 @@ def test_a_decision_is_done_again_as_it_was_and_only_once(refused: ProductHome) 
     (record,) = (
         one for one in Receipts(FeedLayout.of(refused.product.feed, refused.settings).receipts) if "release" in one
     )
-    decide_again(record, refused.product.feed, refused.settings)
+    decide_again(record, refused.workspace.feed)
     assert (refused.observations.digest(), refused.observations.table.version) == (before, version)
     assert refused.quarantine.count("released") == 1

@@ -12,12 +12,8 @@ import pytest
 
 from pipeline.config import Settings
 from pipeline.demo.run import Outcome, run_demo
-from pipeline.forecasting.verification.scores import Scores
-from pipeline.ingest.quarantine import Quarantine
-from pipeline.registry.ledger import Ledger
-from pipeline.registry.tracking import Registry
-from pipeline.store.forecasts import Forecasts
-from pipeline.store.observations import Observations
+from pipeline.ingest.feed import OpenFeed
+from pipeline.workspace import Workspace
 from tests.world import make_settings
 
 
@@ -46,14 +42,14 @@ def _files(folder: Path) -> dict[str, str]:
 
 def _state(outcome: Outcome, settings: Settings) -> dict[str, Any]:
     product, root = outcome.product, settings.home / "products" / outcome.product.name
-    scores = Scores.of(product, settings).read()
+    scores = Workspace(product, settings).scores.read()
     order = ["day", "model", "lead", "location"]
     return {
-        "observations": Observations.of(product.feed, settings).table.read().num_rows,
-        "quarantine": Quarantine.of(product.feed, settings).read().num_rows,
-        "forecasts": Forecasts.of(product, settings).table.read().num_rows,
-        "ledger": Ledger.of(product, settings).read(),
-        "versions": Registry(settings, product.name).versions(),
+        "observations": OpenFeed(product.feed, settings).observations.table.read().num_rows,
+        "quarantine": OpenFeed(product.feed, settings).quarantine.read().num_rows,
+        "forecasts": Workspace(product, settings).forecasts.table.read().num_rows,
+        "ledger": Workspace(product, settings).ledger.read(),
+        "versions": Workspace(product, settings).registry.versions(),
         "scores": scores.sort_values(order)
         .reset_index(drop=True)
         .drop(columns="scored_at")
@@ -74,7 +70,7 @@ def test_fourteen_issue_times_are_published(outcome: Outcome) -> None:
 
 
 def test_the_champion_beats_persistence_and_climatology_at_every_lead(outcome: Outcome, settings: Settings) -> None:
-    champion = Registry(settings, outcome.product.name).by_alias("champion")
+    champion = Workspace(outcome.product, settings).registry.by_alias("champion")
     assert champion is not None
     verdict = next(one.verdict for one in reversed(outcome.retrains) if one.version == champion.version)
     assert verdict.promoted
@@ -94,7 +90,7 @@ def test_gaps_and_stale_input_are_seen_on_their_rungs(outcome: Outcome) -> None:
 
 
 def test_three_rows_were_refused_each_with_its_reason(outcome: Outcome, settings: Settings) -> None:
-    rows = Quarantine.of(outcome.product.feed, settings).read().to_pylist()
+    rows = OpenFeed(outcome.product.feed, settings).quarantine.read().to_pylist()
     assert sorted(row["location"] for row in rows) == ["CLO", "DUB", "MAL"]
     assert all(row["reason"] for row in rows)
     assert sum(outcome.refused.values()) == 3
@@ -102,7 +98,7 @@ def test_three_rows_were_refused_each_with_its_reason(outcome: Outcome, settings
 
 def test_a_revision_was_appended_and_nothing_overwritten(outcome: Outcome, settings: Settings) -> None:
     assert sum(day.ingest.revised for day in outcome.days) == 1
-    rows = Observations.of(outcome.product.feed, settings).read().to_pandas()
+    rows = OpenFeed(outcome.product.feed, settings).observations.read().to_pandas()
     twice = rows[rows.duplicated(["valid_time", "location"], keep=False)]
     assert twice["location"].tolist() == ["BIR", "BIR"]
     assert twice["known_at"].is_monotonic_increasing

@@ -12,10 +12,11 @@ import xarray as xr
 import yaml
 
 from models.catalogue import MODELS
-from pipeline import jobs
 from pipeline.config import Product, Settings, load_product
 from pipeline.results import RetrainResult
 from pipeline.training.fit import baselines
+from pipeline.workspace import Workspace
+from tests import jobs
 from tests.real.cases import CASES, PRODUCTS, data_folder
 from tests.world import make_settings
 
@@ -56,9 +57,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Product, Settings
     }
     path.write_text(yaml.safe_dump(fields))
     product, settings = load_product(path), make_settings(folder)
-    taken = jobs.ingest(product, settings, at=END)
+    taken = jobs.ingest(Workspace(product, settings), at=END)
     assert (taken.accepted, taken.refused, taken.faults) == (744 * ROWS * COLUMNS, 0, ())
-    return product, settings, jobs.retrain(product, settings, at=TRAINED)
+    return product, settings, jobs.retrain(Workspace(product, settings), at=TRAINED)
 
 
 def test_the_gate_sets_the_challenger_against_all_that_suits_a_grid(
@@ -78,8 +79,10 @@ def test_the_gate_sets_the_challenger_against_all_that_suits_a_grid(
 def test_a_field_is_forecast_published_and_verified(trained: tuple[Product, Settings, RetrainResult]) -> None:
     product, settings, retrained = trained
     if not retrained.verdict.promoted:
-        jobs.promote(product, settings, version=retrained.version, who="test", why="to be served", at=TRAINED)
-    made = jobs.forecast(product, settings, since=END - timedelta(hours=5), until=END, at=END)
+        jobs.promote(
+            Workspace(product, settings), version=retrained.version, who="test", why="to be served", at=TRAINED
+        )
+    made = jobs.forecast(Workspace(product, settings), since=END - timedelta(hours=5), until=END, at=END)
     assert [one.rung for one in made] == [0] * 5
     assert {one.model for one in made} == {retrained.verdict.challenger}
     (path,) = made[-1].folder.glob("*.nc")
@@ -88,7 +91,7 @@ def test_a_field_is_forecast_published_and_verified(trained: tuple[Product, Sett
         values = published[name].to_numpy()
     assert values.size == 3 * ROWS * COLUMNS * len(product.forecast.quantiles)
     assert np.isfinite(values).all()
-    verified = jobs.verify(product, settings, at=END + timedelta(hours=1))
+    verified = jobs.verify(Workspace(product, settings), at=END + timedelta(hours=1))
     ours = {score.lead: score for score in verified.scores if score.model == "published"}
     # Issued at 5 past 18 to 22 o'clock, and known up to 23: five, four and three hours ahead that came true.
     assert {lead: score.count for lead, score in ours.items()} == {
@@ -98,10 +101,10 @@ def test_a_field_is_forecast_published_and_verified(trained: tuple[Product, Sett
 
 
 def test_a_window_holds_the_field_row_by_row(trained: tuple[Product, Settings, RetrainResult]) -> None:
-    from pipeline.features.snapshot import take_snapshot
+    from tests.world import take_snapshot
 
     product, settings, _ = trained
-    snapshot = take_snapshot(product, settings, known_by=END, since=END - timedelta(hours=20))
+    snapshot = take_snapshot(Workspace(product, settings), known_by=END, since=END - timedelta(hours=20))
     assert snapshot.task.grid == (ROWS, COLUMNS)
     window = snapshot.windows([END], truth_at=END).inputs(np.array([0]))
     field = window.values[0, -1, 0].reshape(snapshot.task.grid)

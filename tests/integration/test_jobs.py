@@ -12,15 +12,13 @@ import pytest
 
 from models.baselines.ridge import RidgeVar
 from models.errors import DivergedError
-from pipeline import jobs
 from pipeline.config import load_product
 from pipeline.errors import GateError, NoDataError, UsageError
-from pipeline.jobs.status import status_of
-from pipeline.registry.ledger import Ledger
 from pipeline.registry.tracking import Registry, TrackingError
-from pipeline.store.observations import Observations
 from pipeline.training import fit
 from pipeline.training.fit import TrainingError
+from pipeline.workspace import Workspace
+from tests import jobs
 from tests.conftest import ProductHome, Trained
 from tests.world import make_rows
 
@@ -28,12 +26,12 @@ DAY = timedelta(days=1)
 
 
 def _champion(place: ProductHome) -> int | None:
-    found = Registry(place.settings, place.product.name).by_alias("champion")
+    found = place.workspace.registry.by_alias("champion")
     return found.version if found else None
 
 
 def _actions(place: ProductHome) -> list[tuple[str, int, int | None]]:
-    rows = Ledger.of(place.product, place.settings).read()
+    rows = place.workspace.ledger.read()
     return [(row.action, row.version, row.previous) for row in reversed(rows)]
 
 
@@ -46,11 +44,11 @@ def test_equal_data_train_once(trained: Trained, monkeypatch: pytest.MonkeyPatch
         raise AssertionError("trained again")
 
     monkeypatch.setattr(import_module("pipeline.jobs.retrain"), "fit_all", never)
-    again = jobs.retrain(trained.product, trained.settings, at=trained.end)
+    again = jobs.retrain(trained.workspace, at=trained.end)
     assert again.repeated
     assert again.model_dump(exclude={"repeated"}) == trained.retrained.model_dump(exclude={"repeated"})
     assert _actions(trained) == [("promoted", 1, None)]
-    assert len(Registry(trained.settings, "tiny-wind").versions()) == 1
+    assert len(trained.workspace.registry.versions()) == 1
 
 
 def test_a_retrain_tells_what_became_of_each_candidate_and_of_a_covariate_without_rows(
@@ -74,19 +72,19 @@ def test_a_retrain_tells_what_became_of_each_candidate_and_of_a_covariate_withou
 
     monkeypatch.setattr(import_module("pipeline.jobs.retrain"), "check_candidates", lambda product: {})
     monkeypatch.setattr(fit, "build", build)
-    result = jobs.retrain(place.product, place.settings, at=place.end)
+    result = jobs.retrain(place.workspace, at=place.end)
     damped, ets, ridge = result.candidates
     assert [one.name for one in result.candidates] == training["candidates"]
     assert ridge.remarks == ("five lags", "memory kept") != damped.remarks
     assert ets.validation_crps is None and "ets" in ets.problem
-    metrics = Registry(place.settings, "tiny-wind").client.get_run(result.run_id).data
+    metrics = place.workspace.registry.client.get_run(result.run_id).data
     assert ridge.validation_crps == pytest.approx(metrics.metrics["ridge-var/validation_crps"])
     assert damped.validation_crps == pytest.approx(metrics.metrics["damped-anomaly/validation_crps"])
     assert metrics.params["remarks.ridge-var"] == "five lags; memory kept"
     (warning,) = result.warnings
     assert warning.startswith("covariate nwp has no rows by ")
     assert [record.getMessage() for record in caplog.records].count(f"tiny-wind: {warning}") == 1
-    again = jobs.retrain(place.product, place.settings, at=place.end)
+    again = jobs.retrain(place.workspace, at=place.end)
     assert (again.repeated, again.candidates, again.warnings) == (True, result.candidates, result.warnings)
 
 
@@ -95,7 +93,7 @@ def test_a_retrain_without_odd_data_warns_of_nothing(trained: Trained) -> None:
 
 
 def test_the_ledger_tells_who_decided_why_and_with_which_numbers(trained: Trained) -> None:
-    (row,) = Ledger.of(trained.product, trained.settings).read()
+    (row,) = trained.workspace.ledger.read()
     numbers = json.loads(row.numbers)
     assert (row.who, row.why, row.at) == ("gate", trained.retrained.verdict.reason, trained.end)
     assert numbers["digest"] == trained.retrained.digest
@@ -104,13 +102,13 @@ def test_the_ledger_tells_who_decided_why_and_with_which_numbers(trained: Traine
 
 
 def test_a_challenger_that_is_not_better_is_registered_and_refused(trained: Trained) -> None:
-    result = jobs.retrain(trained.product, trained.settings, at=_earlier(trained))
+    result = jobs.retrain(trained.workspace, at=_earlier(trained))
     assert not result.verdict.promoted
     assert "not shown better than champion version 1" in result.verdict.reason
     assert (result.version, result.champion) == (2, 1)
     assert _champion(trained) == 1
     assert _actions(trained) == [("promoted", 1, None), ("refused", 2, 1)]
-    aliases = {one.version: set(one.aliases) for one in Registry(trained.settings, "tiny-wind").versions()}
+    aliases = {one.version: set(one.aliases) for one in trained.workspace.registry.versions()}
     assert aliases == {1: {"champion"}, 2: {"challenger", "fallback"}}
 
 
@@ -120,17 +118,17 @@ def test_a_champion_that_cannot_be_loaded_is_not_beaten(trained: Trained, monkey
 
     monkeypatch.setattr(Registry, "fetch", gone)
     (trained.root / "models" / trained.retrained.digest / "bundle.json").write_text("{}")
-    result = jobs.retrain(trained.product, trained.settings, at=_earlier(trained))
+    result = jobs.retrain(trained.workspace, at=_earlier(trained))
     assert not result.verdict.promoted
     assert "not shown better than champion version 1, which cannot be scored" in result.verdict.reason
     assert _champion(trained) == 1
-    again = jobs.retrain(trained.product, trained.settings, at=_earlier(trained))
+    again = jobs.retrain(trained.workspace, at=_earlier(trained))
     assert (again.repeated, again.version, again.verdict.reason) == (True, 2, result.verdict.reason)
 
 
 def test_a_champion_of_another_task_is_no_rival(trained: Trained) -> None:
     trained.file.write_text(trained.file.read_text().replace("horizon: 2", "horizon: 3"))
-    result = jobs.retrain(load_product(trained.file), trained.settings, at=trained.end)
+    result = jobs.retrain(Workspace(load_product(trained.file), trained.settings), at=trained.end)
     assert not any("champion" in rival.rival for rival in result.verdict.rivals)
     assert result.verdict.reason.startswith("first champion") or not result.verdict.promoted
 
@@ -141,9 +139,9 @@ def test_a_diverging_candidate_leaves_the_champion_f29(trained: Trained, monkeyp
 
     monkeypatch.setattr(RidgeVar, "fit", diverge)
     with pytest.raises(TrainingError):
-        jobs.retrain(trained.product, trained.settings, at=_earlier(trained))
+        jobs.retrain(trained.workspace, at=_earlier(trained))
     assert _champion(trained) == 1
-    assert len(Registry(trained.settings, "tiny-wind").versions()) == 1
+    assert len(trained.workspace.registry.versions()) == 1
 
 
 def test_a_failed_candidate_is_recorded_with_its_reason(
@@ -158,9 +156,9 @@ def test_a_failed_candidate_is_recorded_with_its_reason(
         return real(name, *arguments, **options)
 
     monkeypatch.setattr(fit, "build", build)
-    result = jobs.retrain(place.product, place.settings, at=place.end)
+    result = jobs.retrain(place.workspace, at=place.end)
     assert result.verdict.challenger == "ridge-var"
-    run = Registry(place.settings, "tiny-wind").client.get_run(result.run_id)
+    run = place.workspace.registry.client.get_run(result.run_id)
     assert "not finite in epoch 3, step 7" in run.data.params["failed.attention-convlstm"]
 
 
@@ -170,7 +168,7 @@ def test_a_server_that_is_down_in_training_leaves_the_champion_and_the_ledger_f2
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     down = trained.settings.model_copy(update={"tracking_uri": "http://127.0.0.1:1"})
     with pytest.raises(TrackingError):
-        jobs.retrain(trained.product, down, at=_earlier(trained))
+        jobs.retrain(Workspace(trained.product, down), at=_earlier(trained))
     assert _champion(trained) == 1
     assert _actions(trained) == [("promoted", 1, None)]
 
@@ -188,10 +186,10 @@ def test_a_failure_while_recording_promotes_nobody(
     with monkeypatch.context() as patch:
         patch.setattr(tracking.Run, step, fail)
         with pytest.raises(TrackingError, match="connection lost"):
-            jobs.retrain(place.product, place.settings, at=place.end)
+            jobs.retrain(place.workspace, at=place.end)
     assert _champion(place) is None
     assert _actions(place) == []
-    assert jobs.retrain(place.product, place.settings, at=place.end).verdict.promoted
+    assert jobs.retrain(place.workspace, at=place.end).verdict.promoted
 
 
 def test_a_kill_between_ledger_and_alias_is_made_up_for(
@@ -208,57 +206,57 @@ def test_a_kill_between_ledger_and_alias_is_made_up_for(
     with monkeypatch.context() as patch:
         patch.setattr(Registry, "set_alias", killed)
         with pytest.raises(KeyboardInterrupt):
-            jobs.retrain(place.product, place.settings, at=place.end)
+            jobs.retrain(place.workspace, at=place.end)
     assert _champion(place) is None
-    again = jobs.retrain(place.product, place.settings, at=place.end)
+    again = jobs.retrain(place.workspace, at=place.end)
     assert (again.repeated, again.champion, _champion(place)) == (True, 1, 1)
     assert _actions(place) == [("promoted", 1, None)]
 
 
 def test_promote_and_rollback_and_no_further(trained: Trained) -> None:
     product, settings = trained.product, trained.settings
-    jobs.retrain(product, settings, at=_earlier(trained))
-    done = jobs.promote(product, settings, version=2, who="Ann", why="by hand")
+    jobs.retrain(Workspace(product, settings), at=_earlier(trained))
+    done = jobs.promote(Workspace(product, settings), version=2, who="Ann", why="by hand")
     assert (done.version, done.previous, _champion(trained)) == (2, 1, 2)
-    back = jobs.rollback(product, settings, who="Ann", why="it drifts")
+    back = jobs.rollback(Workspace(product, settings), who="Ann", why="it drifts")
     assert (back.action, back.version, back.previous, _champion(trained)) == ("rollback", 1, 2, 1)
     with pytest.raises(GateError, match="no version served before"):
-        jobs.rollback(product, settings, who="Ann", why="once more")
+        jobs.rollback(Workspace(product, settings), who="Ann", why="once more")
     assert _champion(trained) == 1
     assert _actions(trained) == [("promoted", 1, None), ("refused", 2, 1), ("promoted", 2, 1), ("rollback", 1, 2)]
-    told = jobs.models(product, settings)
+    told = jobs.models(Workspace(product, settings))
     assert [one.version for one in told.versions] == [2, 1]
     assert [(row.action, row.who) for row in told.ledger][:2] == [("rollback", "Ann"), ("promoted", "Ann")]
 
 
 def test_a_repeated_retrain_tells_who_serves_now(trained: Trained) -> None:
     product, settings = trained.product, trained.settings
-    jobs.retrain(product, settings, at=_earlier(trained))
-    jobs.promote(product, settings, version=2, who="Ann", why="by hand")
-    again = jobs.retrain(product, settings, at=trained.end)
+    jobs.retrain(Workspace(product, settings), at=_earlier(trained))
+    jobs.promote(Workspace(product, settings), version=2, who="Ann", why="by hand")
+    again = jobs.retrain(Workspace(product, settings), at=trained.end)
     assert (again.repeated, again.version, again.champion, _champion(trained)) == (True, 1, 2, 2)
 
 
 def test_a_rolled_back_champion_stays_so_when_the_retrain_is_repeated(trained: Trained) -> None:
     product, settings = trained.product, trained.settings
-    jobs.retrain(product, settings, at=_earlier(trained))
-    jobs.promote(product, settings, version=2, who="Ann", why="by hand")
-    jobs.rollback(product, settings, who="Ann", why="back")
-    assert jobs.retrain(product, settings, at=_earlier(trained)).champion == 1
+    jobs.retrain(Workspace(product, settings), at=_earlier(trained))
+    jobs.promote(Workspace(product, settings), version=2, who="Ann", why="by hand")
+    jobs.rollback(Workspace(product, settings), who="Ann", why="back")
+    assert jobs.retrain(Workspace(product, settings), at=_earlier(trained)).champion == 1
     assert _champion(trained) == 1
 
 
 def test_rollback_before_anything_served_is_refused(fresh: Callable[..., ProductHome], trained: Trained) -> None:
     place = fresh(days=20)
     with pytest.raises(GateError):
-        jobs.rollback(place.product, place.settings, who="Ann", why="?")
+        jobs.rollback(place.workspace, who="Ann", why="?")
     with pytest.raises(GateError):
-        jobs.rollback(trained.product, trained.settings, who="Ann", why="?")
+        jobs.rollback(trained.workspace, who="Ann", why="?")
 
 
 def test_an_unknown_or_damaged_version_is_not_promoted(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(GateError, match="no version 9"):
-        jobs.promote(trained.product, trained.settings, version=9, who="Ann", why="?")
+        jobs.promote(trained.workspace, version=9, who="Ann", why="?")
 
     def gone(*_: object) -> Any:
         raise TrackingError("gone")
@@ -266,19 +264,19 @@ def test_an_unknown_or_damaged_version_is_not_promoted(trained: Trained, monkeyp
     monkeypatch.setattr(Registry, "fetch", gone)
     (trained.root / "models" / trained.retrained.digest / "challenger" / "model.safetensors").write_bytes(b"")
     with pytest.raises(GateError, match="version 1 cannot serve"):
-        jobs.promote(trained.product, trained.settings, version=1, who="Ann", why="?")
+        jobs.promote(trained.workspace, version=1, who="Ann", why="?")
     assert _actions(trained) == [("promoted", 1, None)]
 
 
 def test_too_little_data_trains_nothing(fresh: Callable[..., ProductHome]) -> None:
     place = fresh(days=100)
     with pytest.raises(NoDataError, match="needs at least 170"):
-        jobs.retrain(place.product, place.settings, at=place.end)
+        jobs.retrain(place.workspace, at=place.end)
 
 
 def test_forecasts_of_a_window_are_made_in_order_and_never_beyond_now(trained: Trained) -> None:
     since = trained.end - 4 * DAY
-    results = jobs.forecast(trained.product, trained.settings, since=since, until=trained.end + 9 * DAY, at=trained.end)
+    results = jobs.forecast(trained.workspace, since=since, until=trained.end + 9 * DAY, at=trained.end)
     issues = [one.issue_time for one in results]
     assert issues == sorted(issues)
     assert len(issues) == 4
@@ -288,60 +286,62 @@ def test_forecasts_of_a_window_are_made_in_order_and_never_beyond_now(trained: T
 def test_windows_that_mean_nothing_are_wrong_use(trained: Trained) -> None:
     product, settings, end = trained.product, trained.settings, trained.end
     with pytest.raises(UsageError, match="needs since"):
-        jobs.forecast(product, settings, until=end, at=end)
+        jobs.forecast(Workspace(product, settings), until=end, at=end)
     with pytest.raises(UsageError, match=r"no issue time between 2002-02-05 06:00 and 2002-02-05 06:00 UTC"):
-        jobs.forecast(product, settings, since=end, at=end)
+        jobs.forecast(Workspace(product, settings), since=end, at=end)
 
 
 def test_the_clock_of_a_record_is_its_own(trained: Trained, fresh: Callable[..., ProductHome]) -> None:
-    assert jobs.now_of(trained.product, trained.settings) == trained.end
-    assert jobs.now_of(trained.product, trained.settings, datetime(2020, 1, 1, tzinfo=UTC)).year == 2020
+    assert jobs.now_of(trained.workspace) == trained.end
+    assert jobs.now_of(trained.workspace, datetime(2020, 1, 1, tzinfo=UTC)).year == 2020
     live = fresh(days=10, feed={"clock": "wall"})
-    assert jobs.now_of(live.product, live.settings).year >= 2025
+    assert jobs.now_of(live.workspace).year >= 2025
 
 
 def test_status_is_broken_late_and_fresh_in_turn(trained: Trained, fresh: Callable[..., ProductHome]) -> None:
     product, settings = trained.product, trained.settings
-    assert status_of(product, settings).reason == "nothing was forecast yet; run `nightcast forecast`"
-    jobs.forecast(product, settings, at=trained.end)
-    found = status_of(product, settings)
+    assert jobs.status(Workspace(product, settings)).reason == "nothing was forecast yet; run `nightcast forecast`"
+    jobs.forecast(Workspace(product, settings), at=trained.end)
+    found = jobs.status(Workspace(product, settings))
     assert (found.state, found.rung, found.champion, found.model) == ("fresh", 0, 1, "ridge-var")
     assert found.page is not None
     assert found.page.is_file()
-    assert status_of(product, settings, at=trained.end + timedelta(minutes=119)).state == "late"  # a value is due
-    missing = status_of(product, settings, at=trained.end + timedelta(hours=3))
+    assert (
+        jobs.status(Workspace(product, settings), at=trained.end + timedelta(minutes=119)).state == "late"
+    )  # a value is due
+    missing = jobs.status(Workspace(product, settings), at=trained.end + timedelta(hours=3))
     assert (missing.state, missing.reason) == ("late", "the forecast of 2002-02-05 07:00 UTC is missing")
-    assert status_of(product, settings, at=trained.end + 9 * DAY).state == "broken"
+    assert jobs.status(Workspace(product, settings), at=trained.end + 9 * DAY).state == "broken"
 
     untrained = fresh(days=30)
-    jobs.forecast(untrained.product, untrained.settings, at=untrained.end)
-    found = status_of(untrained.product, untrained.settings)
+    jobs.forecast(untrained.workspace, at=untrained.end)
+    found = jobs.status(untrained.workspace)
     assert (found.state, found.reason) == ("broken", "the last forecast was made without a champion")
 
 
 def test_an_hourly_product_whose_forecasts_stop_is_late(fresh: Callable[..., ProductHome]) -> None:
     place = fresh(step="1h", days=10, delay="0h", feed={"clock": "wall"})
-    jobs.forecast(place.product, place.settings, at=place.end)
+    jobs.forecast(place.workspace, at=place.end)
     rows = [(place.end + n * timedelta(hours=1), f"S{s}", 5.0) for n in range(5) for s in range(4)]
-    Observations.of(place.product.feed, place.settings).append(make_rows(*rows), at=place.end, payload="1" * 64)
-    found = status_of(place.product, place.settings, at=place.end + timedelta(hours=4))
+    place.workspace.feed.observations.append(make_rows(*rows), at=place.end, payload="1" * 64)
+    found = jobs.status(place.workspace, at=place.end + timedelta(hours=4))
     assert found.state == "broken"  # no champion; with one it would be late:
     from pipeline.jobs.status import _judge
 
-    state, reason = _judge(place.product, found.now, found.newest or found.now, found.last_issue, 0, [])
+    state, reason = _judge(place.workspace, found.now, found.newest or found.now, found.last_issue, 0, [])
     assert (state, "is missing" in reason) == ("late", True)
 
 
 def test_two_retrains_compare_with_the_champion_of_the_first(trained: Trained) -> None:
     end = trained.end + 40 * DAY
-    observations = Observations.of(trained.product.feed, trained.settings)
+    observations = trained.workspace.feed.observations
     import numpy as np
 
     values = np.random.default_rng(5).uniform(4, 9, (40, 4)).round(3)
     newest = trained.end - timedelta(hours=30)
     rows = [(newest + (n + 1) * DAY, f"S{s}", float(values[n, s])) for n in range(40) for s in range(4)]
     observations.append(make_rows(*rows), at=end, payload="2" * 64)
-    result = jobs.retrain(trained.product, trained.settings, at=end)
+    result = jobs.retrain(trained.workspace, at=end)
     assert result.version == 2
     assert result.verdict.rivals[0].rival == "champion version 1"
     assert result.champion == (2 if result.verdict.promoted else 1) == _champion(trained)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import jobs
+from tests import jobs
 from tests.conftest import ProductHome, Trained
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -87,9 +87,9 @@ def _look(folder: Path, page: str, width: int) -> dict[str, Any]:
 
 @pytest.fixture
 def page(trained: Trained) -> Path:
-    jobs.forecast(trained.product, trained.settings, since=trained.end - trained.product.feed.step * 9, at=trained.end)
-    jobs.verify(trained.product, trained.settings, at=trained.end)
-    (result,) = jobs.forecast(trained.product, trained.settings, at=trained.end + trained.product.feed.step)
+    jobs.forecast(trained.workspace, since=trained.end - trained.product.feed.step * 9, at=trained.end)
+    jobs.verify(trained.workspace, at=trained.end)
+    (result,) = jobs.forecast(trained.workspace, at=trained.end + trained.product.feed.step)
     return result.folder / "report.html"
 
 
@@ -99,7 +99,7 @@ def hostile(fresh: Callable[..., ProductHome]) -> Path:
     place = fresh(title=f"<script>{FIRE}</script>", feed={"attribution": f'<a href="javascript:{FIRE}">licence</a>'})
     rows = [f'S{n},"{name.replace(chr(34), chr(34) * 2)}",-{10 - n},5{n}.5' for n, name in enumerate(NAMES)]
     (place.product.folder / "stations.csv").write_text("\n".join(["id,name,longitude,latitude", *rows]) + "\n")
-    (result,) = jobs.forecast(place.product, place.settings, at=place.end + 2 * place.product.feed.step)
+    (result,) = jobs.forecast(place.workspace, at=place.end + 2 * place.product.feed.step)
     assert set(result.missing) == {"S0", "S1", "S2", "S3"}
     return result.folder / "report.html"
 

@@ -15,14 +15,15 @@ import pyarrow as pa
 import pytest
 from pydantic import SecretStr
 
-from pipeline import jobs
 from pipeline.config import Product, Settings, load_product
 from pipeline.errors import SourceError
 from pipeline.ingest.decoding.parquet import from_parquet
+from pipeline.ingest.feed import OpenFeed
 from pipeline.ingest.sources import Payload, open_source
 from pipeline.ingest.sources.sql import Sql
 from pipeline.locations import read_locations
-from pipeline.store.observations import Observations
+from pipeline.workspace import Workspace
+from tests import jobs
 from tests.integration.conftest import Postgres
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -230,15 +231,17 @@ def test_ingest_takes_in_what_is_new_late_or_changed(
         home=tmp_path / "home", tracking_uri="", secrets={"pg": SecretStr("reader-password")}
     )
     first = START + 30 * DAY
-    assert jobs.ingest(product, settings, at=first).accepted == 2 * 30 * 24
-    again = jobs.ingest(product, settings, at=first)
+    assert jobs.ingest(Workspace(product, settings), at=first).accepted == 2 * 30 * 24
+    again = jobs.ingest(Workspace(product, settings), at=first)
     assert (again.payloads, again.accepted, again.unchanged) == (1, 0, 2 * 49)  # the last two days are asked for again
-    assert jobs.ingest(product, settings, at=first).payloads == 0
+    assert jobs.ingest(Workspace(product, settings), at=first).payloads == 0
 
     base.execute("update obs set wind_speed = 99 where time = %s and location = 'A'", (first - 5 * HOUR,))
-    later = jobs.ingest(product, settings, at=first + 6 * HOUR)
+    later = jobs.ingest(Workspace(product, settings), at=first + 6 * HOUR)
     assert (later.accepted, later.revised, later.refused) == (2 * 6, 1, 0)
-    rows = Observations.of(product.feed, settings).read(since=first - 5 * HOUR, until=first - 5 * HOUR).to_pylist()
+    rows = (
+        OpenFeed(product.feed, settings).observations.read(since=first - 5 * HOUR, until=first - 5 * HOUR).to_pylist()
+    )
     assert [(row["location"], row["wind_speed"], row["known_at"]) for row in rows] == [
         ("A", 19.0, first - 3 * HOUR),
         ("A", 99.0, first + 6 * HOUR),

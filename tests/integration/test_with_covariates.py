@@ -11,16 +11,14 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline import jobs
 from pipeline.config import Product, Settings, load_product
-from pipeline.forecasting.predict import issue
 from pipeline.forecasting.publish.page import missing_covariates
 from pipeline.jobs.check import check_product
-from pipeline.jobs.status import status_of
-from pipeline.registry.tracking import Registry
 from pipeline.results import RetrainResult, VerifyResult
 from pipeline.store.observations import Observations
-from tests.world import make_settings
+from pipeline.workspace import Workspace
+from tests import jobs
+from tests.world import issue, make_settings
 
 END = datetime(2020, 5, 10, tzinfo=UTC)
 STEP = timedelta(hours=6)
@@ -81,18 +79,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Product, Settings
     """The product, taken in and trained two days before its end."""
     folder = tmp_path_factory.mktemp("covariates")
     product, settings = make(folder), make_settings(folder)
-    taken = jobs.ingest(product, settings, at=END)
+    taken = jobs.ingest(Workspace(product, settings), at=END)
     assert taken.faults == taken.covariates["nwp"].faults == ()
     assert taken.covariates["nwp"].accepted > taken.accepted > 5 * 500
-    return product, settings, jobs.retrain(product, settings, at=END - 2 * timedelta(days=1))
+    return product, settings, jobs.retrain(Workspace(product, settings), at=END - 2 * timedelta(days=1))
 
 
 @pytest.fixture(scope="module")
 def verified(trained: tuple[Product, Settings, RetrainResult]) -> VerifyResult:
     """The forecasts of the last two days, scored."""
     product, settings, _ = trained
-    jobs.forecast(product, settings, since=END - timedelta(hours=40), at=END)
-    return jobs.verify(product, settings, at=END + timedelta(days=1))
+    jobs.forecast(Workspace(product, settings), since=END - timedelta(hours=40), at=END)
+    return jobs.verify(Workspace(product, settings), at=END + timedelta(days=1))
 
 
 def test_the_product_is_right(tmp_path: Path) -> None:
@@ -110,7 +108,7 @@ def test_the_covariate_helps_and_its_model_serves(trained: tuple[Product, Settin
     assert rivals["climatology"].crps == pytest.approx(1)  # of two variables, each in units of climatology's
     # No baseline knows the weather model: without it, nobody comes near.
     assert all(rival.skill > 0.3 and rival.beaten for rival in verdict.rivals)
-    params = Registry(settings, product.name).client.get_run(retrained.run_id).data.metrics
+    params = Workspace(product, settings).registry.client.get_run(retrained.run_id).data.metrics
     assert params["gradient-boosting/holdout_crps"] == pytest.approx(verdict.crps_by_lead[-1])
     per_variable = [params[f"gradient-boosting/holdout_crps/{name}"] for name in TARGETS]
     scales = [params[f"climatology/holdout_crps/{name}"] for name in TARGETS]
@@ -126,7 +124,7 @@ def test_forecasts_are_verified_variable_by_variable(
     ours = [score for score in verified.scores if score.model == "published"]
     assert {(score.variable, score.lead) for score in ours} == {(name, lead) for name in TARGETS for lead in (1, 2)}
     assert verified.forecasts > 4
-    skill = status_of(product, settings, at=END).skill
+    skill = jobs.status(Workspace(product, settings), at=END).skill
     assert skill["climatology"] > 0.2
     assert skill["ridge-var"] > 0
 
@@ -136,7 +134,7 @@ def test_a_late_weather_model_stops_no_forecast(
 ) -> None:
     product, settings, _ = trained
     when = END - timedelta(hours=5)
-    fresh = issue(product, settings, when)
+    fresh = issue(Workspace(product, settings), when)
     assert (fresh.served.candidate.rung, fresh.served.notes) == (0, ())
     real = Observations.read
 
@@ -145,7 +143,7 @@ def test_a_late_weather_model_stops_no_forecast(
         return rows.slice(0, 0) if "/covariates/nwp/" in str(self.table.uri) else rows
 
     monkeypatch.setattr(Observations, "read", without)
-    late = issue(product, settings, when)
+    late = issue(Workspace(product, settings), when)
     assert late.served.candidate.model.name == "gradient-boosting"
     assert late.served.candidate.rung == 1
     assert late.served.notes == (f"nothing is known ahead of {', '.join(f'nwp.{name}' for name in TARGETS)}",)

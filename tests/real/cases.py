@@ -21,6 +21,7 @@ from pipeline.ingest.fetch import fetch_payloads
 from pipeline.ingest.payload import ingest_payload
 from pipeline.jobs.ingest import described, ingest
 from pipeline.results import FeedResult
+from pipeline.workspace import Workspace
 from tests.world import make_settings
 
 PRODUCTS = Path(__file__).parent / "products"
@@ -58,11 +59,12 @@ def prepare(case: str, folder: Path, data: Path) -> tuple[Product, Settings]:
 
 def take(product: Product, settings: Settings) -> FeedResult:
     """Ingest a product; what is refused as a whole is a result as well."""
+    ws = Workspace(product, settings)
     try:
-        return ingest(product, settings, at=NOW)
+        return ingest(ws, at=NOW)
     except (ContractError, UpstreamError):
-        again = fetch_payloads(product.feed, settings, at=NOW, again=True)
-        return described(product.feed, settings, [ingest_payload(one, product.feed, settings, at=NOW) for one in again])
+        again = fetch_payloads(ws.feed, at=NOW, again=True)
+        return described(ws.feed, [ingest_payload(one, ws.feed, at=NOW) for one in again])
 
 
 def write_days(archive: Path, folder: Path) -> None:

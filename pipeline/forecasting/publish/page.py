@@ -22,7 +22,6 @@ from pipeline.report import (
     VariableForecast,
 )
 from pipeline.results import LeadScore
-from pipeline.times import Cadence
 from pipeline.training.metrics import nominal_coverage
 
 SHOWN_FRAMES = 30
@@ -151,9 +150,8 @@ def lead_skill(scores: tuple[LeadScore, ...], variable: str, step: timedelta) ->
 
 
 def _history(forecast: PublishedForecast, rows: pa.Table, name: str) -> tuple[np.ndarray, np.ndarray]:
-    cadence = Cadence.of(forecast.product)
     if rows.num_rows == 0:
         return np.empty(0, "datetime64[us]"), np.empty((0, len(forecast.locations)))
-    frames = build_frames(rows, locations=forecast.locations.ids, variables=(name,), step=cadence.step)
+    frames = build_frames(rows, locations=forecast.locations.ids, variables=(name,), step=forecast.product.feed.step)
     values = as_of(frames, forecast.issue_time)[-SHOWN_FRAMES:, 0]
     return frames.times[-SHOWN_FRAMES:], values.astype(np.float64)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.config import Product, Settings
+from pipeline.config import Product
 from pipeline.forecasting.verification.match import match
 from pipeline.forecasting.verification.scores import PUBLISHED, Scores, score_rows
 from pipeline.store.forecasts import Forecasts
@@ -18,7 +18,15 @@ RESCORED_OVER = timedelta(days=62)
 """Truth is often revised within two months; older scores stay as they are."""
 
 
-def score_matured(product: Product, settings: Settings, *, at: datetime) -> tuple[int, int]:
+def score_matured(
+    product: Product,
+    cadence: Cadence,
+    forecasts: Forecasts,
+    observations: Observations,
+    scores: Scores,
+    *,
+    at: datetime,
+) -> tuple[int, int]:
     """Bring the scores up to what is known at `at`; return how many issue times are due and how many
     published values are scored.
 
@@ -27,11 +35,6 @@ def score_matured(product: Product, settings: Settings, *, at: datetime) -> tupl
     Raises:
         StoreError: a store cannot be read or written.
     """
-    forecasts, observations, scores = (
-        Forecasts.of(product, settings),
-        Observations.of(product.feed, settings),
-        Scores.of(product, settings),
-    )
     span = product.forecast.horizon * product.feed.step + product.feed.delay
     issued = [issue for issue in forecasts.issue_times() if issue <= at]
     done = scores.months()
@@ -46,6 +49,5 @@ def score_matured(product: Product, settings: Settings, *, at: datetime) -> tupl
         if not scored.empty:
             scores.replace(month, scored, at=at)
     rows = scores.read()
-    cadence = Cadence.of(product)
     due = sum(cadence.lead_times(issue)[0] + product.feed.delay <= at for issue in issued)
     return due, int(rows.loc[rows["model"] == PUBLISHED, "count"].sum())

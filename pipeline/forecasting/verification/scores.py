@@ -9,10 +9,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.config import Product, Settings
 from pipeline.results import LeadScore
 from pipeline.store.delta.table import Table
-from pipeline.store.layout import Layout
 from pipeline.store.objects import ObjectStore
 from pipeline.store.observations import TIME
 from pipeline.training import metrics
@@ -45,11 +43,6 @@ class Scores:
 
     def __init__(self, place: ObjectStore) -> None:
         self.table = Table(place, SCHEMA, "month")
-
-    @classmethod
-    def of(cls, product: Product, settings: Settings) -> Scores:
-        """Return the scores of a product."""
-        return cls(Layout.of(product, settings).scores)
 
     def replace(self, month: str, rows: pd.DataFrame, *, at: datetime) -> None:
         """Make `rows`, scored by what was known at `at`, all the scores of one month of issue times."""

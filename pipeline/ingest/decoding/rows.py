@@ -167,7 +167,7 @@ def require(table: pa.Table, names: Iterable[str]) -> None:
 
 def require_known(feed: Feed, known: Times | None) -> None:
     """Raise ConfigError when a covariate, whose rows have times of their own, comes without them."""
-    if feed.name and known is None:
+    if feed.is_covariate and known is None:
         problem = "its tables do not say when a row became known, as rows of covariates must"
         raise ConfigError(feed.title, "source", problem, "name the column that tells in known_at")
 

@@ -94,7 +94,7 @@ def row_schema(feed: Feed, *, known: bool = False) -> pa.Schema:
 
     With `known`, each row also says when it became known, in UTC, as rows of covariates always do.
     """
-    instant = [("known_at", TIME)] if known or feed.name else []
+    instant = [("known_at", TIME)] if known or feed.is_covariate else []
     variables = [(name, pa.float64()) for name in feed.variables]
     return pa.schema([("valid_time", TIME), ("location", pa.string()), *instant, *variables])
 

@@ -39,7 +39,7 @@ class Files:
         if spec.layout == "wide" and len(feed.variables) > 1:
             problem = f"wide carries one variable, and feed.variables names {len(feed.variables)}"
             raise ConfigError(feed.title, "feed.source.layout", problem, "use layout: long")
-        if feed.name and spec.format not in GRIDDED and not spec.known_at:
+        if feed.is_covariate and spec.format not in GRIDDED and not spec.known_at:
             problem = "missing, and rows of covariates say when they became known"
             remedy = "name the column that tells, e.g. known_at: published"
             raise ConfigError(feed.title, "source.known_at", problem, remedy)

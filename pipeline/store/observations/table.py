@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -13,10 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.config import Feed, Settings
 from pipeline.errors import ConfigError, ContractError
 from pipeline.store.delta.table import Table
-from pipeline.store.layout import FeedLayout
 from pipeline.store.objects import ObjectStore, open_store
 from pipeline.store.observations.content_digest import digest_of
 from pipeline.store.observations.keys import TIME, Keys, instants, matrix, order_of
@@ -89,14 +86,6 @@ class Observations:
         schema = pa.schema([*fields, *values, *said, ("payload", pa.string()), ("month", pa.string())])
         self.table = Table(where if isinstance(where, ObjectStore) else open_store(where), schema, "month")
         self._columns = ["valid_time", "location", "known_at", *variables]
-
-    @classmethod
-    def of(cls, feed: Feed, settings: Settings) -> Observations:
-        """Return the observations of a feed; one object serves all who ask, as each opens the table's log anew."""
-        where = FeedLayout.of(feed, settings).observations
-        units = tuple(feed.variable(name)[0] for name in feed.variables)
-        options = tuple(sorted(where.storage_options.items()))
-        return _opened(where, options, tuple(feed.variables), feed.delay, feed.clock, units)
 
     def append(self, rows: pa.Table, *, at: datetime, payload: str, history: bool = False) -> Appended:
         """Add what is new in `rows` (valid_time, location, perhaps known_at, variables) as learnt at `at`; all or none.
@@ -291,15 +280,3 @@ class Observations:
             field = rows.schema.field(name)
             rows = rows.set_column(rows.schema.get_field_index(name), field, pa.array(column, from_pandas=True))
         return rows
-
-
-@lru_cache(maxsize=16)
-def _opened(
-    where: ObjectStore,
-    _: tuple[tuple[str, str], ...],  # where a bucket of this name is
-    variables: tuple[str, ...],
-    delay: timedelta,
-    clock: Literal["wall", "record"],
-    units: tuple[str, ...],
-) -> Observations:
-    return Observations(where, variables, delay=delay, clock=clock, units=units)

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import load_product
+from pipeline.features.windows import make_task
 from pipeline.jobs.check import check_product
+from pipeline.locations import read_locations
 from pipeline.paths import deploy_folder
+from pipeline.times import Cadence
 from pipeline.training.fit import check_candidates
 from tests.world import make_settings
 
@@ -25,7 +28,7 @@ def test_a_shipped_product_loads_under_the_name_of_its_file(path: Path) -> None:
     product = load_product(path)
     assert product.name == path.stem
     assert product.feed.attribution
-    check_candidates(product)
+    check_candidates(product, make_task(product, Cadence.of(product), read_locations(product.feed)))
 
 
 @pytest.mark.parametrize("path", PRODUCTS, ids=lambda path: path.stem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from copy import deepcopy
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,13 +15,15 @@ import pytest
 
 from pipeline.config import Product, Settings
 from pipeline.errors import StoreError
-from pipeline.features.covariates import covariate_names, take_ahead
-from pipeline.features.snapshot import Snapshot, take_snapshot
+from pipeline.features.covariates import covariate_names, take_future_covariates
+from pipeline.features.snapshot import Snapshot
+from pipeline.ingest.feed import OpenFeed
 from pipeline.locations import read_locations
 from pipeline.store.observations import Observations
 from pipeline.training.folds import Folds
 from pipeline.training.holdout import training_key
-from tests.world import end_of, fill, make_product, make_settings
+from pipeline.workspace import Workspace
+from tests.world import end_of, fill, make_product, make_settings, take_snapshot
 
 TIME = pa.timestamp("us", tz="UTC")
 DAY = timedelta(days=1)
@@ -53,7 +56,7 @@ def publish(product: Product, settings: Settings, at: datetime, rows: list[dict[
     """One model run, published at an instant."""
     variables = [(variable, pa.float64()) for variable in product.covariates[name].variables]
     schema = pa.schema([("valid_time", TIME), ("location", pa.string()), *variables])
-    store = Observations.of(product.covariates[name], settings)
+    store = OpenFeed(product.covariates[name], settings).observations
     store.append(pa.Table.from_pylist(rows, schema=schema), at=at, payload="run")
 
 
@@ -79,7 +82,7 @@ def filled(product: Product, settings: Settings, runs: range = range(1, 19)) -> 
 
 
 def taken(product: Product, settings: Settings) -> Snapshot:
-    return take_snapshot(product, settings, known_by=end_of(product))
+    return take_snapshot(Workspace(product, settings), known_by=end_of(product))
 
 
 def test_covariates_are_named_by_feed_and_variable_in_the_order_of_the_product(tmp_path: Path) -> None:
@@ -125,10 +128,11 @@ def test_a_forecast_sees_what_training_sees(tmp_path: Path, installed: Settings)
     snapshot = taken(product, installed)
     assert isinstance(snapshot.ahead.parts[0][0].frames.first.base, np.memmap)  # type: ignore[union-attr]
     for n in (0, 3, 9, 18):
+        ws = Workspace(product, installed)
         issue = start + n * DAY + 7 * HOUR
         trained = snapshot.windows([issue], truth_at=issue).inputs(FIRST)
         faults: list[str] = []
-        ahead = take_ahead(product, installed, snapshot.locations, known_by=issue, faults=faults)
+        ahead = take_future_covariates(ws.covariates, ws.cadence, snapshot.locations, known_by=issue, faults=faults)
         live = ahead.at(np.array([issue.replace(tzinfo=None)], "datetime64[us]"), trained.target_time)
         assert faults == []
         for one, other in zip(trained.ahead(snapshot.task), live, strict=True):
@@ -215,20 +219,23 @@ def test_what_cannot_be_read_stops_training_and_no_forecast(
     product = make(tmp_path, covariates={"nwp": FEED, "sea": deepcopy(FEED)})
     start = filled(product, installed)
     publish(product, installed, start, run_of(product, start, days=20), name="sea")
-    real = Observations.of
+    ws = Workspace(product, installed)
 
-    def of(feed: Any, settings: Settings) -> Observations:
-        if feed.name == "nwp":
+    class Torn(Observations):
+        def scan(self, **_: object) -> Iterator[pa.Table]:  # type: ignore[override]
             raise StoreError("nwp: the newest commit is torn")
-        return real(feed, settings)
 
-    monkeypatch.setattr(Observations, "of", of)
+        def read(self, **_: object) -> pa.Table:  # type: ignore[override]
+            raise StoreError("nwp: the newest commit is torn")
+
+    sound = ws.covariates["nwp"].observations
+    ws.covariates["nwp"].observations = Torn(sound.table.place, sound.variables, delay=sound.delay, clock=sound.clock)
     with pytest.raises(StoreError, match="torn"):
-        taken(product, installed)
+        take_snapshot(ws, known_by=start + 15 * DAY)
     faults: list[str] = []
     issue = start + 9 * DAY + 7 * HOUR
     locations = read_locations(product.feed)
-    ahead = take_ahead(product, installed, locations, known_by=issue, faults=faults)
+    ahead = take_future_covariates(ws.covariates, ws.cadence, locations, known_by=issue, faults=faults)
     assert faults == ["covariate nwp cannot be read: nwp: the newest commit is torn"]
     times = np.array([[issue.replace(tzinfo=None, hour=0) + DAY]], "datetime64[us]")
     _, said = ahead.at(np.array([issue.replace(tzinfo=None)], "datetime64[us]"), times)

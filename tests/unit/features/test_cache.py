@@ -15,8 +15,9 @@ from pipeline.features import cache
 from pipeline.features.cache import FrameCache, history
 from pipeline.features.files import CARD, forget_checks
 from pipeline.features.frames import Frames, build_frames
-from pipeline.locations import read_locations
+from pipeline.ingest.feed import OpenFeed
 from pipeline.store.observations import Observations
+from pipeline.workspace import Workspace
 from tests.world import end_of, fill, make_product, make_rows, make_settings, record_rows
 
 DAY = timedelta(days=1)
@@ -40,6 +41,10 @@ class ProductHome:
         monkeypatch.setattr(cache, "_write", counted)
 
     @property
+    def workspace(self) -> Workspace:
+        return Workspace(self.product, self.settings)
+
+    @property
     def folder(self) -> Path:
         return self.settings.home / "cache" / "frames" / "tiny-wind"
 
@@ -48,10 +53,10 @@ class ProductHome:
 
     def frames(self, **options: object) -> Frames:
         arguments = {"known_by": self.end} | options
-        return history(self.product.feed, self.settings, read_locations(self.product.feed), **arguments)[0]  # type: ignore[arg-type]
+        return history(self.workspace.feed, **arguments)[0]  # type: ignore[arg-type]
 
     def at_once(self) -> Frames:
-        rows = Observations.of(self.product.feed, self.settings).read(known_by=self.end)
+        rows = self.workspace.feed.observations.read(known_by=self.end)
         return build_frames(rows, locations=("S0", "S1"), variables=("wind_speed",), step=DAY)
 
 
@@ -90,7 +95,7 @@ def test_frames_are_made_part_by_part(place: ProductHome, monkeypatch: pytest.Mo
 def test_another_instant_version_or_product_is_another_key(place: ProductHome, tmp_path: Path) -> None:
     before = place.frames(known_by=place.end - 30 * DAY)
     assert len(before.times) < len(place.frames().times)
-    store = Observations.of(place.product.feed, place.settings)
+    store = place.workspace.feed.observations
     newest = store.newest()
     assert newest is not None
     store.append(make_rows((newest, "S0", 9.5)), at=place.end, payload="p")
@@ -99,7 +104,7 @@ def test_another_instant_version_or_product_is_another_key(place: ProductHome, t
     assert len(revised.revisions.time_index) == 1
     assert place.made == 3
     fewer = make_product(tmp_path, days=70, stations=1)
-    history(fewer.feed, place.settings, read_locations(fewer.feed), known_by=later)
+    history(OpenFeed(fewer.feed, place.settings), known_by=later)
     assert place.made == 4
     assert len(place.keys()) == cache.KEPT
 
@@ -108,7 +113,7 @@ def test_a_table_made_anew_is_not_taken_for_the_old_one(place: ProductHome) -> N
     place.frames()
     shutil.rmtree(place.settings.home / "products")
     rows = record_rows(place.product)
-    Observations.of(place.product.feed, place.settings).append(rows.slice(0, 40), at=place.end, payload="p")
+    place.workspace.feed.observations.append(rows.slice(0, 40), at=place.end, payload="p")
     assert len(place.frames().times) == 20
     assert place.made == 2
 
@@ -183,7 +188,7 @@ def test_what_killed_writers_left_goes_once_it_is_a_day_older_than_what_is_used(
 def test_check_reads_every_folder_and_tells_what_is_wrong(place: ProductHome) -> None:
     place.frames()
     place.frames(known_by=place.end - DAY)
-    frame_cache = FrameCache.of(place.product.feed, place.settings)
+    frame_cache = FrameCache(place.workspace.feed.layout.frames)
     assert frame_cache.check() == []
     bad = place.folder / place.keys()[1] / "latest.npy"
     bad.write_bytes(bad.read_bytes()[:-1] + b"!")
@@ -199,14 +204,14 @@ def test_nothing_known_leaves_nothing_behind(place: ProductHome, tmp_path: Path)
     stations = others.folder / "stations.csv"
     stations.write_text(stations.read_text().replace("S0", "X0").replace("S1", "X1"))
     with pytest.raises(NoDataError, match="tiny-wind: no observations of any location of the product"):
-        history(others.feed, place.settings, read_locations(others.feed), known_by=place.end)
+        history(OpenFeed(others.feed, place.settings), known_by=place.end)
     assert not place.folder.exists() or place.keys() == []
 
 
 def test_a_table_that_moves_while_the_frames_are_begun_is_read_again(
     place: ProductHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Observations.of(place.product.feed, place.settings)
+    store = place.workspace.feed.observations
     real = Observations.scan
     newest = store.newest()
     assert newest is not None

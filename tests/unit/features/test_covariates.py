@@ -14,11 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import Product, Settings
-from pipeline.errors import ConfigError, NightcastError
+from pipeline.errors import NightcastError
 from pipeline.features.arrays import Float
 from pipeline.features.covariates import Covariate, take_covariate
-from pipeline.locations import Locations
-from pipeline.store.observations import Observations
+from pipeline.ingest.feed import OpenFeed
 from pipeline.times import Cadence, as_numpy
 from tests.unit.features.replay import CHANNELS, DAY, HOUR, PLACES, START, Row, frames_of, replay, some_rows
 from tests.world import make_product, make_settings
@@ -47,7 +46,9 @@ def covariate_frames(product: Product, installed: Settings, name: str, issues: S
     cadence = Cadence.of(product)
     origins = [cadence.origin(issue) for issue in issues]
     first, last = min(origins) + cadence.step, max(origins) + cadence.leads * cadence.step
-    covariate = take_covariate(product, installed, name, known_by=max(issues), since=first, until=last)
+    covariate = take_covariate(
+        OpenFeed(product.covariates[name], installed), known_by=max(issues), since=first, until=last
+    )
     ahead = np.arange(1, cadence.leads + 1) * np.timedelta64(cadence.step)
     times = np.array([as_numpy(origin) for origin in origins])[:, None] + ahead
     return covariate.at(np.array([as_numpy(issue) for issue in issues]), times)
@@ -57,7 +58,7 @@ def publish(product: Product, installed: Settings, at: datetime, *said: tuple[da
     """One model run: what it says of some valid times, published at an instant."""
     rows = [dict(zip(("valid_time", "location", "air_temperature"), one, strict=True)) for one in said]
     schema = pa.schema([("valid_time", TIME), ("location", pa.string()), ("air_temperature", pa.float64())])
-    store = Observations.of(product.covariates["nwp"], installed)
+    store = OpenFeed(product.covariates["nwp"], installed).observations
     store.append(pa.Table.from_pylist(rows, schema=schema), at=at, payload="run")
 
 
@@ -99,7 +100,7 @@ def test_a_finer_covariate_is_taken_at_the_instant_a_coarser_one_where_it_has_on
     coarse = make(tmp_path / "coarse", step="6h", delay="1h")
     hourly = make_settings(tmp_path / "coarse")
     publish(coarse, hourly, START, *((START + 6 * n * HOUR, "S0", 250.0 + n) for n in range(9)))
-    covariate = take_covariate(coarse, hourly, "nwp", known_by=START + DAY)
+    covariate = take_covariate(OpenFeed(coarse.covariates["nwp"], hourly), known_by=START + DAY)
     times = np.array([[as_numpy(START + n * HOUR) for n in (-6, 0, 1, 6, 7, 48, 54)]])
     found = covariate.at(np.array([as_numpy(START + DAY)]), times)[0, :, 0, 0]
     np.testing.assert_array_equal(found, [NAN, 250, NAN, 251, NAN, 258, NAN])
@@ -112,7 +113,7 @@ def test_the_whole_history_is_mapped_and_says_the_same(tmp_path: Path, installed
         publish(product, installed, at, *((at + n * DAY, "S0", 250.0 + 10 * run + n) for n in range(1, 6)))
     issues = [START + n * DAY + 7 * HOUR for n in range(1, 8)]
     known_by = issues[-1] + DAY
-    whole = take_covariate(product, installed, "nwp", known_by=known_by)
+    whole = take_covariate(OpenFeed(product.covariates["nwp"], installed), known_by=known_by)
     assert whole.frames is not None
     assert isinstance(whole.frames.first.base, np.memmap)
     assert (installed.home / "cache" / "frames" / "tiny-wind.nwp").is_dir()
@@ -128,15 +129,10 @@ def test_a_feed_that_has_said_nothing_yet_is_unknown(tmp_path: Path, installed: 
     found = covariate_frames(product, installed, "nwp", [issue])
     assert found.shape == (1, 3, 1, 2)
     assert np.isnan(found).all()
-    whole = take_covariate(product, installed, "nwp", known_by=issue)
+    whole = take_covariate(OpenFeed(product.covariates["nwp"], installed), known_by=issue)
     assert (whole.frames, whole.channels) == (None, ("air_temperature",))
     nothing = np.zeros(0, "datetime64[us]")
     assert whole.at(nothing, nothing.reshape(0, 3)).shape == (0, 3, 1, 2)
-
-
-def test_an_unknown_covariate_is_told(tmp_path: Path, installed: Settings) -> None:
-    with pytest.raises(ConfigError, match="no covariate 'radar'; known: nwp"):
-        covariate_frames(make(tmp_path), installed, "radar", [START])
 
 
 LOCATIONS = Locations(PLACES, PLACES, (0.0, 1.0), (0.0, 1.0))

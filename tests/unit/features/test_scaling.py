@@ -11,11 +11,12 @@ import pytest
 from numpy.typing import NDArray
 
 from models.catalogue import build
-from pipeline.features.snapshot import Snapshot, take_snapshot
+from pipeline.features.snapshot import Snapshot
 from pipeline.times import as_numpy
 from pipeline.training.fit import windows
 from pipeline.training.folds import Folds, split
-from tests.world import end_of, fill, make_product, make_settings
+from pipeline.workspace import Workspace
+from tests.world import end_of, fill, make_product, make_settings, take_snapshot
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "ridge-var": {},
@@ -29,7 +30,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Snapshot, Folds]:
     folder = tmp_path_factory.mktemp("scaling")
     product, settings = make_product(folder, stations=3, days=320), make_settings(folder)
     fill(product, settings)
-    snapshot = take_snapshot(product, settings, known_by=end_of(product))
+    snapshot = take_snapshot(Workspace(product, settings), known_by=end_of(product))
     return snapshot, split(snapshot)
 
 

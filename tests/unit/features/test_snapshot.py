@@ -12,11 +12,12 @@ from pipeline.config import Product, Settings
 from pipeline.errors import NoDataError
 from pipeline.features import windows
 from pipeline.features.arrays import Bool, Float, Frames, Int
-from pipeline.features.snapshot import Snapshot, take_snapshot
+from pipeline.features.snapshot import Snapshot
 from pipeline.features.windows import IssueWindows
-from pipeline.store.observations import Observations
+from pipeline.ingest.feed import OpenFeed
+from pipeline.workspace import Workspace
 from tests.unit.features.grids import grid_rows, make_grid_product
-from tests.world import VARIABLE, end_of, fill, make_product, make_rows, make_settings, record_rows
+from tests.world import VARIABLE, end_of, fill, make_product, make_rows, make_settings, record_rows, take_snapshot
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 
@@ -48,7 +49,7 @@ def live(
     """A live feed of 36 frames that arrive one by one: on time, late, revised, repeated or never."""
     make = make_grid_product if grid else make_product
     product = make(folder, feed={"clock": "wall"}, **({"days": 36} | arguments))  # type: ignore[arg-type]
-    store = Observations.of(product.feed, settings)
+    store = OpenFeed(product.feed, settings).observations
     step, delay = product.feed.step, product.feed.delay
     rows = (grid_rows if grid else record_rows)(product).to_pylist()
     times = sorted({row["valid_time"] for row in rows})
@@ -71,15 +72,15 @@ def live(
 def test_what_a_snapshot_holds(tmp_path: Path, settings: Settings) -> None:
     product = make_product(tmp_path, days=50, stations=3)
     fill(product, settings)
-    snapshot = take_snapshot(product, settings, known_by=end_of(product))
+    snapshot = take_snapshot(Workspace(product, settings), known_by=end_of(product))
     assert snapshot.locations.ids == ("S0", "S1", "S2")
     assert snapshot.task.locations == ("S0", "S1", "S2")
     assert snapshot.frames.first.shape == (50, 1, 3)
     assert snapshot.frames.mask.all()
-    assert snapshot.table_version == Observations.of(product.feed, settings).table.version
+    assert snapshot.table_version == OpenFeed(product.feed, settings).observations.table.version
     assert snapshot.digest == snapshot.frames.digest()
     assert is_mapped(snapshot)
-    recent = take_snapshot(product, settings, known_by=end_of(product), since=end_of(product) - 900 * DAY)
+    recent = take_snapshot(Workspace(product, settings), known_by=end_of(product), since=end_of(product) - 900 * DAY)
     assert not is_mapped(recent)
     assert recent.digest == snapshot.digest
 
@@ -87,20 +88,20 @@ def test_what_a_snapshot_holds(tmp_path: Path, settings: Settings) -> None:
 def test_nothing_known_is_told(tmp_path: Path, settings: Settings) -> None:
     product = make_product(tmp_path, days=50)
     with pytest.raises(NoDataError, match="nothing was known by 2001-02-20 06:00 UTC"):
-        take_snapshot(product, settings, known_by=end_of(product))
+        take_snapshot(Workspace(product, settings), known_by=end_of(product))
     fill(product, settings)
     with pytest.raises(NoDataError, match="nothing was known by 1990"):
-        take_snapshot(product, settings, known_by=end_of(product).replace(year=1990))
+        take_snapshot(Workspace(product, settings), known_by=end_of(product).replace(year=1990))
 
 
 def test_the_past_is_what_it_was_whatever_came_later(tmp_path: Path, settings: Settings) -> None:
     # F15: the digest of a past instant does not change when rows arrive.
     product, times = live(tmp_path, settings)
     then = times[28] + 7 * HOUR
-    before = take_snapshot(product, settings, known_by=then)
-    store = Observations.of(product.feed, settings)
+    before = take_snapshot(Workspace(product, settings), known_by=then)
+    store = OpenFeed(product.feed, settings).observations
     store.append(make_rows(*((time, "S0", 50.0) for time in times)), at=times[-1] + 9 * DAY, payload="late")
-    after = take_snapshot(product, settings, known_by=then)
+    after = take_snapshot(Workspace(product, settings), known_by=then)
     assert after.digest == before.digest
     assert after.table_version == before.table_version + 1
 
@@ -110,11 +111,11 @@ def test_equal_data_by_another_way_is_an_equal_snapshot(tmp_path: Path) -> None:
     whole, parts = make_settings(tmp_path / "whole"), make_settings(tmp_path / "parts")
     fill(product, whole)
     rows = record_rows(product)
-    store = Observations.of(product.feed, parts)
+    store = OpenFeed(product.feed, parts).observations
     for start in (100, 0, 30):
         store.append(rows.slice(start), at=end_of(product), payload=str(start))
     now = end_of(product)
-    one, other = (take_snapshot(product, where, known_by=now) for where in (whole, parts))
+    one, other = (take_snapshot(Workspace(product, where), known_by=now) for where in (whole, parts))
     assert one.digest == other.digest
     assert one.table_version != other.table_version
 
@@ -133,17 +134,17 @@ def test_equal_data_by_another_way_is_an_equal_snapshot(tmp_path: Path) -> None:
 )
 def test_live_and_training_see_the_same(tmp_path: Path, settings: Settings, arguments: dict[str, object]) -> None:
     product, times = live(tmp_path, settings, **arguments)
-    full = take_snapshot(product, settings, known_by=times[-1] + 30 * DAY)
+    full = take_snapshot(Workspace(product, settings), known_by=times[-1] + 30 * DAY)
     assert is_mapped(full)
     assert full.frames.grid == ((2, 2) if arguments.get("grid") else None)
     span = (product.forecast.context + 2) * product.feed.step + product.feed.delay  # as `forecasting.predict.issue`
     issues = list(full.cadence.issues(times[14], times[-1] + 2 * DAY))
     assert len(issues) > 10
-    whole = take_snapshot(product, settings, known_by=issues[7])
+    whole = take_snapshot(Workspace(product, settings), known_by=issues[7])
     assert same(inputs(whole, issues[7]), inputs(full, issues[7]))
     known = 0
     for issue in issues[::3]:
-        then = take_snapshot(product, settings, known_by=issue, since=issue - span)
+        then = take_snapshot(Workspace(product, settings), known_by=issue, since=issue - span)
         assert not is_mapped(then)
         seen = inputs(then, issue)
         assert same(seen, inputs(full, issue))
@@ -156,7 +157,7 @@ def test_a_window_reads_what_it_needs_and_not_the_history(
 ) -> None:
     product = make_product(tmp_path, days=400)
     fill(product, settings)
-    snapshot = take_snapshot(product, settings, known_by=end_of(product))
+    snapshot = take_snapshot(Workspace(product, settings), known_by=end_of(product))
     lengths: list[int] = []
     real = windows.windows_as_of
 

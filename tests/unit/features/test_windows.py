@@ -55,7 +55,7 @@ def bits(inputs: Inputs) -> list[bytes]:
 
 def test_the_task_of_a_product(tmp_path: Path) -> None:
     product = make_product(tmp_path, days=3, stations=2, delay="30h", horizon=2, context=4)
-    task = make_task(product, read_locations(product.feed))
+    task = make_task(product, Cadence.of(product), read_locations(product.feed))
     assert task == Task(
         channels=("wind_speed",),
         targets=("wind_speed",),
@@ -73,7 +73,7 @@ def test_the_task_of_a_product(tmp_path: Path) -> None:
 
 def test_the_task_of_a_grid_tells_its_rows_and_columns(tmp_path: Path) -> None:
     product = make_grid_product(tmp_path, columns=3, days=3)
-    task = make_task(product, read_locations(product.feed))
+    task = make_task(product, Cadence.of(product), read_locations(product.feed))
     assert (task.grid, len(task.locations)) == ((2, 3), 6)
     assert task.longitude == (-10.0, -9.0, -8.0) * 2
     assert task.latitude == (52.0,) * 3 + (51.5,) * 3
@@ -90,7 +90,7 @@ def test_the_task_of_a_product_names_its_static_fields(tmp_path: Path) -> None:
     fields["feed"]["locations"] |= locations
     path.write_text(yaml.safe_dump(fields))
     product = load_product(path)
-    task = make_task(product, read_locations(product.feed))
+    task = make_task(product, Cadence.of(product), read_locations(product.feed))
     assert task.static == ("altitude", "slope")
     assert task.static_values == ((120.0, 7.5), (0.5, -0.001))
 

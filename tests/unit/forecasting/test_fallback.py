@@ -17,25 +17,26 @@ import pytest
 
 from models.baselines.ridge import RidgeVar
 from models.errors import ModelError
-from pipeline import jobs
 from pipeline.config import load_product
 from pipeline.errors import NoDataError, StoreError
 from pipeline.forecasting import fallback
-from pipeline.forecasting.predict import Issued, issue
+from pipeline.forecasting.predict import Issued
+from pipeline.ingest.feed import OpenFeed
 from pipeline.registry.tracking import Registry, TrackingError
-from pipeline.store.observations import Observations
 from pipeline.times import Cadence
 from pipeline.training.fit import baselines
+from pipeline.workspace import Workspace
+from tests import jobs
 from tests.conftest import ProductHome, Trained
-from tests.world import fill, record_rows
+from tests.world import fill, issue, record_rows
 
 DAY = timedelta(days=1)
 
 
-def _issue(place: ProductHome, *, days_later: int = 0) -> Issued:
+def _issue(place: ProductHome, *, days_later: int = 0, ws: Workspace | None = None) -> Issued:
     """Forecast the last issue time whose newest frame is in the record, or days later."""
     when = Cadence.of(place.product).latest_issue(place.end) + days_later * DAY
-    found = issue(place.product, place.settings, when)
+    found = issue(ws or place.workspace, when)
     quantiles = found.served.quantiles
     assert quantiles.shape == (2, 1, 4, 7)
     assert np.isfinite(quantiles).all()
@@ -53,9 +54,9 @@ def _forget(place: ProductHome, *, stations: tuple[str, ...], last_days: int = 1
     wide = pd.read_csv(place.product.folder / "wind.csv")
     wide.loc[len(wide) - min(last_days, len(wide)) :, list(stations)] = np.nan
     wide.to_csv(place.product.folder / "wind.csv", index=False)
-    shutil.rmtree(Observations.of(place.product.feed, place.settings).table.uri)
+    shutil.rmtree(place.workspace.feed.observations.table.uri)
     fill(place.product, place.settings)
-    path = Observations.of(place.product.feed, place.settings)
+    path = place.workspace.feed.observations
     assert path.newest() is not None
 
 
@@ -152,7 +153,7 @@ def test_rung_4_nothing_was_ever_trained_f28(fresh: Callable[..., ProductHome]) 
 
 
 def test_rung_3_refused_and_never_a_champion(trained: Trained) -> None:
-    Registry(trained.settings, "tiny-wind").client.delete_registered_model_alias("tiny-wind", "champion")
+    trained.workspace.registry.client.delete_registered_model_alias("tiny-wind", "champion")
     found = _issue(trained)
     assert (found.served.candidate.rung, found.served.candidate.version) == (3, 1)
     assert found.served.notes == ("no champion",)
@@ -164,7 +165,7 @@ def test_the_last_known_champion_serves_when_the_registry_is_down_f27(
     expected = _issue(trained)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     down = trained.settings.model_copy(update={"tracking_uri": "http://127.0.0.1:1"})
-    found = issue(trained.product, down, expected.issue_time)
+    found = issue(Workspace(trained.product, down), expected.issue_time)
     assert found.served.candidate.rung == 0
     assert found.served.candidate.digest == trained.retrained.digest
     np.testing.assert_array_equal(found.served.quantiles, expected.served.quantiles)
@@ -173,14 +174,14 @@ def test_the_last_known_champion_serves_when_the_registry_is_down_f27(
     pointer = trained.root / "models" / "serving.json"
     for damage in (b"{", b"[]", b'{"champion": [1]}', b'{"champion": ["1", 2]}', b"\xff"):
         pointer.write_bytes(damage)
-        assert issue(trained.product, down, expected.issue_time).served.candidate.rung == 4
+        assert issue(Workspace(trained.product, down), expected.issue_time).served.candidate.rung == 4
 
 
 def test_a_broken_database_of_the_registry_is_a_registry_that_is_down_f27(trained: Trained) -> None:
     when = _issue(trained).issue_time
     uri = f"sqlite:///{trained.settings.home}/broken.db"
     (trained.settings.home / "broken.db").write_bytes(b"garbage" * 1000)
-    found = issue(trained.product, trained.settings.model_copy(update={"tracking_uri": uri}), when)
+    found = issue(Workspace(trained.product, trained.settings.model_copy(update={"tracking_uri": uri})), when)
     assert found.served.candidate.rung == 0
 
 
@@ -189,8 +190,8 @@ def test_a_champion_that_learnt_from_later_data_forecasts_no_earlier_issue(train
     cadence = Cadence.of(trained.product)
     border = cadence.latest_issue(trained.retrained.verdict.since)
     assert card["data_until"] == border.isoformat()
-    assert issue(trained.product, trained.settings, border).served.candidate.rung == 0
-    found = issue(trained.product, trained.settings, border - DAY)
+    assert issue(trained.workspace, border).served.candidate.rung == 0
+    found = issue(trained.workspace, border - DAY)
     assert (found.served.candidate.rung, found.served.candidate.version) == (4, None)
     assert "champion version 1 learnt from data after this issue time" in found.served.notes
 
@@ -261,7 +262,7 @@ def test_other_quantiles_are_never_labelled_as_the_new_ones(trained: Trained) ->
     )
     trained.file.write_text(text)
     when = Cadence.of(trained.product).latest_issue(trained.end)
-    found = issue(load_product(trained.file), trained.settings, when)
+    found = issue(Workspace(load_product(trained.file), trained.settings), when)
     assert (found.served.candidate.rung, found.served.candidate.version) == (4, None)
 
 
@@ -277,7 +278,7 @@ def test_any_share_of_stations_may_be_missing_f17(trained: Trained, stations: tu
 
 
 def test_nothing_known_at_all_is_no_data(trained: Trained) -> None:
-    shutil.rmtree(Observations.of(trained.product.feed, trained.settings).table.uri)
+    shutil.rmtree(trained.workspace.feed.observations.table.uri)
     with pytest.raises(NoDataError, match="nothing was known by"):
         _issue(trained)
 
@@ -316,9 +317,9 @@ def with_nwp(fresh: Callable[..., ProductHome]) -> Trained:
     keep = pc.less(rows["valid_time"], pa.scalar(place.end - 30 * DAY, rows.schema.field("valid_time").type))
     rows = rows.filter(keep)
     known_at = pc.subtract(rows["valid_time"], pa.scalar(3 * DAY))
-    store = Observations.of(place.product.covariates["nwp"], place.settings)
+    store = OpenFeed(place.product.covariates["nwp"], place.settings).observations
     store.append(rows.append_column("known_at", known_at), at=place.end, payload="1" * 64, history=True)
-    return Trained(place.product, place.settings, place.end, jobs.retrain(place.product, place.settings, at=place.end))
+    return Trained(place.product, place.settings, place.end, jobs.retrain(place.workspace, at=place.end))
 
 
 def test_a_champion_serves_on_while_a_covariate_is_missing_f17(
@@ -331,15 +332,14 @@ def test_a_champion_serves_on_while_a_covariate_is_missing_f17(
     assert (found.served.candidate.rung, found.served.candidate.model.name) == (1, "ridge-var")
     assert found.served.notes == ("nothing is known ahead of nwp.wind_speed",)
 
-    real = Observations.of
+    ws = with_nwp.workspace
 
-    def of(feed: Any, settings: Any) -> Observations:
-        if feed.name == "nwp":
+    class Torn:
+        def read(self, **_: object) -> None:
             raise StoreError("the newest commit is torn")
-        return real(feed, settings)
 
-    monkeypatch.setattr(Observations, "of", of)
-    broken = _issue(with_nwp)
+    ws.covariates["nwp"].observations = Torn()  # type: ignore[assignment]
+    broken = _issue(with_nwp, ws=ws)
     assert broken.served.candidate.rung == 1
     assert broken.served.notes[0] == "covariate nwp cannot be read: the newest commit is torn"
     np.testing.assert_array_equal(broken.served.quantiles, found.served.quantiles)

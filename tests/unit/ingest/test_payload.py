@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from pipeline import jobs
 from pipeline.config import Product, Settings
 from pipeline.errors import ContractError, NoDataError, SourceError, StoreError
 from pipeline.ingest import payload as payload_module
@@ -19,6 +18,8 @@ from pipeline.store.layout import FeedLayout
 from pipeline.store.observations import Appended, Observations
 from pipeline.store.raw import RawStore
 from pipeline.store.receipts import Receipts
+from pipeline.workspace import Workspace
+from tests import jobs
 from tests.world import VARIABLE, make_product, make_settings
 
 NOW = datetime(2001, 2, 1, tzinfo=UTC)
@@ -37,8 +38,12 @@ class Inbox:
         self.folder, self.form = folder / "inbox", form
         self.folder.mkdir()
         self.layout = FeedLayout.of(self.product.feed, self.settings)
-        self.observations = Observations.of(self.product.feed, self.settings)
-        self.quarantine = Quarantine.of(self.product.feed, self.settings)
+        self.observations = self.workspace.feed.observations
+        self.quarantine = self.workspace.feed.quarantine
+
+    @property
+    def workspace(self) -> Workspace:
+        return Workspace(self.product, self.settings)
 
     def put(self, name: str, content: str | bytes) -> str:
         """Deliver a file; return its digest."""
@@ -47,7 +52,7 @@ class Inbox:
         return hashlib.sha256(data).hexdigest()
 
     def ingest(self, at: datetime = NOW, **window: datetime) -> Any:
-        return jobs.ingest(self.product, self.settings, at=at, **window)
+        return jobs.ingest(self.workspace, at=at, **window)
 
     def values(self) -> dict[tuple[str, str], list[float | None]]:
         found: dict[tuple[str, str], list[float | None]] = {}
@@ -96,10 +101,10 @@ def test_a_second_ingest_changes_nothing(inbox: Inbox) -> None:
 
 def test_taking_one_payload_in_twice_changes_nothing(inbox: Inbox) -> None:
     inbox.put("a", CSV.replace("4.0", "999"))
-    (payload,) = fetch_payloads(inbox.product.feed, inbox.settings, at=NOW)
-    one = ingest_payload(payload, inbox.product.feed, inbox.settings, at=NOW)
+    (payload,) = fetch_payloads(inbox.workspace.feed, at=NOW)
+    one = ingest_payload(payload, inbox.workspace.feed, at=NOW)
     before = inbox.state()[:2]
-    other = ingest_payload(payload, inbox.product.feed, inbox.settings, at=NOW + DAY)
+    other = ingest_payload(payload, inbox.workspace.feed, at=NOW + DAY)
     assert (one.appended, other.appended) == (Appended(3, 0, 0), Appended(0, 0, 3))
     assert one.refused == other.refused == 1
     assert inbox.state()[:2] == before
@@ -334,8 +339,8 @@ def test_once_the_product_file_is_corrected_what_its_mistake_refused_is_read_aga
     wrong = inbox.product.model_copy(update={"feed": inbox.product.feed.model_copy(update={"source": mistaken})})
     wrong = wrong.within(inbox.product.folder)
     with pytest.raises(ContractError):
-        jobs.ingest(wrong, inbox.settings, at=NOW)
-    assert jobs.ingest(wrong, inbox.settings, at=NOW).payloads == 0  # judged already, as it is described
+        jobs.ingest(Workspace(wrong, inbox.settings), at=NOW)
+    assert jobs.ingest(Workspace(wrong, inbox.settings), at=NOW).payloads == 0  # judged already, as it is described
     assert inbox.ingest().accepted == 4
 
 

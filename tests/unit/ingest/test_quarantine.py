@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipeline.ingest.feed import OpenFeed
 from pipeline.ingest.quarantine import SCHEMA, Quarantine
 from pipeline.ingest.sources.base import refused_table
 from pipeline.store.objects import open_store
@@ -108,7 +109,7 @@ def test_reasons_are_counted_by_kind(quarantine: Quarantine) -> None:
 def test_the_quarantine_of_a_product(tmp_path: Path) -> None:
     product, settings = make_product(tmp_path, days=3), make_settings(tmp_path)
     root = open_store(settings.home) / "products/tiny-wind"
-    quarantine = Quarantine.of(product.feed, settings)
+    quarantine = OpenFeed(product.feed, settings).quarantine
     assert quarantine.table.place == root / "quarantine"
     assert quarantine.decisions.place == root / "quarantine-decisions"
 

@@ -12,12 +12,10 @@ import pytest
 import yaml
 from safetensors.numpy import load
 
-from pipeline import jobs
 from pipeline.config import Settings
 from pipeline.registry.tracking import Registry, TrackingError
-from pipeline.store.forecasts import Forecasts
-from pipeline.store.observations import Observations
 from pipeline.training.fit import baselines
+from tests import jobs
 from tests.conftest import ProductHome, Trained
 
 UNREACHABLE = "http://127.0.0.1:1"
@@ -29,11 +27,11 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _run(trained: Trained) -> Any:
-    return Registry(trained.settings, "tiny-wind").client.get_run(trained.retrained.run_id)
+    return trained.workspace.registry.client.get_run(trained.retrained.run_id)
 
 
 def _history(trained: Trained, metric: str) -> list[tuple[int, float]]:
-    client = Registry(trained.settings, "tiny-wind").client
+    client = trained.workspace.registry.client
     found = client.get_metric_history(trained.retrained.run_id, metric)
     return sorted((one.step, one.value) for one in found)
 
@@ -41,13 +39,13 @@ def _history(trained: Trained, metric: str) -> list[tuple[int, float]]:
 def _artifacts(trained_once: Trained) -> list[Path]:
     """The files of its own run and model: those of tests that retrain a copy lie beside them."""
     root = trained_once.settings.home / "mlflow" / "artifacts"
-    model = Registry(trained_once.settings, "tiny-wind").version(1).source.rsplit("/", 1)[-1]
+    model = trained_once.workspace.registry.version(1).source.rsplit("/", 1)[-1]
     own = {trained_once.retrained.run_id, model}
     return [path for path in root.rglob("*") if path.is_file() and own & set(path.parts)]
 
 
 def test_the_version_carries_its_aliases_and_tags(trained: Trained) -> None:
-    registry = Registry(trained.settings, "tiny-wind")
+    registry = trained.workspace.registry
     (version,) = registry.versions()
     assert (version.version, version.model) == (1, "ridge-var")
     assert set(version.aliases) == {"champion", "challenger", "fallback"}
@@ -83,7 +81,7 @@ def test_lineage_names_the_version_of_the_delta_table(trained: Trained) -> None:
     assert used.dataset.name == "tiny-wind-observations"
     assert used.dataset.digest == trained.retrained.snapshot[:32]
     source = json.loads(used.dataset.source)
-    table = Observations.of(trained.product.feed, trained.settings).table
+    table = trained.workspace.feed.observations.table
     assert used.dataset.source_type == "delta_table"
     assert source["delta_table_version"] == table.version
     assert source["path"].endswith("/products/tiny-wind/observations")
@@ -100,21 +98,21 @@ def test_the_model_is_logged_without_pickle(trained_once: Trained) -> None:
     flavour = yaml.safe_load(card.read_text())["flavors"]["python_function"]
     assert flavour["loader_module"] == "mlflow.pyfunc.loaders.code_model"
     assert "python_model" not in flavour
-    assert flavour["model_code_path"].endswith("/code.py")
+    assert flavour["model_code_path"].endswith("/mlflow_model.py")
 
 
 def test_the_registered_model_forecasts_what_serving_does(trained: Trained) -> None:
     import mlflow
 
-    (served,) = jobs.forecast(trained.product, trained.settings, at=trained.end)
-    rows = Forecasts.of(trained.product, trained.settings).read(served.issue_time).to_pandas()
+    (served,) = jobs.forecast(trained.workspace, at=trained.end)
+    rows = trained.workspace.forecasts.read(served.issue_time).to_pandas()
     expected = rows[rows["published"]].sort_values(["valid_time", "variable", "location"])
-    known = Observations.of(trained.product.feed, trained.settings).read(known_by=served.issue_time).to_pandas()
+    known = trained.workspace.feed.observations.read(known_by=served.issue_time).to_pandas()
     observations = known[["valid_time", "location", "known_at", "wind_speed"]].assign(
         valid_time=known["valid_time"].dt.tz_localize(None), known_at=known["known_at"].dt.tz_localize(None)
     )
 
-    Registry(trained.settings, "tiny-wind")  # points MLflow to this store
+    assert trained.workspace.registry.versions()  # points MLflow to this store
     model = mlflow.pyfunc.load_model("models:/tiny-wind@champion")
     told = model.predict(observations, params={"issue_time": served.issue_time.isoformat()})
     told = told.sort_values(["valid_time", "variable", "location"])
@@ -129,7 +127,7 @@ def test_without_an_issue_time_the_newest_row_tells_it(trained: Trained) -> None
     from pipeline.registry.standalone import Forecaster
 
     forecaster = Forecaster(trained.root / "models" / trained.retrained.digest)
-    known = Observations.of(trained.product.feed, trained.settings).read().to_pandas()
+    known = trained.workspace.feed.observations.read().to_pandas()
     told = forecaster.forecast(known[["valid_time", "location", "wind_speed"]].tail(40))
     newest = known["valid_time"].max()
     assert told["valid_time"].min() == newest + pd.Timedelta(1, "D")
@@ -138,20 +136,20 @@ def test_without_an_issue_time_the_newest_row_tells_it(trained: Trained) -> None
 
 
 def test_nothing_registered_is_no_error(fresh: Callable[..., ProductHome]) -> None:
-    registry = Registry(fresh(days=10).settings, "tiny-wind")
+    registry = fresh(days=10).workspace.registry
     assert registry.versions() == []
     assert registry.by_alias("champion") is None
 
 
 def test_a_version_that_is_not_there_is_a_tracking_error(trained: Trained) -> None:
     with pytest.raises(TrackingError, match="version=7"):
-        Registry(trained.settings, "tiny-wind").version(7)
+        trained.workspace.registry.version(7)
 
 
 @pytest.mark.usefixtures("impatient")
 def test_a_server_that_cannot_be_reached_is_a_tracking_error_f26(tmp_path: Path) -> None:
     settings = Settings.model_construct(home=tmp_path, tracking_uri=UNREACHABLE, threads=1, secrets={})
-    registry = Registry(settings, "tiny-wind")
+    registry = Registry("tiny-wind", settings.mlflow_uri, artifacts=settings.home / "mlflow" / "artifacts")
     for call in (registry.versions, lambda: registry.by_alias("champion"), lambda: registry.set_alias("champion", 1)):
         with pytest.raises(TrackingError, match=r"^MLflow at http://127\.0\.0\.1:1: ") as caught:
             call()
@@ -161,11 +159,11 @@ def test_a_server_that_cannot_be_reached_is_a_tracking_error_f26(tmp_path: Path)
 def test_a_store_that_is_no_database_is_a_tracking_error(trained: Trained) -> None:
     (trained.settings.home / "mlflow" / "mlflow.db").write_bytes(b"garbage" * 1000)
     with pytest.raises(TrackingError):
-        Registry(trained.settings.model_copy(), "tiny-wind").by_alias("champion")
+        trained.workspace.registry.by_alias("champion")
 
 
 def test_a_run_that_breaks_is_marked_failed_and_the_error_goes_on(trained: Trained) -> None:
-    registry = Registry(trained.settings, "tiny-wind")
+    registry = trained.workspace.registry
     with pytest.raises(ValueError, match="broken"), registry.run("retrain", "key") as run:
         number = run.run_id
         raise ValueError("broken")
@@ -178,13 +176,13 @@ def test_patience_with_a_server_that_is_down_is_bounded(monkeypatch: pytest.Monk
 
     for name in ("MAX_RETRIES", "BACKOFF_FACTOR", "TIMEOUT"):
         monkeypatch.delenv(f"MLFLOW_HTTP_REQUEST_{name}", raising=False)
-    Registry(Settings.model_construct(home=tmp_path, tracking_uri=UNREACHABLE, threads=1, secrets={}), "tiny-wind")
+    Registry("tiny-wind", UNREACHABLE, artifacts=tmp_path)
     assert int(os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"]) <= 3
     assert int(os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]) <= 30
 
 
 def test_tags_that_a_stranger_left_out_are_no_obstacle(trained: Trained) -> None:
-    registry = Registry(trained.settings, "tiny-wind")
+    registry = trained.workspace.registry
     version = registry.client.create_model_version("tiny-wind", "models:/tiny-wind/1")
     found = registry.version(int(version.version))
     assert (found.digest, found.model, found.crps, found.verdict) == ("", "unknown", None, "not judged")
@@ -200,7 +198,7 @@ def test_options_of_models_are_recorded_whole_beside_parameters_that_may_be_cut(
 
 
 def test_any_number_of_parameters_of_any_length_is_recorded(trained: Trained) -> None:
-    registry = Registry(trained.settings, "tiny-wind")
+    registry = trained.workspace.registry
     with registry.run("long", "long") as run:
         run.parameters({f"{n}-{'n' * 300}": "v" * 9000 for n in range(230)})
     params = registry.client.get_run(run.run_id).data.params

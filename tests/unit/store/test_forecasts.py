@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.store.forecasts import SCHEMA, Forecasts
 from pipeline.store.objects import open_store
+from pipeline.workspace import Workspace
 from tests.world import make_product, make_settings
 
 ISSUE = datetime(2001, 1, 31, 18, tzinfo=UTC)
@@ -99,4 +100,6 @@ def test_forecasts_by_month_and_their_issue_times(store: Forecasts) -> None:
 
 def test_the_forecasts_of_a_product(tmp_path: Path) -> None:
     product, settings = make_product(tmp_path, days=3), make_settings(tmp_path)
-    assert Forecasts.of(product, settings).table.uri == str(settings.home / "products" / "tiny-wind" / "forecasts")
+    assert Workspace(product, settings).forecasts.table.uri == str(
+        settings.home / "products" / "tiny-wind" / "forecasts"
+    )

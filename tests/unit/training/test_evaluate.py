@@ -8,10 +8,10 @@ import pytest
 from numpy.typing import NDArray
 
 from models.task import Inputs
-from pipeline.features.snapshot import take_snapshot
 from pipeline.features.windows import IssueWindows
 from pipeline.training.evaluate import Evaluation, evaluate, predict_published
 from tests.conftest import ProductHome
+from tests.world import take_snapshot
 
 NAN = float("nan")
 
@@ -30,7 +30,7 @@ class Constant:
 
 
 def _windows(place: ProductHome) -> IssueWindows:
-    snapshot = take_snapshot(place.product, place.settings, known_by=place.end)
+    snapshot = take_snapshot(place.workspace, known_by=place.end)
     issues = list(snapshot.cadence.issues(place.end - 10 * snapshot.cadence.step, place.end))
     return IssueWindows(snapshot.task, snapshot.cadence, snapshot.frames, issues, truth_at=place.end)
 

@@ -8,16 +8,15 @@ import pytest
 
 from pipeline.errors import NoDataError
 from pipeline.features.asof import as_of
-from pipeline.features.snapshot import Snapshot, take_snapshot
-from pipeline.store.observations import Observations
+from pipeline.features.snapshot import Snapshot
 from pipeline.training.fit import windows
 from pipeline.training.folds import Folds, split
 from tests.conftest import ProductHome
-from tests.world import make_rows
+from tests.world import make_rows, take_snapshot
 
 
 def _cut(place: ProductHome) -> tuple[Snapshot, Folds]:
-    snapshot = take_snapshot(place.product, place.settings, known_by=place.end)
+    snapshot = take_snapshot(place.workspace, known_by=place.end)
     return snapshot, split(snapshot)
 
 
@@ -51,11 +50,11 @@ def test_a_target_revised_after_the_border_is_learnt_as_it_was_before(fresh: Cal
     observed = snapshot.cadence.lead_times(folds.train[-1])[0]
     column = snapshot.frames.index(observed)
     before = snapshot.frames.first[column, 0, 0]
-    Observations.of(place.product.feed, place.settings).append(
+    place.workspace.feed.observations.append(
         make_rows((observed, "S0", 77.0)), at=place.end + timedelta(hours=1), payload="1" * 64
     )
 
-    later = take_snapshot(place.product, place.settings, known_by=place.end + timedelta(hours=2))
+    later = take_snapshot(place.workspace, known_by=place.end + timedelta(hours=2))
     cut = windows(later, folds)
     train, holdout = cut("train"), cut("holdout")
     assert train.truth(np.array([len(train) - 1]))[0, 0, 0, 0] == before

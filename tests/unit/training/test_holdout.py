@@ -10,8 +10,11 @@ from models.baselines.plain import Persistence
 from models.catalogue import MODELS, Entry
 from models.errors import DivergedError, ModelError
 from models.task import Task
+from pipeline.config import Product
 from pipeline.errors import ConfigError
-from pipeline.features.snapshot import take_snapshot
+from pipeline.features.windows import make_task
+from pipeline.locations import read_locations
+from pipeline.times import Cadence
 from pipeline.training import fit, holdout
 from pipeline.training.fit import (
     ALWAYS,
@@ -23,7 +26,9 @@ from pipeline.training.fit import (
 )
 from pipeline.training.folds import split
 from pipeline.training.holdout import evaluate_holdout, fit_all, training_key
+from pipeline.workspace import Workspace
 from tests.conftest import ProductHome
+from tests.world import take_snapshot
 
 REAL_LOAD = Entry.load
 DIVERGED = DivergedError("attention-convlstm", epoch=1, step=2)
@@ -34,6 +39,11 @@ FAULTS = [
     MemoryError("no room"),
     np.linalg.LinAlgError("singular"),
 ]
+
+
+def check(product: Product) -> dict[str, str]:
+    task = make_task(product, Cadence.of(product), read_locations(product.feed))
+    return check_candidates(product, task)
 
 
 def _fail(monkeypatch: pytest.MonkeyPatch, which: str, error: Exception) -> None:
@@ -52,7 +62,7 @@ def test_a_candidate_that_fails_is_recorded_and_the_others_go_on_f29(
     fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     place = fresh(training={"candidates": ["attention-convlstm", "ridge-var"], "validation": 60})
-    snapshot = take_snapshot(place.product, place.settings, known_by=place.end)
+    snapshot = take_snapshot(place.workspace, known_by=place.end)
     folds = split(snapshot)
     _fail(monkeypatch, "attention-convlstm", error)
     fitted, failed = fit_all(snapshot, folds)
@@ -68,7 +78,7 @@ def test_no_candidate_left_is_an_error_and_no_challenger(
     fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = fresh()
-    snapshot = take_snapshot(place.product, place.settings, known_by=place.end)
+    snapshot = take_snapshot(place.workspace, known_by=place.end)
     folds = split(snapshot)
     _fail(monkeypatch, "ridge-var", DIVERGED)
     fitted, failed = fit_all(snapshot, folds)
@@ -80,7 +90,7 @@ def test_a_baseline_that_fails_stops_the_retrain_since_nothing_could_be_compared
     fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = fresh()
-    snapshot = take_snapshot(place.product, place.settings, known_by=place.end)
+    snapshot = take_snapshot(place.workspace, known_by=place.end)
     _fail(monkeypatch, "persistence", ModelError("broken"))
     with pytest.raises(ModelError, match="broken"):
         fit_all(snapshot, split(snapshot))
@@ -90,7 +100,7 @@ def test_a_score_that_is_not_a_number_is_a_failure(
     fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = fresh()
-    snapshot = take_snapshot(place.product, place.settings, known_by=place.end)
+    snapshot = take_snapshot(place.workspace, known_by=place.end)
     nothing = np.full((2, 2, 1, 4), np.nan)
     monkeypatch.setattr(fit, "evaluate", lambda *_: fit.Evaluation(nothing, nothing, nothing))
     with pytest.raises(ModelError, match="not a finite number"):
@@ -120,7 +130,7 @@ def test_equal_data_make_an_equal_key_and_any_difference_another(fresh: Callable
 
     def key(**changed: Any) -> str:
         other = product.model_copy(update=changed).within(product.folder)
-        snapshot = take_snapshot(other, place.settings, known_by=changed.pop("at", place.end))
+        snapshot = take_snapshot(Workspace(other, place.settings), known_by=changed.pop("at", place.end))
         return training_key(snapshot, split(snapshot))
 
     assert key() == key()
@@ -135,7 +145,7 @@ def test_equal_data_make_an_equal_key_and_any_difference_another(fresh: Callable
 def test_unknown_candidates_are_told_with_the_known_ones(fresh: Callable[..., ProductHome]) -> None:
     place = fresh(training={"candidates": ["ridge-vor"], "validation": 60})
     with pytest.raises(ConfigError, match=r"unknown model 'ridge-vor'.*ridge-var"):
-        check_candidates(place.product)
+        check(place.product)
 
 
 def test_a_baseline_that_is_a_candidate_is_not_its_own_rival(fresh: Callable[..., ProductHome]) -> None:
@@ -166,7 +176,7 @@ def test_a_baseline_that_does_not_suit_the_task_is_left_out_with_a_note(
     monkeypatch.setitem(MODELS, "unfit", Entry(f"{__name__}:Unfit", "for no task", True))
     monkeypatch.setattr(Entry, "load", lambda self: Unfit if self.target.endswith("Unfit") else REAL_LOAD(self))
     place = fresh(training={"candidates": ["climatology"], "validation": 60})
-    snapshot = take_snapshot(place.product, place.settings, known_by=place.end)
+    snapshot = take_snapshot(place.workspace, known_by=place.end)
     folds = split(snapshot)
     fitted, failed = fit_all(snapshot, folds)
     assert failed == {"unfit": "left out as a baseline: unfit: 9999 predictors"}
@@ -180,7 +190,7 @@ def test_persistence_and_climatology_are_never_left_out(
     fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     place = fresh()
-    snapshot = take_snapshot(place.product, place.settings, known_by=place.end)
+    snapshot = take_snapshot(place.workspace, known_by=place.end)
     _fail(monkeypatch, name, ModelError("unfit"))
     with pytest.raises(ModelError, match="unfit"):
         fit_all(snapshot, split(snapshot))
@@ -207,16 +217,16 @@ def test_several_variables_count_the_same_on_validation() -> None:
 def test_candidates_that_can_be_built_are_right(fresh: Callable[..., ProductHome]) -> None:
     options = {"ridge-var": {"lags": 2, "memory": False}, "damped-anomaly": {}}
     place = fresh(training={"candidates": ["ridge-var"], "options": options})
-    assert check_candidates(place.product) == {}
+    assert check(place.product) == {}
 
 
 def test_options_of_a_member_go_below_the_blend(fresh: Callable[..., ProductHome]) -> None:
     options = {"blend": {"members": ["arima", "ridge-var"], "arima.frames": 200}}
     product = fresh(training={"candidates": ["blend"], "options": options}).product
-    assert check_candidates(product) == {}
+    assert check(product) == {}
     training = product.training.model_copy(update={"options": options | {"arima": {"frames": 200}}})
     with pytest.raises(ConfigError, match=r"training\.options\.arima: it is neither.*as arima\.option"):
-        check_candidates(product.model_copy(update={"training": training}))
+        check(product.model_copy(update={"training": training}))
 
 
 @pytest.mark.parametrize(
@@ -235,7 +245,7 @@ def test_a_bad_option_is_one_line_before_anything_is_trained(
 ) -> None:
     place = fresh(training={"candidates": ["ridge-var"], "options": options})
     with pytest.raises(ConfigError, match=told) as caught:
-        check_candidates(place.product)
+        check(place.product)
     assert "\n" not in str(caught.value)
 
 
@@ -244,12 +254,12 @@ def test_a_candidate_that_does_not_suit_the_task_is_told_and_the_others_stand(
 ) -> None:
     place = fresh(training={"candidates": ["ridge-var", "damped-anomaly"], "options": {"ridge-var": {"lags": 2}}})
     _fail(monkeypatch, "ridge-var", ModelError("ridge-var: 9999 predictors"))
-    assert check_candidates(place.product) == {"ridge-var": "ridge-var: 9999 predictors"}
+    assert check(place.product) == {"ridge-var": "ridge-var: 9999 predictors"}
     alone = place.product.training.model_copy(update={"candidates": ("ridge-var",)})
     with pytest.raises(ConfigError, match=r"candidates: ridge-var: 9999 predictors; name another, e.g. damped-"):
-        check_candidates(place.product.model_copy(update={"training": alone}))
+        check(place.product.model_copy(update={"training": alone}))
 
 
 def test_no_candidate_is_a_mistake(fresh: Callable[..., ProductHome]) -> None:
     with pytest.raises(ConfigError, match=r"training\.candidates: empty; name another"):
-        check_candidates(fresh(training={"candidates": []}).product)
+        check(fresh(training={"candidates": []}).product)

@@ -93,7 +93,7 @@ def _known(field: Field, feed: Feed) -> Times | None:
     Raises:
         ContractError: the file does not say when it was.
     """
-    if not feed.name:
+    if not feed.is_covariate:
         return None
     if field.reference is None:
         raise ContractError("no coordinate of standard name forecast_reference_time tells when values became known")

@@ -175,7 +175,7 @@ def _known(
 ) -> tuple[pa.Table, Times | None, list[Refused]]:
     """Return the rows that tell when they became known, when, and the others."""
     if spec.known_at is None:
-        if not feed.name:
+        if not feed.is_covariate:
             return table, None, []
         try:
             at = as_numpy(datetime.fromisoformat(payload.context["at"]))

@@ -119,6 +119,6 @@ class HttpJson:
         context = {MEDIA_TYPE: media_type}
         if ask.location is not None:
             context["location"] = self._locations.ids[ask.location]
-        if self._feed.name and self._spec.known_at is None:
+        if self._feed.is_covariate and self._spec.known_at is None:
             context["at"] = at.astimezone(UTC).isoformat()
         return context

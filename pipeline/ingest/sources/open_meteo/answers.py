@@ -129,11 +129,11 @@ class _Reading:
         known = self._known(times, days)
         present = np.any([~np.isnan(column) for column in values.values()], axis=0)
         # An observation is not from the future, and what is not known yet the next fetch brings.
-        keep = present & ((known if self.feed.name else times) <= self.at)
+        keep = present & ((known if self.feed.is_covariate else times) <= self.at)
         keep[list(wrong)] = False
         rows = np.flatnonzero(keep)
         columns = [pa.array(times[rows], TIME), pa.array([location] * len(rows), pa.string())]
-        if self.feed.name:
+        if self.feed.is_covariate:
             columns.append(pa.array(known[rows], TIME))
         columns += [pa.array(column[rows], pa.float64(), from_pandas=True) for column in values.values()]
         self._rows.append(pa.table(columns, schema=row_schema(self.feed)))

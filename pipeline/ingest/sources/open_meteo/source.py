@@ -69,7 +69,7 @@ class OpenMeteo:
         self._key = SecretStr(secret(secrets, spec.apikey, feed)) if spec.apikey else None
         if feed.step not in _BLOCKS:
             raise ConfigError(feed.title, "feed.step", "Open-Meteo is read in steps of 1h or 15min", "use one of them")
-        if spec.endpoint == "previous-runs" and not feed.name:
+        if spec.endpoint == "previous-runs" and not feed.is_covariate:
             problem = "previous-runs tells what was forecast, not what was observed"
             raise ConfigError(feed.title, "feed.source.endpoint", problem, "use it below covariates")
         self._block = _BLOCKS[feed.step]
@@ -165,7 +165,7 @@ class OpenMeteo:
         newest = at
         if spec.endpoint == "forecast":
             first = max(first, (at - keeps).date())
-            newest = at + spec.horizon if self._feed.name else at
+            newest = at + spec.horizon if self._feed.is_covariate else at
         elif spec.endpoint == "historical":
             newest = at - _DAY  # today is refused
         elif spec.endpoint == "previous-runs":

@@ -38,7 +38,7 @@ class Sql:
 
     def __init__(self, feed: Feed, spec: SqlSource, locations: Locations, secrets: Mapping[str, SecretStr]) -> None:
         self._feed, self._spec, self._locations, self._secrets = feed, spec, locations, secrets
-        if feed.name and not spec.known_at:
+        if feed.is_covariate and not spec.known_at:
             problem = "missing, and rows of covariates say when they became known"
             raise ConfigError(feed.title, "source.known_at", problem, "name the column that tells")
 

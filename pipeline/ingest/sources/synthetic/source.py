@@ -55,7 +55,7 @@ class Synthetic:
                 raise ConfigError(feed.title, where, f"'{outage.location}' is none of feed.locations")
         self._step, self._chunk = _seconds(feed.step), _seconds(spec.chunk)
         self._lag = _seconds(feed.delay) - _seconds(spec.ahead)
-        self._known = spec.published or bool(feed.name)
+        self._known = spec.published or feed.is_covariate
 
     @property
     def about(self) -> About:

@@ -8,14 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 import xarray as xr
 
-from pipeline import jobs
 from pipeline.results import ForecastResult
+from tests import jobs
 from tests.conftest import Trained
 
 
 @pytest.fixture
 def published(trained: Trained) -> ForecastResult:
-    (result,) = jobs.forecast(trained.product, trained.settings, at=trained.end)
+    (result,) = jobs.forecast(trained.workspace, at=trained.end)
     return result
 
 

@@ -14,17 +14,18 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import jobs
 from pipeline.config import load_product
 from pipeline.errors import ContractError, StoreError
 from pipeline.forecasting.publish import write
-from pipeline.forecasting.publish.report_context import gather
+from pipeline.forecasting.publish.report_context import report_context
 from pipeline.forecasting.publish.table import PublishedForecast, arrange
 from pipeline.forecasting.publish.write import publish
 from pipeline.locations import read_locations
 from pipeline.store.forecasts import Forecasts
 from pipeline.times import stamp
 from pipeline.training.fit import baselines
+from pipeline.workspace import Workspace
+from tests import jobs
 from tests.conftest import Trained
 from tests.world import make_settings
 
@@ -37,12 +38,12 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 def _stored(trained: Trained, result: Any) -> PublishedForecast:
-    rows = Forecasts.of(trained.product, trained.settings).read(result.issue_time)
+    rows = trained.workspace.forecasts.read(result.issue_time)
     return arrange(trained.product, read_locations(trained.product.feed), rows)
 
 
 def test_every_form_is_published_with_its_digest(trained: Trained) -> None:
-    (result,) = jobs.forecast(trained.product, trained.settings, at=trained.end)
+    (result,) = jobs.forecast(trained.workspace, at=trained.end)
     assert sorted(path.name for path in result.folder.iterdir()) == FILES
     index = json.loads((result.folder / "forecast.json").read_text())
     found = _hashes(result.folder)
@@ -57,8 +58,8 @@ def test_every_form_is_published_with_its_digest(trained: Trained) -> None:
 
 
 def test_the_parquet_holds_the_stored_rows(trained: Trained) -> None:
-    (result,) = jobs.forecast(trained.product, trained.settings, at=trained.end)
-    rows = Forecasts.of(trained.product, trained.settings).read(result.issue_time).to_pandas()
+    (result,) = jobs.forecast(trained.workspace, at=trained.end)
+    rows = trained.workspace.forecasts.read(result.issue_time).to_pandas()
     rows = rows[rows["published"]].sort_values(["valid_time", "variable", "location"])
     told = pq.read_table(result.folder / "forecast.parquet").to_pandas()
     told = told.sort_values(["valid_time", "variable", "location"])
@@ -72,26 +73,26 @@ def test_the_parquet_holds_the_stored_rows(trained: Trained) -> None:
 
 
 def test_an_issue_time_is_published_once(trained: Trained) -> None:
-    (first,) = jobs.forecast(trained.product, trained.settings, at=trained.end)
+    (first,) = jobs.forecast(trained.workspace, at=trained.end)
     before = _hashes(first.folder)
     times = [path.stat().st_mtime_ns for path in sorted(first.folder.iterdir())]
-    (second,) = jobs.forecast(trained.product, trained.settings, at=trained.end)
+    (second,) = jobs.forecast(trained.workspace, at=trained.end)
     assert (first.repeated, second.repeated) == (False, True)
     assert second.model_dump(exclude={"repeated"}) == first.model_dump(exclude={"repeated"})
     assert _hashes(first.folder) == before
     assert [path.stat().st_mtime_ns for path in sorted(first.folder.iterdir())] == times
-    assert Forecasts.of(trained.product, trained.settings).read(first.issue_time).num_rows == 8 * (
+    assert trained.workspace.forecasts.read(first.issue_time).num_rows == 8 * (
         1 + len(baselines(trained.product, grid=False))
     )
 
 
 def test_latest_moves_forward_only(trained: Trained) -> None:
     root = trained.root / "published"
-    (new,) = jobs.forecast(trained.product, trained.settings, at=trained.end)
-    (old,) = jobs.forecast(trained.product, trained.settings, at=trained.end - 3 * DAY)
+    (new,) = jobs.forecast(trained.workspace, at=trained.end)
+    (old,) = jobs.forecast(trained.workspace, at=trained.end - 3 * DAY)
     assert old.folder.is_dir()
     assert (root / "latest").resolve() == new.folder
-    (newer,) = jobs.forecast(trained.product, trained.settings, at=trained.end + DAY)
+    (newer,) = jobs.forecast(trained.workspace, at=trained.end + DAY)
     assert (root / "latest").resolve() == newer.folder
 
 
@@ -100,14 +101,14 @@ def test_latest_leads_to_published_folders_only(trained: Trained) -> None:
     for name in ("zzz", ".20991231T000000Z.abc"):
         (root / name).mkdir(parents=True)
     (root / "notes.txt").write_text("mine")
-    (result,) = jobs.forecast(trained.product, trained.settings, at=trained.end)
+    (result,) = jobs.forecast(trained.workspace, at=trained.end)
     assert (root / "latest").resolve() == result.folder
 
 
 def test_a_newer_forecast_that_comes_between_is_not_taken_back(
     trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (new,) = jobs.forecast(trained.product, trained.settings, at=trained.end)
+    (new,) = jobs.forecast(trained.workspace, at=trained.end)
     root, hidden = new.folder.parent, trained.root / "hidden"
     new.folder.rename(hidden)
     real = write.atomic.point
@@ -119,13 +120,13 @@ def test_a_newer_forecast_that_comes_between_is_not_taken_back(
         real(link, target)
 
     monkeypatch.setattr(write.atomic, "point", overtaken)
-    jobs.forecast(trained.product, trained.settings, at=trained.end - 3 * DAY)
+    jobs.forecast(trained.workspace, at=trained.end - 3 * DAY)
     assert (root / "latest").resolve() == new.folder
 
 
 @pytest.mark.parametrize("broken", ["write_netcdf", "render", "picture", "_index"])
 def test_a_folder_is_complete_or_absent_f2(trained: Trained, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
-    (old,) = jobs.forecast(trained.product, trained.settings, at=trained.end - DAY)
+    (old,) = jobs.forecast(trained.workspace, at=trained.end - DAY)
 
     def kill(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -133,28 +134,28 @@ def test_a_folder_is_complete_or_absent_f2(trained: Trained, monkeypatch: pytest
     with monkeypatch.context() as patch:
         patch.setattr(write, broken, kill)
         with pytest.raises(KeyboardInterrupt):
-            jobs.forecast(trained.product, trained.settings, at=trained.end)
+            jobs.forecast(trained.workspace, at=trained.end)
     root = trained.root / "published"
     assert sorted(path.name for path in root.iterdir()) == [old.folder.name, "latest"]
     assert (root / "latest").resolve() == old.folder
 
-    (again,) = jobs.forecast(trained.product, trained.settings, at=trained.end)
+    (again,) = jobs.forecast(trained.workspace, at=trained.end)
     assert not again.repeated  # it was stored before, and is published only now
     assert sorted(path.name for path in again.folder.iterdir()) == FILES
 
 
 def test_what_is_published_after_a_crash_equals_what_would_have_been(trained: Trained, tmp_path: Path) -> None:
-    (result,) = jobs.forecast(trained.product, trained.settings, at=trained.end)
+    (result,) = jobs.forecast(trained.workspace, at=trained.end)
     before = _hashes(result.folder)
     shutil.rmtree(result.folder)
-    (again,) = jobs.forecast(trained.product, trained.settings, at=trained.end)
+    (again,) = jobs.forecast(trained.workspace, at=trained.end)
     assert _hashes(again.folder) == before
 
 
 def _forecast_at_once(folder: str, at: Any, ready: Any, results: Any) -> None:
     product, settings = load_product(Path(folder) / "product.yaml"), make_settings(Path(folder))
     ready.wait()
-    (result,) = jobs.forecast(product, settings, at=at)
+    (result,) = jobs.forecast(Workspace(product, settings), at=at)
     results.put((result.digest, result.model, _hashes(result.folder)))
 
 
@@ -171,7 +172,7 @@ def test_two_processes_at_once_make_one_forecast_f32(trained: Trained) -> None:
     results.close()
     assert [process.exitcode for process in processes] == [0, 0]
     assert one == other
-    store = Forecasts.of(trained.product, trained.settings)
+    store = trained.workspace.forecasts
     (issue_time,) = store.issue_times()
     rows = store.read(issue_time).to_pandas()
     assert len(rows) == 8 * (1 + len(baselines(trained.product, grid=False)))
@@ -179,8 +180,8 @@ def test_two_processes_at_once_make_one_forecast_f32(trained: Trained) -> None:
 
 
 def test_the_order_of_the_stored_rows_does_not_matter(trained: Trained) -> None:
-    (result,) = jobs.forecast(trained.product, trained.settings, at=trained.end)
-    rows = Forecasts.of(trained.product, trained.settings).read(result.issue_time)
+    (result,) = jobs.forecast(trained.workspace, at=trained.end)
+    rows = trained.workspace.forecasts.read(result.issue_time)
     shuffled = rows.take(np.random.default_rng(0).permutation(rows.num_rows))
     locations = read_locations(trained.product.feed)
     one, other = arrange(trained.product, locations, rows), arrange(trained.product, locations, shuffled)
@@ -189,11 +190,11 @@ def test_the_order_of_the_stored_rows_does_not_matter(trained: Trained) -> None:
 
 
 def test_stations_that_come_and_go_leave_published_forecasts_alone(trained: Trained) -> None:
-    (result,) = jobs.forecast(trained.product, trained.settings, at=trained.end)
+    (result,) = jobs.forecast(trained.workspace, at=trained.end)
     path = trained.product.folder / "stations.csv"
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines[:-1], "S9,New,-7.0,53.0"]) + "\n")
-    (again,) = jobs.forecast(trained.product, trained.settings, at=trained.end)
+    (again,) = jobs.forecast(trained.workspace, at=trained.end)
     assert again.repeated
     arranged = _stored(trained, result)
     assert arranged.locations.ids == ("S0", "S1", "S2")
@@ -201,8 +202,8 @@ def test_stations_that_come_and_go_leave_published_forecasts_alone(trained: Trai
 
 
 def test_a_stored_forecast_with_gaps_is_never_published(trained: Trained) -> None:
-    (result,) = jobs.forecast(trained.product, trained.settings, at=trained.end)
-    rows = Forecasts.of(trained.product, trained.settings).read(result.issue_time)
+    (result,) = jobs.forecast(trained.workspace, at=trained.end)
+    rows = trained.workspace.forecasts.read(result.issue_time)
     with pytest.raises(ContractError, match="has gaps"):
         arrange(trained.product, read_locations(trained.product.feed), rows.filter(rows["published"]).slice(1))
     other = replace(read_locations(trained.product.feed), ids=("A", "B", "C", "D"))
@@ -211,19 +212,22 @@ def test_a_stored_forecast_with_gaps_is_never_published(trained: Trained) -> Non
 
 
 def test_a_page_of_a_forecast_whose_model_is_gone_can_still_be_made(trained: Trained) -> None:
-    (result,) = jobs.forecast(trained.product, trained.settings, at=trained.end)
+    (result,) = jobs.forecast(trained.workspace, at=trained.end)
     shutil.rmtree(trained.root / "models")
     forecast = _stored(trained, result)
-    background = gather(trained.product, trained.settings, forecast)
-    assert background().champion == ""
-    folder, new = publish(forecast, background, trained.root / "elsewhere")
+    ws = trained.workspace
+    context = report_context(
+        forecast, ws.cadence, ws.feed, scores=ws.scores, ledger=ws.ledger, bundles=ws.layout.models
+    )
+    assert context.champion == ""
+    folder, new = publish(forecast, lambda: context, trained.root / "elsewhere")
     assert new
     assert "<html" in (folder / "report.html").read_text()
 
 
 def test_only_the_wanted_forms_are_made(trained: Trained) -> None:
     trained.file.write_text(trained.file.read_text() + "publish: [{kind: parquet}]\n")
-    (result,) = jobs.forecast(load_product(trained.file), trained.settings, at=trained.end)
+    (result,) = jobs.forecast(Workspace(load_product(trained.file), trained.settings), at=trained.end)
     assert sorted(path.name for path in result.folder.iterdir()) == ["forecast.json", "forecast.parquet"]
 
 
@@ -233,5 +237,5 @@ def test_a_store_that_fails_publishes_nothing(trained: Trained, monkeypatch: pyt
 
     monkeypatch.setattr(Forecasts, "add", fail)
     with pytest.raises(StoreError):
-        jobs.forecast(trained.product, trained.settings, at=trained.end)
+        jobs.forecast(trained.workspace, at=trained.end)
     assert not (trained.root / "published").exists()

@@ -8,12 +8,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from pipeline import jobs
 from pipeline.forecasting.verification.match import match
-from pipeline.forecasting.verification.scores import Scores
 from pipeline.results import LeadScore, VerifyResult
-from pipeline.store.forecasts import Forecasts
-from pipeline.store.observations import Observations
+from tests import jobs
 from tests.conftest import ProductHome
 from tests.world import make_rows
 
@@ -24,7 +21,7 @@ DAY = timedelta(days=1)
 def live(fresh: Callable[..., ProductHome]) -> ProductHome:
     """A live product without models; climatology serves. The record ends 10 days after the first issue time."""
     place = fresh(days=100, feed={"clock": "wall"})
-    jobs.forecast(place.product, place.settings, since=place.end - 12 * DAY, until=place.end - DAY, at=place.end)
+    jobs.forecast(place.workspace, since=place.end - 12 * DAY, until=place.end - DAY, at=place.end)
     return place
 
 
@@ -34,8 +31,8 @@ def _published(result: VerifyResult) -> dict[int, LeadScore]:
 
 def _by_hand(place: ProductHome, at: datetime) -> dict[int, list[float]]:
     """Absolute errors of the median by lead, over what is known at an instant."""
-    rows = Forecasts.of(place.product, place.settings).table.read().to_pandas()
-    known = Observations.of(place.product.feed, place.settings).read(known_by=at).to_pandas()
+    rows = place.workspace.forecasts.table.read().to_pandas()
+    known = place.workspace.feed.observations.read(known_by=at).to_pandas()
     truth = known.drop_duplicates(["valid_time", "location"], keep="last").set_index(["valid_time", "location"])
     errors: dict[int, list[float]] = {}
     for row in rows[rows["published"]].to_dict("records"):
@@ -47,7 +44,7 @@ def _by_hand(place: ProductHome, at: datetime) -> dict[int, list[float]]:
 
 
 def test_scores_are_those_worked_out_by_hand_and_only_of_what_is_known(live: ProductHome) -> None:
-    result = jobs.verify(live.product, live.settings, at=live.end)
+    result = jobs.verify(live.workspace, at=live.end)
     expected = _by_hand(live, live.end)
     told = _published(result)
     assert {lead: score.count for lead, score in told.items()} == {lead: len(some) for lead, some in expected.items()}
@@ -58,24 +55,24 @@ def test_scores_are_those_worked_out_by_hand_and_only_of_what_is_known(live: Pro
 
 
 def test_verified_earlier_less_has_matured(live: ProductHome) -> None:
-    early = jobs.verify(live.product, live.settings, at=live.end - 6 * DAY)
-    assert 0 < early.scored < jobs.verify(live.product, live.settings, at=live.end).scored
+    early = jobs.verify(live.workspace, at=live.end - 6 * DAY)
+    assert 0 < early.scored < jobs.verify(live.workspace, at=live.end).scored
 
 
 def test_after_a_long_outage_all_that_matured_meanwhile_is_scored(live: ProductHome) -> None:
-    jobs.verify(live.product, live.settings, at=live.end - 6 * DAY)
-    late = jobs.verify(live.product, live.settings, at=live.end + 200 * DAY)
+    jobs.verify(live.workspace, at=live.end - 6 * DAY)
+    late = jobs.verify(live.workspace, at=live.end + 200 * DAY)
     assert late.scored == 4 * (11 + 10)  # stations x matured values of both leads, by hand: the record ends
-    before = jobs.verify(live.product, live.settings, at=live.end - 6 * DAY)
+    before = jobs.verify(live.workspace, at=live.end - 6 * DAY)
     assert before.scored == late.scored  # looking back takes nothing away
 
 
 def test_twice_is_once(live: ProductHome) -> None:
-    first = jobs.verify(live.product, live.settings, at=live.end)
-    rows = Scores.of(live.product, live.settings).read()
-    second = jobs.verify(live.product, live.settings, at=live.end)
+    first = jobs.verify(live.workspace, at=live.end)
+    rows = live.workspace.scores.read()
+    second = jobs.verify(live.workspace, at=live.end)
     assert second == first
-    again = Scores.of(live.product, live.settings).read()
+    again = live.workspace.scores.read()
     order = ["day", "lead", "location", "model"]
     pd.testing.assert_frame_equal(
         rows.sort_values(order).reset_index(drop=True), again.sort_values(order).reset_index(drop=True)
@@ -83,16 +80,16 @@ def test_twice_is_once(live: ProductHome) -> None:
 
 
 def test_revised_truth_is_scored_anew(live: ProductHome) -> None:
-    before = _published(jobs.verify(live.product, live.settings, at=live.end))[1]
-    rows = Forecasts.of(live.product, live.settings).table.read().to_pandas()
+    before = _published(jobs.verify(live.workspace, at=live.end))[1]
+    rows = live.workspace.forecasts.table.read().to_pandas()
     one = rows[rows["published"] & (rows["lead"] == 1) & (rows["location"] == "S0")].sort_values("valid_time").iloc[0]
-    observations = Observations.of(live.product.feed, live.settings)
+    observations = live.workspace.feed.observations
     was = observations.read().to_pandas().set_index(["valid_time", "location"])["wind_speed"]
     valid, median = one["valid_time"].to_pydatetime(), float(one["quantiles"][3])
 
     observations.append(make_rows((valid, "S0", median + 10.0)), at=live.end + DAY, payload="1" * 64)
-    assert _published(jobs.verify(live.product, live.settings, at=live.end))[1] == before  # not known yet
-    revised = _published(jobs.verify(live.product, live.settings, at=live.end + DAY))[1]
+    assert _published(jobs.verify(live.workspace, at=live.end))[1] == before  # not known yet
+    revised = _published(jobs.verify(live.workspace, at=live.end + DAY))[1]
     old = abs(median - was[(one["valid_time"], "S0")])
     assert revised.count == before.count
     assert revised.mae == pytest.approx(before.mae + (10 - old) / before.count, abs=1e-5)
@@ -100,7 +97,7 @@ def test_revised_truth_is_scored_anew(live: ProductHome) -> None:
 
 def test_no_forecast_is_nothing_to_verify(fresh: Callable[..., ProductHome]) -> None:
     place = fresh(days=20)
-    result = jobs.verify(place.product, place.settings, at=place.end)
+    result = jobs.verify(place.workspace, at=place.end)
     assert (result.forecasts, result.scored, result.scores) == (0, 0, ())
 
 

@@ -11,12 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from pipeline import jobs
 from pipeline.config import Feed, load_product
 from pipeline.errors import ConfigError
 from pipeline.features.covariates import take_covariate
+from pipeline.ingest.feed import OpenFeed
 from pipeline.ingest.sources import Payload, open_source
 from pipeline.locations import Locations
+from pipeline.workspace import Workspace
+from tests import jobs
 from tests.world import make_product, make_settings
 
 WIDE = "time,run,A,B\n2020-01-01 06:00,2020-01-01 00:30,1,2\n2020-01-01 12:00,,3,4\n"
@@ -92,12 +94,14 @@ def test_a_csv_of_a_weather_model_is_taken_in_and_seen_as_of_its_runs(tmp_path: 
     (tmp_path / "nwp" / "1.csv").write_text("run,time,S0,S1\n2001-01-10 03:00,2001-01-12,5,6\n")
     (tmp_path / "nwp" / "2.csv").write_text("run,time,S0,S1\n2001-01-11 03:00,2001-01-12,7,8\n")
     product, settings = load_product(tmp_path / "product.yaml"), make_settings(tmp_path)
-    taken = jobs.ingest(product, settings, at=datetime(2001, 2, 1, tzinfo=UTC)).covariates["nwp"]
+    taken = jobs.ingest(Workspace(product, settings), at=datetime(2001, 2, 1, tzinfo=UTC)).covariates["nwp"]
     assert (taken.accepted + taken.revised, taken.refused, taken.faults) == (4, 0, ())
 
     def seen(day: int, hour: int) -> list[float]:
         at = datetime(2001, 1, day, hour, tzinfo=UTC)
-        told = take_covariate(product, settings, "nwp", known_by=at, since=at, until=at + timedelta(days=3))
+        told = take_covariate(
+            OpenFeed(product.covariates["nwp"], settings), known_by=at, since=at, until=at + timedelta(days=3)
+        )
         frames = told.frames
         return (
             [] if frames is None else told.at(_us(at), _us(datetime(2001, 1, 12, tzinfo=UTC))[None])[0, 0, 0].tolist()

@@ -13,12 +13,12 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from pipeline.errors import ConfigError, ContractError, NoDataError, SourceError
+from pipeline.ingest.feed import OpenFeed
 from pipeline.ingest.fetch import fetch_payloads, windows_to_ask
 from pipeline.ingest.payload import PayloadResult, ingest_payload
 from pipeline.ingest.sources import Payload, open_source
 from pipeline.ingest.sources.open_meteo.source import OpenMeteo
 from pipeline.locations import Locations
-from pipeline.store.observations import Observations
 from tests.http_world import PLACES, FakeClock, make_feed
 from tests.world import make_settings
 
@@ -494,10 +494,10 @@ class TestStores:
             url = httpserver.url_for("/v1")
             spec = {"kind": "open-meteo", "url": url} | source
             feed = make_feed(spec, covariate=covariate, folder=tmp_path, history="1d")
-            ((since, until),) = windows_to_ask(feed, settings, at=now)
-            received = fetch_payloads(feed, settings, at=now, since=since, until=until)
-            taken = [ingest_payload(payload, feed, settings, at=now) for payload in received]
-            return taken, Observations.of(feed, settings).read().to_pylist()
+            ((since, until),) = windows_to_ask(OpenFeed(feed, settings), at=now)
+            received = fetch_payloads(OpenFeed(feed, settings), at=now, since=since, until=until)
+            taken = [ingest_payload(payload, OpenFeed(feed, settings), at=now) for payload in received]
+            return taken, OpenFeed(feed, settings).observations.read().to_pylist()
 
         return take
 

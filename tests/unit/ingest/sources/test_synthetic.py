@@ -13,14 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import jobs
 from pipeline.config import Product
 from pipeline.config.sources.synthetic import SyntheticSource
 from pipeline.errors import ConfigError, NoDataError, SourceError
+from pipeline.ingest.feed import OpenFeed
 from pipeline.ingest.sources import Payload, open_source
 from pipeline.ingest.sources.synthetic import Synthetic
 from pipeline.locations import Locations, read_locations
-from pipeline.store.observations import Observations
+from pipeline.workspace import Workspace
+from tests import jobs
 from tests.world import make_settings
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -403,7 +404,7 @@ def product(tmp_path: Path) -> Product:
 
 def test_ingest_day_by_day_keeps_exactly_what_came(product: Product, tmp_path: Path) -> None:
     settings_ = make_settings(tmp_path)
-    results = [jobs.ingest(product, settings_, at=START + day * DAY) for day in range(1, 9)]
+    results = [jobs.ingest(Workspace(product, settings_), at=START + day * DAY) for day in range(1, 9)]
     source = open_source(product.feed, read_locations(product.feed))
     assert isinstance(source, Synthetic)
     counted = source.injected(START, START + 8 * DAY - 3 * HOUR)
@@ -422,28 +423,28 @@ def test_a_history_that_says_when_it_was_published_is_what_an_ingest_at_each_pub
 ) -> None:
     steady, at_once = make_settings(tmp_path / "steady"), make_settings(tmp_path / "once")
     for publication in range(1, 25):  # every three hours, an hour after the time of the values
-        jobs.ingest(product, steady, at=START + HOUR + publication * 3 * HOUR)
+        jobs.ingest(Workspace(product, steady), at=START + HOUR + publication * 3 * HOUR)
     end = START + HOUR + 72 * HOUR
-    jobs.ingest(product, at_once, at=end)
-    lived, loaded = (Observations.of(product.feed, one).read() for one in (steady, at_once))
+    jobs.ingest(Workspace(product, at_once), at=end)
+    lived, loaded = (OpenFeed(product.feed, one).observations.read() for one in (steady, at_once))
     assert lived.num_rows > 3 * 8 * 7
     assert lived.equals(loaded)
     for day in (1, 2):
-        known = [Observations.of(product.feed, one).read(known_by=START + day * DAY) for one in (steady, at_once)]
+        known = [OpenFeed(product.feed, one).observations.read(known_by=START + day * DAY) for one in (steady, at_once)]
         assert known[0].equals(known[1])
 
 
 def test_a_daily_ingest_learns_the_same_values_at_its_end_of_day(product: Product, tmp_path: Path) -> None:
     daily, at_once = make_settings(tmp_path / "daily"), make_settings(tmp_path / "once")
     for day in range(1, 7):
-        jobs.ingest(product, daily, at=START + day * DAY)
-    jobs.ingest(product, at_once, at=START + 6 * DAY)
+        jobs.ingest(Workspace(product, daily), at=START + day * DAY)
+    jobs.ingest(Workspace(product, at_once), at=START + 6 * DAY)
     for day in (2, 4, 6):
         seen = []
         for one in (daily, at_once):
-            rows = Observations.of(product.feed, one).read(known_by=START + day * DAY).to_pylist()
+            rows = OpenFeed(product.feed, one).observations.read(known_by=START + day * DAY).to_pylist()
             seen.append({key(row): row["air_temperature"] for row in rows})
         assert seen[0] == seen[1]
         assert len(seen[0]) > day * 8 * 6
-    lived = Observations.of(product.feed, daily).read()["known_at"].to_pylist()
+    lived = OpenFeed(product.feed, daily).observations.read()["known_at"].to_pylist()
     assert {known for known in lived if known > START + DAY} == {START + day * DAY for day in range(2, 7)}

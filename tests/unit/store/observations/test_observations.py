@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import ContractError, StoreError
+from pipeline.ingest.feed import OpenFeed
 from pipeline.store.observations import Appended, Observations, partitions
 from pipeline.store.observations import table as observations
 from pipeline.store.observations.revisions import merge_undated
@@ -254,7 +255,7 @@ def test_the_observations_of_a_product(tmp_path: Path) -> None:
     product, where = make_product(tmp_path, days=40, stations=3), make_settings(tmp_path)
     assert fill(product, where) == Appended(120, 0, 0)
     assert fill(product, where, at=T0) == Appended(0, 0, 120)
-    store = Observations.of(product.feed, where)
+    store = OpenFeed(product.feed, where).observations
     assert (store.clock, store.delay, store.variables) == ("record", 6 * HOUR, (VARIABLE,))
     assert (
         store.read()

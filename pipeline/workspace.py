@@ -1,0 +1,87 @@
+"""A product opened once: its feeds, its stores, its registry and its cadence. This is what jobs receive.
+
+    with Workspace.open(product, settings) as ws:
+        ws.feed.observations.newest()
+
+A job passes parts of its workspace on. Nothing below a job opens a store, reads settings or the clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Self
+
+from pipeline.config import Product, Settings
+from pipeline.forecasting.serving import BundleStore
+from pipeline.forecasting.verification.scores import Scores
+from pipeline.ingest.feed import OpenFeed
+from pipeline.registry.ledger import Ledger
+from pipeline.registry.tracking import Registry
+from pipeline.store.forecasts import Forecasts
+from pipeline.store.layout import Layout
+from pipeline.times import Cadence
+
+
+class Workspace:
+    """One product of one installation. A part is opened when it is first used, and then kept.
+
+    A test may put a fake in the place of any part before it is used: ``ws.registry = FakeRegistry()``.
+    """
+
+    def __init__(self, product: Product, settings: Settings) -> None:
+        self.product, self.settings = product, settings
+        self.layout = Layout.of(product, settings)
+
+    @classmethod
+    @contextmanager
+    def open(cls, product: Product, settings: Settings) -> Iterator[Self]:
+        """Open a product for the length of a block."""
+        yield cls(product, settings)
+
+    @cached_property
+    def feed(self) -> OpenFeed:
+        """The feed of what is forecast."""
+        return OpenFeed(self.product.feed, self.settings)
+
+    @cached_property
+    def covariates(self) -> dict[str, OpenFeed]:
+        """The feeds known in advance, by name."""
+        return {name: OpenFeed(feed, self.settings) for name, feed in self.product.covariates.items()}
+
+    @property
+    def feeds(self) -> tuple[OpenFeed, ...]:
+        """The feed of what is forecast, then the covariates."""
+        return (self.feed, *self.covariates.values())
+
+    @cached_property
+    def cadence(self) -> Cadence:
+        """How valid times, publication delay and issue times relate."""
+        return Cadence.of(self.product)
+
+    @cached_property
+    def forecasts(self) -> Forecasts:
+        """Issued forecasts."""
+        return Forecasts(self.layout.forecasts)
+
+    @cached_property
+    def scores(self) -> Scores:
+        """Verification of matured forecasts, as sums and counts."""
+        return Scores(self.layout.scores)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """Every promotion, refusal and rollback."""
+        return Ledger(self.layout.ledger)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Runs and registered versions in MLflow."""
+        uri, home = self.settings.mlflow_uri, self.settings.home
+        return Registry(self.product.name, uri, artifacts=home / "mlflow" / "artifacts")
+
+    @cached_property
+    def bundles(self) -> BundleStore:
+        """The bundles on this machine, and which of them serves."""
+        return BundleStore(self.layout.models, self.registry)
