@@ -23,20 +23,12 @@ from pipeline.results import (
     IngestResult,
     MaintainResult,
     RetrainResult,
-    Rung,
     VerifyResult,
 )
 
 PAGES_VARIABLE = "nightcast_pages"
 """Prefect variable with the address of the report pages, where somebody serves them."""
 MAX_PICTURE_BYTES = 200_000
-RUNGS: dict[Rung, str] = {
-    0: "champion on fresh, complete input",
-    1: "champion, with gaps in the input masked",
-    2: "champion on stale input",
-    3: "best baseline",
-    4: "climatology",
-}
 
 Described = tuple[str, str]
 """Markdown, and one line that describes it."""
@@ -152,16 +144,16 @@ def of_forecast(title: str, result: ForecastResult) -> Described:
     silent = f" Silent stations: {inert(', '.join(result.missing))}." if result.missing else ""
     page = Variable.get(PAGES_VARIABLE, default=None)
     name = "latest" if not result.folder.name else result.folder.name
+    level = f"fallback level {result.fallback_level} ({result.fallback_level.label})"
     parts = [
         f"## {inert(title)}",
         _picture(result.folder / "forecast.svg"),
-        f"Issued {minute(result.issue_time)} on rung {result.rung}: {RUNGS[result.rung]}. "
+        f"Issued {minute(result.issue_time)}, {level}. "
         f"Model {inert(result.model)}{version}; input {result.input_age_hours:g} h old.{silent}",
         inert("; ".join(result.notes)),
         f"[Open the report]({page}/{result.product}/{name}/report.html)" if page else "",
     ]
-    about = f"Issued {minute(result.issue_time)}, rung {result.rung}: {RUNGS[result.rung]}"
-    return "\n\n".join(part for part in parts if part), about
+    return "\n\n".join(part for part in parts if part), f"Issued {minute(result.issue_time)}, {level}"
 
 
 def of_verify(result: VerifyResult) -> Described:

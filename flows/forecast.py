@@ -23,7 +23,7 @@ def forecast(
     since: Instant | None = None,
     until: Instant | None = None,
 ) -> State[Any]:
-    """Publish the forecast of the latest issue time, from the champion or from the next rung of the ladder.
+    """Publish the forecast of the latest issue time, from the champion or the best fallback.
 
     Args:
         product: Path of the product file on the worker's machine.
@@ -47,6 +47,6 @@ def _tell(product: Product, results: list[ForecastResult]) -> State[Any]:
     many = f"{len(results)} forecasts, the last " if len(results) > 1 else ""
     again = ", published before" if last.repeated else ""
     return Completed(
-        message=f"{many}issued {artifacts.minute(last.issue_time)} on rung {last.rung}, "
-        f"{artifacts.RUNGS[last.rung]}{again}"
+        message=f"{many}issued {artifacts.minute(last.issue_time)}, "
+        f"fallback level {last.fallback_level} ({last.fallback_level.label}){again}"
     )

@@ -8,7 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-Rung = Literal[0, 1, 2, 3, 4]
+from pipeline.fallback_level import FallbackLevel
+
 Places = Literal["stations", "cells"]
 
 
@@ -250,8 +251,8 @@ class ForecastResult(Result):
     """One forecast."""
 
     issue_time: datetime
-    rung: Rung
-    """Step of the fallback ladder: 0 champion, 1 with gaps, 2 on stale input, 3 baseline, 4 climatology."""
+    fallback_level: FallbackLevel
+    """0 champion, 1 champion with gaps, 2 champion on stale input, 3 baseline, 4 climatology."""
     model: str
     version: int | None
     digest: str
@@ -264,7 +265,7 @@ class ForecastResult(Result):
     repeated: bool
     """Whether this issue time had been published before, so that nothing was done."""
     notes: tuple[str, ...] = ()
-    """Why higher rungs of the ladder did not serve."""
+    """Why better fallback levels were not used."""
 
 
 class LeadScore(BaseModel):
@@ -356,7 +357,8 @@ class StatusResult(Result):
     champion: int | None
     model: str | None
     last_issue: datetime | None
-    rung: int | None
+    fallback_level: FallbackLevel | None
+    """Of the last forecast."""
     page: Path | None
     skill: dict[str, float]
     """CRPS skill of published forecasts against each baseline, over all leads; each variable counts the same."""

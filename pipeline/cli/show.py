@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.cli.console import minute, out, table
+from pipeline.fallback_level import FallbackLevel
 from pipeline.results import (
     Candidate,
     ForecastResult,
@@ -21,7 +22,6 @@ from pipeline.results import (
     VerifyResult,
 )
 
-RUNGS = ("champion", "champion, gaps masked", "champion, stale input", "baseline", "climatology")
 SHOWN_LEADS = 4
 _COLOURS = {"fresh": "green", "late": "yellow", "broken": "red"}
 
@@ -80,6 +80,11 @@ def probability(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
+def fallback_level(level: FallbackLevel) -> str:
+    """Return such as "fallback level 3 (baseline)"."""
+    return f"fallback level {level} ({level.label})"
+
+
 def forecasts(results: Sequence[ForecastResult]) -> None:
     """Print one line a forecast, and where the last is."""
     for one in results:
@@ -88,7 +93,7 @@ def forecasts(results: Sequence[ForecastResult]) -> None:
         old = one.input_age_hours
         age = f"input {old:.0f} h old" if isfinite(old) else "no recent input"
         out.print(
-            f"{one.product} {minute(one.issue_time)}: rung {one.rung} ({RUNGS[one.rung]}), {one.model}, "
+            f"{one.product} {minute(one.issue_time)}: {fallback_level(one.fallback_level)}, {one.model}, "
             f"{age}{escape(gaps)}{again}"
         )
         for note in one.notes:
@@ -126,8 +131,8 @@ def status(result: StatusResult) -> None:
         "observations": f"{result.observations:,} rows, newest {minute(result.newest)}",
         "quarantine": f"{result.refused:,} rows",
         "champion": f"version {result.champion}, {result.model}" if result.champion else "none",
-        "last forecast": f"{minute(result.last_issue)}, rung {result.rung} ({RUNGS[result.rung]})"
-        if result.rung is not None
+        "last forecast": f"{minute(result.last_issue)}, {fallback_level(result.fallback_level)}"
+        if result.fallback_level is not None
         else "none",
         "skill": ", ".join(f"{value:+.1%} on {name}" for name, value in result.skill.items()) or "not verified yet",
         "report": str(result.page or "none"),

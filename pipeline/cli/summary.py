@@ -11,8 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.cli.console import out, table
-from pipeline.cli.show import RUNGS, verdict_table
+from pipeline.cli.show import verdict_table
 from pipeline.demo.run import Outcome
+from pipeline.fallback_level import FallbackLevel
 from pipeline.results import LeadScore
 from pipeline.training.metrics import nominal_coverage
 
@@ -48,8 +49,8 @@ def _point(heading: str, *lines: str) -> None:
 
 def _forecasts(outcome: Outcome) -> None:
     issues = [day.forecast.issue_time for day in outcome.days]
-    rungs = [day.forecast.rung for day in outcome.days]
-    counts = [f"{rungs.count(rung)} by {name}" for rung, name in enumerate(RUNGS) if rung in rungs]
+    levels = [day.forecast.fallback_level for day in outcome.days]
+    counts = [f"{levels.count(level)} by {level.label}" for level in FallbackLevel if level in levels]
     _say("Forecasts", f"{len(issues)} published, {issues[0]:%d %b %Y} to {issues[-1]:%d %b %Y}", "; ".join(counts))
     out.print()
 

@@ -138,8 +138,8 @@ def _verdict(result: RetrainResult) -> str:
 
 def _line(world: World, day: Day) -> str:
     one = day.forecast
-    colour = ("green", "green", "yellow", "red", "red")[one.rung]
-    rung = ("champion", "champion, gaps masked", "champion, stale input", "baseline", "climatology")[one.rung]
+    colour = ("green", "green", "yellow", "red", "red")[one.fallback_level]
     again = " (published before)" if one.repeated else ""
-    text = f"[bold]{world.day(day.number):%Y-%m-%d}[/]  {_intake(day.ingest)}; forecast by [{colour}]{rung}[/]{again}"
+    level = f"[{colour}]{one.fallback_level.label}[/]"
+    text = f"[bold]{world.day(day.number):%Y-%m-%d}[/]  {_intake(day.ingest)}; forecast by {level}{again}"
     return text + (f"\n            [dim]{day.trouble}[/]" if day.trouble else "")

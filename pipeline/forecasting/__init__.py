@@ -1,1 +1,1 @@
-"""From the model in service to a checked forecast, by way of the fallback ladder."""
+"""From the model in service to a checked forecast, with fallbacks."""

@@ -1,4 +1,4 @@
-"""The ladder of fallbacks: from the champion on complete input to climatology; always a forecast, always labelled."""
+"""Forecast with fallbacks: from the champion on complete input down to climatology, always labelled."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from expectations.forecasts import check_forecast
 from models.base import Model
 from models.errors import ModelError
 from pipeline.errors import ContractError
+from pipeline.fallback_level import FallbackLevel
 from pipeline.features.windows import IssueWindows
 from pipeline.forecasting.serving import BundleStore
 from pipeline.registry.bundle import Bundle
-from pipeline.results import Rung
 from pipeline.training.evaluate import predict_published
 
 log = logging.getLogger(__name__)
@@ -25,9 +25,9 @@ CLIMATOLOGY = "climatology"
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model that may serve, and where it stands on the ladder."""
+    """A model that may serve, and the fallback level it serves at."""
 
-    rung: Rung
+    fallback_level: FallbackLevel
     model: Model
     version: int | None
     digest: str
@@ -35,7 +35,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Forecast:
-    """The forecast of the highest rung that held."""
+    """The forecast of the best fallback level that passed the output checks."""
 
     candidate: Candidate
     quantiles: NDArray[np.float32]
@@ -43,7 +43,7 @@ class Forecast:
     shadows: dict[str, NDArray[np.float32]]
     """Baselines on the same input, by name; they are verified beside the published forecast."""
     notes: tuple[str, ...]
-    """Why higher rungs did not serve, and which covariates are missing."""
+    """Why better fallback levels were not used, and which covariates are missing."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,14 @@ class InputState:
     """Covariates of which nothing is known for the times to come; models do without them."""
 
     @property
-    def rung(self) -> Rung:
-        """The rung of the champion on this input."""
+    def fallback_level(self) -> FallbackLevel:
+        """The best level that this input allows."""
         if self.age_steps is None:
-            return 4
+            return FallbackLevel.CLIMATOLOGY
         if self.age_steps > 0:
-            return 2
-        return 0 if self.complete and not self.untold else 1
+            return FallbackLevel.CHAMPION_ON_STALE_INPUT
+        gaps = not self.complete or self.untold
+        return FallbackLevel.CHAMPION_WITH_GAPS if gaps else FallbackLevel.CHAMPION
 
 
 def inspect(windows: IssueWindows) -> InputState:
@@ -81,7 +82,7 @@ def inspect(windows: IssueWindows) -> InputState:
 
 
 def forecast_with_fallbacks(windows: IssueWindows, bundles: BundleStore, last_resort: Callable[[], Model]) -> Forecast:
-    """Return the forecast of the first window by the highest rung that passes the output checks.
+    """Return the forecast of the first window at the best fallback level that passes the output checks.
 
     Args:
         windows: One issue time.
@@ -94,7 +95,7 @@ def forecast_with_fallbacks(windows: IssueWindows, bundles: BundleStore, last_re
     state = inspect(windows)
     if state.untold:
         bundles.notes.append(f"nothing is known ahead of {', '.join(state.untold)}")
-    for candidate, bundle in _rungs(windows, state, bundles, last_resort):
+    for candidate, bundle in _candidates(windows, state, bundles, last_resort):
         try:
             quantiles = _forecast(candidate.model, windows)
         except ModelError as error:
@@ -105,34 +106,39 @@ def forecast_with_fallbacks(windows: IssueWindows, bundles: BundleStore, last_re
             bundles.notes.append(f"{candidate.model.name} broke its contract: {broken[0]}")
             continue
         return Forecast(candidate, quantiles, _shadows(bundle, windows, bundles), tuple(bundles.notes))
-    raise ContractError(f"no rung of the ladder held: {'; '.join(bundles.notes)}")
+    raise ContractError(f"no model passed the output checks: {'; '.join(bundles.notes)}")
 
 
-def _rungs(
+def _candidates(
     windows: IssueWindows, state: InputState, bundles: BundleStore, last_resort: Callable[[], Model]
 ) -> Iterator[tuple[Candidate, Bundle | None]]:
     issue_time = windows.issues[0]
     champion = bundles.find("champion", known_by=issue_time)
     fallback = champion or bundles.find("fallback", known_by=issue_time)
-    if champion and state.rung < 4:
+    if champion and state.fallback_level < FallbackLevel.CLIMATOLOGY:
         bundle, version = champion
         try:
             model = bundle.challenger()
         except ModelError as error:
             bundles.notes.append(f"champion unusable: {error}")
         else:
-            yield Candidate(state.rung, model, version, bundle.digest), bundle
+            yield Candidate(state.fallback_level, model, version, bundle.digest), bundle
     if fallback:
         bundle, version = fallback
-        names = [name for name in bundle.baselines if name != CLIMATOLOGY] if state.rung < 4 else []
+        names = (
+            [name for name in bundle.baselines if name != CLIMATOLOGY]
+            if state.fallback_level < FallbackLevel.CLIMATOLOGY
+            else []
+        )
         for name in [*names, CLIMATOLOGY]:
             try:
                 model = bundle.baseline(name)
             except ModelError as error:
                 bundles.notes.append(f"{name} unusable: {error}")
                 continue
-            yield Candidate(4 if name == CLIMATOLOGY else 3, model, version, bundle.digest), bundle
-    yield Candidate(4, last_resort(), None, ""), None
+            level = FallbackLevel.CLIMATOLOGY if name == CLIMATOLOGY else FallbackLevel.BASELINE
+            yield Candidate(level, model, version, bundle.digest), bundle
+    yield Candidate(FallbackLevel.CLIMATOLOGY, last_resort(), None, ""), None
 
 
 def _shadows(bundle: Bundle | None, windows: IssueWindows, bundles: BundleStore) -> dict[str, NDArray[np.float32]]:
@@ -158,7 +164,9 @@ def _forecast(model: Model, windows: IssueWindows) -> NDArray[np.float32]:
         (quantiles,) = predict_published(model, windows.inputs(np.array([0])), windows.gaps[:1], windows.horizon)
     except ModelError:
         raise
-    except Exception as error:  # memory, a device, a library: whatever it is, a lower rung forecasts, and says why
+    except (
+        Exception
+    ) as error:  # memory, a device, a library: whatever it is, the next fallback forecasts, and a note says why
         log.exception("%s failed", model.name)
         raise ModelError(f"{type(error).__name__}: {error}") from error
     return np.asarray(quantiles)

@@ -1,4 +1,4 @@
-"""One forecast: what was known at the issue time, through the ladder, as rows for the store."""
+"""One forecast from what was known at its issue time, as rows for the store."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def issue(
 
     Raises:
         NoDataError: nothing was known then.
-        ContractError: no rung of the ladder gave a forecast that may be published.
+        ContractError: no model gave a forecast that may be published, not even climatology.
     """
     span = (product.forecast.context + 2) * product.feed.step + product.feed.delay
     try:
@@ -102,7 +102,7 @@ def _rows(snapshot: Snapshot, issue_time: datetime, served: Forecast, age: float
             "model": name or candidate.model.name,
             "published": name is None,
             "levels": list(task.quantiles),
-            "rung": candidate.rung,
+            "rung": int(candidate.fallback_level),
             "input_age_hours": age,
             "version": candidate.version,
             "digest": candidate.digest,

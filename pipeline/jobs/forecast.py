@@ -32,7 +32,7 @@ def forecast(
     Raises:
         NoDataError: nothing was known at the issue time.
         UsageError: the window holds no issue time.
-        ContractError: no rung of the ladder gave a forecast that may be published.
+        ContractError: no model gave a forecast that may be published, not even climatology.
     """
     now, cadence = now_of(ws, at), ws.cadence
     if since is None and until is None:
@@ -74,7 +74,7 @@ def _forecast_one(ws: Workspace, issue_time: datetime, run: Runner) -> ForecastR
     return ForecastResult(
         product=product.name,
         issue_time=issue_time,
-        rung=forecast.rung,
+        fallback_level=forecast.fallback_level,
         model=forecast.model,
         version=forecast.version,
         digest=forecast.digest,

@@ -8,6 +8,7 @@ from typing import Literal
 import pyarrow.compute as pc
 
 from pipeline.errors import NoDataError
+from pipeline.fallback_level import FallbackLevel
 from pipeline.forecasting.publish.write import LATEST
 from pipeline.forecasting.verification.scores import by_lead, skill
 from pipeline.jobs.clock import now_of
@@ -33,14 +34,14 @@ def status(ws: Workspace, *, at: datetime | None = None) -> StatusResult:
     issues = [issue for issue in ws.forecasts.issue_times() if issue <= now]
     last = issues[-1] if issues else None
     rows = ws.forecasts.read(last).filter(pc.field("published")) if last else None
-    rung = rows["rung"][0].as_py() if rows is not None else None
+    level = FallbackLevel(rows["rung"][0].as_py()) if rows is not None else None
     trouble = _damage(ws)
     try:
         champion = ws.registry.by_alias("champion")
     except TrackingError as error:
         champion = None
         trouble.append(str(error))
-    state, reason = _judge(ws, now, newest, last, rung, trouble)
+    state, reason = _judge(ws, now, newest, last, level, trouble)
     page = ws.layout.published / LATEST / "report.html"
     return StatusResult(
         product=product.name,
@@ -54,7 +55,7 @@ def status(ws: Workspace, *, at: datetime | None = None) -> StatusResult:
         champion=champion.version if champion else None,
         model=champion.model if champion else None,
         last_issue=last,
-        rung=rung,
+        fallback_level=level,
         page=page if page.is_file() else None,
         skill=skill(by_lead(ws.scores.read())),
     )
@@ -72,7 +73,7 @@ def _judge(
     now: datetime,
     newest: datetime,
     last: datetime | None,
-    rung: int | None,
+    level: FallbackLevel | None,
     trouble: list[str],
 ) -> tuple[Literal["fresh", "late", "broken"], str]:
     cadence = ws.cadence
@@ -84,11 +85,11 @@ def _judge(
         return "broken", "nothing was forecast yet; run `nightcast forecast`"
     if behind > ws.product.forecast.context:
         return "broken", f"the newest value is {behind} steps behind, more than the models see"
-    if rung is not None and rung >= 3:
+    if level is not None and level >= FallbackLevel.BASELINE:
         return "broken", "the last forecast was made without a champion"
     if last < due:
         return "late", f"the forecast of {due:%Y-%m-%d %H:%M} UTC is missing"
-    if rung == 2:
+    if level == FallbackLevel.CHAMPION_ON_STALE_INPUT:
         return "late", "the last forecast rests on stale input"
     if behind > 0:
         return "late", f"the newest value is {behind} step{'s' if behind > 1 else ''} behind"

@@ -1,6 +1,6 @@
 """A bundle: one challenger with the baselines of the same snapshot, as one folder that names itself by its digest.
 
-Serving needs nothing else. The lower rungs of the ladder come from the same data as the upper ones.
+Serving needs nothing else. The fallbacks come from the same data as the champion.
 """
 
 from __future__ import annotations

@@ -10,8 +10,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.fallback_level import FallbackLevel
+
 TimeLabel = Literal["start", "end"]
-Rung = Literal[0, 1, 2, 3, 4]
 Instant = datetime | np.datetime64
 Times = Sequence[datetime] | Sequence[np.datetime64] | npt.NDArray[np.datetime64]
 Values = Sequence[float] | npt.NDArray[Any]
@@ -183,7 +184,7 @@ class ReportData:
         title: Its name in sentences.
         issue_time: The instant the forecast was made for.
         step: Length of one time step.
-        rung: Step of the fallback ladder, 0 (best) to 4.
+        fallback_level: What made the forecast, and from what input.
         variables: Target variables, each a section.
         model: The model behind the forecast.
         data: The observations behind the forecast.
@@ -201,7 +202,7 @@ class ReportData:
     title: str
     issue_time: Instant
     step: timedelta
-    rung: Rung
+    fallback_level: FallbackLevel
     variables: tuple[VariableForecast, ...]
     model: ModelFacts
     data: DataFacts

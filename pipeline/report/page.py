@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined
 
+from pipeline.fallback_level import FallbackLevel
 from pipeline.report import sentences
 from pipeline.report.data import DataFacts, ReportData
 from pipeline.report.section import section
@@ -70,12 +71,11 @@ def render(data: ReportData) -> str:
         title=data.title,
         issued={"iso": f"{issued:%Y-%m-%dT%H:%MZ}", "text": instant_text(issued)},
         headline=sentences.headline(data),
-        rung=data.rung,
-        rung_title=sentences.LADDER[data.rung].title,
-        rung_note=sentences.rung_note(data),
+        level=data.fallback_level,
+        levels=[{"title": sentences.level_title(level), "note": level.description} for level in FallbackLevel],
+        level_note=sentences.level_note(data),
         variables=[section(variable, data) for variable in data.variables],
         model=sentences.model_facts(data.model),
-        ladder=[{"title": s.title, "note": s.note, "current": i == data.rung} for i, s in enumerate(sentences.LADDER)],
         data=sentences.data_facts(data.data, data.step, data.time_label),
         refused=[{"reason": clean(r.reason), "count": number(r.count, 0)} for r in data.data.refused_reasons],
         refused_note=_refused_note(data.data),

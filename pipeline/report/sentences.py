@@ -1,4 +1,4 @@
-"""The sentences of the page: headline, ledes, and what each rung of the ladder means."""
+"""The sentences of the page: headline, ledes, and what the fallback level means."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from datetime import timedelta
 from typing import NamedTuple
 
+from pipeline.fallback_level import FallbackLevel
 from pipeline.report.data import (
     DataFacts,
     LeadSkill,
@@ -31,22 +32,6 @@ from pipeline.report.typography import (
     shown_name,
 )
 
-
-class Step(NamedTuple):
-    """A rung of the fallback ladder in sentences."""
-
-    title: str
-    note: str
-
-
-LADDER = (
-    Step("Champion, fresh and complete input", "the promoted model, every station reporting on time"),
-    Step("Champion, gaps masked", "the promoted model; what is missing is masked, not guessed"),
-    Step("Champion, stale input", "the promoted model started from older input, so its leads are longer"),
-    Step("Baseline", "the best simple model on record, because the champion could not serve"),
-    Step("Climatology", "what is usual for the time of year and day; nothing better could serve"),
-)
-
 _NAMED = 3
 """Stations that a sentence names; more are counted."""
 
@@ -69,13 +54,18 @@ def headline(data: ReportData) -> str:
     return f"{listed(titles) or 'No variable'} at {plural(len(stations), data.places)}, {ahead}, issued "
 
 
-def rung_note(data: ReportData) -> str:
-    """What the rung of this forecast means and, where gaps are masked, what is missing."""
-    note = LADDER[data.rung].note
-    if data.rung == 1:
-        found = _missing(data)
-        note += f": {'; '.join(found)}" if found else ": some of the values before the newest"
-    return f"Rung {data.rung} of 4: {note}."
+def level_title(level: FallbackLevel) -> str:
+    """The label of a fallback level as a heading."""
+    return level.label[0].upper() + level.label[1:]
+
+
+def level_note(data: ReportData) -> str:
+    """The fallback level of this forecast and, where its input has gaps, what is missing."""
+    level = data.fallback_level
+    sentences = [f"Fallback level {level} of {max(FallbackLevel)}.", level.description]
+    if level == FallbackLevel.CHAMPION_WITH_GAPS:
+        sentences += _missing(data) or ["Some earlier observations are missing."]
+    return " ".join(sentences)
 
 
 def _missing(data: ReportData) -> list[str]:
@@ -83,11 +73,11 @@ def _missing(data: ReportData) -> list[str]:
     total = len({series.station_id for variable in data.variables for series in variable.stations})
     found = []
     if len(stations) > _NAMED:
-        found.append(f"no value now of {number(len(stations), 0)} of {plural(total, data.places)}")
+        found.append(f"No current value at {number(len(stations), 0)} of {plural(total, data.places)}.")
     elif stations:
-        found.append(f"no value now of {listed(stations)}")
+        found.append(f"No current value at {listed(stations)}.")
     if data.data.missing_covariates:
-        found.append(f"nothing known ahead of {listed([clean(name) for name in data.data.missing_covariates])}")
+        found.append(f"No future values of {listed([clean(name) for name in data.data.missing_covariates])}.")
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from pipeline.fallback_level import FallbackLevel
 from pipeline.results import (
     ForecastResult,
     IngestResult,
@@ -76,7 +77,7 @@ def forecasted(folder: Path, *, missing: tuple[str, ...] = ()) -> ForecastResult
     return ForecastResult(
         product="wind",
         issue_time=NOW,
-        rung=1 if missing else 0,
+        fallback_level=FallbackLevel.CHAMPION_WITH_GAPS if missing else FallbackLevel.CHAMPION,
         model="ridge-var",
         version=2,
         digest="cd" * 32,

@@ -54,14 +54,10 @@ class TestForecast:
     def test_silent_stations_are_named_inertly(self, tmp_path: Path) -> None:
         markdown, about = artifacts.of_forecast("Wind", samples.forecasted(tmp_path, missing=("<b>Cork</b>",)))
         assert "Silent stations: &#60;b&#62;Cork&#60;&#47;b&#62;." in markdown
-        assert about == "Issued 1978-12-31 07:00 UTC, rung 1: champion, with gaps in the input masked"
+        assert about == "Issued 1978-12-31 07:00 UTC, fallback level 1 (champion, gaps in input)"
 
 
 def test_verification_tells_every_score() -> None:
     markdown, about = artifacts.of_verify(samples.verified())
     assert about == "1,080 values of 30 forecasts, scored at 1978-12-31 07:00 UTC"
     assert "| published | wind&#95;speed | 1 | 360 | 1.1 | 1.5 | 2 | -0.01 | 89.0&#37; |" in markdown
-
-
-def test_rungs_are_those_of_the_ladder() -> None:
-    assert list(artifacts.RUNGS) == [0, 1, 2, 3, 4]

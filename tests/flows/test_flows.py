@@ -219,7 +219,7 @@ class TestArtifacts:
         (tmp_path / "forecast.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
         stub("forecast", [samples.forecasted(tmp_path)])
         state = forecast(str(archive), return_state=True)
-        assert state.message == "issued 1978-12-31 07:00 UTC on rung 0, champion on fresh, complete input"
+        assert state.message == "issued 1978-12-31 07:00 UTC, fallback level 0 (champion)"
         artifact = Artifact.get(key="wind-forecast")
         assert artifact is not None
         assert "](data:image/svg+xml;base64,PHN2Zy" in str(artifact.data)

@@ -24,7 +24,7 @@ FOLDER = Path(__file__).parent
 RECORDED: dict[str, Any] = json.loads((FOLDER / f"{RELEASE}.json").read_text("utf-8"))
 """What the code of the release printed and forecast."""
 END = RECORDED["champion"]["at"]
-LEVEL = "rung"
+LEVEL = "fallback_level"
 """Name of the fallback level in JSON output; 0 is the champion."""
 PATHS = {
     "experiments": "artifact_location",

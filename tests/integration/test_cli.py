@@ -82,11 +82,11 @@ def test_every_job_prints_one_json_document(trained: Trained, nightcast: Command
     retrain = data("retrain", file, "--at", trained.end.isoformat())
     assert (retrain["repeated"], retrain["champion"], retrain["verdict"]["promoted"]) == (True, 1, True)
     (forecast,) = data("forecast", file)
-    assert (forecast["rung"], forecast["repeated"]) == (0, False)
+    assert (forecast["fallback_level"], forecast["repeated"]) == (0, False)
     assert len(data("forecast", file, "--since", "2002-01-30")) == 6
     assert data("verify", file)["scored"] > 0
     status = data("status", file)
-    assert (status["state"], status["champion"], status["rung"]) == ("fresh", 1, 0)
+    assert (status["state"], status["champion"], status["fallback_level"]) == ("fresh", 1, 0)
     models = data("models", file)
     assert models["versions"][0]["aliases"] == ["challenger", "champion", "fallback"]
     promoted = data("promote", file, 1, "--why", "again")
@@ -105,13 +105,13 @@ def test_text_fits_a_terminal_of_80_columns_where_it_is_a_table(trained: Trained
     assert "published" in nightcast("verify", file, home=home).out
     assert "version 1, ridge-var" in nightcast("status", file, home=home).out
     told = nightcast("forecast", file, home=home).out
-    assert "rung 0 (champion), ridge-var, input 7 h old, published before" in told
+    assert "fallback level 0 (champion), ridge-var, input 7 h old, published before" in told
 
 
 def test_a_forecast_without_recent_input_says_so(trained: Trained, nightcast: Command) -> None:
     late = nightcast("forecast", trained.file, "--at", "2002-04-01", home=trained.settings.home)
     assert late.code == 0
-    assert "rung 4 (climatology), climatology, no recent input" in late.out
+    assert "fallback level 4 (climatology), climatology, no recent input" in late.out
     as_json = nightcast("forecast", trained.file, "--at", "2002-04-01", "--json", home=trained.settings.home)
     assert as_json.data[0]["input_age_hours"] is None
 

@@ -81,11 +81,11 @@ def test_the_champion_beats_persistence_and_climatology_at_every_lead(outcome: O
 
 
 def test_gaps_and_stale_input_are_seen_on_their_rungs(outcome: Outcome) -> None:
-    rungs = [day.forecast.rung for day in outcome.days]
-    assert {0, 1, 2} <= set(rungs)
-    assert max(rungs) == 2
+    levels = [day.forecast.fallback_level for day in outcome.days]
+    assert {0, 1, 2} <= set(levels)
+    assert max(levels) == 2
     by_day = {day.number: day.forecast for day in outcome.days}
-    assert by_day[5].rung == 2  # the file of the day did not come
+    assert by_day[5].fallback_level == 2  # the file of the day did not come
     assert by_day[2].missing == ("VAL",)
 
 

@@ -83,7 +83,7 @@ def test_a_field_is_forecast_published_and_verified(trained: tuple[Product, Sett
             Workspace(product, settings), version=retrained.version, who="test", why="to be served", at=TRAINED
         )
     made = jobs.forecast(Workspace(product, settings), since=END - timedelta(hours=5), until=END, at=END)
-    assert [one.rung for one in made] == [0] * 5
+    assert [one.fallback_level for one in made] == [0] * 5
     assert {one.model for one in made} == {retrained.verdict.challenger}
     (path,) = made[-1].folder.glob("*.nc")
     with xr.open_dataset(path) as published:

@@ -303,7 +303,7 @@ def test_status_is_broken_late_and_fresh_in_turn(trained: Trained, fresh: Callab
     assert jobs.status(Workspace(product, settings)).reason == "nothing was forecast yet; run `nightcast forecast`"
     jobs.forecast(Workspace(product, settings), at=trained.end)
     found = jobs.status(Workspace(product, settings))
-    assert (found.state, found.rung, found.champion, found.model) == ("fresh", 0, 1, "ridge-var")
+    assert (found.state, found.fallback_level, found.champion, found.model) == ("fresh", 0, 1, "ridge-var")
     assert found.page is not None
     assert found.page.is_file()
     assert (

@@ -135,7 +135,7 @@ def test_a_late_weather_model_stops_no_forecast(
     product, settings, _ = trained
     when = END - timedelta(hours=5)
     fresh = issue(Workspace(product, settings), when)
-    assert (fresh.served.candidate.rung, fresh.served.notes) == (0, ())
+    assert (fresh.served.candidate.fallback_level, fresh.served.notes) == (0, ())
     real = Observations.read
 
     def without(self: Observations, **asked: Any) -> Any:
@@ -145,7 +145,7 @@ def test_a_late_weather_model_stops_no_forecast(
     monkeypatch.setattr(Observations, "read", without)
     late = issue(Workspace(product, settings), when)
     assert late.served.candidate.model.name == "gradient-boosting"
-    assert late.served.candidate.rung == 1
+    assert late.served.candidate.fallback_level == 1
     assert late.served.notes == (f"nothing is known ahead of {', '.join(f'nwp.{name}' for name in TARGETS)}",)
     assert missing_covariates("; ".join(late.served.notes)) == tuple(f"nwp.{name}" for name in TARGETS)
     assert np.isfinite(late.served.quantiles).all()

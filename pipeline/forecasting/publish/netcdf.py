@@ -59,7 +59,7 @@ def write_netcdf(forecast: PublishedForecast, path: Path) -> None:
             "source": f"{forecast.model}, digest {forecast.digest[:12] or 'none'}",
             "references": product.feed.attribution,
             "history": f"issued for {forecast.issue_time:%Y-%m-%dT%H:%M:%SZ} by nightcast {forecast.code_version}",
-            "rung": forecast.rung,
+            "fallback_level": int(forecast.fallback_level),
             "input_age_hours": forecast.input_age_hours,
         },
     )

@@ -26,7 +26,7 @@ from pipeline.training.metrics import nominal_coverage
 
 SHOWN_FRAMES = 30
 COUNTED_OVER = timedelta(days=14)
-_UNTOLD = "nothing is known ahead of "  # as the ladder notes it
+_UNTOLD = "nothing is known ahead of "  # as the notes of a forecast begin
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def report_data(forecast: PublishedForecast, background: Background, links: tupl
         title=product.title or product.name,
         issue_time=forecast.issue_time,
         step=product.feed.step,
-        rung=forecast.rung,
+        fallback_level=forecast.fallback_level,
         variables=tuple(_variable(forecast, background, index) for index in range(len(product.forecast.targets))),
         model=ModelFacts(
             name=background.champion or forecast.model,

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from pipeline.config import Product
 from pipeline.errors import ContractError
+from pipeline.fallback_level import FallbackLevel
 from pipeline.locations import Locations
-from pipeline.results import Rung
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class PublishedForecast:
     model: str
     version: int | None
     digest: str
-    rung: Rung
+    fallback_level: FallbackLevel
     input_age_hours: float
     code_version: str
     notes: str
@@ -55,7 +55,7 @@ class PublishedForecast:
         for position, level in enumerate(self.levels):
             frame[f"q{level:g}"] = flat[:, position]
         return frame.assign(
-            rung=self.rung,
+            fallback_level=int(self.fallback_level),
             input_age_hours=self.input_age_hours,
             model=self.model,
             model_digest=self.digest,
@@ -98,7 +98,7 @@ def arrange(product: Product, locations: Locations, rows: pa.Table) -> Published
         first["model"],
         first["version"],
         first["digest"],
-        first["rung"],
+        FallbackLevel(first["rung"]),
         first["input_age_hours"],
         first["code_version"],
         first["notes"],

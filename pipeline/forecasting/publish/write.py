@@ -82,7 +82,7 @@ def _index(forecast: PublishedForecast, folder: Path) -> dict[str, object]:
         "model": forecast.model,
         "version": forecast.version,
         "digest": forecast.digest,
-        "rung": forecast.rung,
+        "fallback_level": forecast.fallback_level,
         "code_version": forecast.code_version,
         "files": files,
     }

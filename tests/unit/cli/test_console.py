@@ -39,7 +39,7 @@ def test_instants_are_told_to_the_minute() -> None:
 def test_a_forecast_tells_what_was_missing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     forecasts([forecasted(tmp_path, missing=("VAL", "[red]"))])
     told = capsys.readouterr().out
-    assert "rung 1 (champion, gaps masked), ridge-var, input 7 h old, without VAL, [red]" in told
+    assert "fallback level 1 (champion, gaps in input), ridge-var, input 7 h old, without VAL, [red]" in told
 
 
 def test_a_refusal_tells_why_and_who_serves(capsys: pytest.CaptureFixture[str]) -> None:

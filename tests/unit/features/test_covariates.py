@@ -18,6 +18,7 @@ from pipeline.errors import NightcastError
 from pipeline.features.arrays import Float
 from pipeline.features.covariates import Covariate, take_covariate
 from pipeline.ingest.feed import OpenFeed
+from pipeline.locations import Locations
 from pipeline.times import Cadence, as_numpy
 from tests.unit.features.replay import CHANNELS, DAY, HOUR, PLACES, START, Row, frames_of, replay, some_rows
 from tests.world import make_product, make_settings

@@ -1,4 +1,4 @@
-"""Every rung of the ladder, reached by the right cause, labelled, finite and in order."""
+"""Every fallback level, reached by the right cause, labelled, finite and in order."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _issue(place: ProductHome, *, days_later: int = 0, ws: Workspace | None = No
     assert (np.diff(quantiles, axis=-1) >= 0).all()
     assert (quantiles >= 0).all()
     rows = found.rows.to_pandas()
-    assert set(rows["rung"]) == {found.served.candidate.rung}
+    assert set(rows["rung"]) == {found.served.candidate.fallback_level}
     assert rows["published"].sum() == 8
     assert set(rows.loc[rows["published"], "model"]) == {found.served.candidate.model.name}
     return found
@@ -81,7 +81,7 @@ def _lose_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_rung_0_complete_input(trained: Trained) -> None:
     found = _issue(trained)
     candidate = found.served.candidate
-    assert (candidate.rung, candidate.version, candidate.digest) == (0, 1, trained.retrained.digest)
+    assert (candidate.fallback_level, candidate.version, candidate.digest) == (0, 1, trained.retrained.digest)
     assert candidate.model.name == "ridge-var"
     assert found.served.notes == ()
     assert (found.state.age_steps, found.state.missing, found.input_age_hours) == (0, (), 7)
@@ -91,13 +91,13 @@ def test_rung_0_complete_input(trained: Trained) -> None:
 def test_rung_1_one_value_missing(trained: Trained) -> None:
     _forget(trained, stations=("S1",), last_days=1)
     found = _issue(trained)
-    assert found.served.candidate.rung == 1
+    assert found.served.candidate.fallback_level == 1
     assert (found.state.missing, found.input_age_hours) == (("S1",), 7)
 
 
 def test_rung_2_the_newest_frame_is_missing(trained: Trained) -> None:
     found = _issue(trained, days_later=2)
-    assert found.served.candidate.rung == 2
+    assert found.served.candidate.fallback_level == 2
     assert found.served.candidate.model.name == "ridge-var"
     assert (found.state.age_steps, found.input_age_hours) == (2, 7 + 48)
     assert found.state.missing == ("S0", "S1", "S2", "S3")
@@ -105,7 +105,7 @@ def test_rung_2_the_newest_frame_is_missing(trained: Trained) -> None:
 
 def test_rung_4_nothing_in_the_context_is_known(trained: Trained) -> None:
     found = _issue(trained, days_later=30)
-    assert (found.served.candidate.rung, found.served.candidate.model.name) == (4, "climatology")
+    assert (found.served.candidate.fallback_level, found.served.candidate.model.name) == (4, "climatology")
     assert found.served.candidate.version == 1
     assert (found.state.age_steps, found.input_age_hours) == (None, float("inf"))
 
@@ -116,7 +116,7 @@ def test_rung_3_the_champion_is_damaged_and_cannot_be_fetched_f28(
     monkeypatch.setattr(fallback.Bundle, "verify", lambda self: self)  # damaged after it was looked at
     _damage(trained, "challenger/model.safetensors")
     found = _issue(trained)
-    assert found.served.candidate.rung == 3
+    assert found.served.candidate.fallback_level == 3
     assert found.served.candidate.model.name == "damped-anomaly"  # best of the baselines on held-out issue times
     assert "champion unusable" in found.served.notes[0]
     assert "damaged" in found.served.notes[0]
@@ -129,7 +129,7 @@ def test_rung_4_the_whole_bundle_is_damaged_and_cannot_be_fetched_f28(
     _damage(trained, file)
     _lose_artifacts(monkeypatch)
     found = _issue(trained)
-    assert (found.served.candidate.rung, found.served.candidate.version) == (4, None)
+    assert (found.served.candidate.fallback_level, found.served.candidate.version) == (4, None)
     assert any("champion unusable" in note for note in found.served.notes)
     assert found.served.shadows == {}
 
@@ -139,15 +139,15 @@ def test_a_damaged_champion_is_fetched_again_f28(trained: Trained) -> None:
     for file in ("bundle.json", "challenger/model.safetensors", "climatology/card.json"):
         _damage(trained, file)
         found = _issue(trained)
-        assert found.served.candidate.rung == 0
+        assert found.served.candidate.fallback_level == 0
         np.testing.assert_array_equal(found.served.quantiles, expected)
     shutil.rmtree(trained.root / "models")
-    assert _issue(trained).served.candidate.rung == 0
+    assert _issue(trained).served.candidate.fallback_level == 0
 
 
 def test_rung_4_nothing_was_ever_trained_f28(fresh: Callable[..., ProductHome]) -> None:
     found = _issue(fresh())
-    assert (found.served.candidate.rung, found.served.candidate.model.name) == (4, "climatology")
+    assert (found.served.candidate.fallback_level, found.served.candidate.model.name) == (4, "climatology")
     assert (found.served.candidate.version, found.served.candidate.digest) == (None, "")
     assert found.served.notes == ("no champion", "no fallback")
 
@@ -155,7 +155,7 @@ def test_rung_4_nothing_was_ever_trained_f28(fresh: Callable[..., ProductHome]) 
 def test_rung_3_refused_and_never_a_champion(trained: Trained) -> None:
     trained.workspace.registry.client.delete_registered_model_alias("tiny-wind", "champion")
     found = _issue(trained)
-    assert (found.served.candidate.rung, found.served.candidate.version) == (3, 1)
+    assert (found.served.candidate.fallback_level, found.served.candidate.version) == (3, 1)
     assert found.served.notes == ("no champion",)
 
 
@@ -166,7 +166,7 @@ def test_the_last_known_champion_serves_when_the_registry_is_down_f27(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     down = trained.settings.model_copy(update={"tracking_uri": "http://127.0.0.1:1"})
     found = issue(Workspace(trained.product, down), expected.issue_time)
-    assert found.served.candidate.rung == 0
+    assert found.served.candidate.fallback_level == 0
     assert found.served.candidate.digest == trained.retrained.digest
     np.testing.assert_array_equal(found.served.quantiles, expected.served.quantiles)
     assert "registry not reached, using the last champion known here" in found.served.notes[0]
@@ -174,7 +174,7 @@ def test_the_last_known_champion_serves_when_the_registry_is_down_f27(
     pointer = trained.root / "models" / "serving.json"
     for damage in (b"{", b"[]", b'{"champion": [1]}', b'{"champion": ["1", 2]}', b"\xff"):
         pointer.write_bytes(damage)
-        assert issue(Workspace(trained.product, down), expected.issue_time).served.candidate.rung == 4
+        assert issue(Workspace(trained.product, down), expected.issue_time).served.candidate.fallback_level == 4
 
 
 def test_a_broken_database_of_the_registry_is_a_registry_that_is_down_f27(trained: Trained) -> None:
@@ -182,7 +182,7 @@ def test_a_broken_database_of_the_registry_is_a_registry_that_is_down_f27(traine
     uri = f"sqlite:///{trained.settings.home}/broken.db"
     (trained.settings.home / "broken.db").write_bytes(b"garbage" * 1000)
     found = issue(Workspace(trained.product, trained.settings.model_copy(update={"tracking_uri": uri})), when)
-    assert found.served.candidate.rung == 0
+    assert found.served.candidate.fallback_level == 0
 
 
 def test_a_champion_that_learnt_from_later_data_forecasts_no_earlier_issue(trained: Trained) -> None:
@@ -190,9 +190,9 @@ def test_a_champion_that_learnt_from_later_data_forecasts_no_earlier_issue(train
     cadence = Cadence.of(trained.product)
     border = cadence.latest_issue(trained.retrained.verdict.since)
     assert card["data_until"] == border.isoformat()
-    assert issue(trained.workspace, border).served.candidate.rung == 0
+    assert issue(trained.workspace, border).served.candidate.fallback_level == 0
     found = issue(trained.workspace, border - DAY)
-    assert (found.served.candidate.rung, found.served.candidate.version) == (4, None)
+    assert (found.served.candidate.fallback_level, found.served.candidate.version) == (4, None)
     assert "champion version 1 learnt from data after this issue time" in found.served.notes
 
 
@@ -211,7 +211,7 @@ def test_a_model_that_breaks_its_contract_gives_way_to_the_next_rung(
     real = RidgeVar.predict
     monkeypatch.setattr(RidgeVar, "predict", lambda self, inputs: spoil(real(self, inputs)))
     found = _issue(trained)
-    assert (found.served.candidate.rung, found.served.candidate.model.name) == (3, "damped-anomaly")
+    assert (found.served.candidate.fallback_level, found.served.candidate.model.name) == (3, "damped-anomaly")
     assert found.served.notes[0].startswith("ridge-var broke its contract")
     assert words in found.served.notes[0]
 
@@ -222,7 +222,7 @@ def test_a_model_that_fails_gives_way_to_the_next_rung(trained: Trained, monkeyp
 
     monkeypatch.setattr(RidgeVar, "predict", fail)
     found = _issue(trained)
-    assert found.served.candidate.rung == 3
+    assert found.served.candidate.fallback_level == 3
     assert found.served.notes == ("ridge-var failed: no",)
 
 
@@ -232,7 +232,7 @@ def test_whatever_a_model_raises_a_lower_rung_forecasts(trained: Trained, monkey
 
     monkeypatch.setattr(RidgeVar, "predict", fail)
     found = _issue(trained)
-    assert found.served.candidate.rung == 3
+    assert found.served.candidate.fallback_level == 3
     assert found.served.notes == ("ridge-var failed: MemoryError: out of it",)
 
 
@@ -242,7 +242,7 @@ def test_a_baseline_that_breaks_its_contract_is_no_shadow(trained: Trained, monk
     real = Persistence.predict
     monkeypatch.setattr(Persistence, "predict", lambda self, inputs: real(self, inputs) * np.nan)
     found = _issue(trained)
-    assert found.served.candidate.rung == 0
+    assert found.served.candidate.fallback_level == 0
     assert set(found.served.shadows) == set(_baselines(trained)) - {"persistence"}
     assert found.served.notes[0].startswith("baseline persistence left out: ")
 
@@ -252,7 +252,7 @@ def test_stations_in_another_order_are_never_forecast_by_a_model_of_the_old_one_
     lines = path.read_text().splitlines()
     path.write_text("\n".join([lines[0], *reversed(lines[1:])]) + "\n")
     found = _issue(trained)
-    assert found.served.candidate.rung == 4
+    assert found.served.candidate.fallback_level == 4
     assert any("was trained for other stations" in note for note in found.served.notes)
 
 
@@ -263,17 +263,17 @@ def test_other_quantiles_are_never_labelled_as_the_new_ones(trained: Trained) ->
     trained.file.write_text(text)
     when = Cadence.of(trained.product).latest_issue(trained.end)
     found = issue(Workspace(load_product(trained.file), trained.settings), when)
-    assert (found.served.candidate.rung, found.served.candidate.version) == (4, None)
+    assert (found.served.candidate.fallback_level, found.served.candidate.version) == (4, None)
 
 
 @pytest.mark.parametrize(
-    ("stations", "rung"), [((), 0), (("S0",), 1), (("S0", "S1"), 1), (("S0", "S1", "S2", "S3"), 4)]
+    ("stations", "level"), [((), 0), (("S0",), 1), (("S0", "S1"), 1), (("S0", "S1", "S2", "S3"), 4)]
 )
-def test_any_share_of_stations_may_be_missing_f17(trained: Trained, stations: tuple[str, ...], rung: int) -> None:
+def test_any_share_of_stations_may_be_missing_f17(trained: Trained, stations: tuple[str, ...], level: int) -> None:
     if stations:
         _forget(trained, stations=stations, last_days=20)
     found = _issue(trained)
-    assert found.served.candidate.rung == rung
+    assert found.served.candidate.fallback_level == level
     assert found.state.missing == stations
 
 
@@ -326,10 +326,10 @@ def test_a_champion_serves_on_while_a_covariate_is_missing_f17(
     with_nwp: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = _issue(with_nwp, days_later=-35)
-    assert (told.state.untold, told.state.rung) == ((), 0)
+    assert (told.state.untold, told.state.fallback_level) == ((), 0)
     found = _issue(with_nwp)
     assert found.state.untold == ("nwp.wind_speed",)
-    assert (found.served.candidate.rung, found.served.candidate.model.name) == (1, "ridge-var")
+    assert (found.served.candidate.fallback_level, found.served.candidate.model.name) == (1, "ridge-var")
     assert found.served.notes == ("nothing is known ahead of nwp.wind_speed",)
 
     ws = with_nwp.workspace
@@ -340,6 +340,6 @@ def test_a_champion_serves_on_while_a_covariate_is_missing_f17(
 
     ws.covariates["nwp"].observations = Torn()  # type: ignore[assignment]
     broken = _issue(with_nwp, ws=ws)
-    assert broken.served.candidate.rung == 1
+    assert broken.served.candidate.fallback_level == 1
     assert broken.served.notes[0] == "covariate nwp cannot be read: the newest commit is torn"
     np.testing.assert_array_equal(broken.served.quantiles, found.served.quantiles)

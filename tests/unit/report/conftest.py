@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.fallback_level import FallbackLevel
 from pipeline.report import (
     DataFacts,
     LeadSkill,
@@ -92,7 +93,7 @@ def report(variable: VariableForecast) -> Callable[..., ReportData]:
         title="Ireland wind",
         issue_time=ISSUE,
         step=DAY,
-        rung=1,
+        fallback_level=FallbackLevel.CHAMPION_WITH_GAPS,
         variables=(variable,),
         time_label="start",
         model=ModelFacts(

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 import pipeline.report as public
+from pipeline.fallback_level import FallbackLevel
 from pipeline.report import DataFacts, LeadSkill, ModelFacts, RefusedReason, render
 from pipeline.report.page import relative_link
 from pipeline.report.section import spread
-from pipeline.report.sentences import LADDER, rung_note
+from pipeline.report.sentences import level_note, level_title
 
 EVIL = '"><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}</style></title>'
 
@@ -65,31 +66,33 @@ def test_two_variables_share_a_headline_and_have_a_section_each(report, variable
     assert "Not verified yet" in page.text
 
 
-@pytest.mark.parametrize("rung", range(5))
-def test_the_rung_is_said_in_words_and_marked_on_the_ladder(report, rung):
-    html = render(report(rung=rung))
-    assert f"Rung {rung} of 4" in html
+@pytest.mark.parametrize("level", FallbackLevel)
+def test_the_fallback_level_is_described_and_marked_in_the_list(report, level):
+    html = render(report(fallback_level=level))
+    assert f"Fallback level {level} of 4. {level.description}" in html
     current = re.findall(r'aria-current="step">.*?</li>', html)
     assert len(current) == 1
-    assert LADDER[rung].title in current[0]
+    assert level_title(level) in current[0]
 
 
-def test_what_is_missing_is_said_where_gaps_are_masked(report):
+def test_what_is_missing_is_stated_where_the_input_has_gaps(report):
     def note(*stations, covariates=(), **changes):
         data = replace(report().data, missing_stations=stations, missing_covariates=covariates)
-        return rung_note(report(rung=1, data=data, **changes)).removeprefix(
-            "Rung 1 of 4: the promoted model; what is missing is masked, not guessed: "
+        level = FallbackLevel.CHAMPION_WITH_GAPS
+        return level_note(report(fallback_level=level, data=data, **changes)).removeprefix(
+            f"Fallback level 1 of 4. {level.description} "
         )
 
-    assert note("Birr") == "no value now of Birr."
-    assert note(covariates=("nwp.t", "nwp.u")) == "nothing known ahead of nwp.t and nwp.u."
-    assert note("Birr", covariates=("nwp.t",)) == "no value now of Birr; nothing known ahead of nwp.t."
-    assert note(*"abcd", places="cell") == "no value now of 4 of 4 cells."
-    assert note() == "some of the values before the newest."
+    assert note("Birr") == "No current value at Birr."
+    assert note(covariates=("nwp.t", "nwp.u")) == "No future values of nwp.t and nwp.u."
+    assert note("Birr", covariates=("nwp.t",)) == "No current value at Birr. No future values of nwp.t."
+    assert note(*"abcd", places="cell") == "No current value at 4 of 4 cells."
+    assert note() == "Some earlier observations are missing."
 
 
-def test_other_rungs_do_not_speak_of_gaps(report):
-    assert rung_note(report(rung=2)) == f"Rung 2 of 4: {LADDER[2].note}."
+def test_other_levels_do_not_mention_gaps(report):
+    level = FallbackLevel.CHAMPION_ON_STALE_INPUT
+    assert level_note(report(fallback_level=level)) == f"Fallback level 2 of 4. {level.description}"
 
 
 def test_every_station_is_in_the_table_the_map_and_the_charts(report, variable):

@@ -28,7 +28,7 @@ def dataset(published: ForecastResult) -> Iterator[xr.Dataset]:
 def test_it_follows_the_cf_conventions(dataset: xr.Dataset, trained: Trained) -> None:
     assert dataset.attrs["Conventions"] == "CF-1.11"
     assert dataset.attrs["featureType"] == "timeSeries"
-    assert dataset.attrs["rung"] == 0
+    assert dataset.attrs["fallback_level"] == 0
     assert trained.retrained.digest[:12] in dataset.attrs["source"]
     wind = dataset["wind_speed"]
     assert wind.dims == ("time", "station", "quantile")

@@ -49,7 +49,12 @@ def test_every_form_is_published_with_its_digest(trained: Trained) -> None:
     found = _hashes(result.folder)
     found.pop("forecast.json")
     assert index["files"] == found
-    assert (index["product"], index["model"], index["version"], index["rung"]) == ("tiny-wind", "ridge-var", 1, 0)
+    assert (index["product"], index["model"], index["version"], index["fallback_level"]) == (
+        "tiny-wind",
+        "ridge-var",
+        1,
+        0,
+    )
     assert index["digest"] == trained.retrained.digest
     assert index["issue_time"] == result.issue_time.isoformat()
     assert len(index["valid_times"]) == 2
@@ -68,7 +73,7 @@ def test_the_parquet_holds_the_stored_rows(trained: Trained) -> None:
     assert told["valid_time"].tolist() == rows["valid_time"].tolist()
     assert told["location"].tolist() == rows["location"].tolist()
     assert set(told["model_digest"]) == {trained.retrained.digest}
-    assert set(told["rung"]) == {0}
+    assert set(told["fallback_level"]) == {0}
     assert str(told["issue_time"].dtype) == "datetime64[us, UTC]"
 
 
