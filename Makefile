@@ -2,32 +2,40 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-READY  := $(VENV)/.ready
+# Marker files: what the package needs to run, and with it what tests and checks need.
+DEMO   := $(VENV)/.demo
+DEV    := $(VENV)/.dev
+PIP    := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 export NIGHTCAST_REAL_DATA ?= $(wildcard ../shared/data)
 
-.PHONY: demo test check format accuracy benchmark system clean
+.PHONY: demo test check format reference accuracy benchmark system clean
 
-demo: $(READY)            ## the whole loop on real data, without a network
+demo: $(DEMO)             ## the whole loop on real data, without a network
 	$(BIN)/nightcast demo
 
-test: $(READY) system     ## all tests; one thread each, so that two of them do not wait for each other
+test: $(DEV) system       ## all tests, on two processes of one thread each
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile
 
-check: $(READY)           ## style, types, direction of imports
+check: $(DEV)             ## style, types, direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(READY)
+format: $(DEV)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-accuracy: $(READY)        ## the table of scores in the README
+reference: $(DEMO)        ## the table of every field of a product file
+	$(BIN)/nightcast schema --markdown > deploy/products/README.md.new
+	mv deploy/products/README.md.new deploy/products/README.md
+
+accuracy: $(DEV)          ## the table of scores in models/README.md
 	$(BIN)/python -W ignore tests/benchmarks/irish_wind.py
 
-benchmark: $(READY)       ## ratios measured side by side in one run
+benchmark: $(DEV)         ## start-up, and ratios measured side by side in one run
+	$(BIN)/python -W ignore -m tests.benchmarks.startup
 	$(BIN)/python -W ignore tests/benchmarks/data_plane.py
 	$(BIN)/python -W ignore -m tests.benchmarks.frames
 	$(BIN)/python -W ignore -m tests.benchmarks.convlstm
@@ -36,11 +44,16 @@ benchmark: $(READY)       ## ratios measured side by side in one run
 system:                   ## a browser and PostgreSQL for the tests, where they may be installed
 	@.ci/system
 
-$(READY): pyproject.toml constraints.txt
+$(DEMO): pyproject.toml constraints.txt
+	@echo "Installing into $(VENV); the first time this takes a minute or more."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[auckland,grib,postgres,prophet,dev]'
+	$(PIP) torch
+	$(PIP) --editable .
+	@touch $@
+
+$(DEV): $(DEMO)
+	$(PIP) --editable '.[auckland,grib,postgres,prophet,dev]'
 	@touch $@
 
 clean:

@@ -6,6 +6,7 @@ import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -17,11 +18,13 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands to the tree."""
 
     @app.command()
-    def schema() -> None:
+    def schema(
+        markdown: Annotated[bool, typer.Option("--markdown", help="Print the reference of every field.")] = False,
+    ) -> None:
         """Print the JSON Schema of a product file, for editors and forms."""
-        from pipeline.config import Product
+        from pipeline.config.reference import product_reference, product_schema
 
-        sys.stdout.write(json.dumps(Product.model_json_schema(), indent=2) + "\n")
+        sys.stdout.write(product_reference() if markdown else json.dumps(product_schema(), indent=2) + "\n")
 
     @app.command()
     def check(product: ProductFile, as_json: AsJson = False) -> None:
