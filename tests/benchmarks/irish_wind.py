@@ -2,7 +2,7 @@
 
     python tests/benchmarks/irish_wind.py [MODEL ...] [--seeds 3]
 
-The protocol of the table in the README: 12 stations, m/s, issue at 07:00 for the three days ahead, seven levels;
+The protocol of the table in models/README.md: 12 stations, m/s, issue at 07:00 for the three days ahead, seven levels;
 RMSE and MAE of the median, CRPS by the trapezoidal rule of `pipeline.training.metrics`.
 """
 

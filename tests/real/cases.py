@@ -1,6 +1,6 @@
 """Real, broken files, each taken in by a product file alone: what was accepted, revised, refused and why, found odd.
 
-NIGHTCAST_REAL_DATA=... python -m tests.real.cases        # the table of the README
+NIGHTCAST_REAL_DATA=... python -m tests.real.cases        # the table of tests/real/README.md
 """
 
 from __future__ import annotations

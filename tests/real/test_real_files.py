@@ -13,7 +13,7 @@ from tests.real.cases import CASES, data_folder, prepare, take
 
 DATA = data_folder()
 DAYS = 12
-"""Days of the Agulhas feed that the test takes in, a file each; the table of the README has all 366."""
+"""Days of the Agulhas feed that the test takes in, a file each; the table of README.md has all 366."""
 
 
 @dataclass(frozen=True)
