@@ -1,4 +1,4 @@
-"""Forecast models behind one interface; names are imported on first use, so that this costs nothing."""
+"""Forecast models behind one interface. Names are imported on first use, so importing the package is cheap."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from models.errors import CheckpointError, DivergedError, ModelError, NotFittedError
     from models.task import Batch, Inputs, Task, Windows
 
-_HOME = {
+_MODULES = {
     "MODELS": "catalogue",
     "Batch": "task",
     "CheckpointError": "errors",
@@ -54,6 +54,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module 'models' has no attribute {name!r}")
-    return getattr(import_module(f"models.{_HOME[name]}"), name)
+    return getattr(import_module(f"models.{_MODULES[name]}"), name)

@@ -1,4 +1,4 @@
-"""The one interface that every model has, baseline or network."""
+"""The interface of every model, baseline or network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ State = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """Progress after one pass over the training set; losses are in normalised units."""
+    """Progress after one epoch; losses are in normalised units."""
 
     epoch: int
     epochs: int
@@ -37,9 +37,8 @@ def silent(epoch: Epoch) -> None:
 class Model(ABC):
     """A probabilistic forecaster for one task.
 
-    Whatever is missing, `predict` gives finite, ordered quantiles within the physical limits. A model is
-    its constructor options plus its state: `load_state(state())` on a model built alike forecasts the
-    same bits.
+    Whatever inputs are missing, `predict` returns finite, ordered quantiles within the physical limits. Options and
+    state define a model completely: `load_state(state())` on a model with the same options gives bit-equal forecasts.
     """
 
     name: ClassVar[str]
@@ -57,34 +56,34 @@ class Model(ABC):
         budget_seconds: float | None = None,
         progress: Progress = silent,
     ) -> None:
-        """Learn from `train`; choose and calibrate on `validation`, which may be empty.
+        """Fit to `train`, and select and calibrate on `validation`, which may be empty.
 
-        The same data and seed give the same model on the same CPU, unless the budget cuts training short. A baseline
-        finishes whatever the budget; a network stops in time and keeps its best weights.
+        The same data and seed give the same model on the same CPU, unless the budget cuts training short. Baselines
+        ignore the budget; a network stops in time and keeps its best weights.
 
         Raises:
-            ModelError: there is nothing to learn from, or the windows are of another task.
+            ModelError: there is nothing to learn from, or the windows belong to another task.
             DivergedError: the loss is not finite.
         """
 
     @abstractmethod
     def predict(self, inputs: Inputs) -> NDArray[np.float32]:
-        """Quantiles, shape (n, lead, target, location, quantile), in physical units.
+        """Return quantiles (n, lead, target, location, quantile) in physical units.
 
-        Always finite, non-decreasing along the last axis and within the limits of the task.
+        They are finite, non-decreasing along the last axis and within the limits of the task.
 
         Raises:
-            NotFittedError: nothing has been learnt yet.
+            NotFittedError: the model is not fitted.
             ModelError: the arrays do not fit the task.
         """
 
     @abstractmethod
     def state(self) -> dict[str, NDArray[Any]]:
-        """Everything learnt, by name."""
+        """Return everything learnt, by name."""
 
     @abstractmethod
     def load_state(self, state: State) -> None:
-        """Take over what another model of the same name, task and options has learnt.
+        """Load the state of another model of the same name, task and options.
 
         Raises:
             ModelError: an array is missing or has the wrong shape.
@@ -92,15 +91,15 @@ class Model(ABC):
 
     @abstractmethod
     def options(self) -> dict[str, Any]:
-        """The constructor options, ready for JSON: `build(name, task, **options())` gives a twin."""
+        """Return the constructor options, ready for JSON: `build(name, task, **options())` makes an equal model."""
 
     def remarks(self) -> tuple[str, ...]:
-        """What a person should know of the fitted model, a line each; nothing for most."""
+        """Return remarks on the fitted model for people, one line each; most models have none."""
         return ()
 
     @property
     def parameters(self) -> int:
-        """How many numbers the model has learnt; 0 before it is fitted."""
+        """Number of learnt values; 0 before the model is fitted."""
         try:
             return sum(array.size for array in self.state().values())
         except ModelError:
@@ -109,24 +108,24 @@ class Model(ABC):
     def _check_windows(self, train: Windows, validation: Windows) -> None:
         for name, windows in (("train", train), ("validation", validation)):
             if windows.task != self.task:
-                raise ModelError(f"{self.name}: the {name} windows are of another task")
+                raise ModelError(f"{self.name}: the {name} windows belong to another task")
         if len(train) == 0:
             raise ModelError(f"{self.name}: there are no training windows")
 
 
 def scoped(prefix: str, state: State) -> dict[str, NDArray[Any]]:
-    """The entries below `prefix`, with the prefix taken off."""
+    """Return the entries below `prefix`, without the prefix."""
     start = f"{prefix}."
     return {name[len(start) :]: array for name, array in state.items() if name.startswith(start)}
 
 
 def prefixed(prefix: str, state: State) -> dict[str, NDArray[Any]]:
-    """The same entries, filed below `prefix`."""
+    """Return the same entries below `prefix`."""
     return {f"{prefix}.{name}": array for name, array in state.items()}
 
 
 def take(state: State, name: str, shape: tuple[int, ...] | None = None) -> NDArray[Any]:
-    """One entry of a state, checked.
+    """Return one entry of a state.
 
     Raises:
         ModelError: it is missing or has another shape.

@@ -1,4 +1,4 @@
-"""Models on disk: weights as safetensors beside a JSON card; nothing that could run code."""
+"""Models on disk: weights as safetensors beside a JSON card, with no pickle and no executable code."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ from safetensors.numpy import save as serialise
 from models.base import Model
 from models.catalogue import build
 from models.errors import CheckpointError, ModelError
+from models.legacy import upgrade_options, upgrade_state
 from models.task import Task
 
-FORMAT = 2
+FORMAT = 3
+"""Format that `save` writes; `load` reads 2 as well, whose options and arrays had other names."""
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
 _KEYS = {"format", "name", "task", "options", "parameters", "torch", "weights_sha256"}
 
 
 def save(model: Model, folder: Path) -> str:
-    """Write the model into `folder` as a whole or not at all; return its digest.
+    """Write the model to `folder` atomically, replacing an older one, and return its digest.
 
-    The digest is the SHA-256 of the card, which holds the SHA-256 of the weights: it names the model. An
-    older model in the folder is replaced.
+    The digest is the SHA-256 of the card, which contains the SHA-256 of the weights, so it identifies the model.
 
     Raises:
-        NotFittedError: there is nothing to save.
-        OSError: the disk refuses.
+        NotFittedError: the model is not fitted.
+        OSError: writing failed.
     """
     state = {name: np.asarray(array, order="C") for name, array in model.state().items()}
     weights = serialise(state)
@@ -51,42 +52,52 @@ def save(model: Model, folder: Path) -> str:
         }
     )
     folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        _write(fresh / WEIGHTS, weights)
-        _write(fresh / CARD, card)
-        _replace(fresh, folder)
+        _write(temporary / WEIGHTS, weights)
+        _write(temporary / CARD, card)
+        _replace(temporary, folder)
     finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     return hashlib.sha256(card).hexdigest()
 
 
 def load(folder: Path, *, digest: str | None = None) -> Model:
-    """The model in `folder`, bit for bit as saved; weights are parsed only after their digest fits.
+    """Return the model in `folder`, bit-equal to the saved one. Weights are parsed only after their digest matches.
 
     Raises:
-        CheckpointError: a file is missing, damaged, of another format, or not the model of `digest`.
+        CheckpointError: a file is missing, damaged or of an unknown format, or the digest does not match.
     """
-    card = read_card(folder, digest=digest)
+    card = _read_card(folder, digest)
     path = folder / WEIGHTS
     weights = _read(path)
     found = hashlib.sha256(weights).hexdigest()
     if found != card["weights_sha256"]:
-        raise CheckpointError(path, f"damaged: sha256 is {found}, the card says {card['weights_sha256']}")
+        raise CheckpointError(path, f"damaged: sha256 is {found}, expected {card['weights_sha256']}")
+    old = card["format"] < FORMAT
     try:
-        model = build(card["name"], Task.from_json(card["task"]), **card["options"])
-        model.load_state(parse(weights))
+        options = upgrade_options(card["options"]) if old else card["options"]
+        model = build(card["name"], Task.from_json(card["task"]), **options)
+        state = parse(weights)
+        model.load_state(upgrade_state(state) if old else state)
     except (ModelError, SafetensorError, TypeError) as error:
         raise CheckpointError(folder, str(error)) from error
     return model
 
 
 def read_card(folder: Path, *, digest: str | None = None) -> dict[str, Any]:
-    """The card of the model in `folder`, without touching its weights.
+    """Return the card of the model in `folder`, without reading its weights; options have their current names.
 
     Raises:
-        CheckpointError: it is missing, unreadable, of another format, or not the card of `digest`.
+        CheckpointError: it is missing, unreadable or of an unknown format, or the digest does not match.
     """
+    card = _read_card(folder, digest)
+    if card["format"] < FORMAT and isinstance(card["options"], dict):
+        card["options"] = upgrade_options(card["options"])
+    return card
+
+
+def _read_card(folder: Path, digest: str | None) -> dict[str, Any]:
     path = folder / CARD
     raw = _read(path)
     found = hashlib.sha256(raw).hexdigest()
@@ -97,9 +108,9 @@ def read_card(folder: Path, *, digest: str | None = None) -> dict[str, Any]:
     except ValueError as error:
         raise CheckpointError(path, f"not JSON: {error}") from error
     if not isinstance(card, dict) or set(card) != _KEYS:
-        raise CheckpointError(path, f"want the keys {sorted(_KEYS)}")
-    if card["format"] != FORMAT:
-        raise CheckpointError(path, f"format {card['format']!r}, this version reads {FORMAT}")
+        raise CheckpointError(path, f"the keys must be {sorted(_KEYS)}")
+    if card["format"] not in (2, FORMAT):
+        raise CheckpointError(path, f"format {card['format']!r} is unknown; this version reads formats 2 and {FORMAT}")
     return card
 
 
@@ -111,7 +122,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise CheckpointError(path, f"cannot be read: {error.strerror}") from error
+        raise CheckpointError(path, f"cannot read the file: {error.strerror}") from error
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -121,14 +132,14 @@ def _write(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _replace(fresh: Path, folder: Path) -> None:
-    """Rename `fresh` to `folder`; a folder that is in the way steps aside first and is then removed."""
+def _replace(temporary: Path, folder: Path) -> None:
+    """Rename `temporary` to `folder`; an existing folder is moved away first and then removed."""
     if not folder.exists():
-        fresh.rename(folder)
+        temporary.rename(folder)
     else:
         old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         folder.rename(old)
-        fresh.rename(folder)
+        temporary.rename(folder)
         shutil.rmtree(old)
     parent = os.open(folder.parent, os.O_RDONLY)
     try:

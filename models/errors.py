@@ -1,4 +1,4 @@
-"""What can go wrong inside `models`; each error carries the facts that explain it."""
+"""Exceptions of `models`; each carries the facts behind its message."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 
 
 class ModelError(Exception):
-    """A model was asked for something it cannot do: bad options, a bad task, bad arrays."""
+    """Invalid options, task or arrays for a model."""
 
 
 class NotFittedError(ModelError):
-    """A model was asked to predict, or to show its state, before it had learnt anything."""
+    """A forecast or the state of a model was requested before it was fitted."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"model {name!r} is not fitted: call fit() or load_state() first")
@@ -18,7 +18,7 @@ class NotFittedError(ModelError):
 
 
 class DivergedError(ModelError):
-    """Training produced a loss that is not a number; the model must not be used."""
+    """Training diverged: the loss is not finite, and the model must not be used."""
 
     def __init__(self, name: str, *, epoch: int, step: int) -> None:
         super().__init__(f"training of {name!r} diverged: loss is not finite in epoch {epoch}, step {step}")
@@ -28,7 +28,7 @@ class DivergedError(ModelError):
 
 
 class CheckpointError(ModelError):
-    """A saved model is missing, damaged, or not the one that was asked for."""
+    """A saved model is missing, damaged, or not the requested one."""
 
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(f"checkpoint {path}: {problem}")

@@ -1,4 +1,4 @@
-"""Options as people write them, checked against what a model takes, before anything is built."""
+"""Options of a model, checked against its signature before the model is built."""
 
 from __future__ import annotations
 
@@ -8,41 +8,48 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from models.errors import ModelError
+from models.legacy import RENAMED_OPTIONS
 
-_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+_TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
 
 
-def fitting(model: str, given: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that are given, each of the type that is wanted; what is None is left to the model.
+def check_options(model: str, options: Mapping[str, Any], types: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options with every value of its declared type; options that are None are left out.
 
     Args:
         model: name of the model, for errors.
-        given: values by option.
-        wanted: types by option; of a type that is not plain anything is let through.
+        options: values by option.
+        types: types by option; values of types other than bool, int, float, str and Literal are not checked.
 
     Raises:
-        ModelError: there is no such option, or its value is of another type.
+        ModelError: an option is unknown or was renamed, or its value is of another type.
     """
-    for name in given:
-        if name not in wanted:
-            close = difflib.get_close_matches(name, wanted, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(wanted) or 'none'}"
-            raise ModelError(f"{model}: unknown option {name!r}; {hint}")
-    return {name: _value(model, name, value, wanted[name]) for name, value in given.items() if value is not None}
+    for name in options:
+        if name not in types:
+            raise ModelError(f"{model}: {_unknown(name, types)}")
+    return {name: _check(model, name, value, types[name]) for name, value in options.items() if value is not None}
 
 
-def _value(model: str, name: str, value: Any, wanted: Any) -> Any:
-    if get_origin(wanted) in (Union, UnionType):
-        plain = [kind for kind in get_args(wanted) if kind is not type(None)]
-        if len(plain) != 1:
+def _unknown(name: str, types: Mapping[str, Any]) -> str:
+    if (new := RENAMED_OPTIONS.get(name)) in types:
+        return f"option {name!r} was renamed to {new!r}"
+    if close := difflib.get_close_matches(name, types, n=1):
+        return f"unknown option {name!r}; did you mean {close[0]!r}?"
+    return f"unknown option {name!r}; options are {', '.join(types) or 'none'}"
+
+
+def _check(model: str, name: str, value: Any, expected: Any) -> Any:
+    if get_origin(expected) in (Union, UnionType):
+        alternatives = [kind for kind in get_args(expected) if kind is not type(None)]
+        if len(alternatives) != 1:
             return value
-        wanted = plain[0]
-    if get_origin(wanted) is Literal:
-        if value not in get_args(wanted):
-            raise ModelError(f"{model}: {name} must be one of {list(get_args(wanted))}, found {value!r}")
+        expected = alternatives[0]
+    if get_origin(expected) is Literal:
+        if value not in get_args(expected):
+            raise ModelError(f"{model}: {name} must be one of {list(get_args(expected))}, found {value!r}")
         return value
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+    if expected is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if wanted in _WORDS and type(value) is not wanted:
-        raise ModelError(f"{model}: {name} must be {_WORDS[wanted]}, found {value!r}")
+    if expected in _TYPE_NAMES and type(value) is not expected:
+        raise ModelError(f"{model}: {name} must be {_TYPE_NAMES[expected]}, found {value!r}")
     return value

@@ -1,4 +1,4 @@
-"""What a model forecasts, and the arrays that go in: numpy only, so that anyone may import it."""
+"""Tasks and the arrays of a task. It imports only numpy."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ TRANSFORMS = ("identity", "sqrt", "log1p")
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One forecasting problem, complete: two equal tasks accept exactly the same arrays.
+    """A complete forecasting problem: equal tasks accept exactly the same arrays.
 
     Attributes:
         channels: input variables, in the order of the channel axis.
-        targets: the forecast variables, a subset of `channels`, in the order of the target axis.
-        context: frames that go in.
-        leads: frames that come out; lead 1 is the frame after the last context frame.
-        quantiles: ascending levels inside (0, 1), the median among them.
-        step_seconds: time from one frame to the next.
+        targets: forecast variables, a subset of `channels`, in the order of the target axis.
+        context: number of input frames.
+        leads: number of forecast frames; lead 1 is the frame after the last context frame.
+        quantiles: ascending quantile levels in (0, 1), including the median.
+        step_seconds: seconds between frames.
         locations: opaque ids, in the order of the location axis.
         longitude: degrees east, one per location.
         latitude: degrees north, one per location.
-        transforms: per channel, the variance-stabilising transform that models work in.
-        limits: per channel, the physical lowest and highest value; forecasts are clipped to them.
+        transforms: variance-stabilising transform of each channel.
+        limits: lowest and highest physical value of each channel; forecasts are clipped to them.
         grid: (rows, columns) where the locations are the cells of a regular grid, row by row; None for stations.
         covariates: variables known in advance, in the order of the covariate axis.
-        static: fields that do not change, such as altitude, in the order of `static_values`.
-        static_values: (static, location), in units of their own.
+        static: static fields such as altitude, in the order of `static_values`.
+        static_values: (static, location), each in its own units.
 
     Raises:
         ModelError: a field contradicts another or is out of range.
@@ -59,20 +59,20 @@ class Task:
     def __post_init__(self) -> None:
         for field, minimum in (("context", 1), ("leads", 1), ("step_seconds", 1)):
             value = getattr(self, field)
-            _demand(isinstance(value, int) and value >= minimum, field, f"a whole number >= {minimum}", value)
+            _require(isinstance(value, int) and value >= minimum, field, f"a whole number >= {minimum}", value)
         for field in ("channels", "targets", "locations"):
             names = getattr(self, field)
             distinct = len(names) > 0 and len(set(names)) == len(names)
-            _demand(distinct, field, "one or more distinct names", names)
+            _require(distinct, field, "one or more distinct names", names)
         for field in ("covariates", "static"):
             names = getattr(self, field)
-            _demand(len(set(names)) == len(names), field, "distinct names", names)
+            _require(len(set(names)) == len(names), field, "distinct names", names)
         unknown = [name for name in self.targets if name not in self.channels]
-        _demand(not unknown, "targets", f"a subset of channels {list(self.channels)}", unknown)
+        _require(not unknown, "targets", f"a subset of channels {list(self.channels)}", unknown)
         levels = self.quantiles
         rising = all(low < high for low, high in pairwise(levels))
         inside = all(0.0 < level < 1.0 for level in levels)
-        _demand(rising and inside and 0.5 in levels, "quantiles", "ascending in (0, 1) with 0.5", levels)
+        _require(rising and inside and 0.5 in levels, "quantiles", "ascending in (0, 1) with 0.5", levels)
         for field, size in (
             ("longitude", len(self.locations)),
             ("latitude", len(self.locations)),
@@ -81,21 +81,21 @@ class Task:
             ("static_values", len(self.static)),
         ):
             found = len(getattr(self, field))
-            _demand(found == size, field, f"{size} entries", f"{found} entries")
-        _demand(bool(np.isfinite(self.longitude).all()), "longitude", "finite degrees east", self.longitude)
+            _require(found == size, field, f"{size} entries", f"{found} entries")
+        _require(bool(np.isfinite(self.longitude).all()), "longitude", "finite degrees east", self.longitude)
         northing = bool((np.abs(self.latitude) <= 90).all())
-        _demand(northing, "latitude", "degrees within -90..90", self.latitude)
+        _require(northing, "latitude", "degrees within -90..90", self.latitude)
         for name in self.transforms:
-            _demand(name in TRANSFORMS, "transforms", f"one of {list(TRANSFORMS)}", name)
+            _require(name in TRANSFORMS, "transforms", f"one of {list(TRANSFORMS)}", name)
         for low, high in self.limits:
             ordered = low is None or high is None or low < high
-            _demand(ordered, "limits", "the lower limit below the upper", (low, high))
+            _require(ordered, "limits", "the lower limit below the upper", (low, high))
         for name, values in zip(self.static, self.static_values, strict=True):
             usable = len(values) == len(self.locations) and bool(np.isfinite(values).all())
-            _demand(usable, f"static_values.{name}", "a finite number for each location", f"{len(values)} values")
+            _require(usable, f"static_values.{name}", "a finite number for each location", f"{len(values)} values")
         if self.grid is not None:
             cells = self.grid[0] * self.grid[1]
-            _demand(
+            _require(
                 min(self.grid) > 0 and cells == len(self.locations), "grid", "rows x columns = locations", self.grid
             )
 
@@ -105,15 +105,15 @@ class Task:
         return tuple(self.channels.index(name) for name in self.targets)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain lists, numbers and strings: `from_json` gives an equal task back."""
+        """Return plain lists, numbers and strings from which `from_json` makes an equal task."""
         return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Task:
-        """The task that `to_json` wrote.
+        """Return the task that `to_json` wrote.
 
         Raises:
-            ModelError: a key is missing, unknown, or holds what no task can hold.
+            ModelError: a key is missing or unknown, or a value is invalid.
         """
         expected = {field.name for field in fields(cls)}
         optional = {field.name for field in fields(cls) if field.default is not MISSING}
@@ -145,16 +145,16 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What is known at each of n issue times.
+    """Everything known at each of n issue times.
 
     Attributes:
         values: (n, context, channel, location), physical units, 0 where missing.
-        mask: same shape, True where the value was known at issue time.
+        mask: same shape, True where the value was known at the issue time.
         time: (n, context), UTC valid times of the frames.
         target_time: (n, lead), UTC valid times to forecast.
-        covariates: (n, lead, covariate, location), what had been said of the target times by the issue time, in
-            units of their own, 0 where nothing; None where nothing is known of any.
-        covariates_mask: same shape, True where something had been said.
+        covariates: (n, lead, covariate, location), covariates of the target times as known at the issue time, in
+            their own units, 0 where missing; None where none is known.
+        covariates_mask: same shape, True where known.
     """
 
     values: NDArray[np.float32]
@@ -167,22 +167,22 @@ class Inputs:
     def __len__(self) -> int:
         return len(self.values)
 
-    def ahead(self, task: Task) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Covariates (n, lead, covariate, location), 0 where unknown, and where they are known."""
+    def future_covariates(self, task: Task) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return the covariates (n, lead, covariate, location), 0 where unknown, and their mask."""
         shape = (len(self), task.leads, len(task.covariates), len(task.locations))
         if self.covariates is None or self.covariates_mask is None:
             return np.zeros(shape, np.float32), np.zeros(shape, bool)
         return self.covariates, self.covariates_mask
 
     def chunks(self, size: int) -> Iterator[Inputs]:
-        """The same inputs, at most `size` issue times at once; one empty part where there are none."""
+        """Yield the inputs in chunks of at most `size` issue times; one empty chunk where there are none."""
         for start in range(0, max(len(self), 1), size):
             part = slice(start, start + size)
             cut = [None if (array := getattr(self, field.name)) is None else array[part] for field in fields(self)]
             yield Inputs(*cut)  # type: ignore[arg-type]
 
     def check(self, task: Task) -> None:
-        """Raise ModelError unless the arrays have the shapes that `task` asks for."""
+        """Raise ModelError unless the arrays have the shapes of `task`."""
         n = len(self.values)
         frames = (n, task.context, len(task.channels), len(task.locations))
         for name, found, expected in (
@@ -192,20 +192,20 @@ class Inputs:
             ("target_time", self.target_time.shape, (n, task.leads)),
         ):
             if found != expected:
-                raise ModelError(f"inputs.{name}: shape {found}, the task needs {expected}")
-        ahead = (n, task.leads, len(task.covariates), len(task.locations))
+                raise ModelError(f"inputs.{name}: expected shape {expected}, found {found}")
+        expected = (n, task.leads, len(task.covariates), len(task.locations))
         for name in ("covariates", "covariates_mask"):
             array = getattr(self, name)
-            if array is not None and array.shape != ahead:
-                raise ModelError(f"inputs.{name}: shape {array.shape}, the task needs {ahead}")
+            if array is not None and array.shape != expected:
+                raise ModelError(f"inputs.{name}: expected shape {expected}, found {array.shape}")
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Inputs with what then happened.
+    """Inputs with the truth.
 
     Attributes:
-        inputs: what was known.
+        inputs: what was known at the issue times.
         target: (n, lead, target, location), physical units, 0 where missing.
         target_mask: same shape, True where observed.
     """
@@ -216,25 +216,25 @@ class Batch:
 
 
 class Windows(Protocol):
-    """Samples by number; in a training set the numbers follow issue time."""
+    """Samples by index, sorted by issue time in a training set."""
 
     @property
     def task(self) -> Task:
-        """The task that every sample fits."""
+        """The task of all samples."""
         ...
 
     def __len__(self) -> int:
-        """How many samples there are."""
+        """Return the number of samples."""
         ...
 
     def batch(self, index: NDArray[np.intp]) -> Batch:
-        """The samples with these numbers, in this order."""
+        """Return the samples at these indices, in this order."""
         ...
 
 
-def _demand(holds: bool, field: str, wanted: str, found: object) -> None:
+def _require(holds: bool, field: str, expected: str, found: object) -> None:
     if not holds:
-        raise ModelError(f"task.{field}: want {wanted}, found {found!r}")
+        raise ModelError(f"task.{field}: expected {expected}, found {found!r}")
 
 
 def _plain(value: Any) -> Any:
@@ -243,7 +243,7 @@ def _plain(value: Any) -> Any:
 
 def _names(value: Any) -> tuple[str, ...]:
     if isinstance(value, str) or not all(isinstance(item, str) for item in value):
-        raise TypeError(f"want a list of names, found {value!r}")
+        raise TypeError(f"expected a list of names, found {value!r}")
     return tuple(value)
 
 

@@ -1,1 +1,1 @@
-"""Models that are fitted in one pass, without a network; each may become champion."""
+"""Statistical models, fitted in one pass. Each may become champion."""

@@ -8,17 +8,17 @@ from typing import ClassVar
 import numpy as np
 from statsmodels.tsa.statespace.sarimax import SARIMAX
 
-from models.baselines.statespace import Doubles, StateSpaceBaseline, System, integrated
+from models.baselines.statespace import Doubles, StateSpaceBaseline, System, make_system
 
 _ORDERS = ((1, 0, 0), (2, 0, 0), (3, 0, 0), (1, 0, 1), (2, 0, 1), (0, 1, 1), (1, 1, 1))
 _ITERATIONS = 30
 
 
 class Arima(StateSpaceBaseline):
-    """ARIMA(p, d, q) of each location and target, the order chosen by AIC among seven.
+    """ARIMA(p, d, q) for each location and target, with the order chosen by AIC among seven.
 
-    Parameters are those of the training record; a forecast filters the context with them, so a gap costs
-    what its values were worth. See `StateSpaceBaseline` for the options.
+    Parameters are estimated from the training record; a forecast filters the context with them, which handles gaps
+    exactly. See `StateSpaceBaseline` for the options.
     """
 
     name: ClassVar[str] = "arima"
@@ -28,11 +28,10 @@ class Arima(StateSpaceBaseline):
         for order in _ORDERS:
             model = SARIMAX(series, order=order, trend="n", concentrate_scale=True)
             try:
-                found = model.fit(disp=0, maxiter=_ITERATIONS, cov_type="none", low_memory=True)
-                form = model.ssm
-                driven = form["selection"] * np.sqrt(form["state_cov"] * found.scale)
-                noise = driven @ driven.T
-                yield found.aic, integrated(form["transition"], noise, form["design"][0], levels=order[1])
+                result = model.fit(disp=0, maxiter=_ITERATIONS, cov_type="none", low_memory=True)
+                ssm = model.ssm
+                root = ssm["selection"] * np.sqrt(ssm["state_cov"] * result.scale)
+                yield result.aic, make_system(ssm["transition"], root @ root.T, ssm["design"][0], levels=order[1])
             except (np.linalg.LinAlgError, ValueError):
                 # This order cannot be estimated from this series.
                 continue

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from models.base import State, prefixed, scoped, take
 from models.baselines.base import Floats, Known
-from models.baselines.plain import DampedAnomaly
-from models.baselines.rows import Index, Rows, canonical, told
-from models.baselines.trees import Trees, grow, library
+from models.baselines.features import FeatureBuilder, Index, geographic_order, usable_cycles
+from models.baselines.reference import DampedAnomaly
+from models.baselines.trees import BoostedTrees, fit_trees, import_lightgbm
 from models.errors import ModelError
 from models.statistics.covariates import Covariates
 from models.statistics.lags import latest
@@ -20,38 +20,38 @@ from models.statistics.series import Series
 from models.task import Batch, Inputs, Task, Windows
 
 _DAY = 86_400
-# Rows and values of inputs that are in memory at once.
-_ROWS = 100_000
-_VALUES = 4_000_000
-# Rather fewer locations of each than fewer windows.
-_WINDOWS = 500
-# Share of the training windows in which a part of the network falls silent.
-_SILENT = 0.125
+# Maximum number of rows, and of input values, in memory.
+_MAX_ROWS = 100_000
+_MAX_VALUES = 4_000_000
+# Number of windows to sample before locations are sampled too.
+_MAX_WINDOWS = 500
+# Share of the training windows with a simulated outage.
+_OUTAGE_RATE = 0.125
 
 
 class GradientBoosting(DampedAnomaly):
-    """The damped anomaly plus what boosted trees see in the whole network, the calendar and covariates.
+    """The damped anomaly plus boosted trees on all locations, the calendar and covariates.
 
-    Trees are shared by all locations (see `Rows` for what they look at) and fitted to the squared error that
-    the damped anomaly leaves. Leads go in groups 1, 2, 3-4, 5-8, ...: trees of a group share the lead as a
-    feature, and are as many as cross-validation over quarters of the record asks for. Where that has more than
-    `rows` values a group, windows and locations are drawn from it; in some windows a part of the network is made
-    to fall silent, so that silence is learnt too.
+    The trees are shared by all locations (see `FeatureBuilder` for the features) and fitted to the residuals of the
+    damped anomaly. Leads form groups 1, 2, 3-4, 5-8, ...; the trees of a group have the lead as a feature, and their
+    number is chosen by cross-validation over quarters of the record. If a group has more than `rows` values, windows
+    and locations are sampled. Some windows get a simulated outage, so that the trees learn to handle gaps.
 
     Args:
         task: what to forecast.
-        rounds: most trees a group.
-        leaves: most leaves a tree.
-        learning_rate: what each tree adds of what it learnt.
-        lags: own last frames that are features; by default 3 for daily and slower data, 6 for faster data.
-        rows: most rows that the trees of a group learn from.
+        rounds: maximum number of trees per group.
+        leaves: maximum number of leaves per tree.
+        learning_rate: shrinkage of each tree.
+        lags: number of the location's latest frames that are features; by default 3 for daily and slower data, 6 for
+            faster data.
+        rows: maximum number of training rows per group.
 
     Raises:
-        ModelError: an option is out of range, or LightGBM cannot be loaded.
+        ModelError: an option is out of range, or LightGBM cannot be imported.
     """
 
     name: ClassVar[str] = "gradient-boosting"
-    most_errors: ClassVar[int] = 1_000_000
+    max_errors: ClassVar[int] = 1_000_000
 
     def __init__(
         self,
@@ -64,147 +64,147 @@ class GradientBoosting(DampedAnomaly):
         rows: int = 200_000,
     ) -> None:
         super().__init__(task)
-        for field, value, least in (("rounds", rounds, 1), ("leaves", leaves, 2), ("rows", rows, 1)):
-            if value < least:
-                raise ModelError(f"{self.name}: {field} must be at least {least}, found {value}")
+        for field, value, lowest in (("rounds", rounds, 1), ("leaves", leaves, 2), ("rows", rows, 1)):
+            if value < lowest:
+                raise ModelError(f"{self.name}: {field} must be at least {lowest}, found {value}")
         if not 0 < learning_rate <= 1:
             raise ModelError(f"{self.name}: learning_rate must lie within (0, 1], found {learning_rate}")
         if lags is not None and not 1 <= lags <= task.context:
             raise ModelError(f"{self.name}: lags must lie within 1..{task.context}, found {lags}")
-        library()
-        self._given: dict[str, Any] = {
+        import_lightgbm()
+        self._options: dict[str, Any] = {
             "rounds": rounds,
             "leaves": leaves,
             "learning_rate": learning_rate,
             "lags": lags,
             "rows": rows,
         }
-        self._rows = Rows.of(task, _usual_lags(task) if lags is None else lags)
+        self._builder = FeatureBuilder.of(task, _default_lags(task) if lags is None else lags)
         self._groups = _groups(task.leads)
         self._covariates = Covariates(task)
         self._calendar = np.zeros(6, bool)
-        self._trees: dict[str, Trees] = {}
+        self._trees: dict[str, BoostedTrees] = {}
 
     def options(self) -> dict[str, Any]:
-        """The constructor options, ready for JSON."""
-        return dict(self._given)
+        """Return the constructor options, ready for JSON."""
+        return dict(self._options)
 
     @property
     def parameters(self) -> int:
-        """How many numbers the model has learnt: of a tree its leaves and thresholds."""
+        """Number of learnt values; those of a tree are its leaves and thresholds."""
         texts = sum(trees.text.size for trees in self._trees.values())
         return super().parameters - texts + sum(trees.parameters for trees in self._trees.values())
 
-    def _study(self, record: Series, train: Windows, validation: Windows) -> None:
-        super()._study(record, train, validation)
+    def _fit_record(self, record: Series, train: Windows, validation: Windows) -> None:
+        super()._fit_record(record, train, validation)
         self._covariates.fit(train)
-        self._calendar = told(self.task, record.days)
-        how = {name: self._given[name] for name in ("rounds", "leaves", "learning_rate")}
+        self._calendar = usable_cycles(self.task, record.days)
+        options = {name: self._options[name] for name in ("rounds", "leaves", "learning_rate")}
         for position in range(len(self.task.targets)):
             for number, group in enumerate(self._groups):
-                self._trees[_key(position, number)] = grow(*self._sampled(train, position, group), **how)
+                self._trees[_key(position, number)] = fit_trees(*self._sample(train, position, group), **options)
 
-    def _sampled(self, windows: Windows, position: int, group: Index) -> tuple[Floats, Floats]:
-        """Features (row, feature) and what the damped anomaly leaves (row,), at most about `rows` of them."""
-        order = canonical(self.task)
+    def _sample(self, windows: Windows, position: int, group: Index) -> tuple[Floats, Floats]:
+        """Return features (row, feature) and residuals of the damped anomaly (row,), at most about `rows` of them."""
+        order = geographic_order(self.task)
         rng = np.random.default_rng(0)
-        most = self._given["rows"] // len(group)
-        places = int(np.clip(most // min(len(windows), _WINDOWS), 1, len(order)))
-        count = int(np.clip(most // places, 1, len(windows)))
-        # At random: evenly spread windows may be all of one hour, and windows side by side tie places to times.
+        most = self._options["rows"] // len(group)
+        locations = int(np.clip(most // min(len(windows), _MAX_WINDOWS), 1, len(order)))
+        count = int(np.clip(most // locations, 1, len(windows)))
+        # A random sample, since evenly spaced windows may all have the same hour.
         index = rng.permutation(len(windows))[:count]
         width = self.task.context * len(self.task.channels) * len(order)
-        size = max(1, min(_ROWS // (len(group) * places), _VALUES // width))
+        size = max(1, min(_MAX_ROWS // (len(group) * locations), _MAX_VALUES // width))
         parts = []
         for start in range(0, count, size):
             chosen = np.sort(index[start : start + size])
-            few = order[np.sort(rng.permutation(len(order))[:places])]
+            few = order[np.sort(rng.permutation(len(order))[:locations])]
             batch = windows.batch(chosen)
-            x, y, row = self._pairs(batch, ~self._silence(rng, len(chosen)), position, group, few)
+            x, y, row = self._examples(batch, ~self._outages(rng, len(chosen)), position, group, few)
             parts.append((x, y, chosen[row]))
         x, y, issue = (np.concatenate(column) for column in zip(*parts, strict=True))
         by_time = np.argsort(issue, kind="stable")
         return x[by_time], y[by_time]
 
-    def _pairs(
-        self, batch: Batch, heard: Known, position: int, group: Index, places: Index
+    def _examples(
+        self, batch: Batch, available: Known, position: int, group: Index, locations: Index
     ) -> tuple[Floats, Floats, Index]:
-        """Features, what the damped anomaly leaves and which window it was, of each observed value."""
+        """Return features, residual of the damped anomaly and position of the window for each observed value."""
         anomaly, known = self.anomalies(batch.inputs)
-        known = known & heard
+        known = known & available
         anomaly = np.where(known, anomaly, np.float32(0.0))
         base, _ = super().core(batch.inputs, anomaly, known)
         truth, observed = self.target_anomalies(batch)
-        x = self._features(batch.inputs, anomaly, known, base, position, group, places)
-        cut = np.ix_(np.arange(len(truth)), group, np.array([position]), places)
-        wanted = observed[cut][:, :, 0]
-        return x[wanted], (truth - base)[cut][:, :, 0][wanted], np.nonzero(wanted)[0]
+        x = self._features(batch.inputs, anomaly, known, base, position, group, locations)
+        cut = np.ix_(np.arange(len(truth)), group, np.array([position]), locations)
+        selected = observed[cut][:, :, 0]
+        return x[selected], (truth - base)[cut][:, :, 0][selected], np.nonzero(selected)[0]
 
-    def _silence(self, rng: np.random.Generator, windows: int) -> Known:
-        """Where (n, context, 1, location) the network is made to fall silent: some last frames, here and there."""
+    def _outages(self, rng: np.random.Generator, windows: int) -> Known:
+        """Return simulated outages (n, context, 1, location): the latest frames of random locations."""
         task = self.task
-        frames = rng.integers(1, task.context + 1, windows) * (rng.random(windows) < _SILENT)
+        frames = rng.integers(1, task.context + 1, windows) * (rng.random(windows) < _OUTAGE_RATE)
         share = rng.random((windows, 1)) * 2
-        struck = np.empty((windows, len(task.locations)), bool)
-        struck[:, canonical(task)] = rng.random(struck.shape) < share
+        affected = np.empty((windows, len(task.locations)), bool)
+        affected[:, geographic_order(task)] = rng.random(affected.shape) < share
         age = np.arange(task.context)[::-1]
-        return ((age < frames[:, None])[:, :, None] & struck[:, None])[:, :, None]
+        return ((age < frames[:, None])[:, :, None] & affected[:, None])[:, :, None]
 
     def _features(
-        self, inputs: Inputs, anomaly: Floats, known: Known, base: Floats, position: int, leads: Index, places: Index
+        self, inputs: Inputs, anomaly: Floats, known: Known, base: Floats, position: int, leads: Index, locations: Index
     ) -> Floats:
         target = self.task.target_channels[position]
         _, age = latest(anomaly[:, :, [target]], known[:, :, [target]])
-        ahead, said = self._covariates(inputs)
-        return self._rows(
+        covariates, mask = self._covariates(inputs)
+        return self._builder(
             inputs,
             anomaly,
             known,
             base[:, :, position],
             age[:, 0].astype(np.float32),
-            np.where(said, ahead, np.float32(np.nan)),
+            np.where(mask, covariates, np.float32(np.nan)),
             self._calendar,
             target=target,
             leads=leads,
-            places=places,
+            locations=locations,
         )
 
     def core(self, inputs: Inputs, anomaly: Floats, known: Known) -> tuple[Floats, Floats]:
-        """The damped anomaly and the trees' correction; the deviation is the damped anomaly's."""
+        """Return the damped anomaly plus the trees' correction, and the standard deviation of the damped anomaly."""
         base, deviation = super().core(inputs, anomaly, known)
         mean = base.copy()
         every = np.arange(len(self.task.locations))
-        size = max(1, _ROWS // (self.task.leads * len(every)))
+        size = max(1, _MAX_ROWS // (self.task.leads * len(every)))
         for number, few in enumerate(inputs.chunks(size)):
             part = slice(number * size, (number + 1) * size)
             for position in range(len(self.task.targets)):
                 for index, group in enumerate(self._groups):
                     x = self._features(few, anomaly[part], known[part], base[part], position, group, every)
-                    found = self._trees[_key(position, index)](x.reshape(-1, x.shape[-1]))
-                    mean[part, group, position] += found.reshape(x.shape[:-1])
+                    correction = self._trees[_key(position, index)](x.reshape(-1, x.shape[-1]))
+                    mean[part, group, position] += correction.reshape(x.shape[:-1])
         return mean, deviation
 
-    def _learnt(self) -> dict[str, NDArray[Any]]:
+    def _core_state(self) -> dict[str, NDArray[Any]]:
         texts = {key: trees.text for key, trees in self._trees.items()}
         rest = {"calendar": self._calendar, **prefixed("covariates", self._covariates.state())}
-        return {**super()._learnt(), **rest, **texts}
+        return {**super()._core_state(), **rest, **texts}
 
-    def _restore(self, state: State) -> None:
-        super()._restore(state)
+    def _load_core_state(self, state: State) -> None:
+        super()._load_core_state(state)
         self._covariates.load_state(scoped("covariates", state))
         self._calendar = take(state, "calendar", (6,))
         keys = [
             _key(position, group) for position in range(len(self.task.targets)) for group in range(len(self._groups))
         ]
-        self._trees = {key: Trees(take(state, key)) for key in keys}
+        self._trees = {key: BoostedTrees(take(state, key)) for key in keys}
 
 
-def _usual_lags(task: Task) -> int:
+def _default_lags(task: Task) -> int:
     return min(task.context, 3 if task.step_seconds >= _DAY else 6)
 
 
 def _groups(leads: int) -> list[Index]:
-    """Positions on the lead axis: leads 1, 2, 3-4, 5-8 and so on."""
+    """Return positions on the lead axis of the groups 1, 2, 3-4, 5-8 and so on."""
     edges = [0] + [2**power for power in range(leads.bit_length()) if 2**power < leads] + [leads]
     return [np.arange(first, last) for first, last in pairwise(edges)]
 

@@ -1,4 +1,4 @@
-"""Prophet: each location's trend and seasons, by the library of that name."""
+"""Prophet: trend and seasonality of each location, by the library of that name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from models.base import State, take
 from models.baselines.base import Baseline, Floats, Known
-from models.baselines.statespace import refuse_many
+from models.baselines.statespace import check_series_count
 from models.errors import ModelError, NotFittedError
 from models.statistics.series import Series
 from models.task import Inputs, Task, Windows
@@ -25,36 +25,36 @@ _LARGEST = 12.0
 class Prophet(Baseline):
     """What trend and calendar say of each location: no recent value is looked at.
 
-    Where `climatology` knows the calendar alone, this can carry on the trend of the training record too (Taylor
-    and Letham 2018). A location that never reported is forecast by its climate.
+    Unlike `climatology` it can extrapolate the trend of the training record (Taylor and Letham 2018). A location that
+    never reported is forecast by its climate.
 
     Args:
         task: what to forecast.
-        growth: whether the trend goes on (`linear`) or is a constant level (`flat`); with `auto` validation
-            chooses, and without validation the level stays.
+        growth: `linear` to extrapolate the trend, `flat` for a constant level; with `auto` validation chooses, and
+            without validation the level is constant.
 
     Raises:
-        ModelError: Prophet is not installed, `growth` is none of these, or there are more than 200 locations
-            times targets.
+        ModelError: Prophet is not installed, `growth` is invalid, or there are more than 200 series (locations times
+            targets).
     """
 
     name: ClassVar[str] = "prophet"
 
     def __init__(self, task: Task, *, growth: Growth = "auto") -> None:
         super().__init__(task)
-        refuse_many(self.name, task)
+        check_series_count(self.name, task)
         if growth not in get_args(Growth):
             raise ModelError(f"{self.name}: growth must be one of {list(get_args(Growth))}, found {growth!r}")
-        library()
+        import_prophet()
         self._growth = growth
         self._curves: list[Any] | None = None
         self._texts: list[NDArray[np.uint8]] = []
 
     def options(self) -> dict[str, Any]:
-        """The constructor options, ready for JSON."""
+        """Return the constructor options, ready for JSON."""
         return {"growth": self._growth}
 
-    def _study(self, record: Series, train: Windows, validation: Windows) -> None:
+    def _fit_record(self, record: Series, train: Windows, validation: Windows) -> None:
         if self._growth != "auto" or not len(validation):
             self._use(self._fitted(record, "linear" if self._growth == "linear" else "flat"))
             return
@@ -68,12 +68,12 @@ class Prophet(Baseline):
     def _fitted(self, record: Series, growth: str) -> list[NDArray[np.uint8]]:
         texts = []
         for channel in self.task.target_channels:
-            for place in range(len(self.task.locations)):
-                known = record.mask[:, channel, place]
-                texts.append(_fit(record.time[known], record.values[known, channel, place], growth))
+            for location in range(len(self.task.locations)):
+                known = record.mask[:, channel, location]
+                texts.append(_fit(record.time[known], record.values[known, channel, location], growth))
         return texts
 
-    def _learn(self, anomaly: Floats, known: Known, validation: Windows) -> None:
+    def _fit_anomalies(self, anomaly: Floats, known: Known, validation: Windows) -> None:
         pass
 
     def _use(self, texts: list[NDArray[np.uint8]]) -> None:
@@ -81,35 +81,35 @@ class Prophet(Baseline):
         self._texts = texts
 
     def core(self, inputs: Inputs, anomaly: Floats, known: Known) -> tuple[Floats, Floats]:
-        """Prophet's mean as an anomaly of the climate, and unit deviation."""
+        """Return Prophet's mean as an anomaly of the climate, and unit standard deviation."""
         if self._curves is None:
             raise NotFittedError(self.name)
         mean, spread = self.expected(inputs.target_time)
         moments, index = np.unique(inputs.target_time, return_inverse=True)
         index = index.reshape(inputs.target_time.shape)
-        found = np.zeros_like(mean)
+        anomalies = np.zeros_like(mean)
         for number, curve in enumerate(self._curves):
             if curve is not None and len(moments):
-                target, place = divmod(number, len(self.task.locations))
-                said = _evaluate(curve, moments)[index]
-                found[..., target, place] = (said - mean[..., target, place]) / spread[..., target, place]
-        return np.clip(found, -_LARGEST, _LARGEST), np.ones_like(mean)
+                target, location = divmod(number, len(self.task.locations))
+                series = (..., target, location)
+                anomalies[series] = (_evaluate(curve, moments)[index] - mean[series]) / spread[series]
+        return np.clip(anomalies, -_LARGEST, _LARGEST), np.ones_like(mean)
 
-    def _learnt(self) -> dict[str, NDArray[Any]]:
+    def _core_state(self) -> dict[str, NDArray[Any]]:
         return {f"curve{number}": text for number, text in enumerate(self._texts)}
 
-    def _restore(self, state: State) -> None:
+    def _load_core_state(self, state: State) -> None:
         count = len(self.task.targets) * len(self.task.locations)
         self._use([take(state, f"curve{number}") for number in range(count)])
 
 
-def library() -> Any:
-    """Prophet, quiet.
+def import_prophet() -> Any:
+    """Return the prophet module, with its log messages and warnings silenced.
 
     Raises:
         ModelError: it is not installed.
     """
-    # It misses plotly, which nobody here asks for.
+    # It logs an error where plotly is missing, which is not needed.
     logging.getLogger("prophet.plot").setLevel(logging.CRITICAL)
     try:
         with _quiet():
@@ -117,24 +117,24 @@ def library() -> Any:
             import prophet.serialize
             from cmdstanpy.utils import get_logger
     except ImportError as error:
-        raise ModelError("prophet: it is not installed: pip install 'nightcast[prophet]'") from error
-    # Its first use, and no import, gives this logger a level.
+        raise ModelError("prophet: not installed; run pip install 'nightcast[prophet]'") from error
+    # cmdstanpy sets the level of its logger at first use, not at import.
     for logger in (logging.getLogger("prophet"), get_logger()):
         logger.setLevel(logging.WARNING)
     return prophet
 
 
 def _fit(time: NDArray[np.datetime64], values: Floats, growth: str) -> NDArray[np.uint8]:
-    """Prophet's own JSON; empty where there are too few values."""
+    """Return the fitted model as Prophet's own JSON; empty where there are too few values."""
     if len(values) < 2:
         return np.empty(0, np.uint8)
     import pandas
 
-    prophet = library()
+    prophet = import_prophet()
     with _quiet():
         model = prophet.Prophet(growth=growth, uncertainty_samples=0)
         model.fit(pandas.DataFrame({"ds": time, "y": values.astype(np.float64)}), seed=0)
-        # What was learnt from is no part of what was learnt.
+        # Drop the training data, of which a forecast needs only the ends.
         ends = [0, -1]
         model.history, model.history_dates = model.history.iloc[ends], model.history_dates.iloc[ends]
         del model.params["trend"]
@@ -146,22 +146,22 @@ def _load(text: NDArray[np.uint8]) -> Any:
         return None
     try:
         with _quiet():
-            return library().serialize.model_from_json(text.tobytes().decode())
+            return import_prophet().serialize.model_from_json(text.tobytes().decode())
     except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"state: this is no model of Prophet: {error}") from error
+        raise ModelError(f"state: not a Prophet model: {error}") from error
 
 
 def _evaluate(curve: Any, time: NDArray[np.datetime64]) -> NDArray[np.float64]:
     import pandas
 
     with _quiet():
-        found: NDArray[np.float64] = curve.predict(pandas.DataFrame({"ds": time}))["yhat"].to_numpy()
-    return found
+        mean: NDArray[np.float64] = curve.predict(pandas.DataFrame({"ds": time}))["yhat"].to_numpy()
+    return mean
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Prophet's own deprecations are no business of ours."""
+    """Ignore warnings, which concern Prophet's own code."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

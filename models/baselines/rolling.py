@@ -1,4 +1,4 @@
-"""Climatology of the recent past: a warming record leaves its early years behind."""
+"""Climatology of recent years, for records with a trend."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.base import Progress, silent
-from models.baselines.plain import Climatology
+from models.baselines.reference import Climatology
 from models.errors import ModelError
 from models.task import Batch, Task, Windows
 
@@ -16,16 +16,16 @@ _YEAR = np.timedelta64(31_556_952, "s")
 
 
 class RollingClimatology(Climatology):
-    """What the calendar says, from the last years of the training record alone.
+    """Climatology fitted to the last years of the training record.
 
-    Each retrain moves the years on. Where the record is no longer than that, this is `climatology`.
+    The period moves on with each retrain. For a shorter record this equals `climatology`.
 
     Args:
         task: what to forecast.
-        years: how much of the record counts; a fraction will do.
+        years: length of the period in years; need not be a whole number.
 
     Raises:
-        ModelError: `years` is not positive.
+        ModelError: `years` is out of range.
     """
 
     name: ClassVar[str] = "rolling-climatology"
@@ -37,7 +37,7 @@ class RollingClimatology(Climatology):
         self._years = years
 
     def options(self) -> dict[str, Any]:
-        """The constructor options, ready for JSON."""
+        """Return the constructor options, ready for JSON."""
         return {"years": self._years}
 
     def fit(
@@ -49,14 +49,14 @@ class RollingClimatology(Climatology):
         budget_seconds: float | None = None,
         progress: Progress = silent,
     ) -> None:
-        """Learn from the training windows of the last years; see `Baseline.fit`."""
+        """Fit to the training windows of the last years; see `Baseline.fit`."""
         self._check_windows(train, validation)
         recent = _Recent(train, self._years * _YEAR)
         super().fit(recent, validation, seed=seed, budget_seconds=budget_seconds, progress=progress)
 
 
 class _Recent:
-    """The windows whose whole context lies within `span` of the last issue time."""
+    """The windows whose contexts lie entirely within `span` of the last issue time."""
 
     def __init__(self, windows: Windows, span: np.timedelta64) -> None:
         self._windows = windows
@@ -72,19 +72,19 @@ class _Recent:
 
     @property
     def task(self) -> Task:
-        """The task that every sample fits."""
+        """The task of all samples."""
         return self._windows.task
 
     def __len__(self) -> int:
-        """How many samples there are; at least one."""
+        """Return the number of samples, at least one."""
         return len(self._windows) - self._first
 
     def batch(self, index: NDArray[np.intp]) -> Batch:
-        """The samples with these numbers, counted from the first recent one."""
+        """Return the samples at these indices, counted from the first recent one."""
         return self._windows.batch(index + self._first)
 
 
 def _frames(windows: Windows, number: int) -> NDArray[np.datetime64]:
-    """Valid times of the context of one sample."""
+    """Return the valid times of the context of one sample."""
     frames: NDArray[np.datetime64] = windows.batch(np.array([number], np.intp)).inputs.time[0]
     return frames

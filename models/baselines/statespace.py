@@ -1,4 +1,4 @@
-"""Univariate state-space models: estimated by statsmodels, filtered here over all issue times at once."""
+"""Univariate state-space models, estimated by statsmodels and filtered here for all issue times at once."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from models.task import Inputs, Task, Windows
 
 Doubles = NDArray[np.float64]
 
-# Each location and target is a model of its own; more would take hours.
-MOST_SERIES = 200
-# A location with fewer known frames has no model of its own.
-_FEWEST = 50
-# Contexts (window, target, location) filtered at once.
+# Maximum number of series (location, target), since fitting more would take hours.
+MAX_SERIES = 200
+# Minimum number of known frames to fit a model of a series.
+_MIN_FRAMES = 50
+# Contexts (window, target, location) per chunk.
 _CHUNK = 100_000
 
 
 class System(NamedTuple):
-    """`y = design s`, `s' = transition s + noise`, `s` at first of covariance `start`: one location's model."""
+    """Model of one series: `y = design s`, `s' = transition s + noise`, with initial covariance `start` of `s`."""
 
     design: Doubles
     transition: Doubles
@@ -39,13 +39,13 @@ class System(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Systems:
-    """The state-space models of all locations, padded to one number of states.
+    """The state-space models of all series, padded to the same number of states.
 
     Attributes:
         design: (target, location, state).
         transition: (target, location, state, state).
-        noise: same shape, covariance of what each step adds.
-        start: same shape, covariance of the state before the first frame is seen; its mean is 0.
+        noise: same shape, covariance of the process noise.
+        start: same shape, covariance of the initial state, whose mean is 0.
     """
 
     design: Doubles
@@ -55,12 +55,12 @@ class Systems:
 
     @classmethod
     def of(cls, systems: list[list[System]], states: int) -> Systems:
-        """The systems of each target and location, in this order."""
+        """Return the systems of all targets and locations, nested in this order."""
         return cls(*(np.array([[_padded(one[i], states) for one in row] for row in systems]) for i in range(4)))
 
     @classmethod
     def from_state(cls, task: Task, state: State, states: int) -> Systems:
-        """The systems that `state` describes.
+        """Return the systems stored in `state`.
 
         Raises:
             ModelError: an array is missing or does not fit the task.
@@ -71,82 +71,83 @@ class Systems:
         return cls(**{name: take(state, name, shape) for name, shape in shapes.items()})
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Arrays from which `from_state` builds equal systems."""
+        """Return the arrays from which `from_state` builds equal systems."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def forecast(self, values: Floats, known: Known, leads: int) -> tuple[Floats, Floats]:
-        """Mean and variance, each (n, lead, target, location), given values (n, frame, target, location).
+        """Return mean and variance, each (n, lead, target, location), given values (n, frame, target, location).
 
-        The Kalman filter (Durbin and Koopman 2012, section 4.3), so what is not known is left out exactly.
+        This is the Kalman filter (Durbin and Koopman 2012, section 4.3), which handles missing values exactly.
         """
         mean = np.zeros((*values[:, 0].shape, self.design.shape[-1]))
-        cover = np.broadcast_to(self.start, (*mean.shape, mean.shape[-1]))
+        covariance = np.broadcast_to(self.start, (*mean.shape, mean.shape[-1]))
         for frame in range(values.shape[1]):
-            shared = (cover @ self.design[..., None])[..., 0]
-            gain = shared / (shared * self.design).sum(-1)[..., None] * known[:, frame, ..., None]
+            cross = (covariance @ self.design[..., None])[..., 0]
+            gain = cross / (cross * self.design).sum(-1)[..., None] * known[:, frame, ..., None]
             error = values[:, frame] - (mean * self.design).sum(-1)
-            mean, cover = self._step(mean + gain * error[..., None], cover - gain[..., None] * shared[..., None, :])
+            updated = covariance - gain[..., None] * cross[..., None, :]
+            mean, covariance = self._step(mean + gain * error[..., None], updated)
         expected = np.empty((len(values), leads, *values.shape[2:]), np.float32)
         variance = np.empty_like(expected)
         for lead in range(leads):
             expected[:, lead] = (mean * self.design).sum(-1)
-            variance[:, lead] = ((cover @ self.design[..., None])[..., 0] * self.design).sum(-1)
-            mean, cover = self._step(mean, cover)
+            variance[:, lead] = ((covariance @ self.design[..., None])[..., 0] * self.design).sum(-1)
+            mean, covariance = self._step(mean, covariance)
         return expected, variance
 
-    def _step(self, mean: Doubles, cover: Doubles) -> tuple[Doubles, Doubles]:
-        turned = self.transition @ cover @ np.swapaxes(self.transition, -1, -2) + self.noise
-        return (self.transition @ mean[..., None])[..., 0], turned
+    def _step(self, mean: Doubles, covariance: Doubles) -> tuple[Doubles, Doubles]:
+        predicted = self.transition @ covariance @ np.swapaxes(self.transition, -1, -2) + self.noise
+        return (self.transition @ mean[..., None])[..., 0], predicted
 
 
 class StateSpaceBaseline(Baseline):
-    """A baseline that fits each location and target with the best of a few state-space models, by AIC.
+    """A baseline that fits the best of a few state-space models to each location and target, by AIC.
 
-    Subclasses say which in `_candidates`.
+    Subclasses define the models in `_candidates`.
 
     Args:
         task: what to forecast.
-        frames: the last frames of the record, from which the parameters are estimated.
+        frames: number of latest frames of the record that the parameters are estimated from.
 
     Raises:
-        ModelError: `frames` is too small, or there are more than 200 locations times targets.
+        ModelError: `frames` is too small, or there are more than 200 series (locations times targets).
     """
 
-    # Most states of any candidate.
+    # Maximum number of states of any candidate.
     states: int
 
     def __init__(self, task: Task, *, frames: int = 4000) -> None:
         super().__init__(task)
-        refuse_many(self.name, task)
-        if frames < _FEWEST:
-            raise ModelError(f"{self.name}: frames must be at least {_FEWEST}, found {frames}")
+        check_series_count(self.name, task)
+        if frames < _MIN_FRAMES:
+            raise ModelError(f"{self.name}: frames must be at least {_MIN_FRAMES}, found {frames}")
         self._frames = frames
         self._systems: Systems | None = None
 
     def options(self) -> dict[str, Any]:
-        """The constructor options, ready for JSON."""
+        """Return the constructor options, ready for JSON."""
         return {"frames": self._frames}
 
     @abstractmethod
     def _candidates(self, series: Doubles) -> Iterable[tuple[float, System]]:
-        """AIC and system of each model tried on a series (frame,) of anomalies, NaN where missing."""
+        """Yield AIC and system of each model fitted to a series (frame,) of anomalies, NaN where missing."""
 
-    def _learn(self, anomaly: Floats, known: Known, validation: Windows) -> None:
+    def _fit_anomalies(self, anomaly: Floats, known: Known, validation: Windows) -> None:
         targets = list(self.task.target_channels)
         anomaly, known = anomaly[-self._frames :, targets], known[-self._frames :, targets]
         series = np.where(known, anomaly, np.nan).astype(np.float64)
-        usual = autocorrelation(anomaly, known, 1)[1]
-        numbers = [range(count) for count in series.shape[1:]]
-        found = [[self._best(series[:, i, j], float(usual[i, j])) for j in numbers[1]] for i in numbers[0]]
-        self._systems = Systems.of(found, self.states)
+        correlation = autocorrelation(anomaly, known, 1)[1]
+        _, rows, columns = series.shape
+        systems = [[self._best(series[:, i, j], float(correlation[i, j])) for j in range(columns)] for i in range(rows)]
+        self._systems = Systems.of(systems, self.states)
 
-    def _best(self, series: Doubles, usual: float) -> System:
-        """The candidate of least AIC; where there is none, an AR(1) of the correlation `usual`."""
-        best, least = integrated(np.array([[usual]]), np.array([[1 - usual**2]])), np.inf
-        if np.isfinite(series).sum() < _FEWEST or np.nanstd(series) < 1e-6:
+    def _best(self, series: Doubles, correlation: float) -> System:
+        """Return the candidate of lowest AIC, or an AR(1) of this correlation if none can be fitted."""
+        best, least = make_system(np.array([[correlation]]), np.array([[1 - correlation**2]])), np.inf
+        if np.isfinite(series).sum() < _MIN_FRAMES or np.nanstd(series) < 1e-6:
             return best
         with warnings.catch_warnings():
-            # An estimate that has not converged competes by its likelihood all the same.
+            # An estimate that did not converge still competes by its likelihood.
             warnings.simplefilter("ignore")
             for aic, system in self._candidates(series):
                 if aic < least and all(np.isfinite(part).all() for part in system):
@@ -154,7 +155,7 @@ class StateSpaceBaseline(Baseline):
         return best
 
     def core(self, inputs: Inputs, anomaly: Floats, known: Known) -> tuple[Floats, Floats]:
-        """Conditional mean and deviation given what is known of the context; the deviation is at most 1."""
+        """Return conditional mean and standard deviation given the context; the deviation is at most 1."""
         if self._systems is None:
             raise NotFittedError(self.name)
         targets = list(self.task.target_channels)
@@ -165,21 +166,20 @@ class StateSpaceBaseline(Baseline):
             part = slice(start, start + size)
             values = anomaly[part][:, :, targets], known[part][:, :, targets]
             mean[part], variance[part] = self._systems.forecast(*values, self.task.leads)
-        # Climatology knows as much, however far a level may have wandered.
+        # The climatic standard deviation is an upper bound, even where a level is nonstationary.
         return mean, np.sqrt(np.clip(variance, 1e-4, 1.0))
 
-    def _learnt(self) -> dict[str, NDArray[Any]]:
+    def _core_state(self) -> dict[str, NDArray[Any]]:
         return {} if self._systems is None else self._systems.state()
 
-    def _restore(self, state: State) -> None:
+    def _load_core_state(self, state: State) -> None:
         self._systems = Systems.from_state(self.task, state, self.states)
 
 
-def integrated(transition: Doubles, noise: Doubles, design: Doubles | None = None, *, levels: int = 0) -> System:
-    """A system whose first `levels` states wander freely, and whose others are stationary.
+def make_system(transition: Doubles, noise: Doubles, design: Doubles | None = None, *, levels: int = 0) -> System:
+    """Return a system whose first `levels` states are integrated and whose others are stationary.
 
-    An anomaly has unit variance, so that is what is believed of a level before a context is seen; of a
-    stationary state its own variance is.
+    The initial variance of a level is 1, the variance of an anomaly; that of the other states is stationary.
     """
     states = len(transition)
     start = np.zeros((states, states))
@@ -189,12 +189,12 @@ def integrated(transition: Doubles, noise: Doubles, design: Doubles | None = Non
     return System(np.eye(1, states)[0] if design is None else design, transition, noise, start)
 
 
-def refuse_many(name: str, task: Task) -> None:
-    """Raise ModelError where a model a location and target would be too many."""
+def check_series_count(name: str, task: Task) -> None:
+    """Raise ModelError where there are too many series to fit one model to each."""
     series = len(task.locations) * len(task.targets)
-    if series > MOST_SERIES:
+    if series > MAX_SERIES:
         raise ModelError(
-            f"{name}: fits each location and target by itself, {series} here, at most {MOST_SERIES}; use ridge-var"
+            f"{name}: fits every location and target separately, at most {MAX_SERIES}, found {series}; use ridge-var"
         )
 
 

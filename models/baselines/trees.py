@@ -1,4 +1,4 @@
-"""Boosted regression trees by LightGBM, kept as its own text and never pickled."""
+"""Boosted regression trees by LightGBM, stored in its text format and never pickled."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from models.errors import ModelError
 
 _FOLDS = 4
 _PATIENCE = 30
-# Fewer rows teach nothing.
-_FEWEST = 200
+# Minimum number of rows to fit trees.
+_MIN_ROWS = 200
 
 Floats = NDArray[np.float32]
 Text = NDArray[np.uint8]
 
 
-class Trees:
-    """A sum of trees; the trees of an empty text say 0.
+class BoostedTrees:
+    """A fitted sum of trees; without trees the sum is 0.
 
     Args:
-        text: LightGBM's text of a model, UTF-8 bytes.
+        text: a model in LightGBM's text format, UTF-8 bytes; empty for no trees.
 
     Raises:
-        ModelError: the text is not one, or LightGBM cannot be loaded.
+        ModelError: the text is invalid, or LightGBM cannot be imported.
     """
 
     def __init__(self, text: Text) -> None:
-        lightgbm = library()
+        lightgbm = import_lightgbm()
         self.text = text
         self._booster: Any = None
         if not text.size:
@@ -38,37 +38,37 @@ class Trees:
         try:
             self._booster = lightgbm.Booster(model_str=text.tobytes().decode())
         except (lightgbm.basic.LightGBMError, UnicodeDecodeError) as error:
-            raise ModelError(f"state: these are no trees of LightGBM: {error}") from error
+            raise ModelError(f"state: not a LightGBM model: {error}") from error
 
     def __call__(self, x: Floats) -> Floats:
-        """What the trees say (row,) of features (row, feature), NaN where unknown."""
+        """Return predictions (row,) from features (row, feature), NaN where unknown."""
         if self._booster is None or not len(x):
             return np.zeros(len(x), np.float32)
-        found: Floats = self._booster.predict(x).astype(np.float32)
-        return found
+        predictions: Floats = self._booster.predict(x).astype(np.float32)
+        return predictions
 
     @property
     def parameters(self) -> int:
-        """How many leaves and thresholds there are."""
+        """Number of leaves and thresholds."""
         return sum(2 * int(leaves) - 1 for leaves in re.findall(rb"\nnum_leaves=(\d+)", self.text.tobytes()))
 
 
-def grow(x: Floats, y: Floats, *, rounds: int, leaves: int, learning_rate: float) -> Trees:
-    """Trees of least squared error: the same rows in the same order give the same trees.
+def fit_trees(x: Floats, y: Floats, *, rounds: int, leaves: int, learning_rate: float) -> BoostedTrees:
+    """Fit trees to the squared error; the same rows in the same order give the same trees.
 
-    How many, at most `rounds`, is judged by each quarter of the rows on trees grown from the other three, which
-    tells more than one held-out year. Too few rows give no trees.
+    Their number, at most `rounds`, is chosen by cross-validation over quarters of the rows, which is more reliable than
+    one held-out year. Too few rows give no trees.
 
     Args:
         x: features (row, feature), NaN where unknown, in order of time.
-        y: what is to be said of each row.
-        rounds: most trees.
-        leaves: most leaves of a tree.
-        learning_rate: what a tree adds of what it learnt.
+        y: targets (row,).
+        rounds: maximum number of trees.
+        leaves: maximum number of leaves of a tree.
+        learning_rate: shrinkage of each tree.
     """
-    if len(y) < _FEWEST:
-        return Trees(np.empty(0, np.uint8))
-    lightgbm = library()
+    if len(y) < _MIN_ROWS:
+        return BoostedTrees(np.empty(0, np.uint8))
+    lightgbm = import_lightgbm()
     options = {
         "objective": "regression",
         "learning_rate": learning_rate,
@@ -78,7 +78,7 @@ def grow(x: Floats, y: Floats, *, rounds: int, leaves: int, learning_rate: float
         "feature_fraction": 0.5,
         "bagging_fraction": 0.5,
         "bagging_freq": 1,
-        # LightGBM takes as many threads as OMP_NUM_THREADS says; their number changes nothing.
+        # LightGBM uses OMP_NUM_THREADS threads; their number does not change the result.
         "deterministic": True,
         "force_row_wise": True,
         "seed": 0,
@@ -86,28 +86,28 @@ def grow(x: Floats, y: Floats, *, rounds: int, leaves: int, learning_rate: float
     }
     rows = lightgbm.Dataset(x, y, params=options, free_raw_data=False)
     quarters = np.array_split(np.arange(len(y)), _FOLDS)
-    judged = lightgbm.cv(
+    scores = lightgbm.cv(
         options,
         rows,
         rounds,
         folds=[(np.setdiff1d(np.arange(len(y)), quarter), quarter) for quarter in quarters],
         callbacks=[lightgbm.early_stopping(_PATIENCE, verbose=False)],
     )
-    best = int(np.argmin(judged["valid l2-mean"])) + 1
-    grown = lightgbm.train(options, lightgbm.Dataset(x, y, params=options), best)
-    return Trees(np.frombuffer(grown.model_to_string().encode(), np.uint8))
+    best = int(np.argmin(scores["valid l2-mean"])) + 1
+    booster = lightgbm.train(options, lightgbm.Dataset(x, y, params=options), best)
+    return BoostedTrees(np.frombuffer(booster.model_to_string().encode(), np.uint8))
 
 
-def library() -> Any:
-    """LightGBM.
+def import_lightgbm() -> Any:
+    """Return the lightgbm module.
 
     Raises:
-        ModelError: it cannot be loaded, most often because the OpenMP runtime of the system is missing.
+        ModelError: it cannot be imported, usually because the system has no OpenMP runtime.
     """
     try:
         import lightgbm
     except (ImportError, OSError) as error:
         raise ModelError(
-            f"gradient-boosting: LightGBM cannot be loaded ({error}); it needs the system package libgomp1"
+            f"gradient-boosting: cannot import LightGBM ({error}); install the system package libgomp1"
         ) from error
     return lightgbm

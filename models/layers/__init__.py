@@ -1,1 +1,1 @@
-"""Layers of networks, each from its published equations and free of batch, grid and station count."""
+"""Network layers, implemented from their published equations, for any batch, grid and number of stations."""

@@ -1,4 +1,4 @@
-"""Attention between two sets of tokens: dot-product, additive or multi-head; to oneself, to others, back in time."""
+"""Attention between sets of tokens: dot-product, additive or multi-head; self-, cross- and temporal attention."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ TEMPORAL: tuple[Temporal, ...] = ("none", "dot", "multi-head", "additive")
 
 
 class Attention(nn.Module):
-    """Each query token gets a mean of the memory's tokens, weighted by how well they match it.
+    """Attention of query tokens to memory tokens.
 
-    `attend(x, x)` is self-attention, `attend(x, y)` cross-attention. The order of the memory's tokens does not matter,
-    that of the queries only orders the answer. What a masked token holds does not matter, be it NaN; a query that may
-    see nothing gets zeros.
+    `attention(x, x)` is self-attention, `attention(x, y)` cross-attention. Outputs are invariant to the order of memory
+    tokens and follow the order of queries. The content of masked tokens has no effect, even NaN; a query whose memory
+    is fully masked gets zeros.
 
     The kinds are `softmax(Q K' / sqrt(d)) V` with one head (`dot`) or several (`multi-head`; Vaswani et al. 2017,
-    arXiv:1706.03762), which hold no weights, and `softmax(v' tanh(Wq q + Wk k)) V` (`additive`; Bahdanau et al. 2015,
-    arXiv:1409.0473), which holds b * q * k * width numbers. Every parameter learns: keys have no bias, since it would
-    move all scores of a query alike.
+    arXiv:1706.03762), which never materialise the weights, and `softmax(v' tanh(Wq q + Wk k)) V` (`additive`; Bahdanau
+    et al. 2015, arXiv:1409.0473), which materialises b * q * k * width values. Keys have no bias, because it would
+    shift all scores of a query equally.
 
     Args:
         width: width d of tokens.
-        kind: how scores are made.
-        heads: heads of the multi-head kind; they divide the width.
+        kind: kind of scores.
+        heads: number of heads of the multi-head kind; must divide the width.
 
     Raises:
-        ModelError: unknown kind, or heads that do not divide the width.
+        ModelError: the kind is unknown, or the number of heads does not divide the width.
     """
 
     def __init__(self, width: int, *, kind: Kind, heads: int = 4) -> None:
         super().__init__()
         if kind not in KINDS:
-            raise ModelError(f"attention: kind {kind!r} is none of {list(KINDS)}")
+            raise ModelError(f"attention: kind must be one of {list(KINDS)}, found {kind!r}")
         self.heads = heads if kind == "multi-head" else 1
         if self.heads < 1 or width % self.heads:
-            raise ModelError(f"attention: {heads} heads do not divide a width of {width}")
+            raise ModelError(f"attention: the number of heads, {heads}, must divide the width, {width}")
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width, bias=False)
         self.value = nn.Linear(width, width)
@@ -51,37 +51,37 @@ class Attention(nn.Module):
         self.score = nn.Linear(width, 1, bias=False) if kind == "additive" else None
 
     def forward(self, query: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
-        """What each query finds.
+        """Return the attention output of each query.
 
         Args:
             query: (b, q, d).
             memory: (b, k, d).
-            mask: (b, k) of bool, True where a token may be seen; None for all.
+            mask: (b, k), bool, True for visible tokens; None if all are.
 
         Returns:
             (b, q, d).
 
         Raises:
-            ModelError: the mask is not of bool or of another shape.
+            ModelError: the mask has another type or shape.
         """
-        memory, seen, some = _hide(memory, mask)
+        memory, seen, some = _apply_mask(memory, mask)
         value = self._split(self.value(memory))
         if self.score is None:
-            found = scaled_attention(self._split(self.query(query)), self._split(self.key(memory)), value, seen)
+            output = scaled_attention(self._split(self.query(query)), self._split(self.key(memory)), value, seen)
         else:
             weights = self._weights(query, memory, seen)
-            found = weights.to(value.dtype) @ value
-        joined: Tensor = self.join(found.transpose(1, 2).flatten(2))
+            output = weights.to(value.dtype) @ value
+        joined: Tensor = self.join(output.transpose(1, 2).flatten(2))
         return joined if some is None else joined.masked_fill(~some, 0)
 
     def weights(self, query: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The weights (b, heads, q, k) that `forward` takes its means with; the same arguments and errors.
+        """Return the attention weights (b, heads, q, k) of `forward`, for the same arguments.
 
-        They are not negative and sum to 1 over k; all are 0 where a query may see nothing.
+        They are not negative and sum to 1 over k, or are all 0 where the memory is fully masked.
         """
-        memory, seen, some = _hide(memory, mask)
-        found = self._weights(query, memory, seen)
-        return found if some is None else found.masked_fill(~some.unsqueeze(1), 0)
+        memory, seen, some = _apply_mask(memory, mask)
+        weights = self._weights(query, memory, seen)
+        return weights if some is None else weights.masked_fill(~some.unsqueeze(1), 0)
 
     def _weights(self, query: Tensor, memory: Tensor, seen: Tensor | None) -> Tensor:
         scores: Tensor
@@ -93,36 +93,36 @@ class Attention(nn.Module):
             scores = self.score(torch.tanh(query.unsqueeze(2) + key.unsqueeze(1))).permute(0, 3, 1, 2)
         if seen is not None:
             scores = scores.masked_fill(~seen, -torch.inf)
-        # In bf16 a softmax over many keys would not sum to 1.
+        # In bfloat16 a softmax over many keys would not sum to 1.
         return scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32))
 
     def _split(self, tokens: Tensor) -> Tensor:
-        """Tokens (b, k, d) by head, (b, heads, k, d / heads)."""
+        """Return tokens (b, k, d) split by head, (b, heads, k, d / heads)."""
         return tokens.reshape(*tokens.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 class CrossAttention(nn.Module):
-    """Tokens plus what they find in others: `x + attend(norm(x), norm(y))`, each side with a LayerNorm of its own.
+    """Residual cross-attention, `x + attention(norm(x), norm(y))`, with a separate LayerNorm for each side.
 
-    The arguments of `Attention`.
+    Arguments as for `Attention`.
     """
 
     def __init__(self, width: int, *, kind: Kind, heads: int = 4) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.other = nn.LayerNorm(width)
+        self.memory_norm = nn.LayerNorm(width)
         self.attention = Attention(width, kind=kind, heads=heads)
 
     def forward(self, tokens: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
-        """From tokens (b, q, d) and memory (b, k, d), of which `mask` (b, k) may be seen, to (b, q, d)."""
-        found: Tensor = self.attention(self.norm(tokens), self.other(memory), mask)
-        return tokens + found
+        """From tokens (b, q, d) and memory (b, k, d), visible where `mask` (b, k) is True, to (b, q, d)."""
+        output: Tensor = self.attention(self.norm(tokens), self.memory_norm(memory), mask)
+        return tokens + output
 
 
 class SelfAttention(nn.Module):
-    """Tokens plus what they find in each other: `x + attend(norm(x), norm(x))`, with one LayerNorm.
+    """Residual self-attention, `x + attention(norm(x), norm(x))`, with one LayerNorm.
 
-    The arguments of `Attention`.
+    Arguments as for `Attention`.
     """
 
     def __init__(self, width: int, *, kind: Kind, heads: int = 4) -> None:
@@ -131,25 +131,25 @@ class SelfAttention(nn.Module):
         self.attention = Attention(width, kind=kind, heads=heads)
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Tokens (b, k, d), of which `mask` (b, k) may be seen by the others, to as many."""
+        """From tokens (b, k, d), visible where `mask` (b, k) is True, to the same shape."""
         normed = self.norm(tokens)
-        found: Tensor = self.attention(normed, normed, mask)
-        return tokens + found
+        output: Tensor = self.attention(normed, normed, mask)
+        return tokens + output
 
 
 class TemporalAttention(nn.Module):
-    """Each forecast step of each cell or series looks back at all encoder steps of that cell or series.
+    """Attention of each forecast step to all encoder steps, separately for each cell or series.
 
-    The context joins the decoder's output (Luong et al. 2015, arXiv:1508.04025), so that the encoder's last state need
-    not hold all of the past. Cells do not see each other.
+    The context is added to the decoder output (Luong et al. 2015, arXiv:1508.04025), so that the last encoder state
+    need not hold the whole past.
 
     Args:
         channels: channels of the states.
-        kind: how scores are made.
-        heads: heads of the multi-head kind; they divide the channels.
+        kind: kind of scores.
+        heads: number of heads of the multi-head kind; must divide the channels.
 
     Raises:
-        ModelError: as of `Attention`.
+        ModelError: as for `Attention`.
     """
 
     def __init__(self, channels: int, *, kind: Kind, heads: int = 4) -> None:
@@ -157,38 +157,36 @@ class TemporalAttention(nn.Module):
         self.attention = Attention(channels, kind=kind, heads=heads)
 
     def forward(self, decoder: Tensor, encoder: Tensor) -> Tensor:
-        """Decoder states plus what the encoder states hold for them.
+        """Return decoder states plus their context, in the shape of `decoder`.
 
         Args:
             decoder: fields (lead, n, channels, height, width) or series (lead, m, channels).
-            encoder: the same with as many frames as there are.
-
-        Returns:
-            The shape of `decoder`.
+            encoder: the same shape with frames instead of leads.
         """
-        found: Tensor = self.attention(_by_cell(decoder), _by_cell(encoder)).transpose(0, 1)
+        output: Tensor = self.attention(_by_cell(decoder), _by_cell(encoder)).transpose(0, 1)
         if decoder.dim() == 3:
-            return decoder + found
+            return decoder + output
         leads, n, _, height, width = decoder.shape
-        return decoder + found.reshape(leads, n, height, width, -1).movedim(-1, 2)
+        return decoder + output.reshape(leads, n, height, width, -1).movedim(-1, 2)
 
     def weights(self, decoder: Tensor, encoder: Tensor) -> Tensor:
-        """The weights (cell, heads, lead, frame), cells in order of n, height and width."""
+        """Return the weights (cell, heads, lead, frame), with cells in the order of n, height and width."""
         weights: Tensor = self.attention.weights(_by_cell(decoder), _by_cell(encoder))
         return weights
 
 
 def _by_cell(states: Tensor) -> Tensor:
-    """Fields or series, time first, as one sequence per cell (n * cells, time, channels)."""
+    """Return fields or series, time first, as one sequence per cell (n * cells, time, channels)."""
     if states.dim() == 5:
         states = states.movedim(2, -1).flatten(1, 3)
     return states.transpose(0, 1).contiguous()
 
 
-def _hide(memory: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Memory with zeros for what is masked, which keys may be seen (b, 1, 1, k), and where any may (b, 1, 1).
+def _apply_mask(memory: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Return memory with zeros for masked tokens, visible keys (b, 1, 1, k), and whether any is visible (b, 1, 1).
 
-    Where none may, all are seen, as a softmax over nothing is NaN on some devices; the caller puts zeros there.
+    Where none is, all keys count as visible, since a softmax over nothing is NaN on some devices; callers put zeros
+    there.
     """
     if mask is None:
         return memory, None, None

@@ -1,4 +1,4 @@
-"""Recurrence both ways along a sequence (Schuster and Paliwal 1997, doi 10.1109/78.650093)."""
+"""Bidirectional LSTM (Schuster and Paliwal 1997, doi 10.1109/78.650093)."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ State = tuple[Tensor, Tensor]
 
 
 class BidirectionalLSTM(nn.Module):
-    """An LSTM that reads a sequence both ways, joined to the width and the states of one that reads it one way.
+    """A bidirectional LSTM whose outputs and states are projected to those of a unidirectional one.
 
-    So an `LSTM` of as many layers may go on from its states. The cells are joined as the hidden states are, by weights
-    of their own.
+    A unidirectional `LSTM` with the same number of layers can continue from its states. Hidden states and cells have
+    separate projections.
 
     Args:
         inputs: channels of x.
-        hidden: width of either direction, and of what they are joined to.
-        layers: how many.
+        hidden: width of each direction, and of the projected outputs and states.
+        layers: number of layers.
     """
 
     def __init__(self, inputs: int, hidden: int, *, layers: int = 1) -> None:
         super().__init__()
-        self.both = LSTM(inputs, hidden, layers=layers, bidirectional=True)
+        self.lstm = LSTM(inputs, hidden, layers=layers, bidirectional=True)
         self.join = nn.ModuleList(nn.Linear(2 * hidden, hidden) for _ in range(layers))
         self.join_cell = nn.ModuleList(nn.Linear(2 * hidden, hidden) for _ in range(layers))
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[State]]:
-        """From x (time, n, inputs) to outputs (time, n, hidden) and the last (h, c) of each layer, (n, hidden).
+        """From x (time, n, inputs) to outputs (time, n, hidden) and the final (h, c) of each layer, (n, hidden).
 
-        "Last" is the end for what reads forwards, and the beginning for what reads backwards.
+        The backward direction has its final state at the first step.
         """
-        found, ends = self.both(x)
+        outputs, ends = self.lstm(x)
         pairs = zip(ends[::2], ends[1::2], self.join, self.join_cell, strict=True)
         joined: list[State] = [
-            (join(torch.cat([there[0], back[0]], dim=-1)), join_cell(torch.cat([there[1], back[1]], dim=-1)))
-            for there, back, join, join_cell in pairs
+            (join(torch.cat([fore[0], back[0]], dim=-1)), join_cell(torch.cat([fore[1], back[1]], dim=-1)))
+            for fore, back, join, join_cell in pairs
         ]
-        return self.join[-1](found), joined
+        return self.join[-1](outputs), joined

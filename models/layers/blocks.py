@@ -1,4 +1,4 @@
-"""Small convolutional parts, and the ways between fields, frames and series; free of batch and grid size."""
+"""A convolutional block, and conversions between fields, frames and series."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from torch import Tensor, nn
 
 
 class ConvBlock(nn.Sequential):
-    """Convolution, normalisation over channels and space of each sample by itself, GELU.
+    """Convolution, normalisation over channels and space, GELU.
 
-    Batch statistics would let issue times see each other, so there are none.
+    Each sample is normalised by itself; batch statistics would mix issue times.
 
     Args:
-        inputs: channels that enter.
-        outputs: channels that leave.
+        inputs: input channels.
+        outputs: output channels.
         kernel: odd width of the convolution.
-        stride: cells along each side that become one; a part of them counts as all.
+        stride: downsampling factor; incomplete cells at the edge are kept.
     """
 
     def __init__(self, inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> None:
@@ -23,27 +23,27 @@ class ConvBlock(nn.Sequential):
 
 
 def each_step(layer: nn.Module, x: Tensor) -> Tensor:
-    """A layer on every step of x (time, n, ...) by itself: "time-distributed"."""
-    found: Tensor = layer(x.flatten(0, 1))
-    return found.reshape(*x.shape[:2], *found.shape[1:])
+    """Apply a layer to every step of x (time, n, ...) separately ("time-distributed")."""
+    output: Tensor = layer(x.flatten(0, 1))
+    return output.reshape(*x.shape[:2], *output.shape[1:])
 
 
 def stack_steps(x: Tensor) -> Tensor:
-    """Steps (time, n, channels, height, width) as channels (n, time * channels, height, width)."""
+    """Return steps (time, n, channels, height, width) as channels (n, time * channels, height, width)."""
     return x.transpose(0, 1).flatten(1, 2)
 
 
 def split_steps(x: Tensor, steps: int) -> Tensor:
-    """The other way: (n, time * channels, height, width) as (time, n, channels, height, width)."""
+    """Return channels (n, time * channels, height, width) as steps (time, n, channels, height, width)."""
     return x.reshape(len(x), steps, -1, *x.shape[2:]).transpose(0, 1)
 
 
 def to_series(x: Tensor) -> Tensor:
-    """Fields (time, n, channels, height, width) as a series of each cell (time, n * cell, channels)."""
+    """Return fields (time, n, channels, height, width) as the series of each cell (time, n * cell, channels)."""
     return x.movedim(2, -1).flatten(1, 3)
 
 
 def to_fields(x: Tensor, like: Tensor) -> Tensor:
-    """The other way: (time, n * cell, channels) as fields of the batch and size of `like`."""
+    """Return series (time, n * cell, channels) as fields with the batch and grid of `like`."""
     n, (height, width) = like.shape[1], like.shape[-2:]
     return x.view(len(x), n, height, width, -1).movedim(-1, 2)

@@ -12,15 +12,15 @@ from models.layers.recurrent import FieldNorm, Stack, convolve, join, odd
 class ConvGRU(Stack[Tensor]):
     """Layers over a sequence of fields, `h = z h + (1 - z) tanh(Wx * x + Wh * (r o h) + b)` (Cho et al. 2014).
 
-    The same interface as `ConvLSTM`, but for peepholes, and a layer's state is h alone, (n, hidden, height, width).
+    The interface is that of `ConvLSTM` without peepholes, and the state of a layer is h, (n, hidden, height, width).
 
     Args:
         inputs: channels of x.
         hidden: channels of h.
-        layers: how many.
+        layers: number of layers.
         kernel: odd width of the convolutions.
         norm: whether the input of each layer is normalised.
-        checkpointing: whether training recomputes to save memory.
+        checkpointing: whether training recomputes activations to save memory.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class ConvGRU(Stack[Tensor]):
 
 
 class ConvGRULayer(nn.Module):
-    """One layer of a `ConvGRU`: reset and update gate in one convolution over [x, h], the candidate in another."""
+    """One layer of a `ConvGRU`: one convolution over [x, h] for both gates, another for the candidate."""
 
     def __init__(self, inputs: int, hidden: int, *, kernel: int) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class ConvGRULayer(nn.Module):
         self.candidate = nn.Conv2d(inputs + hidden, hidden, kernel)
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """From x (time, n, inputs, height, width) and the state before to all h and the last one."""
+        """From x (time, n, inputs, height, width) and the initial state to all h and the final one."""
         hidden, outputs = None if state is None else state.movedim(1, -1), []
         for step in x.movedim(2, -1).unbind(0):
             gates = torch.sigmoid(convolve(join(step, hidden), self.gates.weight, self.gates.bias))

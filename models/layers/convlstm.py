@@ -17,18 +17,18 @@ State = tuple[Tensor, Tensor]
 class ConvLSTM(Stack[State]):
     """Layers over a sequence of fields, `c = f c + i g; h = o tanh(c)`, all gates in one convolution over [x, h].
 
-    Any batch and grid size. From x (time, n, inputs, height, width), which may be expanded over the grid, and the
-    states before (None: zero) to the top layer's h (time, n, hidden, height, width) and the last (h, c) of each layer,
-    (n, hidden, height, width). Memory is channels-last throughout.
+    Maps x (time, n, inputs, height, width), which may be an expanded view, and initial states (None for zero) to h of
+    the top layer (time, n, hidden, height, width) and the final (h, c) of each layer, (n, hidden, height, width). Works
+    for any batch and grid. The memory format is channels-last throughout.
 
     Args:
         inputs: channels of x.
         hidden: channels of h and c.
-        layers: how many.
+        layers: number of layers.
         kernel: odd width of the convolutions.
-        peepholes: whether the gates see the cell, with one weight per channel.
+        peepholes: whether gates read the cell, with one weight per channel.
         norm: whether the input of each layer is normalised.
-        checkpointing: whether training recomputes to save memory.
+        checkpointing: whether training recomputes activations to save memory.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class ConvLSTMLayer(nn.Module):
         self.peepholes = nn.Parameter(torch.zeros(3, hidden, 1, 1)) if peepholes else None
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """From x (time, n, inputs, height, width) and the state before to all h and the last (h, c)."""
+        """From x (time, n, inputs, height, width) and the initial state to all h and the final (h, c)."""
         before, cell = (None, None) if state is None else (part.movedim(1, -1) for part in state)
         peepholes = None if self.peepholes is None else self.peepholes.flatten(1)
         device = x.device.type

@@ -1,12 +1,12 @@
-"""The steps of a ConvLSTM layer over a sequence: plainly, and with a backward of its own.
+"""One ConvLSTM layer over a sequence, with plain autograd and with a custom backward pass.
 
-Both compute the same from the same arguments. The channel is the last axis, so that every convolution works in
-channels-last memory. At the first step without a state x is convolved alone.
+Both take the same arguments and compute the same values. Channels are the last axis, so every convolution works in
+channels-last memory. At a first step without a state, x is convolved alone.
 
-The plain one is for torch.compile, which fuses it. The other one is for eager mode. There it saves time, since what
-is not a convolution is done block by block in the cache of the CPU, and memory, since the gates take the place of their
-sums, their gradients the place of the gates, and [x, h] is joined again in the backward. It can be differentiated once,
-and not twice through the same graph.
+The plain version is for torch.compile, which fuses it. The custom one is for eager mode: it is faster, because all
+elementwise work runs block by block in the CPU cache, and needs less memory, because activations and their gradients
+are written in place and [x, h] is concatenated again in the backward pass. It supports neither second derivatives nor a
+second backward pass through the same graph.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from models.layers.gates import lstm_step
 from models.layers.recurrent import convolve, join
 
 _aten = torch.ops.aten
-_BLOCK = 1 << 19  # numbers in the gates of a block for each thread: 2 MB
+_BLOCK = 1 << 19  # gate values per block and thread: 2 MB
 
 
 def plain_sequence(
@@ -35,16 +35,16 @@ def plain_sequence(
     peepholes: Tensor | None,
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """All hidden states (time, n, height, width, hidden), and the last hidden state and cell.
+    """Return all hidden states (time, n, height, width, hidden), and the final hidden state and cell.
 
     Args:
         x: (time, n, height, width, inputs).
-        hidden: (n, height, width, hidden), the hidden state before; None, as the cell, at the start.
-        cell: the same shape.
+        hidden: (n, height, width, hidden), the initial hidden state; None for zero.
+        cell: same shape, the initial cell; None for zero.
         weight: (4 * hidden, inputs + hidden, kernel, kernel).
         bias: (4 * hidden,).
         peepholes: (3, hidden) or None.
-        dtype: of convolutions and hidden states. Gates and cell are of the type of the bias.
+        dtype: type of convolutions and hidden states; gates and cell have the type of the bias.
     """
     weight, outputs = weight.to(dtype), []
     for step in x.unbind(0):
@@ -56,7 +56,7 @@ def plain_sequence(
 
 
 class FastSequence(Function):
-    """The same as `plain_sequence`. One more argument tells whether a backward may follow."""
+    """`plain_sequence` with a custom backward pass; the last argument states whether one may follow."""
 
     @staticmethod
     def forward(
@@ -70,7 +70,7 @@ class FastSequence(Function):
         dtype: torch.dtype,
         training: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """All hidden states, and the last hidden state and cell."""
+        """Return all hidden states, and the final hidden state and cell."""
         outputs = x.new_empty((*x.shape[:-1], len(bias) // 4), dtype=dtype)
         kernel, offset = weight.to(dtype), bias.to(dtype)
         kept, cells, before = [], [cell], hidden
@@ -90,20 +90,20 @@ class FastSequence(Function):
     def backward(
         ctx: Any, d_outputs: Tensor | None, d_hidden: Tensor | None, d_last: Tensor | None
     ) -> tuple[Tensor | None, ...]:
-        """Gradients of all tensors, from the last step to the first."""
+        """Return the gradients of all tensors, from the last step to the first."""
         x, hidden, outputs, weight, bias, peepholes, *rest = ctx.saved_tensors
         cells, kept = rest[: len(x) + 1], rest[len(x) + 1 :]
         kernel, inputs = weight.to(outputs.dtype), x.shape[-1]
-        # Nobody asks for the gradient of data: then its share of the convolution is left out.
+        # Data needs no gradient; its part of the convolution is skipped.
         d_x = torch.empty(x.shape, dtype=x.dtype, device=x.device) if ctx.needs_input_grad[0] else None
         first = inputs if d_x is None else 0
         d_weight, d_bias = torch.zeros_like(weight), torch.zeros_like(bias)
         d_peepholes = None if peepholes is None else torch.zeros_like(peepholes)
         d_cell = torch.zeros_like(cells[-1]) if d_last is None else d_last.clone(memory_format=torch.contiguous_format)
         for t in reversed(range(len(x))):
-            # Joined once more: that is quicker than memory is large.
+            # Concatenating again is fast, and keeping it would need much memory.
             joined = join(x[t], outputs[t - 1] if t else hidden).to(outputs.dtype)
-            # The one from within comes first: it has channels last, and so has the sum.
+            # The recurrent gradient comes first: it is channels-last, so the sum is too.
             parts = [part for part in (d_hidden, None if d_outputs is None else d_outputs[t]) if part is not None]
             d_hidden = sum(parts[1:], parts[0]) if parts else torch.zeros_like(outputs[t])
             _differentiate(kept[t], d_hidden, d_cell, cells[t], cells[t + 1], peepholes, d_peepholes)
@@ -123,7 +123,7 @@ class FastSequence(Function):
 
 
 def _convolve_backward(d_sums: Tensor, joined: Tensor, weight: Tensor, wanted: list[bool]) -> tuple[Any, Any, Any]:
-    """Those gradients that are wanted, of the joined fields, the weight and the bias."""
+    """Return the gradients of the concatenated fields, the weight and the bias, or None where not `wanted`."""
     around = [weight.shape[-1] // 2] * 2
     fields, of_sums, ones = joined.movedim(-1, 1), d_sums.movedim(-1, 1), [1, 1]
     d_joined, d_weight, d_bias = _aten.convolution_backward(
@@ -135,22 +135,22 @@ def _convolve_backward(d_sums: Tensor, joined: Tensor, weight: Tensor, wanted: l
 def _activate(
     sums: Tensor, before: Tensor | None, peepholes: Tensor | None, output: Tensor, dtype: torch.dtype
 ) -> Tensor:
-    """Make gates of the sums in place, write the hidden state to `output`, return the new cell, of that type."""
+    """Turn pre-activations into gates in place, write the hidden state to `output`, and return the new cell."""
     cell = torch.empty(output.shape, dtype=dtype, device=output.device)
     for block, old, new, hidden in _blocks(sums, before, cell, output):
         gates = block.to(dtype)
-        enter, forget, leave, candidate = gates.chunk(4, dim=-1)
+        input_gate, forget_gate, output_gate, candidate = gates.chunk(4, dim=-1)
         if old is not None and peepholes is not None:
-            enter.addcmul_(peepholes[0], old)
-            forget.addcmul_(peepholes[1], old)
+            input_gate.addcmul_(peepholes[0], old)
+            forget_gate.addcmul_(peepholes[1], old)
         gates[:, : (3 if peepholes is None else 2) * new.shape[1]].sigmoid_()
         _tanh(candidate, out=candidate)
-        torch.mul(enter, candidate, out=new)
+        torch.mul(input_gate, candidate, out=new)
         if old is not None:
-            new.addcmul_(forget, old)
+            new.addcmul_(forget_gate, old)
         if peepholes is not None:
-            leave.addcmul_(peepholes[2], new).sigmoid_()
-        torch.mul(leave, _tanh(new), out=hidden)
+            output_gate.addcmul_(peepholes[2], new).sigmoid_()
+        torch.mul(output_gate, _tanh(new), out=hidden)
         if gates is not block:
             block.copy_(gates)
     return cell
@@ -165,38 +165,38 @@ def _differentiate(
     peepholes: Tensor | None,
     d_peepholes: Tensor | None,
 ) -> None:
-    """In place, make gradients of the sums of the gates, and of that of the cell that of the one before.
+    """Turn gates into gradients of their pre-activations, and `d_cell` into that of the previous cell, in place.
 
-    To the gradients of peepholes this step's are added.
+    The gradients of this step are added to those of the peepholes.
     """
     for block, d_output, d_new, old, new in _blocks(gates, d_hidden, d_cell, before, cell):
         d_sums = block.to(cell.dtype)
-        enter, forget, leave, candidate = d_sums.chunk(4, dim=-1)
+        input_gate, forget_gate, output_gate, candidate = d_sums.chunk(4, dim=-1)
         seen = _tanh(new)
-        d_new += _aten.tanh_backward(d_output * leave, seen)
-        _aten.sigmoid_backward.grad_input(d_output * seen, leave, grad_input=leave)
+        d_new += _aten.tanh_backward(d_output * output_gate, seen)
+        _aten.sigmoid_backward.grad_input(d_output * seen, output_gate, grad_input=output_gate)
         if peepholes is not None and d_peepholes is not None:
-            d_new.addcmul_(peepholes[2], leave)
-            d_peepholes[2] += (leave * new).sum(0)
-        d_enter, d_candidate = d_new * candidate, d_new * enter
-        _aten.sigmoid_backward.grad_input(d_enter, enter, grad_input=enter)
+            d_new.addcmul_(peepholes[2], output_gate)
+            d_peepholes[2] += (output_gate * new).sum(0)
+        d_enter, d_candidate = d_new * candidate, d_new * input_gate
+        _aten.sigmoid_backward.grad_input(d_enter, input_gate, grad_input=input_gate)
         _aten.tanh_backward.grad_input(d_candidate, candidate, grad_input=candidate)
         if old is None:
-            forget.zero_()
+            forget_gate.zero_()
         else:
             d_forget = d_new * old
-            d_new *= forget
-            _aten.sigmoid_backward.grad_input(d_forget, forget, grad_input=forget)
+            d_new *= forget_gate
+            _aten.sigmoid_backward.grad_input(d_forget, forget_gate, grad_input=forget_gate)
             if peepholes is not None and d_peepholes is not None:
-                d_new.addcmul_(peepholes[0], enter).addcmul_(peepholes[1], forget)
-                d_peepholes[0] += (enter * old).sum(0)
-                d_peepholes[1] += (forget * old).sum(0)
+                d_new.addcmul_(peepholes[0], input_gate).addcmul_(peepholes[1], forget_gate)
+                d_peepholes[0] += (input_gate * old).sum(0)
+                d_peepholes[1] += (forget_gate * old).sum(0)
         if d_sums is not block:
             block.copy_(d_sums)
 
 
 def _blocks(gates: Tensor, *fields: Tensor | None) -> Iterator[list[Any]]:
-    """Fields (n, height, width, channels) as blocks (cells, channels) that a CPU's cache holds through all passes."""
+    """Yield fields (n, height, width, channels) in blocks (cells, channels) that fit into the CPU cache."""
     rows = [None if field is None else field.flatten(0, 2) for field in (gates, *fields)]
     count = gates.shape[:-1].numel()
     step = count if gates.is_cuda else _BLOCK * torch.get_num_threads() // gates.shape[-1] + 1
@@ -205,5 +205,5 @@ def _blocks(gates: Tensor, *fields: Tensor | None) -> Iterator[list[Any]]:
 
 
 def _tanh(x: Tensor, out: Tensor | None = None) -> Tensor:
-    """The hyperbolic tangent; `out` may be x. On CPU torch's own takes far longer than the sigmoid."""
+    """Return the hyperbolic tangent; `out` may be x. On the CPU torch's tanh is much slower than its sigmoid."""
     return torch.tanh(x, out=out) if x.is_cuda else torch.mul(x, 2, out=out).sigmoid_().mul_(2).sub_(1)

@@ -9,12 +9,12 @@ from models.layers.temporal import along_time
 
 
 class Decomposition(nn.Module):
-    """Splits a series into its moving average and what is left; together they are the series.
+    """Splits a series into its moving average and the remainder.
 
-    Beyond its ends the series goes on as its first and its last value.
+    The series is padded with its first and last values.
 
     Args:
-        window: odd number of steps that are averaged.
+        window: odd number of steps of the moving average.
     """
 
     def __init__(self, window: int) -> None:
@@ -22,7 +22,7 @@ class Decomposition(nn.Module):
         self.window = window
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Trend and remainder of x (time, ...), each shaped as x."""
+        """Return trend and remainder of x (time, ...), each in the shape of x."""
         side = self.window // 2
         padded = torch.cat([x[:1].expand(side, *x.shape[1:]), x, x[-1:].expand(side, *x.shape[1:])])
         trend = padded.unfold(0, self.window, 1).mean(-1)
@@ -32,11 +32,11 @@ class Decomposition(nn.Module):
 class DecomposedLinear(nn.Module):
     """DLinear: one linear map from frames to leads for the trend, another for the remainder, shared by all series.
 
-    At first every lead is the mean trend of all frames, plus the mean remainder.
+    Initially every lead is the mean of all frames.
 
     Args:
-        frames: steps that enter.
-        leads: steps that leave.
+        frames: input steps.
+        leads: output steps.
         window: odd number of steps of the moving average.
     """
 

@@ -1,4 +1,4 @@
-"""GRU over plain sequences (Cho et al. 2014, arXiv:1406.1078)."""
+"""GRU over sequences (Cho et al. 2014, arXiv:1406.1078)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from models.layers.gates import gru_step
 class GRU(nn.Module):
     """Layers over a sequence, `h = z h + (1 - z) tanh(W x + U (r o h) + b)`, as Cho et al. wrote it.
 
-    torch's own `nn.GRU` is another network: it resets after the product, `r o (U h + b)`, which cuDNN can batch.
+    torch's `nn.GRU` differs: it applies the reset gate after the product, `r o (U h + b)`, which cuDNN can batch.
 
     Args:
         inputs: channels of x.
         hidden: channels of h.
-        layers: how many.
+        layers: number of layers.
     """
 
     def __init__(self, inputs: int, hidden: int, *, layers: int = 1) -> None:
@@ -24,7 +24,7 @@ class GRU(nn.Module):
         self.cells = nn.ModuleList(GRULayer(hidden if layer else inputs, hidden) for layer in range(layers))
 
     def forward(self, x: Tensor, states: list[Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
-        """From x (time, n, inputs) and states before (None: zero) to all h of the top layer and the last h of each."""
+        """From x (time, n, inputs) and initial states (None for zero) to all h of the top layer and each final h."""
         ends = []
         for layer, cell in enumerate(self.cells):
             x, end = cell(x, None if states is None else states[layer])
@@ -33,19 +33,19 @@ class GRU(nn.Module):
 
 
 class GRULayer(nn.Module):
-    """One layer of a `GRU`. The product with x is taken of all steps at once."""
+    """One layer of a `GRU`. Inputs of all steps are projected at once."""
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
         self.hidden = hidden
-        self.enter = nn.Linear(inputs, 3 * hidden)
+        self.project_in = nn.Linear(inputs, 3 * hidden)
         self.gates = nn.Linear(hidden, 2 * hidden, bias=False)
         self.candidate = nn.Linear(hidden, hidden, bias=False)
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """From x (time, n, inputs) and the state before to all h and the last one."""
+        """From x (time, n, inputs) and the initial state to all h and the final one."""
         hidden, outputs = state, []
-        for step in self.enter(x).to(self.enter.bias.dtype).unbind(0):
+        for step in self.project_in(x).to(self.project_in.bias.dtype).unbind(0):
             sums, candidate = step.split([2 * self.hidden, self.hidden], dim=-1)
             if hidden is not None:
                 sums = sums + self.gates(hidden)

@@ -7,28 +7,28 @@ from torch.nn import functional
 
 
 class RecurrentConv(nn.Module):
-    """A convolution that looks at its own output again, so that each cell sees farther with every step.
+    """A convolution applied repeatedly to its own output, which widens the receptive field with every step.
 
-    `x[t] = relu(norm[t](Wf * u + Wr * x[t-1] + b))`, with the same weights at every step. The paper normalises over
-    neighbouring channels; here it is GroupNorm.
+    `x[t] = relu(norm[t](Wf * u + Wr * x[t-1] + b))`, with the same weights at every step. It uses GroupNorm instead of
+    the paper's local response normalisation.
 
     Args:
         inputs: channels of u.
         outputs: channels of x.
         kernel: odd width of both convolutions.
-        steps: how often it looks again.
+        steps: number of recurrent steps.
     """
 
     def __init__(self, inputs: int, outputs: int, *, kernel: int = 3, steps: int = 3) -> None:
         super().__init__()
-        self.feed = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
-        self.again = nn.Conv2d(outputs, outputs, kernel, padding=kernel // 2, bias=False)
+        self.feed_forward = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
+        self.recurrent = nn.Conv2d(outputs, outputs, kernel, padding=kernel // 2, bias=False)
         self.norms = nn.ModuleList(nn.GroupNorm(1, outputs) for _ in range(steps + 1))
 
     def forward(self, u: Tensor) -> Tensor:
         """From u (n, inputs, height, width) to x (n, outputs, height, width)."""
-        fed: Tensor = self.feed(u)
+        fed: Tensor = self.feed_forward(u)
         x = functional.relu(self.norms[0](fed))
         for norm in list(self.norms)[1:]:
-            x = functional.relu(norm(fed + self.again(x)))
+            x = functional.relu(norm(fed + self.recurrent(x)))
         return x

@@ -1,4 +1,4 @@
-"""Scaled dot products, the arithmetic that every kind of attention here but the additive one shares."""
+"""Scaled dot-product attention for any batch size."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# CUDA's attention kernels put the batch on an axis of the launch grid, which ends at 65535.
+# CUDA's attention kernels put the batch on an axis of the launch grid, which is limited to 65535.
 LARGEST_BATCH = 65535
 
 
 def scaled_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-    """`softmax(Q K' / sqrt(d)) V` without ever holding the weights (Vaswani et al. 2017, arXiv:1706.03762).
+    """Return `softmax(Q K' / sqrt(d)) V` without materialising the weights (Vaswani et al. 2017, arXiv:1706.03762).
 
-    Keys and values must have one width: where they differ, PyTorch takes a slow path that holds all q x k weights.
+    Keys and values must have the same width; otherwise PyTorch takes a slow path that materialises all q x k weights.
 
     Args:
         query: (b, heads, q, d).
         key: (b, heads, k, d).
         value: (b, heads, k, d).
-        mask: (b, 1, 1, k), True where a key may be seen, at least one in each row; None for all.
+        mask: (b, 1, 1, k), True for visible keys, at least one in each row; None if all are.
 
     Returns:
         (b, heads, q, d).

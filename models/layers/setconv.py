@@ -1,4 +1,4 @@
-"""Set convolution: scattered locations to a grid and back, whatever their number or gaps.
+"""Set convolution from scattered locations to a grid and back, for any number of locations and any gaps.
 
 Gordon et al. 2020, Convolutional conditional neural processes (arXiv:1910.13556).
 """
@@ -16,9 +16,9 @@ _EPSILON = 1e-3
 
 
 def unit_square(longitude: tuple[float, ...], latitude: tuple[float, ...]) -> NDArray[np.float32]:
-    """Positions (location, 2) within the unit square: one scale on both axes, the longer side 0.8 wide.
+    """Return positions (location, 2) within the unit square, with the same scale on both axes; the longer one is 0.8.
 
-    The circle of longitudes is cut where it is widest without a location, so the order of locations does not matter.
+    The circle of longitudes is cut in its widest gap, so the order of locations does not matter.
     """
     around = np.sort(np.asarray(longitude, np.float64) % 360.0)
     gaps = np.diff(around, append=around[0] + 360.0)
@@ -34,17 +34,17 @@ def unit_square(longitude: tuple[float, ...], latitude: tuple[float, ...]) -> ND
 
 
 def lattice(size: int) -> Tensor:
-    """Centres (size * size, 2) of the cells of a square grid over the unit square, row by row."""
+    """Return the centres (size * size, 2) of the cells of a square grid over the unit square, row by row."""
     line = (torch.arange(size) + 0.5) / size
     north, east = torch.meshgrid(line, line, indexing="ij")
     return torch.stack([east.flatten(), north.flatten()], dim=-1)
 
 
 class Kernel(nn.Module):
-    """Gaussian weights between two sets of points, with a length scale that is learnt.
+    """Gaussian weights between two sets of points, with a learnt length scale.
 
     Args:
-        scale: initial length scale, in units of the square.
+        scale: initial length scale, relative to the unit square.
     """
 
     def __init__(self, scale: float) -> None:
@@ -52,13 +52,13 @@ class Kernel(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
-        """Weights (source, target) in (0, 1] for positions (source, 2) and (target, 2)."""
+        """Return weights (source, target) in (0, 1] of positions (source, 2) and (target, 2)."""
         square = (source[:, None] - target[None]).square().sum(-1)
         return torch.exp(-0.5 * square * torch.exp(-2 * self.log_scale))
 
 
 class ToGrid(nn.Module):
-    """Values at locations to a density and a weighted mean on the grid; a missing value has no weight.
+    """Maps values at locations to their density and weighted mean on a grid; missing values have no weight.
 
     Args:
         size: cells along each side of the grid.
@@ -78,10 +78,10 @@ class ToGrid(nn.Module):
 
 
 class FromGrid(nn.Module):
-    """A field on the grid to its weighted mean at any positions, whether or not anything is observed there.
+    """Interpolates a field on the grid to any positions, by a weighted mean.
 
     Args:
-        size: cells along each side of the grid; only the initial length scale depends on it.
+        size: cells along each side of the grid; sets only the initial length scale.
     """
 
     def __init__(self, size: int) -> None:

@@ -11,30 +11,29 @@ from models.layers.scaled import scaled_attention
 
 
 class SpatialMemory(nn.Module):
-    """Cells inform each other, however far apart, and through a slow memory; at first it passes its input on.
+    """Self-attention over space with a recurrent memory, added to the states; initially the identity.
 
-    With one query Q of the hidden state H, features are gathered from H and from the memory M, and the memory moves
-    by as much as its gate lets in::
+    The query Q of the hidden state H attends to H and to the memory M, and a gate updates the memory::
 
         Zh = softmax(Q Kh' / sqrt(d)) Vh,  Zm = softmax(Q Km' / sqrt(d)) Vm,  Z = Wz [Zh, Zm]
         i, g, o = sigmoid, tanh, sigmoid of W [Z, H]
         M = (1 - i) M + i g,  out = H + gate o M
 
-    Published are these equations for one step of a recurrence, whose next hidden state is `out = o M`. Here maps are
-    1 x 1, scores are scaled, there is a residual, and `forward` goes over states that are finished already. `gate`, a
-    number per channel, starts at zero. While it is zero it alone receives a gradient; afterwards every parameter does,
-    from the second step on (the first has no memory to look at). Keys have no bias: it would move all scores alike.
+    The paper applies these equations within a recurrence, whose next hidden state is `out = o M`. Here convolutions are
+    1 x 1, scores are scaled, there is a residual, and `forward` processes a finished sequence of states. `gate`, one
+    value per channel, starts at zero. While it is zero only it gets a gradient; afterwards every parameter does, from
+    the second step on (the first has no memory). Keys have no bias, because it would shift all scores equally.
 
-    Queries, keys and values are `channels` wide, and no map of cells by cells is ever held. A field of more than
-    `most` cells is averaged to at most so many tokens; memory lives there, and what it says comes back bilinearly.
-    Without that, permuting cells permutes the result and changes nothing else.
+    Queries, keys and values have `channels` channels, and attention weights are never materialised. A field of more
+    than `most` cells is averaged to at most `most` tokens, where the memory is kept, and the output is interpolated
+    back bilinearly. Without this, permuting cells permutes the output and changes nothing else.
 
     Args:
         channels: channels of the states.
-        most: tokens at most, such as 16 x 16.
+        most: maximum number of tokens, such as 16 x 16.
 
     Raises:
-        ModelError: `most` below 1.
+        ModelError: `most` is below 1.
     """
 
     def __init__(self, channels: int, *, most: int = 256) -> None:
@@ -52,64 +51,64 @@ class SpatialMemory(nn.Module):
         self.gate = nn.Parameter(torch.zeros(channels, 1, 1))
 
     def forward(self, states: Tensor) -> Tensor:
-        """States (time, n, channels, height, width), each joined by what cells and memory hold for it."""
+        """Return states (time, n, channels, height, width) with the output of the memory added."""
         time, n, _, *size = states.shape
         fields = self._pool(states.flatten(0, 1))
-        memory, said = None, []
-        # What needs no memory is done for all steps at once.
+        memory, outputs = None, []
+        # The part that does not depend on memory is computed for all steps at once.
         steps = (part.view(time, n, *part.shape[1:]).unbind(0) for part in self._gather(fields))
         for tokens, query, near in zip(*steps, strict=True):
-            told, memory = self._update(tokens, query, near, memory)
-            said.append(told)
-        told = self._join(_as_field(torch.cat(said), fields), size)
-        return states + told.reshape(time, n, *told.shape[1:])
+            output, memory = self._update(tokens, query, near, memory)
+            outputs.append(output)
+        output = self._join(_as_field(torch.cat(outputs), fields), size)
+        return states + output.reshape(time, n, *output.shape[1:])
 
     def step(self, hidden: Tensor, memory: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """One step of `forward`.
+        """Compute one step of `forward`.
 
         Args:
             hidden: (n, channels, height, width).
-            memory: as returned by the step before; None at the start, which is the same as zeros.
+            memory: as returned by the previous step; None for zeros.
 
         Returns:
-            The joined hidden state, and the memory (n, channels, rows, columns) on the grid of tokens.
+            The new hidden state, and the memory (n, channels, rows, columns) on the grid of tokens.
         """
         field = self._pool(hidden)
         past = None if memory is None else _as_tokens(memory)
-        told, past = self._update(*self._gather(field), past)
-        return hidden + self._join(_as_field(told, field), hidden.shape[-2:]), _as_field(past, field)
+        output, past = self._update(*self._gather(field), past)
+        return hidden + self._join(_as_field(output, field), hidden.shape[-2:]), _as_field(past, field)
 
     def _gather(self, field: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Tokens of a field, their queries, and what they find in each other, each (n, tokens, channels)."""
+        """Return the tokens of a field, their queries and their self-attention, each (n, tokens, channels)."""
         tokens = _as_tokens(field)
         query = self.query(tokens)
         return tokens, query, _attend(query, self.near_key(tokens), self.near_value(tokens))
 
     def _update(self, tokens: Tensor, query: Tensor, near: Tensor, memory: Tensor | None) -> tuple[Tensor, Tensor]:
-        """What the memory says, and the memory."""
+        """Return the output and the new memory."""
         if memory is None:
-            # All keys of an empty memory are zero, and all values the bias.
+            # In an empty memory all keys are zero and all values are the bias.
             past = self.past_value.bias.to(near.dtype).expand_as(near)
         else:
             past = _attend(query, self.past_key(memory), self.past_value(memory))
         fused = self.fuse(torch.cat([near, past], dim=-1))
-        enter, candidate, leave = self.gates(torch.cat([fused, tokens], dim=-1)).chunk(3, dim=-1)
-        enter, candidate = torch.sigmoid(enter), torch.tanh(candidate)
-        memory = enter * candidate if memory is None else memory + enter * (candidate - memory)
-        return torch.sigmoid(leave) * memory, memory
+        input_gate, candidate, output_gate = self.gates(torch.cat([fused, tokens], dim=-1)).chunk(3, dim=-1)
+        input_gate, candidate = torch.sigmoid(input_gate), torch.tanh(candidate)
+        memory = input_gate * candidate if memory is None else memory + input_gate * (candidate - memory)
+        return torch.sigmoid(output_gate) * memory, memory
 
     def _pool(self, field: Tensor) -> Tensor:
-        """A field (n, channels, height, width), averaged to at most `most` cells of about its proportions."""
+        """Return a field (n, channels, height, width) averaged to at most `most` cells of similar proportions."""
         height, width = field.shape[-2:]
         if height * width <= self.most:
             return field
         rows = min(max(int((self.most * height / width) ** 0.5), 1), height, self.most)
         return functional.adaptive_avg_pool2d(field, (rows, min(width, self.most // rows)))
 
-    def _join(self, told: Tensor, size: list[int] | torch.Size) -> Tensor:
-        if told.shape[-2:] != torch.Size(size):
-            told = functional.interpolate(told, size=tuple(size), mode="bilinear")
-        return self.gate * told
+    def _join(self, output: Tensor, size: list[int] | torch.Size) -> Tensor:
+        if output.shape[-2:] != torch.Size(size):
+            output = functional.interpolate(output, size=tuple(size), mode="bilinear")
+        return self.gate * output
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -117,10 +116,10 @@ def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def _as_tokens(field: Tensor) -> Tensor:
-    """(n, channels, rows, columns) as (n, rows * columns, channels)."""
+    """Return (n, channels, rows, columns) as (n, rows * columns, channels)."""
     return field.flatten(2).transpose(1, 2)
 
 
 def _as_field(tokens: Tensor, like: Tensor) -> Tensor:
-    """(n, tokens, channels) as (n, channels, rows, columns), of the rows and columns of `like`."""
+    """Return (n, tokens, channels) as (n, channels, rows, columns), with the rows and columns of `like`."""
     return tokens.transpose(1, 2).reshape(like.shape)

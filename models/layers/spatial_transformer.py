@@ -12,34 +12,34 @@ _SIDE = 4
 
 
 class SpatialTransformer(nn.Module):
-    """Moves, turns and stretches a field, as a small network says; at first it passes the field on unchanged.
+    """Applies an affine transform, predicted by a small localisation network; initially the identity.
 
-    The localisation network sees fields of any size, makes of them an affine transform, and the field is read
-    bilinearly where it points. Beyond its edge the field goes on as it ends.
+    The localisation network accepts fields of any size. The field is sampled bilinearly, and its edge values continue
+    beyond it.
 
     Args:
-        seen: channels that the localisation network sees.
-        hidden: channels within it.
+        seen: input channels of the localisation network.
+        hidden: hidden channels of the localisation network.
     """
 
     def __init__(self, seen: int, hidden: int) -> None:
         super().__init__()
-        self.look = nn.Sequential(
+        self.localisation = nn.Sequential(
             ConvBlock(seen, hidden, stride=2), ConvBlock(hidden, hidden), nn.AdaptiveAvgPool2d(_SIDE), nn.Flatten()
         )
-        self.decide = nn.Linear(hidden * _SIDE * _SIDE, 6)
-        nn.init.zeros_(self.decide.weight)
+        self.affine = nn.Linear(hidden * _SIDE * _SIDE, 6)
+        nn.init.zeros_(self.affine.weight)
         with torch.no_grad():
-            self.decide.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]))
+            self.affine.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]))
 
     def transform(self, seen: Tensor) -> Tensor:
-        """Affine matrices (n, 2, 3) from output to input coordinates, both (x, y) in -1..1 from edge to edge."""
-        found: Tensor = self.decide(self.look(seen))
-        return found.view(-1, 2, 3)
+        """Return affine matrices (n, 2, 3) from output to input coordinates, both (x, y) in -1..1 from edge to edge."""
+        matrices: Tensor = self.affine(self.localisation(seen))
+        return matrices.view(-1, 2, 3)
 
     def forward(self, field: Tensor, seen: Tensor) -> Tensor:
-        """The field (n, channels, height, width), transformed as `seen` (n, seen, height, width) asks for."""
-        # Positions need more digits than bf16 has.
+        """Transform the field (n, channels, height, width) as predicted from `seen` (n, seen, height, width)."""
+        # bfloat16 is too coarse for positions.
         wide = torch.promote_types(field.dtype, torch.float32)
         points = functional.affine_grid(self.transform(seen).to(wide), list(field.shape), align_corners=False)
         moved = functional.grid_sample(field.to(wide), points, padding_mode="border", align_corners=False)

@@ -1,4 +1,4 @@
-"""Convolution along time that never looks ahead, and the step from frames to leads."""
+"""Causal convolution along time, and a linear map from frames to leads."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from torch.nn import functional
 
 
 class CausalConv(nn.Module):
-    """Convolution along the leading axis: each step sees itself and earlier steps only (Bai et al. 2018).
-
-    Before the first step there are zeros.
+    """Causal convolution along the leading axis (Bai et al. 2018), zero-padded before the first step.
 
     Args:
-        inputs: channels that enter.
-        outputs: channels that leave.
-        kernel: steps that are seen.
-        dilation: distance between them.
+        inputs: input channels.
+        outputs: output channels.
+        kernel: number of steps.
+        dilation: distance between steps.
     """
 
     def __init__(self, inputs: int, outputs: int, *, kernel: int = 3, dilation: int = 1) -> None:
@@ -31,16 +29,16 @@ class CausalConv(nn.Module):
         for shift in self.shifts[1:]:
             kept = last[: max(0, len(last) - shift)]
             seen.append(functional.pad(kept, (0, 0) * (last.ndim - 1) + (len(last) - len(kept), 0)))
-        found: Tensor = self.mix(torch.cat(seen, dim=-1)).movedim(-1, 2)
-        return found
+        output: Tensor = self.mix(torch.cat(seen, dim=-1)).movedim(-1, 2)
+        return output
 
 
 class FramesToLeads(nn.Module):
-    """A linear map along time, the same for all channels and places; at first every lead is the last frame.
+    """A linear map along time, shared by all channels and locations; initially every lead is the last frame.
 
     Args:
-        frames: steps that enter.
-        leads: steps that leave.
+        frames: input steps.
+        leads: output steps.
     """
 
     def __init__(self, frames: int, leads: int) -> None:
@@ -55,5 +53,5 @@ class FramesToLeads(nn.Module):
 
 
 def along_time(weight: Tensor, x: Tensor) -> Tensor:
-    """Weights (leads, frames) times x (frames, ...), in whatever precision products are taken in."""
+    """Return weights (leads, frames) times x (frames, ...), in the precision of autocast if enabled."""
     return (weight @ x.flatten(1)).view(-1, *x.shape[1:])

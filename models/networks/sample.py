@@ -1,4 +1,4 @@
-"""What a network sees of some issue times, and the sizes that it is built for."""
+"""Inputs of a network, and the dimensions that it is built for."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from models.task import Task
 CALENDAR = 6
 
 
-class Places(NamedTuple):
-    """Where the locations lie. A network may be shown other places than it was built with.
+class Locations(NamedTuple):
+    """The locations of a sample; they may differ from those that the network was trained on.
 
     Attributes:
         position: (location, 2) within the unit square, east and north.
-        static: (location, static), standardised fields that do not change.
-        row: (location,), each location's own row of learnt embeddings; -1 for one that training never saw.
-        grid: (rows, columns) of a regular grid whose cells the locations are, row by row; None for stations.
+        static: (location, static), standardised static fields.
+        row: (location,), row of each location in the learnt embeddings; -1 for a location that training never saw.
+        grid: (rows, columns) where the locations are the cells of a regular grid, row by row; None for stations.
     """
 
     position: Tensor
@@ -28,55 +28,55 @@ class Places(NamedTuple):
     row: Tensor
     grid: tuple[int, int] | None
 
-    def on(self, device: torch.device) -> Places:
-        """The same places on a device."""
-        return Places(self.position.to(device), self.static.to(device), self.row.to(device), self.grid)
+    def to(self, device: torch.device) -> Locations:
+        """Return the same locations on a device."""
+        return Locations(self.position.to(device), self.static.to(device), self.row.to(device), self.grid)
 
 
 class Sample(NamedTuple):
-    """What the network sees of n issue times, in units of the climatic deviation.
+    """Inputs of n issue times, in units of the climatic standard deviation.
 
     Attributes:
         anomaly: (n, frame, channel, location), 0 where missing.
         known: same shape, 1 where known, else 0.
-        calendar: (n, frame, 6), sine and cosine of year, day and week.
-        ahead: (n, lead, 6), the same of the target times.
-        covariates: (n, lead, covariate, location), standardised, 0 where nothing had been said.
-        said: same shape, 1 where something had been said, else 0.
+        calendar: (n, frame, 6), sine and cosine of the year, the day and the week.
+        target_calendar: (n, lead, 6), the same for the target times.
+        covariates: (n, lead, covariate, location), standardised, 0 where missing.
+        covariate_mask: same shape, 1 where known, else 0.
         base: (n, lead, target, location, level), ordered quantiles to correct.
-        deviation: (n, lead, target, location), deviation of the base.
+        deviation: (n, lead, target, location), standard deviation of the base.
         low: same shape, the lower physical limit as an anomaly; -inf where there is none.
         high: same shape, the upper one; inf where there is none.
-        places: where the locations lie.
+        locations: the locations of the last axis.
     """
 
     anomaly: Tensor
     known: Tensor
     calendar: Tensor
-    ahead: Tensor
+    target_calendar: Tensor
     covariates: Tensor
-    said: Tensor
+    covariate_mask: Tensor
     base: Tensor
     deviation: Tensor
     low: Tensor
     high: Tensor
-    places: Places
+    locations: Locations
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes:
-    """Lengths of the axes that a network cannot do without knowing; batch, grid and locations are free.
+class Dimensions:
+    """Axis lengths that a network is built for; the batch, the grid and the number of locations may vary.
 
     Attributes:
-        channels: input variables.
-        targets: forecast variables.
-        covariates: variables known in advance.
-        static: fields that do not change.
-        frames: frames that go in.
-        leads: frames that come out.
+        channels: number of input variables.
+        targets: number of forecast variables.
+        covariates: number of covariates.
+        static: number of static fields.
+        frames: number of input frames.
+        leads: number of forecast frames.
         levels: the quantile levels.
-        locations: how many locations have an embedding of their own.
-        scattered: whether locations are stations and not the cells of a grid.
+        locations: number of locations with a learnt embedding.
+        scattered: whether locations are stations rather than cells of a grid.
     """
 
     channels: int
@@ -90,8 +90,8 @@ class Sizes:
     scattered: bool
 
     @classmethod
-    def of(cls, task: Task, frames: int) -> Sizes:
-        """The sizes of a task, of whose context the last `frames` are read."""
+    def of(cls, task: Task, frames: int) -> Dimensions:
+        """Return the dimensions for a task, of which the network reads the last `frames` context frames."""
         return cls(
             channels=len(task.channels),
             targets=len(task.targets),

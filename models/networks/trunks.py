@@ -1,4 +1,4 @@
-"""From a sample to features of every lead and location, by way of a small core that knows nothing of either."""
+"""Trunks: from a sample to features of every lead and location, around a core over fields or series."""
 
 from __future__ import annotations
 
@@ -7,133 +7,139 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from models.networks.doors import way_in, way_out
-from models.networks.sample import CALENDAR, Places, Sample, Sizes
+from models.networks.encoders import make_decoder, make_encoder
+from models.networks.sample import CALENDAR, Dimensions, Locations, Sample
 
 
 class Core(Protocol):
-    """What a model of the zoo adds: from hidden inputs of the past and of what is known ahead to hidden outputs."""
+    """The part that each model of the zoo adds: from encoded past and future inputs to hidden outputs."""
 
-    def __call__(self, past: Tensor, ahead: Tensor) -> Tensor:
-        """Fields or series, time first; see `OverFields` and `OverSeries` for shapes."""
+    def __call__(self, past: Tensor, future: Tensor) -> Tensor:
+        """Map fields or series, time first; see `FieldTrunk` and `SeriesTrunk` for shapes."""
         ...
 
 
-class OverFields(nn.Module):
-    """Runs a core over fields: past (frame, n, hidden, h, w) and ahead (lead, n, hidden, h or 1, w or 1).
+class FieldTrunk(nn.Module):
+    """Runs a core over fields.
 
-    The core returns (lead, n, hidden, h, w). Sizes of batch and grid and the number of locations are free.
+    The core gets past inputs (frame, n, hidden, h, w) and future inputs (lead, n, hidden, h or 1, w or 1), and returns
+    (lead, n, hidden, h, w). The batch, the grid and the number of locations may vary.
 
     Args:
         core: an `nn.Module` that is a `Core`.
-        sizes: lengths of the fixed axes.
+        dims: axis lengths of the task.
         hidden: channels of the fields.
         size: cells along each side of the latent grid of stations.
         patch: cells along each side of a patch of a regular grid.
     """
 
-    def __init__(self, core: nn.Module, sizes: Sizes, *, hidden: int, size: int, patch: int) -> None:
+    def __init__(self, core: nn.Module, dims: Dimensions, *, hidden: int, size: int, patch: int) -> None:
         super().__init__()
         self.core = core
-        inputs = sizes.channels + sizes.static + 2
-        self.past = way_in(sizes, inputs, hidden, size=size, patch=patch)
-        self.clock = nn.Linear(CALENDAR, hidden, bias=False)
-        self.covariates = None
-        if sizes.covariates:
-            self.covariates = way_in(sizes, sizes.covariates, hidden, size=size, patch=patch)
-        self.ahead = _Ahead(sizes, hidden)
-        self.back = way_out(sizes, hidden, size=size, patch=patch)
+        inputs = dims.channels + dims.static + 2
+        self.encoder = make_encoder(dims, inputs, hidden, size=size, patch=patch)
+        self.calendar = nn.Linear(CALENDAR, hidden, bias=False)
+        self.covariate_encoder = None
+        if dims.covariates:
+            self.covariate_encoder = make_encoder(dims, dims.covariates, hidden, size=size, patch=patch)
+        self.lead_encoder = _LeadEncoder(dims, hidden)
+        self.decoder = make_decoder(dims, hidden, size=size, patch=patch)
 
     def forward(self, sample: Sample) -> Tensor:
-        """Features (n, lead, location, hidden)."""
-        found = self.core(self._past(sample), self._ahead(sample))
-        back: Tensor = self.back(found.flatten(0, 1), sample.places)
-        features: Tensor = back.view(*found.shape[:2], *back.shape[1:]).permute(1, 0, 3, 2)
+        """Return features (n, lead, location, hidden)."""
+        output = self.core(self._past(sample), self._future(sample))
+        decoded: Tensor = self.decoder(output.flatten(0, 1), sample.locations)
+        features: Tensor = decoded.view(*output.shape[:2], *decoded.shape[1:]).permute(1, 0, 3, 2)
         return features
 
     def _past(self, sample: Sample) -> Tensor:
         values, known = (_time_first(part) for part in (sample.anomaly, sample.known))
-        fixed = _fixed(sample.places).T.expand(len(values), -1, -1)
-        values, known = torch.cat([values, fixed], dim=1), torch.cat([known, torch.ones_like(fixed)], dim=1)
-        field = self.past(values, known, sample.places)
-        clock = self.clock(_time_first(sample.calendar))
-        joined: Tensor = (field + clock[..., None, None]).contiguous(memory_format=torch.channels_last)
+        constant = _constant_features(sample.locations).T.expand(len(values), -1, -1)
+        values, known = torch.cat([values, constant], dim=1), torch.cat([known, torch.ones_like(constant)], dim=1)
+        field = self.encoder(values, known, sample.locations)
+        calendar = self.calendar(_time_first(sample.calendar))
+        joined: Tensor = (field + calendar[..., None, None]).contiguous(memory_format=torch.channels_last)
         n, frames = sample.anomaly.shape[:2]
         return joined.view(frames, n, *joined.shape[1:])
 
-    def _ahead(self, sample: Sample) -> Tensor:
-        known: Tensor = self.ahead(sample)[..., None, None]
-        if self.covariates is None:
-            return known
-        values, said = (_time_first(part) for part in (sample.covariates, sample.said))
-        field: Tensor = self.covariates(values, said, sample.places)
-        return known + field.view(*known.shape[:2], *field.shape[1:])
+    def _future(self, sample: Sample) -> Tensor:
+        leads: Tensor = self.lead_encoder(sample)[..., None, None]
+        if self.covariate_encoder is None:
+            return leads
+        values, mask = (_time_first(part) for part in (sample.covariates, sample.covariate_mask))
+        field: Tensor = self.covariate_encoder(values, mask, sample.locations)
+        return leads + field.view(*leads.shape[:2], *field.shape[1:])
 
 
-class OverSeries(nn.Module):
-    """Runs a core over the series of each location, with shared weights: past (frame, m, hidden), m = n * location.
+class SeriesTrunk(nn.Module):
+    """Runs a core over the series of each location, with shared weights.
 
-    Ahead is (lead, m, hidden), and so is what the core returns. A series sees its own values and the mean of all
-    locations.
+    The core gets past inputs (frame, m, hidden) with m = n * location, and future inputs (lead, m, hidden), and returns
+    (lead, m, hidden). A series contains its own values and the mean of all locations.
 
     Args:
         core: an `nn.Module` that is a `Core`.
-        sizes: lengths of the fixed axes.
+        dims: axis lengths of the task.
         hidden: width of the series.
     """
 
-    def __init__(self, core: nn.Module, sizes: Sizes, *, hidden: int) -> None:
+    def __init__(self, core: nn.Module, dims: Dimensions, *, hidden: int) -> None:
         super().__init__()
         self.core = core
-        self.past = nn.Linear(4 * sizes.channels + sizes.static + 2 + CALENDAR, hidden)
-        self.covariates = nn.Linear(2 * sizes.covariates, hidden, bias=False) if sizes.covariates else None
-        self.ahead = _Ahead(sizes, hidden)
+        self.encoder = nn.Linear(4 * dims.channels + dims.static + 2 + CALENDAR, hidden)
+        self.covariate_encoder = nn.Linear(2 * dims.covariates, hidden, bias=False) if dims.covariates else None
+        self.lead_encoder = _LeadEncoder(dims, hidden)
 
     def forward(self, sample: Sample) -> Tensor:
-        """Features (n, lead, location, hidden)."""
-        n, frames, _, places = sample.anomaly.shape
-        past = self.past(series_features(sample)).permute(1, 0, 2, 3).reshape(frames, n * places, -1)
-        ahead = self.ahead(sample)[:, :, None].expand(-1, -1, places, -1)
-        if self.covariates is not None:
-            told = torch.cat([sample.covariates, sample.said], dim=2).permute(1, 0, 3, 2)
-            ahead = ahead + self.covariates(told)
-        found = self.core(past, ahead.reshape(len(ahead), n * places, -1))
-        features: Tensor = found.view(-1, n, places, found.shape[-1]).transpose(0, 1)
+        """Return features (n, lead, location, hidden)."""
+        n, frames, _, locations = sample.anomaly.shape
+        past = self.encoder(series_features(sample)).permute(1, 0, 2, 3).reshape(frames, n * locations, -1)
+        future = self.future(sample).expand(-1, -1, locations, -1)
+        output = self.core(past, future.reshape(len(future), n * locations, -1))
+        features: Tensor = output.view(-1, n, locations, output.shape[-1]).transpose(0, 1)
         return features
+
+    def future(self, sample: Sample) -> Tensor:
+        """Return the future inputs (lead, n, location, hidden); (lead, n, 1, hidden) without covariates."""
+        future: Tensor = self.lead_encoder(sample)[:, :, None]
+        if self.covariate_encoder is not None:
+            covariates = torch.cat([sample.covariates, sample.covariate_mask], dim=2).permute(1, 0, 3, 2)
+            future = future + self.covariate_encoder(covariates)
+        return future
 
 
 def series_features(sample: Sample) -> Tensor:
-    """What a series sees of each frame, (n, frame, location, 4 channel + static + 8).
+    """Return the input of a series at each frame, (n, frame, location, 4 channel + static + 8).
 
-    Its own values and gaps, the mean of all locations and the share of them that is known, where it lies, and the
-    calendar.
+    These are its own values and mask, the mean of all locations and the share of them that is known, its position,
+    static fields, and the calendar.
     """
-    n, frames, _, places = sample.anomaly.shape
+    n, frames, _, locations = sample.anomaly.shape
     count = sample.known.sum(-1, keepdim=True)
     mean = sample.anomaly.sum(-1, keepdim=True) / count.clamp(min=1)
-    network = torch.cat([mean, count / places], dim=2).expand(-1, -1, -1, places)
-    own = torch.cat([sample.anomaly, sample.known, network], dim=2).transpose(2, 3)
-    fixed = _fixed(sample.places).expand(n, frames, -1, -1)
-    clock = sample.calendar[:, :, None].expand(-1, -1, places, -1)
-    return torch.cat([own, fixed, clock], dim=-1)
+    regional = torch.cat([mean, count / locations], dim=2).expand(-1, -1, -1, locations)
+    own = torch.cat([sample.anomaly, sample.known, regional], dim=2).transpose(2, 3)
+    constant = _constant_features(sample.locations).expand(n, frames, -1, -1)
+    calendar = sample.calendar[:, :, None].expand(-1, -1, locations, -1)
+    return torch.cat([own, constant, calendar], dim=-1)
 
 
-class _Ahead(nn.Module):
-    """The lead, and the calendar of its target time: (lead, n, hidden)."""
+class _LeadEncoder(nn.Module):
+    """Encodes the lead and the calendar of its target time: (lead, n, hidden)."""
 
-    def __init__(self, sizes: Sizes, hidden: int) -> None:
+    def __init__(self, dims: Dimensions, hidden: int) -> None:
         super().__init__()
-        self.lead = nn.Parameter(torch.randn(sizes.leads, hidden) / hidden**0.5)
-        self.clock = nn.Linear(CALENDAR, hidden, bias=False)
+        self.lead = nn.Parameter(torch.randn(dims.leads, hidden) / hidden**0.5)
+        self.calendar = nn.Linear(CALENDAR, hidden, bias=False)
 
     def forward(self, sample: Sample) -> Tensor:
-        clock: Tensor = self.clock(sample.ahead).transpose(0, 1)
-        return clock + self.lead[:, None]
+        calendar: Tensor = self.calendar(sample.target_calendar).transpose(0, 1)
+        return calendar + self.lead[:, None]
 
 
-def _fixed(places: Places) -> Tensor:
-    """Position and static fields, (location, 2 + static)."""
-    return torch.cat([places.position - 0.5, places.static], dim=1)
+def _constant_features(locations: Locations) -> Tensor:
+    """Return position and static fields, (location, 2 + static)."""
+    return torch.cat([locations.position - 0.5, locations.static], dim=1)
 
 
 def _time_first(part: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-"""The space that models work in, and what a record tells of it: climate, anomalies, moments, past errors."""
+"""Statistics of a record: climate, anomalies, moments, and quantiles of past errors."""

@@ -1,4 +1,4 @@
-"""What the calendar alone says about an instant: smooth cycles and the profile of a week."""
+"""Calendar regressors: annual and daily harmonics, and the hours of the week."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _MONDAY_SHIFT = 3 * 24
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """Regressors of an instant, in UTC: a constant, harmonics of the year and the day, hours of the week.
+    """Regressors of a time in UTC: a constant, harmonics of the year and the day, and the hours of the week.
 
     Attributes:
-        annual: harmonics of the year.
-        daily: harmonics of the day.
-        weekly: whether every hour of the week has a level of its own.
+        annual: number of annual harmonics.
+        daily: number of daily harmonics.
+        weekly: whether each hour of the week has its own regressor.
     """
 
     annual: int = 0
@@ -34,7 +34,7 @@ class Basis:
         return 1 + 2 * self.annual + 2 * self.daily + _WEEK_HOURS * self.weekly
 
     def __call__(self, time: NDArray[np.datetime64]) -> NDArray[np.float32]:
-        """Regressors, shape (..., size), of the instants `time`, shape (...)."""
+        """Return the regressors (..., size) of times (...)."""
         seconds = time.astype("datetime64[s]").astype(np.int64)
         columns = [np.ones(seconds.shape)]
         for harmonics, period in ((self.annual, _YEAR), (self.daily, _DAY)):
@@ -49,7 +49,7 @@ class Basis:
 
 
 def candidates(days: float, step_seconds: int) -> tuple[Basis, ...]:
-    """The bases that a record of this length and step can support, the richest last."""
+    """Return the bases that a record of this length and step supports, the richest last."""
     annual = 0 if days < 350 else 2 if days < 1500 else 3
     daily = 0 if step_seconds >= _DAY else min(4, int(_DAY // (2 * step_seconds)))
     found = [Basis(annual, daily)]
@@ -59,7 +59,7 @@ def candidates(days: float, step_seconds: int) -> tuple[Basis, ...]:
 
 
 def cycles(time: NDArray[np.datetime64]) -> NDArray[np.float32]:
-    """Six smooth features (..., 6) for networks: sine and cosine of the year, the day and the week."""
+    """Return the sine and cosine of the year, the day and the week, (..., 6)."""
     seconds = time.astype("datetime64[s]").astype(np.int64)
     angles = [seconds * (2 * np.pi / period) for period in (_YEAR, _DAY, 7 * _DAY)]
     waves = [wave(angle) for angle in angles for wave in (np.sin, np.cos)]

@@ -1,4 +1,4 @@
-"""Climatology: what to expect at a place and an hour before any recent value is seen."""
+"""Climatology: mean and spread of each location and channel for the time of year, day and week."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from models.task import Task
 
 # Mean absolute deviation of a Gaussian, inverted.
 _ABS_TO_SD = 1.2533
-# Standardised values beyond this say that a sensor broke, not that the weather did.
+# Standardised values beyond this are sensor faults rather than weather.
 _LARGEST = 12.0
-# Prior weight, in frames, of the network-wide coefficients against those of one location.
+# Prior weight, in frames, of the coefficients of all locations against those of one.
 _POOLING = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Climate:
-    """Mean and spread of every channel and location at any instant, in the working space.
+    """Mean and spread of every channel and location at any time, of transformed values.
 
-    A location without data takes the pooled coefficients of all others, so the answer is always finite
-    and the spread always positive.
+    A location without data gets the pooled coefficients of all others, so means are always finite and spreads
+    positive.
 
     Attributes:
         basis: the calendar regressors.
-        mean: (regressor, channel, location) coefficients of the mean.
+        mean: (regressor, channel, location), coefficients of the mean.
         spread: same shape, coefficients of the standard deviation.
-        floor: (channel, location), least standard deviation.
+        floor: (channel, location), minimum of the standard deviation.
     """
 
     basis: Basis
@@ -40,7 +40,7 @@ class Climate:
     floor: NDArray[np.float32]
 
     def at(self, time: NDArray[np.datetime64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Mean and spread, each (..., channel, location), at the instants `time`, shape (...)."""
+        """Return mean and spread, each (..., channel, location), at times (...)."""
         moments, inverse = np.unique(time, return_inverse=True)
         rows = self.basis(moments)
         mean = np.tensordot(rows, self.mean, axes=1)
@@ -51,33 +51,33 @@ class Climate:
     def standardise(
         self, time: NDArray[np.datetime64], values: NDArray[np.float32], mask: NDArray[np.bool_]
     ) -> NDArray[np.float32]:
-        """Anomalies in units of the spread, for values (..., channel, location); 0 where missing."""
+        """Return anomalies in units of the spread, of values (..., channel, location); 0 where missing."""
         mean, spread = self.at(time)
         anomaly = np.clip((values - mean) / spread, -_LARGEST, _LARGEST)
         return np.where(mask, anomaly, np.float32(0.0))
 
     def state(self) -> dict[str, NDArray[np.generic]]:
-        """Arrays from which `from_state` builds an equal climate."""
+        """Return the arrays from which `from_state` builds an equal climate."""
         sizes = np.array([self.basis.annual, self.basis.daily, self.basis.weekly], np.int64)
         return {"basis": sizes, "mean": self.mean, "spread": self.spread, "floor": self.floor}
 
     @classmethod
     def from_state(cls, task: Task, state: State) -> Climate:
-        """The climate that `state` describes.
+        """Return the climate stored in `state`.
 
         Raises:
             ModelError: an array is missing or does not fit the task.
         """
         annual, daily, weekly = (int(size) for size in take(state, "basis", (3,)))
         basis = Basis(annual, daily, bool(weekly))
-        place = (len(task.channels), len(task.locations))
-        shape = (basis.size, *place)
+        series = (len(task.channels), len(task.locations))
+        shape = (basis.size, *series)
         mean, spread = take(state, "mean", shape), take(state, "spread", shape)
-        return cls(basis, mean, spread, take(state, "floor", place))
+        return cls(basis, mean, spread, take(state, "floor", series))
 
 
 def fit_climate(task: Task, train: Series, validation: Series | None) -> Climate:
-    """Least squares on the calendar; where two calendars are possible, validation chooses."""
+    """Fit a climate by least squares; where the record supports two bases, validation chooses."""
     options = candidates(train.days, task.step_seconds)
     if len(options) == 1:
         return _fit(options[0], train)
@@ -93,24 +93,23 @@ def _squared_error(climate: Climate, series: Series) -> float:
 
 
 def _fit(basis: Basis, series: Series) -> Climate:
-    frames, *place = series.values.shape
+    frames, *shape = series.values.shape
     rows = basis(series.time)
     values = series.values.reshape(frames, -1)
     known = series.mask.reshape(frames, -1)
-    channels = np.arange(place[0]).repeat(place[1])
+    channels = np.arange(shape[0]).repeat(shape[1])
     mean = _regress(rows, values, known, channels)
     error = np.where(known, values - rows @ mean, 0.0)
     spread = _regress(rows, np.abs(error) * _ABS_TO_SD, known, channels)
 
-    square, count = np.square(error).sum(0).reshape(place), known.sum(0).reshape(place)
+    square, count = np.square(error).sum(0).reshape(shape), known.sum(0).reshape(shape)
     pooled = square.sum(1, keepdims=True) / np.maximum(count.sum(1, keepdims=True), 1)
     overall = np.sqrt((square + _POOLING * pooled) / (count + _POOLING))
     floor = np.where(overall > 1e-6, 0.25 * overall, 1.0)
-    shape = (basis.size, *place)
     return Climate(
         basis,
-        mean.reshape(shape).astype(np.float32),
-        spread.reshape(shape).astype(np.float32),
+        mean.reshape(basis.size, *shape).astype(np.float32),
+        spread.reshape(basis.size, *shape).astype(np.float32),
         floor.astype(np.float32),
     )
 
@@ -121,7 +120,7 @@ def _regress(
     known: NDArray[np.bool_],
     groups: NDArray[np.intp],
 ) -> NDArray[np.float64]:
-    """Coefficients (regressor, column), each column drawn a little towards the fit to its whole group."""
+    """Return coefficients (regressor, column), each column shrunk slightly towards the fit to its whole group."""
     x = rows.astype(np.float64)
     size = x.shape[1]
     penalty = np.eye(size)
@@ -137,7 +136,7 @@ def _regress(
         gaps, member = np.unique(known[:, columns], axis=1, return_inverse=True)
         for pattern in range(gaps.shape[1]):
             own, there = columns[member.reshape(-1) == pattern], gaps[:, pattern]
-            # Few frames are lost, or few are left: whichever they are, they alone are added up.
+            # Add up whichever frames are fewer, the missing or the known ones.
             mostly = 2 * there.sum() > len(there)
             few = x[there != mostly]
             gram = complete - few.T @ few if mostly else few.T @ few

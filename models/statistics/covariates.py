@@ -1,4 +1,4 @@
-"""Covariates as anomalies of their own climate, so that a model sees how unusual they are."""
+"""Covariates as anomalies of their own climate."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ _MOST_WINDOWS = 4000
 
 
 class Covariates:
-    """The climate of every covariate at every location, as its own forecasts tell it.
+    """Standardises covariates by the climate of their own forecasts at each location.
 
     Args:
-        task: what is forecast.
+        task: the task whose covariates these are.
     """
 
     def __init__(self, task: Task) -> None:
         self._task, self._climate = task, None if not task.covariates else _unknown(_as_channels(task))
 
     def fit(self, train: Windows) -> None:
-        """Learn from what was said at the issue times of the training windows."""
+        """Fit the climate to the covariates of the training windows."""
         if self._climate is not None:
-            self._climate = fit_climate(_as_channels(self._task), _told(train), None)
+            self._climate = fit_climate(_as_channels(self._task), _series(train), None)
 
     def __call__(self, inputs: Inputs) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Standardised covariates (n, lead, covariate, location), 0 where nothing was said, and where it was."""
-        values, said = inputs.ahead(self._task)
+        """Return standardised covariates (n, lead, covariate, location), 0 where unknown, and their mask."""
+        values, mask = inputs.future_covariates(self._task)
         if self._climate is None:
-            return values, said
-        said = said & np.isfinite(values)
-        return self._climate.standardise(inputs.target_time, np.where(said, values, np.float32(0)), said), said
+            return values, mask
+        mask = mask & np.isfinite(values)
+        return self._climate.standardise(inputs.target_time, np.where(mask, values, np.float32(0)), mask), mask
 
     def state(self) -> dict[str, NDArray[np.generic]]:
-        """Arrays that `load_state` takes."""
+        """Return the arrays for `load_state`."""
         return {} if self._climate is None else self._climate.state()
 
     def load_state(self, state: State) -> None:
-        """Take over a state.
+        """Load a state.
 
         Raises:
             ModelError: an array is missing or does not fit the task.
@@ -53,7 +53,7 @@ class Covariates:
 
 
 def _as_channels(task: Task) -> Task:
-    """The task of which the covariates are the variables: what their climate is fitted to."""
+    """Return a task whose channels are the covariates, for fitting their climate."""
     count = len(task.covariates)
     return replace(
         task,
@@ -70,15 +70,15 @@ def _unknown(task: Task) -> Climate:
     return fit_climate(task, Series(time, np.zeros(shape, np.float32), np.zeros(shape, bool)), None)
 
 
-def _told(windows: Windows) -> Series:
-    """One value for each target time: of what several issue times say of it, any will do for a climate."""
+def _series(windows: Windows) -> Series:
+    """Return covariates by target time; the first and the last lead are enough for a climate."""
     task = windows.task
     parts = []
     for batch in batches(windows, most=_MOST_WINDOWS):
-        values, said = batch.inputs.ahead(task)
-        first = (batch.inputs.target_time[:, 0], values[:, 0], said[:, 0] & np.isfinite(values[:, 0]))
-        last = (batch.inputs.target_time[:, -1], values[:, -1], said[:, -1] & np.isfinite(values[:, -1]))
+        values, mask = batch.inputs.future_covariates(task)
+        first = (batch.inputs.target_time[:, 0], values[:, 0], mask[:, 0] & np.isfinite(values[:, 0]))
+        last = (batch.inputs.target_time[:, -1], values[:, -1], mask[:, -1] & np.isfinite(values[:, -1]))
         parts += [first, last] if task.leads > 1 else [first]
-    time, values, said = (np.concatenate(column) for column in zip(*parts, strict=True))
+    time, values, mask = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.argsort(time, kind="stable")
-    return Series(time[order], np.where(said, values, np.float32(0))[order], said[order])
+    return Series(time[order], np.where(mask, values, np.float32(0))[order], mask[order])

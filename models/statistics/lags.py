@@ -1,4 +1,4 @@
-"""Second moments of a gappy record: what one frame says about a later one."""
+"""Autocorrelation of a record with gaps, and its latest known values."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _POOLING = 30.0
 
 
 def autocorrelation(anomaly: NDArray[np.float32], known: NDArray[np.bool_], most: int) -> NDArray[np.float32]:
-    """Correlation at lags 0..most, shape (most + 1, channel, location), from a (frame, ...) record.
+    """Return the correlation at lags 0..most, (most + 1, channel, location), of a record (frame, channel, location).
 
-    Pairs with a missing end do not count; locations with few pairs lean on the pool of all. Entries lie
-    within [-0.999, 0.999] but for lag 0, which is 1.
+    Only pairs with both values known count; correlations from few pairs are shrunk towards that of all locations.
+    Entries lie within [-0.999, 0.999], except 1 at lag 0.
     """
     frames = len(anomaly)
     out = np.ones((most + 1, *anomaly.shape[1:]), np.float32)
@@ -25,7 +25,7 @@ def autocorrelation(anomaly: NDArray[np.float32], known: NDArray[np.bool_], most
         second = np.where(both, np.square(anomaly[late]), 0).sum(0, dtype=np.float64)
         norm, count = np.sqrt(first * second), both.sum(0)
         pooled = product.sum(-1, keepdims=True) / np.maximum(norm.sum(-1, keepdims=True), 1e-12)
-        # Few instants agree by chance: what chance alone would give is taken off (as in `Moments.regress`).
+        # Subtract the correlation expected by chance among few times (as in `Moments.regress`).
         instants = np.maximum(both.any(-1, keepdims=True).sum(0), 1)
         square = np.square(pooled)
         pooled = pooled * np.clip(1 - (1 / instants) / np.maximum(square, 1e-12), 0, 1)
@@ -36,9 +36,9 @@ def autocorrelation(anomaly: NDArray[np.float32], known: NDArray[np.bool_], most
 
 
 def latest(anomaly: NDArray[np.float32], known: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-    """Last known value (n, channel, location) of each context and its age in frames.
+    """Return the last known value (n, channel, location) of each context, and its age in frames.
 
-    The last frame has age 0; where nothing is known the value is 0 and the age is the context length.
+    The last frame has age 0. Where nothing is known the value is 0 and the age is the context length.
     """
     frames = known.shape[1]
     age = np.where(known.any(1), known[:, ::-1].argmax(1), frames)

@@ -1,4 +1,4 @@
-"""Joint second moments of a gappy record, from which any regression on what is known follows."""
+"""Joint second moments of a record with gaps, and ridge regressions on whichever predictors are known."""
 
 from __future__ import annotations
 
@@ -9,73 +9,71 @@ from numpy.typing import NDArray
 
 Doubles = NDArray[np.float64]
 
-# Prior weight, in pairs, of the belief that two variables are unrelated and of unit variance.
+# Prior weight, in pairs, of uncorrelated variables of unit variance.
 _PRIOR = 20.0
-# Part of the variance of a target that its predictors may explain where moments do not fit together.
-_MOST_EXPLAINED = 0.9
-# Where they do not, roots below this part of the worst one's size are noise.
+# Largest explained fraction of the variance of a target where moments are inconsistent.
+_MAX_EXPLAINED = 0.9
+# Where they are, eigenvalues below this fraction of the most negative one's size are noise.
 _NOISE = 0.3
-_LEAST_ROOT = 1e-3
-# Part of the variance of a target that is left at least.
-_LEAST_LEFT = 0.02
-# Most patterns of gaps, and bytes of what they need, that are worked on together.
+_MIN_EIGENVALUE = 1e-3
+# Smallest unexplained fraction of the variance of a target.
+_MIN_UNEXPLAINED = 0.02
+# Maximum number of gap patterns, and of bytes they need, per chunk.
 _PATTERNS = 256
 _BYTES = 2**26
 
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Means of products over all instants at which both factors were known.
+    """Mean products over all times at which both factors were known.
 
     Attributes:
         predictors: (p, p), positive definite.
         cross: (p, t), predictors with targets.
         targets: (t,), mean squares of the targets.
-        count: (t,), how many pairs stand behind a column of `cross`, in the mean.
-        places: how many locations, the fastest axis of p and of t.
-        sharing: how far regressions believe what one location says of another, from 0 to 1.
+        count: (t,), mean number of pairs in a column of `cross`.
+        locations: number of locations, the fastest axis of p and of t.
+        sharing: factor on the moments between different locations in regressions, from 0 to 1.
     """
 
     predictors: NDArray[np.float32]
     cross: NDArray[np.float32]
     targets: NDArray[np.float32]
     count: NDArray[np.float32]
-    places: int
+    locations: int
     sharing: float = 1.0
 
     def localised(self, sharing: float) -> Moments:
-        """The same moments, but regressions see relations between two locations multiplied by `sharing`.
+        """Return the same moments, with those between different locations multiplied by `sharing` in regressions.
 
-        At 1 nothing changes, at 0 each location stands alone; the Schur product keeps what they see
-        positive definite.
+        At 1 nothing changes, at 0 locations are independent; as a Schur product the matrix stays positive definite.
         """
         return replace(self, sharing=sharing)
 
     def regress(
         self, known: NDArray[np.bool_], ridge: float, *, redundancy: float = 1.0
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Ridge weights (p, t) on the known predictors alone, 0 elsewhere, and the deviations (t,) left.
+        """Return ridge weights (p, t) on the known predictors, 0 elsewhere, and residual standard deviations (t,).
 
-        For Gaussian variables this is the conditional mean given what is known, so a missing predictor
-        costs what its information was worth. Weights explain the record that they were found in better
-        than they will explain the future; what chance alone would explain is taken off, and the weights
-        shrink to match (Copas 1983): to nothing, where what is known tells nothing. So it is no worse
-        than the climate, whatever is missing.
+        For Gaussian variables this is the conditional mean given the known predictors. Weights fit their own record
+        better than future data, so the variance explained by chance is subtracted and the weights are shrunk
+        accordingly (Copas 1983), to 0 where the known predictors have no skill. The result is no worse than the
+        climate, whatever is missing.
 
         Args:
-            known: (p,), which predictors there are.
-            ridge: added to the diagonal.
-            redundancy: how many pairs in a row tell as much as one that stands alone.
+            known: (p,), True for known predictors.
+            ridge: constant added to the diagonal.
+            redundancy: number of consecutive pairs that carry as much information as one independent pair.
         """
         index = np.flatnonzero(known)
         solved, common, square, freedom = self._solve(index, ridge)
-        trust, left = self._shrunk(common, square, redundancy * freedom)
+        shrinkage, residual = self._shrink(common, square, redundancy * freedom)
         weights = np.zeros(self.cross.shape, np.float32)
-        weights[index] = trust * solved
-        return weights, np.sqrt(left).astype(np.float32)
+        weights[index] = shrinkage * solved
+        return weights, np.sqrt(residual).astype(np.float32)
 
     def risk(self, ridge: float) -> float:
-        """Expected squared error with everything known, less that of the climate, in units of the latter.
+        """Return the expected squared error with everything known, relative to that of the climate and minus 1.
 
         It needs no held-out data (Mallows 1973).
         """
@@ -84,85 +82,91 @@ class Moments:
         return float(((square - 2 * explained) / self.targets).mean())
 
     def _solve(self, index: NDArray[np.intp], ridge: float) -> tuple[Doubles, Doubles, Doubles, Doubles]:
-        """Weights (known, t), what they explain (t,), the variance they give (t,) and their freedom (places,)."""
-        gram, cross, inverse, shared, towards = self._factorised(index, ridge)
+        """Return weights (known, t), the covariance they explain (t,), their variance (t,), and degrees of freedom.
+
+        Degrees of freedom are (locations,).
+        """
+        gram, cross, inverse, shared, sharing = self._factorised(index, ridge)
         solved = inverse @ shared
         common, square = (solved * cross).sum(0), (solved * (gram @ solved)).sum(0)
-        return solved, common, square, (inverse * gram).sum(1) @ towards
+        return solved, common, square, (inverse * gram).sum(1) @ sharing
 
     def _factorised(self, index: NDArray[np.intp], ridge: float) -> tuple[Doubles, Doubles, Doubles, Doubles, Doubles]:
-        """For known predictors: moments, cross moments, inverse, cross moments as shared, (known, places) sharing."""
+        """Return moments, cross moments, inverse, shared cross moments and sharing (known, locations) by predictor."""
         cross = self.cross[index].astype(np.float64)
         gram = self.predictors[np.ix_(index, index)].astype(np.float64)
-        place = index % self.places
-        inside = np.where(place[:, None] == place, 1.0, self.sharing)
-        towards: Doubles = np.where(place[:, None] == np.arange(self.places), 1.0, self.sharing)
+        location = index % self.locations
+        inside = np.where(location[:, None] == location, 1.0, self.sharing)
+        sharing: Doubles = np.where(location[:, None] == np.arange(self.locations), 1.0, self.sharing)
         inverse: Doubles = np.linalg.inv(gram * inside + ridge * np.eye(len(index))).astype(np.float64, copy=False)
-        kinds = cross.shape[1] // self.places
-        shared = cross.reshape(len(index), kinds, self.places) * towards[:, None]
-        return gram, cross, inverse, shared.reshape(cross.shape), towards
+        kinds = cross.shape[1] // self.locations
+        shared = cross.reshape(len(index), kinds, self.locations) * sharing[:, None]
+        return gram, cross, inverse, shared.reshape(cross.shape), sharing
 
     def _beyond_chance(self, common: Doubles, square: Doubles, freedom: Doubles) -> Doubles:
-        """What weights explain (..., t) less what chance alone would, given their degrees of freedom (..., places)."""
-        left = np.maximum(self.targets - 2 * common + square, _LEAST_LEFT * self.targets)
-        kinds = len(self.targets) // self.places
-        chance: Doubles = left * np.tile(freedom, kinds) / np.maximum(self.count, 1.0)
+        """Return the covariance explained (..., t) minus that expected by chance.
+
+        Degrees of freedom are (..., locations).
+        """
+        residual = np.maximum(self.targets - 2 * common + square, _MIN_UNEXPLAINED * self.targets)
+        kinds = len(self.targets) // self.locations
+        chance: Doubles = residual * np.tile(freedom, kinds) / np.maximum(self.count, 1.0)
         return common - chance
 
-    def _shrunk(self, common: Doubles, square: Doubles, freedom: Doubles) -> tuple[Doubles, Doubles]:
-        """The part of weights to trust, and the variance that is then left, each (..., t)."""
+    def _shrink(self, common: Doubles, square: Doubles, freedom: Doubles) -> tuple[Doubles, Doubles]:
+        """Return the shrinkage factor of the weights and the residual variance, each (..., t)."""
         explained = self._beyond_chance(common, square, freedom)
-        # Locations are alike, and one alone tells little: they shrink together.
-        trust = self._by_group(explained) / np.maximum(self._by_group(square), 1e-12)
-        trust = np.clip(trust, 0.0, 1.0)
-        left = self.targets - 2 * trust * explained + np.square(trust) * square
-        return trust, np.clip(left, _LEAST_LEFT * self.targets, self.targets)
+        # One factor for all locations, since an estimate for a single location is too noisy.
+        shrinkage = self._by_group(explained) / np.maximum(self._by_group(square), 1e-12)
+        shrinkage = np.clip(shrinkage, 0.0, 1.0)
+        residual = self.targets - 2 * shrinkage * explained + np.square(shrinkage) * square
+        return shrinkage, np.clip(residual, _MIN_UNEXPLAINED * self.targets, self.targets)
 
     def _by_group(self, values: Doubles) -> Doubles:
-        """Mean over the locations of each kind of target (..., t), in units of the target's variance."""
-        shape = (*values.shape[:-1], -1, self.places)
+        """Return the mean over the locations of each kind of target (..., t), relative to the target's variance."""
+        shape = (*values.shape[:-1], -1, self.locations)
         mean: Doubles = (values / self.targets).reshape(shape).mean(-1)
-        spread: Doubles = mean.repeat(self.places, axis=-1)
+        spread: Doubles = mean.repeat(self.locations, axis=-1)
         return spread
 
 
 class Regression:
-    """What `Moments.regress` gives for any rows, whatever each misses, from one factorisation of the complete set.
+    """`Moments.regress` for many rows with different gaps, from one factorisation of the complete moments.
 
-    With A the inverse of the complete set's moments and W = A C its weights, a missing part M of a row x filled
-    with -A_MM^-1 A_MK x_K makes x W the regression on the known part K alone, and W' A_MM^-1 W_M is what
-    the loss of M costs (conditioning by Schur complements). A pattern of gaps costs as much as what it misses, or
-    as what it knows where that is less.
+    Let A be the inverse of the complete moments and W = A C its weights. Filling the missing part M of a row x with
+    -A_MM^-1 A_MK x_K makes x W the regression on the known part K, and W_M' A_MM^-1 W_M is the explained covariance
+    lost with M (conditioning by Schur complements). The cost of a gap pattern grows with its missing or its known
+    predictors, whichever are fewer.
 
     Args:
-        moments: of predictors and targets.
-        ridge: added to the diagonal.
+        moments: moments of predictors and targets.
+        ridge: constant added to the diagonal.
     """
 
     def __init__(self, moments: Moments, ridge: float) -> None:
         self.moments = moments
         self.ridge = ridge
-        gram, cross, inverse, shared, towards = moments._factorised(np.arange(len(moments.predictors)), ridge)
+        gram, cross, inverse, shared, sharing = moments._factorised(np.arange(len(moments.predictors)), ridge)
         solved = inverse @ shared
         given = gram @ solved
         self._common, self._square = (solved * cross).sum(0), (solved * given).sum(0)
-        self._freedom, self._towards = (inverse * gram).sum(1), towards
-        # Small systems are solved in double precision; what is wide and only added up need not be.
+        self._freedom, self._sharing = (inverse * gram).sum(1), sharing
+        # Small systems are solved in float64; wide matrices that are only summed are float32.
         self._inverse, self._rows = inverse, inverse.astype(np.float32)
         self._projection = (inverse @ gram).astype(np.float32)
         self._weights = solved.astype(np.float32)
-        self._plain = self._weights if moments.sharing == 1.0 else (inverse @ cross).astype(np.float32)
+        self._unshared = self._weights if moments.sharing == 1.0 else (inverse @ cross).astype(np.float32)
         self._given = (inverse @ given).astype(np.float32)
 
     def __call__(
         self, x: NDArray[np.float32], known: NDArray[np.bool_], redundancy: Doubles
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Conditional means and deviations, each (n, t).
+        """Return conditional means and standard deviations, each (n, t).
 
         Args:
             x: (n, p), 0 where unknown.
             known: (n, p).
-            redundancy: (n,), as for `Moments.regress`; a function of what is known.
+            redundancy: (n,), as for `Moments.regress`; equal for rows with the same gaps.
         """
         _, first, member = np.unique(np.packbits(known, axis=1), axis=0, return_index=True, return_inverse=True)
         order = np.argsort(member.reshape(-1), kind="stable")
@@ -175,28 +179,28 @@ class Regression:
         for start in range(0, len(some), most):
             part = some[start : start + most]
             lines = [rows[number] for number in part]
-            filled, trust, left = self._conditioned(x, known[first[part]], redundancy[first[part]], lines)
+            filled, shrinkage, residual = self._condition(x, known[first[part]], redundancy[first[part]], lines)
             index = np.concatenate(lines)
             repeats = np.repeat(np.arange(len(part)), [len(line) for line in lines])
-            mean[index] = filled @ self._weights * trust[repeats]
-            deviation[index] = left[repeats]
+            mean[index] = filled @ self._weights * shrinkage[repeats]
+            deviation[index] = residual[repeats]
         for number in np.flatnonzero(2 * missing > known.shape[1]):
             at = first[number]
-            weights, left = self.moments.regress(known[at], self.ridge, redundancy=float(redundancy[at]))
+            weights, residual = self.moments.regress(known[at], self.ridge, redundancy=float(redundancy[at]))
             mean[rows[number]] = x[rows[number]] @ weights
-            deviation[rows[number]] = left
+            deviation[rows[number]] = residual
         return mean, deviation
 
-    def _conditioned(
+    def _condition(
         self,
         x: NDArray[np.float32],
         known: NDArray[np.bool_],
         redundancy: Doubles,
         lines: list[NDArray[np.intp]],
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Rows `lines` of x, by pattern, with gaps filled; per pattern the trust and the deviation left, (pattern, t).
+        """Return the rows `lines` of x with gaps filled, and shrinkage and residual deviation (pattern, t).
 
-        Patterns `known` follow the number of values they miss.
+        Gap patterns `known` are sorted by their number of missing values.
         """
         common, square = (np.tile(values, (len(known), 1)) for values in (self._common, self._square))
         freedom = np.tile(self._freedom, (len(known), 1))
@@ -215,23 +219,23 @@ class Regression:
                 losses = self._losses(gaps, inverse.astype(np.float32))
                 for total, loss in zip((common, square, freedom), losses, strict=True):
                     total[part] -= loss
-        trust, left = self.moments._shrunk(common, square, redundancy[:, None] * (freedom @ self._towards))
-        return np.concatenate(filled), trust.astype(np.float32), np.sqrt(left).astype(np.float32)
+        shrinkage, residual = self.moments._shrink(common, square, redundancy[:, None] * (freedom @ self._sharing))
+        return np.concatenate(filled), shrinkage.astype(np.float32), np.sqrt(residual).astype(np.float32)
 
     def _losses(
         self, gaps: NDArray[np.intp], inverse: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """By how much gaps (n, m) reduce what weights explain (n, t), the variance they give, the freedom (n, p)."""
+        """Return the losses by gaps (n, m): explained covariance (n, t), its variance (n, t), freedom (n, p)."""
         rows, projection = self._rows[gaps], self._projection[gaps]
         solved = inverse @ self._weights[gaps]
         twice = projection @ rows.swapaxes(1, 2) @ solved
-        common = (solved * self._plain[gaps]).sum(1)
+        common = (solved * self._unshared[gaps]).sum(1)
         square = (solved * (2 * self._given[gaps] - twice)).sum(1)
         return common, square, (rows * (inverse @ projection)).sum(1)
 
 
 def effort(known: NDArray[np.bool_], targets: int) -> float:
-    """Operations, about, that a `Regression` on so many targets spends on the gaps of a row (n, p), in the mean."""
+    """Return the approximate mean number of operations that a `Regression` spends on the gaps of a row (n, p)."""
     patterns = np.unique(np.packbits(~known, axis=1), axis=0)
     missing = np.unpackbits(patterns, axis=1, count=known.shape[1]).sum(1, dtype=np.float64)
     small = np.minimum(missing, known.shape[1] - missing)
@@ -239,7 +243,7 @@ def effort(known: NDArray[np.bool_], targets: int) -> float:
 
 
 class MomentSums:
-    """Sums and counts of products, chunk by chunk."""
+    """Accumulates sums and counts of products over chunks."""
 
     def __init__(self, predictors: int, targets: int) -> None:
         self._xx = np.zeros((predictors, predictors))
@@ -256,7 +260,7 @@ class MomentSums:
         y: NDArray[np.float32],
         y_known: NDArray[np.bool_],
     ) -> None:
-        """Count in rows of predictors (n, p) and targets (n, t), 0 where unknown."""
+        """Add rows of predictors (n, p) and targets (n, t), 0 where unknown."""
         self._xx += x.T @ x
         self._xy += x.T @ y
         self._yy += np.square(y).sum(0)
@@ -270,36 +274,35 @@ class MomentSums:
         self._nxy += known.T @ wanted
         self._nyy += wanted.sum(0)
 
-    def moments(self, places: int) -> Moments:
-        """The means; where pairs were few, drawn towards unrelated unit variance."""
+    def moments(self, locations: int) -> Moments:
+        """Return the moments; those of few pairs are shrunk towards uncorrelated variables of unit variance."""
         predictors = (self._xx + _PRIOR * np.eye(len(self._xx))) / (self._nxx + _PRIOR)
         cross = self._xy / (self._nxy + _PRIOR)
         targets = (self._yy + _PRIOR) / (self._nyy + _PRIOR)
         if self._nxx.min() < self._nxx.max() or self._nxy.min() < self._nxy.max():
-            predictors, cross = _reconciled(predictors, cross, targets)
+            predictors, cross = _make_consistent(predictors, cross, targets)
         return Moments(
             predictors.astype(np.float32),
             cross.astype(np.float32),
             targets.astype(np.float32),
             self._nxy.mean(0).astype(np.float32),
-            places,
+            locations,
         )
 
 
-def _reconciled(predictors: Doubles, cross: Doubles, targets: Doubles) -> tuple[Doubles, Doubles]:
-    """Moments near these that variables can have together.
+def _make_consistent(predictors: Doubles, cross: Doubles, targets: Doubles) -> tuple[Doubles, Doubles]:
+    """Return positive definite moments close to the given ones.
 
-    Means over different pairs need not fit together. Then there are mixtures of predictors with no
-    variance, or less than none, that still go with the targets, and a regression would put all its
-    weight on them. How negative the least root is tells how far roots are off: mixtures with less
-    variance than that say nothing, and no target is explained beyond what is plausible.
+    Means over different pairs need not be consistent: combinations of predictors can have zero or negative variance
+    and still covary with the targets, and a regression would put all its weight on them. The most negative eigenvalue
+    shows the size of the errors: combinations with less variance are ignored, and the explained variance is capped.
     """
     scale, spread = np.sqrt(np.diag(predictors)), np.sqrt(targets)
     roots, axes = np.linalg.eigh(predictors / np.outer(scale, scale))
-    least = max(_LEAST_ROOT, -_NOISE * float(roots[0]))
+    least = max(_MIN_EIGENVALUE, -_NOISE * float(roots[0]))
     parts = axes.T @ (cross / np.outer(scale, spread))
     parts[roots < least] = 0.0
     roots = np.maximum(roots, least)
     explained = (np.square(parts) / roots[:, None]).sum(0)
-    parts *= np.sqrt(np.minimum(1.0, _MOST_EXPLAINED / np.maximum(explained, 1e-12)))
+    parts *= np.sqrt(np.minimum(1.0, _MAX_EXPLAINED / np.maximum(explained, 1e-12)))
     return (axes * roots) @ axes.T * np.outer(scale, scale), axes @ parts * np.outer(scale, spread)

@@ -1,4 +1,4 @@
-"""From overlapping windows back to the one record they were cut from."""
+"""The continuous record behind overlapping windows."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from models.task import Batch, Task, Windows
 CHUNK = 256
 
 Part = tuple[int, NDArray[np.float32], NDArray[np.bool_]]
-"""Number of the first frame, values and mask of a run of frames."""
+"""Index of the first frame, values and mask of consecutive frames."""
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A gap-free run of frames in the working space.
+    """A record of consecutive frames of transformed values.
 
     Attributes:
         time: (frame,), one step apart.
         values: (frame, channel, location), transformed, 0 where missing.
-        mask: same shape, True where ever known.
+        mask: same shape, True where known.
     """
 
     time: NDArray[np.datetime64]
@@ -33,12 +33,12 @@ class Series:
 
     @property
     def days(self) -> float:
-        """How long the record is."""
+        """Length of the record in days."""
         return float((self.time[-1] - self.time[0]) / np.timedelta64(1, "D"))
 
 
 def batches(windows: Windows, size: int = CHUNK, most: int | None = None) -> Iterator[Batch]:
-    """All samples in order; or, where `most` is given, about that many, evenly spread."""
+    """Yield all samples in order, or `most` of them, evenly spread."""
     index = np.arange(len(windows), dtype=np.intp)
     if most is not None and most < len(index):
         index = np.linspace(0, len(index) - 1, most).astype(np.intp)
@@ -47,10 +47,10 @@ def batches(windows: Windows, size: int = CHUNK, most: int | None = None) -> Ite
 
 
 def collect(windows: Windows) -> Series:
-    """Every frame once, with each value that any window came to know, as input or as target.
+    """Return every frame once, with each value that is known in any window, as input or as target.
 
-    Where all channels are targets, only windows that together cover the record are read: targets are known
-    later than inputs, so they know each value that inputs do.
+    Where all channels are targets, only a set of windows that covers the record is read: targets are read later than
+    inputs, so every known input is a known target too.
     """
     task = windows.task
     parts = _covering(windows) if set(task.channels) == set(task.targets) else list(_all(windows))
@@ -70,7 +70,10 @@ def collect(windows: Windows) -> Series:
 def transformed(
     task: Task, values: NDArray[np.float32], mask: NDArray[np.bool_], channels: tuple[int, ...]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Arrays (n, time, channel, location) in the working space; what is not finite counts as missing."""
+    """Return transformed values (n, time, channel, location), 0 where missing, and their mask.
+
+    Values that are not finite count as missing.
+    """
     known = mask & np.isfinite(values)
     out = np.empty(values.shape, np.float32)
     clean = np.where(known, values, np.float32(0.0))
@@ -85,9 +88,9 @@ def _all(windows: Windows) -> Iterator[Part]:
 
 
 def _covering(windows: Windows) -> list[Part]:
-    """Windows whose targets cover all that any window's targets do, before them those that reach further back.
+    """Return windows whose targets cover those of all windows, after those whose inputs reach further back.
 
-    Joined in this order, what came true takes the place of what was said of it first.
+    Joined in this order, targets replace inputs.
     """
     task, last = windows.task, len(windows) - 1
     index = np.unique(np.append(np.arange(0, last, task.leads), last))
@@ -96,8 +99,8 @@ def _covering(windows: Windows) -> list[Part]:
         batch = windows.batch(index[start : start + CHUNK])
         found.append(_seconds(batch.inputs.target_time)[:, 0] // task.step_seconds)
         parts.append(_unroll(task, batch))
-    # Windows follow issue time: where the targets of two join, those between add none. Frames before the
-    # first target, or in a gap between targets, are known from inputs alone: of any window within reach.
+    # Windows are sorted by issue time: where the targets of two are contiguous, windows between add none. Frames
+    # before the first target or in a gap between targets appear only in inputs, of any window that reaches them.
     lead = np.concatenate(found)
     more = []
     for gap in (-1, *np.flatnonzero(np.diff(lead) > task.leads)):
@@ -111,9 +114,9 @@ def _covering(windows: Windows) -> list[Part]:
 def _unroll(task: Task, batch: Batch) -> Part:
     inputs = batch.inputs
     context = _seconds(inputs.time) // task.step_seconds
-    ahead = _seconds(inputs.target_time) // task.step_seconds
-    start = int(min(context.min(), ahead.min()))
-    length = int(max(context.max(), ahead.max())) - start + 1
+    future = _seconds(inputs.target_time) // task.step_seconds
+    start = int(min(context.min(), future.min()))
+    length = int(max(context.max(), future.max())) - start + 1
     every = tuple(range(len(task.channels)))
     x, x_known = transformed(task, inputs.values, inputs.mask, every)
     y, y_known = transformed(task, batch.target, batch.target_mask, task.target_channels)
@@ -125,7 +128,7 @@ def _unroll(task: Task, batch: Batch) -> Part:
         mask[rows] |= x_known[:, frame]
     targets = np.asarray(task.target_channels)
     for lead in range(task.leads):
-        rows = (ahead[:, lead] - start)[:, None]
+        rows = (future[:, lead] - start)[:, None]
         values[rows, targets] = np.where(y_known[:, lead], y[:, lead], values[rows, targets])
         mask[rows, targets] |= y_known[:, lead]
     return start, values, mask

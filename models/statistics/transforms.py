@@ -1,4 +1,4 @@
-"""Variance-stabilising transforms: models work where errors are alike at every level."""
+"""Variance-stabilising transforms, after which errors have a similar size at every level."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 
 from models.errors import ModelError
 
-# Beyond this, expm1 leaves float32; no physical quantity comes near.
+# Beyond this, expm1 overflows float32; physical quantities stay far below it.
 _LARGEST_LOG = 60.0
 
 
 def forward(kind: str, values: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Into the working space; values below the domain of the transform count as its edge, 0."""
+    """Transform values; those below the domain of the transform count as its lower bound, 0."""
     single: NDArray[np.float32] = values.astype(np.float32, copy=False)
     if kind == "sqrt":
         single = np.sqrt(np.maximum(single, np.float32(0.0)))
@@ -24,7 +24,7 @@ def forward(kind: str, values: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def inverse(kind: str, values: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Back to physical units; monotone everywhere, so it maps quantiles to quantiles."""
+    """Transform back to physical units; monotone everywhere, so quantiles stay quantiles."""
     single: NDArray[np.float32] = values.astype(np.float32, copy=False)
     if kind == "sqrt":
         single = np.square(np.maximum(single, np.float32(0.0)))

@@ -1,1 +1,1 @@
-"""The networks by name: each a few lines on the shared parts."""
+"""The network models."""

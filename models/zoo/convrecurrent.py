@@ -1,4 +1,4 @@
-"""Convolutional recurrent networks over fields, without attention: the controls of the flagship."""
+"""Convolutional recurrent networks over fields, without attention."""
 
 from __future__ import annotations
 
@@ -12,66 +12,66 @@ from torch import nn
 
 from models.layers.convgru import ConvGRU
 from models.layers.convlstm import ConvLSTM
+from models.networks.model_config import FieldNetworkConfig, NetworkConfig
 from models.networks.neural import NeuralModel
-from models.networks.sample import Sizes
-from models.networks.shape import FieldShape, Shape
-from models.networks.trunks import OverFields
+from models.networks.sample import Dimensions
+from models.networks.trunks import FieldTrunk
 from models.zoo.recurrent import Recurrent
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvRecurrentShape(FieldShape):
+class ConvRecurrentConfig(FieldNetworkConfig):
     """Size of a convolutional recurrent network.
 
     Attributes:
-        checkpointing: whether activations are computed again in the backward pass instead of kept.
+        checkpointing: whether the backward pass recomputes activations to save memory.
     """
 
     checkpointing: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvLstmShape(ConvRecurrentShape):
+class ConvLstmConfig(ConvRecurrentConfig):
     """Size of a ConvLSTM.
 
     Attributes:
-        peepholes: whether gates see the cell.
+        peepholes: whether gates read the cell.
     """
 
     peepholes: bool = False
 
 
 class ConvRecurrent(NeuralModel):
-    """An encoder-forecaster over fields. Subclasses say of which layers."""
+    """An encoder-forecaster over fields; subclasses define its layers."""
 
-    shape: ClassVar[type[Shape]] = ConvRecurrentShape
-    _shape: ConvRecurrentShape
+    config_class: ClassVar[type[NetworkConfig]] = ConvRecurrentConfig
+    _config: ConvRecurrentConfig
 
-    def trunk(self, sizes: Sizes) -> tuple[nn.Module, int]:
-        """One stack to read the frames, one to step through the leads."""
-        shape = self._shape
-        layer = partial(self._layer(), layers=shape.layers, kernel=shape.kernel, checkpointing=shape.checkpointing)
-        core = Recurrent(partial(layer, shape.hidden, shape.hidden))
-        return OverFields(core, sizes, hidden=shape.hidden, size=shape.size, patch=shape.patch), shape.hidden
+    def trunk(self, dims: Dimensions) -> tuple[nn.Module, int]:
+        """Return one recurrent stack over the frames and one over the leads."""
+        config = self._config
+        layer = partial(self._layer(), layers=config.layers, kernel=config.kernel, checkpointing=config.checkpointing)
+        core = Recurrent(partial(layer, config.hidden, config.hidden))
+        return FieldTrunk(core, dims, hidden=config.hidden, size=config.size, patch=config.patch), config.hidden
 
     @abstractmethod
     def _layer(self) -> Callable[..., nn.Module]:
-        """Makes a recurrent stack."""
+        """Return the class, or a factory, of recurrent stacks."""
 
 
 class ConvLstmModel(ConvRecurrent):
-    """Encoder and forecaster of Shi et al. (2015, arXiv:1506.04214), as many layers as are asked for."""
+    """ConvLSTM encoder-forecaster (Shi et al. 2015, arXiv:1506.04214)."""
 
     name: ClassVar[str] = "convlstm"
-    shape: ClassVar[type[Shape]] = ConvLstmShape
-    _shape: ConvLstmShape
+    config_class: ClassVar[type[NetworkConfig]] = ConvLstmConfig
+    _config: ConvLstmConfig
 
     def _layer(self) -> Callable[..., nn.Module]:
-        return partial(ConvLSTM, peepholes=self._shape.peepholes)
+        return partial(ConvLSTM, peepholes=self._config.peepholes)
 
 
 class ConvGruModel(ConvRecurrent):
-    """The same of gated recurrent units (Ballas et al. 2016, arXiv:1511.06432)."""
+    """ConvGRU encoder-forecaster (Ballas et al. 2016, arXiv:1511.06432)."""
 
     name: ClassVar[str] = "convgru"
 

@@ -1,4 +1,4 @@
-"""DLinear: how far straight lines go."""
+"""DLinear, a linear network."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from torch import Tensor, nn
 
 from models.errors import ModelError
 from models.layers.decomposition import DecomposedLinear
+from models.networks.model_config import NetworkConfig
 from models.networks.neural import NeuralModel
-from models.networks.sample import Sizes
-from models.networks.shape import Shape
-from models.networks.trunks import OverSeries
+from models.networks.sample import Dimensions
+from models.networks.trunks import SeriesTrunk
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearShape(Shape):
+class LinearConfig(NetworkConfig):
     """Size of DLinear.
 
     Attributes:
-        window: odd number of frames that the moving average takes; 25 in the paper, for far longer contexts.
+        window: odd number of frames of the moving average; 25 in the paper, for much longer contexts.
     """
 
     frames: int = 0
@@ -33,35 +33,35 @@ class LinearShape(Shape):
 
 
 class LinearModel(NeuralModel):
-    """DLinear of Zeng et al. (2023, arXiv:2205.13504), its two linear maps shared by all locations.
+    """DLinear (Zeng et al. 2023, arXiv:2205.13504), with its two linear maps shared by all locations.
 
-    Trend and remainder of each channel go from all frames to all leads by straight weights; like every network here it
-    corrects a base, and the head that makes the quantiles of it is not linear.
+    Trend and remainder of each channel are mapped linearly from all frames to all leads. Like every network here it
+    corrects a base, and its head is not linear.
     """
 
     name: ClassVar[str] = "dlinear"
-    shape: ClassVar[type[Shape]] = LinearShape
-    _shape: LinearShape
+    config_class: ClassVar[type[NetworkConfig]] = LinearConfig
+    _config: LinearConfig
 
-    def trunk(self, sizes: Sizes) -> tuple[nn.Module, int]:
-        """A linear map each for trend and remainder."""
-        core = LinearCore(sizes, window=self._shape.window)
-        return OverSeries(core, sizes, hidden=self._shape.hidden), self._shape.hidden
+    def trunk(self, dims: Dimensions) -> tuple[nn.Module, int]:
+        """Return one linear map for the trend and one for the remainder."""
+        core = LinearCore(dims, window=self._config.window)
+        return SeriesTrunk(core, dims, hidden=self._config.hidden), self._config.hidden
 
 
 class LinearCore(nn.Module):
-    """The linear maps, and what is known ahead.
+    """The linear maps, plus the future inputs.
 
     Args:
-        sizes: lengths of the fixed axes.
+        dims: axis lengths of the task.
         window: odd number of frames of the moving average.
     """
 
-    def __init__(self, sizes: Sizes, *, window: int) -> None:
+    def __init__(self, dims: Dimensions, *, window: int) -> None:
         super().__init__()
-        self.linear = DecomposedLinear(sizes.frames, sizes.leads, window=window)
+        self.linear = DecomposedLinear(dims.frames, dims.leads, window=window)
 
-    def forward(self, past: Tensor, ahead: Tensor) -> Tensor:
-        """From past (frame, m, hidden) and ahead (lead, m, hidden) to (lead, m, hidden)."""
-        found: Tensor = self.linear(past) + ahead
-        return found
+    def forward(self, past: Tensor, future: Tensor) -> Tensor:
+        """From past (frame, m, hidden) and future (lead, m, hidden) to (lead, m, hidden)."""
+        output: Tensor = self.linear(past) + future
+        return output

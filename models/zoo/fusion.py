@@ -1,4 +1,4 @@
-"""An LSTM and a convolutional network side by side, and a gate between them."""
+"""An LSTM and a convolutional network in parallel, fused by a gate."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from torch.nn import functional
 
 from models.layers.lstm import LSTM
 from models.layers.temporal import CausalConv, FramesToLeads
+from models.networks.model_config import NetworkConfig
 from models.networks.neural import NeuralModel
-from models.networks.sample import Sizes
-from models.networks.shape import Shape
-from models.networks.trunks import OverSeries
+from models.networks.sample import Dimensions
+from models.networks.trunks import SeriesTrunk
 from models.zoo.recurrent import Recurrent
-from models.zoo.series import SeriesShape
+from models.zoo.series import SeriesConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class FusionShape(SeriesShape):
+class FusionConfig(SeriesConfig):
     """Size of both branches.
 
     Attributes:
-        kernel: frames that a convolution sees.
-        depth: convolutions, each with twice the dilation of the one before.
+        kernel: width of a convolution in frames.
+        depth: number of convolutions; each has twice the dilation of the previous one.
     """
 
     kernel: int = 3
@@ -36,27 +36,27 @@ class FusionShape(SeriesShape):
 class Fusion(NeuralModel):
     """LSTM (Hochreiter and Schmidhuber 1997) and causal convolutions (Bai et al. 2018, arXiv:1803.01271), fused.
 
-    For every lead and channel a learnt gate says how much of either is taken.
+    A learnt gate weights the two for every lead and channel.
     """
 
     name: ClassVar[str] = "lstm-cnn-fusion"
-    shape: ClassVar[type[Shape]] = FusionShape
-    _shape: FusionShape
+    config_class: ClassVar[type[NetworkConfig]] = FusionConfig
+    _config: FusionConfig
 
-    def trunk(self, sizes: Sizes) -> tuple[nn.Module, int]:
-        """Both branches and the gate."""
-        shape = self._shape
-        recurrent = Recurrent(partial(LSTM, shape.hidden, shape.hidden, layers=shape.layers))
-        convolutional = TemporalCnn(shape.hidden, sizes, kernel=shape.kernel, depth=shape.depth)
-        return OverSeries(Gated(recurrent, convolutional, shape.hidden), sizes, hidden=shape.hidden), shape.hidden
+    def trunk(self, dims: Dimensions) -> tuple[nn.Module, int]:
+        """Return both branches and the gate."""
+        config = self._config
+        recurrent = Recurrent(partial(LSTM, config.hidden, config.hidden, layers=config.layers))
+        convolutional = TemporalCnn(config.hidden, dims, kernel=config.kernel, depth=config.depth)
+        return SeriesTrunk(Gated(recurrent, convolutional, config.hidden), dims, hidden=config.hidden), config.hidden
 
 
 class Gated(nn.Module):
-    """`g a + (1 - g) b` of what two cores make of the same series, where `g = sigmoid(W [a, b])`.
+    """The gated mean `g a + (1 - g) b` of the outputs of two cores, with `g = sigmoid(W [a, b])`.
 
     Args:
-        first: the core that makes a.
-        second: the core that makes b.
+        first: the core with output a.
+        second: the core with output b.
         hidden: width of both.
     """
 
@@ -65,34 +65,34 @@ class Gated(nn.Module):
         self.first, self.second = first, second
         self.gate = nn.Linear(2 * hidden, hidden)
 
-    def forward(self, past: Tensor, ahead: Tensor) -> Tensor:
-        """From past (frame, m, hidden) and ahead (lead, m, hidden) to (lead, m, hidden)."""
-        a, b = self.first(past, ahead), self.second(past, ahead)
-        share = torch.sigmoid(self.gate(torch.cat([a, b], dim=-1)))
-        fused: Tensor = b + share * (a - b)
+    def forward(self, past: Tensor, future: Tensor) -> Tensor:
+        """From past (frame, m, hidden) and future (lead, m, hidden) to (lead, m, hidden)."""
+        a, b = self.first(past, future), self.second(past, future)
+        gate = torch.sigmoid(self.gate(torch.cat([a, b], dim=-1)))
+        fused: Tensor = b + gate * (a - b)
         return fused
 
 
 class TemporalCnn(nn.Module):
-    """Causal convolutions with links past them, then a map from frames to leads.
+    """Residual causal convolutions, then a linear map from frames to leads.
 
     Args:
         hidden: channels.
-        sizes: lengths of the fixed axes.
-        kernel: frames that a convolution sees.
-        depth: how many there are.
+        dims: axis lengths of the task.
+        kernel: width of a convolution in frames.
+        depth: number of convolutions.
     """
 
-    def __init__(self, hidden: int, sizes: Sizes, *, kernel: int, depth: int) -> None:
+    def __init__(self, hidden: int, dims: Dimensions, *, kernel: int, depth: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
             CausalConv(hidden, hidden, kernel=kernel, dilation=2**layer) for layer in range(depth)
         )
-        self.leads = FramesToLeads(sizes.frames, sizes.leads)
+        self.leads = FramesToLeads(dims.frames, dims.leads)
 
-    def forward(self, past: Tensor, ahead: Tensor) -> Tensor:
-        """From past (frame, m, hidden) and ahead (lead, m, hidden) to (lead, m, hidden)."""
+    def forward(self, past: Tensor, future: Tensor) -> Tensor:
+        """From past (frame, m, hidden) and future (lead, m, hidden) to (lead, m, hidden)."""
         for layer in self.layers:
             past = past + functional.gelu(layer(past))
-        found: Tensor = self.leads(past) + ahead
-        return found
+        output: Tensor = self.leads(past) + future
+        return output

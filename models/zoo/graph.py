@@ -1,4 +1,4 @@
-"""Graph convolution over the locations, along the graph of their distances and along one that is learnt."""
+"""Graph convolution over locations, on a graph of distances and a learnt graph."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from torch import Tensor, nn
 from models.errors import ModelError
 from models.layers.graph_conv import AdaptiveAdjacency, DistanceAdjacency, GraphConv
 from models.layers.temporal import CausalConv, FramesToLeads
+from models.networks.model_config import NetworkConfig
 from models.networks.neural import NeuralModel
-from models.networks.sample import Places, Sample, Sizes
-from models.networks.shape import Shape
-from models.networks.trunks import OverSeries, series_features
+from models.networks.sample import Dimensions, Locations, Sample
+from models.networks.trunks import SeriesTrunk, series_features
 
-# Weights of every pair of locations are held at once.
-MOST_LOCATIONS = 2048
+# Memory grows with the square of this number.
+MAX_LOCATIONS = 2048
 
 
 @dataclass(frozen=True, kw_only=True)
-class GraphShape(Shape):
+class GraphConfig(NetworkConfig):
     """Size of the graph network.
 
     Attributes:
-        steps: how far a location's values come in one layer, in edges.
-        embedding: width of the embeddings that the learnt graph is made of.
+        steps: number of diffusion steps in a layer.
+        embedding: width of the node embeddings of the learnt graph.
     """
 
     hidden: int = 32
@@ -36,79 +36,77 @@ class GraphShape(Shape):
 
 
 class GraphConvModel(NeuralModel):
-    """Graph WaveNet (Wu et al. 2019, arXiv:1906.00121), over all locations at once.
+    """Graph WaveNet (Wu et al. 2019, arXiv:1906.00121) over all locations.
 
-    Gated causal convolutions along time take turns with diffusion over two graphs: one of distances, one learnt. The
-    learnt graph is made of position and static fields, with a part of each location's own that starts at zero, so a
-    station may join late.
+    Gated causal convolutions in time alternate with diffusion over a graph of distances and a learnt one. The learnt
+    graph is a function of position, static fields and an embedding of each location that starts at zero, so stations
+    can be added later.
     """
 
     name: ClassVar[str] = "graph-conv"
-    shape: ClassVar[type[Shape]] = GraphShape
-    _shape: GraphShape
+    config_class: ClassVar[type[NetworkConfig]] = GraphConfig
+    _config: GraphConfig
 
-    def trunk(self, sizes: Sizes) -> tuple[nn.Module, int]:
-        """Blocks of gated convolution along time and diffusion over the graphs.
+    def trunk(self, dims: Dimensions) -> tuple[nn.Module, int]:
+        """Return blocks of gated convolution in time and diffusion over the graphs.
 
         Raises:
-            ModelError: there are too many locations to hold weights of every pair.
+            ModelError: there are too many locations.
         """
-        if sizes.locations > MOST_LOCATIONS:
+        if dims.locations > MAX_LOCATIONS:
             raise ModelError(
-                f"{self.name}: {sizes.locations} locations, want at most {MOST_LOCATIONS}: it holds weights of every"
-                " pair; take a model over fields, such as convlstm or simvp"
+                f"{self.name}: supports at most {MAX_LOCATIONS} locations, found {dims.locations}; use a model over"
+                " fields, such as convlstm or simvp"
             )
-        return OverGraph(GraphCore(sizes, self._shape), sizes, hidden=self._shape.hidden), self._shape.hidden
+        return GraphTrunk(GraphCore(dims, self._config), dims, hidden=self._config.hidden), self._config.hidden
 
 
-class OverGraph(OverSeries):
-    """The series of all locations with where they lie: the core may let them see each other."""
+class GraphTrunk(SeriesTrunk):
+    """A `SeriesTrunk` whose core gets the series of all locations together, and their positions."""
 
     def forward(self, sample: Sample) -> Tensor:
-        """Features (n, lead, location, hidden)."""
-        past = self.past(series_features(sample)).transpose(0, 1)
-        ahead = self.ahead(sample)[:, :, None]
-        if self.covariates is not None:
-            told = torch.cat([sample.covariates, sample.said], dim=2).permute(1, 0, 3, 2)
-            ahead = ahead + self.covariates(told)
-        found: Tensor = self.core(past, ahead, sample.places)
-        return found.transpose(0, 1)
+        """Return features (n, lead, location, hidden)."""
+        past = self.encoder(series_features(sample)).transpose(0, 1)
+        output: Tensor = self.core(past, self.future(sample), sample.locations)
+        return output.transpose(0, 1)
 
 
 class GraphCore(nn.Module):
-    """From past (frame, n, location, hidden) and ahead (lead, n, location or 1, hidden) to (lead, n, location, hidden).
+    """Graph convolutions from past (frame, n, location, hidden) and future (lead, n, location or 1, hidden) inputs.
+
+    The output is (lead, n, location, hidden).
 
     Args:
-        sizes: lengths of the fixed axes.
-        shape: its size.
+        dims: axis lengths of the task.
+        config: size of the network.
     """
 
-    def __init__(self, sizes: Sizes, shape: GraphShape) -> None:
+    def __init__(self, dims: Dimensions, config: GraphConfig) -> None:
         super().__init__()
         self.distance = DistanceAdjacency()
-        self.adaptive = AdaptiveAdjacency(2 + sizes.static, sizes.locations, width=shape.embedding)
+        self.adaptive = AdaptiveAdjacency(2 + dims.static, dims.locations, width=config.embedding)
         self.blocks = nn.ModuleList(
-            GraphBlock(shape.hidden, dilation=2**layer, steps=shape.steps) for layer in range(shape.layers)
+            GraphBlock(config.hidden, dilation=2**layer, steps=config.steps) for layer in range(config.layers)
         )
-        self.leads = FramesToLeads(sizes.frames, sizes.leads)
+        self.leads = FramesToLeads(dims.frames, dims.leads)
 
-    def forward(self, past: Tensor, ahead: Tensor, places: Places) -> Tensor:
-        """Features of all leads."""
-        known = torch.cat([places.position - 0.5, places.static], dim=1)
-        graphs = [self.distance(places.position), self.adaptive(known, places.row)]
+    def forward(self, past: Tensor, future: Tensor, locations: Locations) -> Tensor:
+        """Return the features of all leads."""
+        known = torch.cat([locations.position - 0.5, locations.static], dim=1)
+        graphs = [self.distance(locations.position), self.adaptive(known, locations.row)]
         for block in self.blocks:
             past = block(past, graphs)
-        found: Tensor = self.leads(past) + ahead
-        return found
+        output: Tensor = self.leads(past) + future
+        return output
 
 
 class GraphBlock(nn.Module):
-    """A gated causal convolution along time, then diffusion over the graphs, then a link past both.
+    """A gated causal convolution in time, then diffusion over the graphs, with a residual connection.
 
     Args:
         hidden: channels.
-        dilation: distance between the frames that are seen.
-        steps: how far values come.
+        dilation: dilation of the convolution in frames.
+        steps: number of diffusion steps.
     """
 
     def __init__(self, hidden: int, *, dilation: int, steps: int) -> None:
@@ -118,7 +116,7 @@ class GraphBlock(nn.Module):
         self.norm = nn.LayerNorm(hidden)
 
     def forward(self, x: Tensor, graphs: list[Tensor]) -> Tensor:
-        """From x (frame, n, location, hidden) to as many."""
+        """From x (frame, n, location, hidden) to the same shape."""
         value, gate = self.along_time(x.flatten(1, 2)).view(*x.shape[:3], -1).chunk(2, dim=-1)
-        found: Tensor = self.norm(x + self.over_graphs(torch.tanh(value) * torch.sigmoid(gate), graphs))
-        return found
+        output: Tensor = self.norm(x + self.over_graphs(torch.tanh(value) * torch.sigmoid(gate), graphs))
+        return output

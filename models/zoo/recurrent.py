@@ -7,19 +7,19 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 Layer = Callable[[], nn.Module]
-"""Makes a recurrent stack: from inputs, time first, and states or None to outputs and last states."""
+"""Factory of a recurrent stack, from inputs, time first, and initial states or None to outputs and final states."""
 
 
 class Recurrent(nn.Module):
-    """Reads the past into states, then steps on from them through what is known ahead.
+    """An encoder over past inputs, whose final states start a forecaster over future inputs.
 
-    The forecaster is fed neither its own output nor the truth, so training and serving see the same.
+    The forecaster gets neither its own output nor the truth, so training and serving have the same inputs.
 
     Args:
-        layer: makes the encoder, and once more the forecaster.
-        encoder: makes the encoder, where it is another.
-        memory: what the encoder's outputs go through before they are handed on, if anything.
-        attention: joins to each output of the forecaster what the encoder's outputs hold for it, if anything.
+        layer: factory of the forecaster, and of the encoder by default.
+        encoder: factory of the encoder.
+        memory: optional module applied to the encoder outputs.
+        attention: optional attention from forecaster outputs to encoder outputs.
     """
 
     def __init__(
@@ -34,12 +34,12 @@ class Recurrent(nn.Module):
         self.encoder, self.forecaster = (encoder or layer)(), layer()
         self.memory, self.attention = memory, attention
 
-    def forward(self, past: Tensor, ahead: Tensor) -> Tensor:
-        """From past (frame, m, hidden, ...) and ahead (lead, m, hidden, ...) to (lead, m, hidden, ...)."""
+    def forward(self, past: Tensor, future: Tensor) -> Tensor:
+        """From past (frame, m, hidden, ...) and future (lead, m, hidden, ...) to (lead, m, hidden, ...)."""
         states, ends = self.encoder(past)
         if self.memory is not None:
             states = self.memory(states)
             ends = [*ends[:-1], (states[-1], *ends[-1][1:])]
-        decoded, _ = self.forecaster(ahead.expand(-1, -1, -1, *past.shape[3:]), ends)
-        found: Tensor = decoded if self.attention is None else self.attention(decoded, states)
-        return found
+        decoded, _ = self.forecaster(future.expand(-1, -1, -1, *past.shape[3:]), ends)
+        output: Tensor = decoded if self.attention is None else self.attention(decoded, states)
+        return output

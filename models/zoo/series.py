@@ -1,4 +1,4 @@
-"""Recurrent networks over the series of each location, with weights that all locations share."""
+"""Recurrent networks over the series of each location, with shared weights."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from models.layers.attention import TemporalAttention
 from models.layers.bidirectional import BidirectionalLSTM
 from models.layers.gru import GRU
 from models.layers.lstm import LSTM
+from models.networks.model_config import NetworkConfig
 from models.networks.neural import NeuralModel
-from models.networks.sample import Sizes
-from models.networks.shape import Shape
-from models.networks.trunks import OverSeries
+from models.networks.sample import Dimensions
+from models.networks.trunks import SeriesTrunk
 from models.zoo.recurrent import Layer, Recurrent
 
 Attend = Literal["dot", "additive", "multi-head"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeriesShape(Shape):
+class SeriesConfig(NetworkConfig):
     """Size of a network over series."""
 
     hidden: int = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttentionShape(SeriesShape):
+class AttentionConfig(SeriesConfig):
     """Size of a network over series, with attention.
 
     Attributes:
-        attention: how a lead finds what it needs among the frames.
+        attention: kind of attention from leads to frames.
     """
 
     attention: Attend = "multi-head"
@@ -45,42 +45,42 @@ class AttentionShape(SeriesShape):
             raise ModelError(f"attention must be one of {list(get_args(Attend))}, found {self.attention!r}")
 
 
-class OverLocations(NeuralModel):
-    """A recurrent encoder-forecaster over the series of each location. Subclasses say of which layers.
+class SeriesModel(NeuralModel):
+    """A recurrent encoder-forecaster over the series of each location; subclasses define its layers.
 
-    Sequence to sequence, without feeding outputs back: Cho et al. 2014 (arXiv:1406.1078).
+    Sequence to sequence without feeding outputs back (Cho et al. 2014, arXiv:1406.1078).
     """
 
-    shape: ClassVar[type[Shape]] = SeriesShape
+    config_class: ClassVar[type[NetworkConfig]] = SeriesConfig
 
-    def trunk(self, sizes: Sizes) -> tuple[nn.Module, int]:
-        """One recurrent stack to read the frames, one to step through the leads."""
-        hidden, layers = self._shape.hidden, self._shape.layers
+    def trunk(self, dims: Dimensions) -> tuple[nn.Module, int]:
+        """Return one recurrent stack over the frames and one over the leads."""
+        hidden, layers = self._config.hidden, self._config.layers
         core = Recurrent(
             self._layer(hidden, layers), encoder=self._encoder(hidden, layers), attention=self._attention()
         )
-        return OverSeries(core, sizes, hidden=hidden), hidden
+        return SeriesTrunk(core, dims, hidden=hidden), hidden
 
     def _layer(self, hidden: int, layers: int) -> Layer:
-        """Makes the recurrent stacks."""
+        """Return the factory of the forecaster, and of the encoder by default."""
         return partial(LSTM, hidden, hidden, layers=layers)
 
     def _encoder(self, hidden: int, layers: int) -> Layer | None:
-        """Makes the one that reads, where that is another."""
+        """Return the factory of the encoder, or None for that of the forecaster."""
         return None
 
     def _attention(self) -> nn.Module | None:
         return None
 
 
-class LstmModel(OverLocations):
-    """Long short-term memory of Hochreiter and Schmidhuber (1997), with the forget gate of Gers et al. (2000)."""
+class LstmModel(SeriesModel):
+    """LSTM (Hochreiter and Schmidhuber 1997) with a forget gate (Gers et al. 2000)."""
 
     name: ClassVar[str] = "lstm"
 
 
-class PeepholeLstm(OverLocations):
-    """LSTM whose gates see the cell (Gers et al. 2002): the output gate the new one, the others the old one."""
+class PeepholeLstm(SeriesModel):
+    """LSTM with peepholes (Gers et al. 2002): the output gate reads the new cell, the others the old one."""
 
     name: ClassVar[str] = "peephole-lstm"
 
@@ -88,8 +88,8 @@ class PeepholeLstm(OverLocations):
         return partial(LSTM, hidden, hidden, layers=layers, peepholes=True)
 
 
-class BiLstm(OverLocations):
-    """LSTM that reads the frames both ways (Schuster and Paliwal 1997); it steps through the leads forwards only."""
+class BiLstm(SeriesModel):
+    """LSTM with a bidirectional encoder (Schuster and Paliwal 1997); the forecaster is unidirectional."""
 
     name: ClassVar[str] = "bilstm"
 
@@ -97,8 +97,8 @@ class BiLstm(OverLocations):
         return partial(BidirectionalLSTM, hidden, hidden, layers=layers)
 
 
-class GruModel(OverLocations):
-    """Gated recurrent unit of Cho et al. (2014, arXiv:1406.1078)."""
+class GruModel(SeriesModel):
+    """Gated recurrent unit (Cho et al. 2014, arXiv:1406.1078)."""
 
     name: ClassVar[str] = "gru"
 
@@ -106,19 +106,19 @@ class GruModel(OverLocations):
         return partial(GRU, hidden, hidden, layers=layers)
 
 
-class AttentionLstm(OverLocations):
-    """LSTM whose leads look back at the states of all frames; what they find joins the output (Luong et al. 2015)."""
+class AttentionLstm(SeriesModel):
+    """LSTM with attention from leads to the states of all frames (Luong et al. 2015)."""
 
     name: ClassVar[str] = "attention-lstm"
-    shape: ClassVar[type[Shape]] = AttentionShape
-    _shape: AttentionShape
+    config_class: ClassVar[type[NetworkConfig]] = AttentionConfig
+    _config: AttentionConfig
 
     def _attention(self) -> nn.Module:
-        return TemporalAttention(self._shape.hidden, kind=self._shape.attention)
+        return TemporalAttention(self._config.hidden, kind=self._config.attention)
 
 
 class AttentionGru(AttentionLstm):
-    """GRU whose leads look back at the states of all frames; what they find joins the output (Luong et al. 2015)."""
+    """GRU with attention from leads to the states of all frames (Luong et al. 2015)."""
 
     name: ClassVar[str] = "attention-gru"
 

@@ -11,21 +11,21 @@ from torch.nn import functional
 from models.layers.blocks import ConvBlock, each_step, split_steps, stack_steps
 from models.layers.gated_attention import GatedBlock
 from models.layers.temporal import FramesToLeads
-from models.networks.sample import Sizes
-from models.networks.shape import Shape
-from models.zoo.convolutional import Convolutional, DeepShape
+from models.networks.model_config import NetworkConfig
+from models.networks.sample import Dimensions
+from models.zoo.convolutional import Convolutional, DeepConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimVpShape(DeepShape):
+class SimVpConfig(DeepConfig):
     """Size of SimVP.
 
     Attributes:
-        layers: gated blocks of the translator.
-        stride: cells along each side that the encoder makes one of; 1 for none.
-        spatial: channels of a frame between encoder and translator.
-        width: channels of all frames together, in the translator.
-        reach: width of its kernels.
+        layers: number of gated blocks in the translator.
+        stride: downsampling factor of the encoder.
+        spatial: channels of each frame between encoder and translator.
+        width: channels of the translator, over all frames.
+        reach: kernel width of the translator's attention.
     """
 
     layers: int = 4
@@ -36,51 +36,51 @@ class SimVpShape(DeepShape):
 
 
 class SimVp(Convolutional):
-    """SimVP (Gao et al. 2022, arXiv:2206.05099), gated attention of SimVPv2 (Tan et al. 2022, arXiv:2211.12509).
+    """SimVP (Gao et al. 2022, arXiv:2206.05099) with gated attention (SimVPv2; Tan et al. 2022, arXiv:2211.12509).
 
-    Frames are encoded one by one, stacked as channels, and made into all leads at once. Besides the published design it
-    is told what is known ahead, in the decoder, and leads may be more or fewer than frames.
+    Frames are encoded separately, stacked as channels and mapped to all leads at once. Unlike the published design the
+    decoder gets the future inputs, and the numbers of leads and frames may differ.
     """
 
     name: ClassVar[str] = "simvp"
-    shape: ClassVar[type[Shape]] = SimVpShape
-    _shape: SimVpShape
+    config_class: ClassVar[type[NetworkConfig]] = SimVpConfig
+    _config: SimVpConfig
 
-    def _core(self, sizes: Sizes) -> nn.Module:
-        return SimVpCore(sizes, self._shape)
+    def _core(self, dims: Dimensions) -> nn.Module:
+        return SimVpCore(dims, self._config)
 
 
 class SimVpCore(nn.Module):
     """Encoder, translator and decoder.
 
     Args:
-        sizes: lengths of the fixed axes.
-        shape: its size.
+        dims: axis lengths of the task.
+        config: size of the network.
     """
 
-    def __init__(self, sizes: Sizes, shape: SimVpShape) -> None:
+    def __init__(self, dims: Dimensions, config: SimVpConfig) -> None:
         super().__init__()
-        hidden, kernel = shape.hidden, shape.kernel
-        self.steps = sizes.leads
+        hidden, kernel = config.hidden, config.kernel
+        self.steps = dims.leads
         self.fine = ConvBlock(hidden, hidden, kernel=kernel)
-        self.coarse = ConvBlock(hidden, shape.spatial, kernel=kernel, stride=shape.stride)
+        self.coarse = ConvBlock(hidden, config.spatial, kernel=kernel, stride=config.stride)
         self.translator = nn.Sequential(
-            nn.Conv2d(sizes.frames * shape.spatial, shape.width, 1),
-            *(GatedBlock(shape.width, reach=shape.reach) for _ in range(shape.layers)),
-            nn.Conv2d(shape.width, sizes.leads * shape.spatial, 1),
+            nn.Conv2d(dims.frames * config.spatial, config.width, 1),
+            *(GatedBlock(config.width, reach=config.reach) for _ in range(config.layers)),
+            nn.Conv2d(config.width, dims.leads * config.spatial, 1),
         )
         self.refine = nn.Sequential(
-            nn.Conv2d(shape.spatial, hidden * shape.stride**2, kernel, padding=kernel // 2),
-            nn.PixelShuffle(shape.stride),
+            nn.Conv2d(config.spatial, hidden * config.stride**2, kernel, padding=kernel // 2),
+            nn.PixelShuffle(config.stride),
         )
-        self.leads = FramesToLeads(sizes.frames, sizes.leads)
-        self.leave = nn.Sequential(ConvBlock(hidden, hidden, kernel=kernel), nn.Conv2d(hidden, hidden, 1))
+        self.leads = FramesToLeads(dims.frames, dims.leads)
+        self.project_out = nn.Sequential(ConvBlock(hidden, hidden, kernel=kernel), nn.Conv2d(hidden, hidden, 1))
 
-    def forward(self, past: Tensor, ahead: Tensor) -> Tensor:
-        """Fields of all leads."""
+    def forward(self, past: Tensor, future: Tensor) -> Tensor:
+        """Return the fields of all leads."""
         fine = each_step(self.fine, past)
-        found = split_steps(self.translator(stack_steps(each_step(self.coarse, fine))), self.steps)
+        translated = split_steps(self.translator(stack_steps(each_step(self.coarse, fine))), self.steps)
         rows, columns = past.shape[3:]
-        detailed = each_step(self.refine, functional.gelu(found))[..., :rows, :columns]
-        # As in the paper, the decoder sees what the encoder saw before it lost detail.
-        return each_step(self.leave, detailed + self.leads(fine) + ahead)
+        detailed = each_step(self.refine, functional.gelu(translated))[..., :rows, :columns]
+        # As in the paper, a skip connection from before the downsampling.
+        return each_step(self.project_out, detailed + self.leads(fine) + future)

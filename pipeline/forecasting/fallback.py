@@ -72,7 +72,7 @@ class InputState:
 def inspect(windows: IssueWindows) -> InputState:
     """Describe the input of the first window."""
     inputs = windows.inputs(np.array([0]))
-    mask, said = inputs.mask[0], inputs.ahead(windows.task)[1][0]
+    mask, said = inputs.mask[0], inputs.future_covariates(windows.task)[1][0]
     seen = mask.any(axis=(1, 2))
     age = int(np.argmax(seen[::-1])) if seen.any() else None
     absent = ~mask[-1].any(axis=0)

@@ -40,8 +40,8 @@ RECIPE = {
     "weights": "spread",
     "batch": 16,
     "patience": 100,
-    "outage": 0.0,
-    "taken": "all",
+    "input_dropout": 0.0,
+    "correction": "all",
     "learning_rate": 1e-2,
 }
 

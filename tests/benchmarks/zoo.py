@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from models.catalogue import MODELS, build
 from models.networks.neural import NeuralModel
-from models.networks.sample import Places, Sample
+from models.networks.sample import Locations, Sample
 from models.task import Task
 
 SOURCES = {
@@ -106,14 +106,14 @@ def sample_of(task: Task, frames: int) -> Sample:
         anomaly=torch.zeros(1, frames, 1, count),
         known=torch.zeros(1, frames, 1, count),
         calendar=torch.zeros(1, frames, 6),
-        ahead=torch.zeros(1, leads, 6),
+        target_calendar=torch.zeros(1, leads, 6),
         covariates=torch.zeros(1, leads, 0, count),
-        said=torch.zeros(1, leads, 0, count),
+        covariate_mask=torch.zeros(1, leads, 0, count),
         base=torch.zeros(1, leads, 1, count, len(task.quantiles)),
         deviation=torch.ones_like(blank),
         low=torch.full_like(blank, -torch.inf),
         high=torch.full_like(blank, torch.inf),
-        places=Places(position, torch.zeros(count, 0), torch.arange(count), task.grid),
+        locations=Locations(position, torch.zeros(count, 0), torch.arange(count), task.grid),
     )
 
 

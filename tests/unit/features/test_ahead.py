@@ -98,14 +98,14 @@ def test_a_window_holds_what_was_said_of_its_leads_by_hand(tmp_path: Path, insta
     issue = start + 9 * DAY + 7 * HOUR
     inputs = snapshot.windows([issue], truth_at=issue).inputs(FIRST)
     inputs.check(snapshot.task)
-    values, said = inputs.ahead(snapshot.task)
+    values, said = inputs.future_covariates(snapshot.task)
     assert values.shape == (1, 2, 2, 2)
     np.testing.assert_allclose(values[0, :, 0], [[11.009, 111.009], [12.009, 112.009]])  # the run of three o'clock
     assert said[0, :, 0].all()
     assert not said[0, :, 1].any()  # a variable of which the runs say nothing
     assert not values[0, :, 1].any()
     before = snapshot.windows([issue - 5 * HOUR], truth_at=issue).inputs(FIRST)  # two o'clock: the run of yesterday
-    np.testing.assert_allclose(before.ahead(snapshot.task)[0][0, :, 0, 0], [10.008, 11.008])
+    np.testing.assert_allclose(before.future_covariates(snapshot.task)[0][0, :, 0, 0], [10.008, 11.008])
 
 
 def test_every_issue_sees_its_own_run_in_any_order(tmp_path: Path, installed: Settings) -> None:
@@ -135,7 +135,7 @@ def test_a_forecast_sees_what_training_sees(tmp_path: Path, installed: Settings)
         ahead = take_future_covariates(ws.covariates, ws.cadence, snapshot.locations, known_by=issue, faults=faults)
         live = ahead.at(np.array([issue.replace(tzinfo=None)], "datetime64[us]"), trained.target_time)
         assert faults == []
-        for one, other in zip(trained.ahead(snapshot.task), live, strict=True):
+        for one, other in zip(trained.future_covariates(snapshot.task), live, strict=True):
             assert one.tobytes() == other.tobytes()
         assert live[1].any() == (n > 0)
 
@@ -166,7 +166,7 @@ def test_a_covariate_on_a_grid_comes_to_the_stations(tmp_path: Path, installed: 
     start = filled(product, installed)
     snapshot = taken(product, installed)
     issue = start + 9 * DAY + 7 * HOUR
-    values, said = snapshot.windows([issue], truth_at=issue).inputs(FIRST).ahead(snapshot.task)
+    values, said = snapshot.windows([issue], truth_at=issue).inputs(FIRST).future_covariates(snapshot.task)
     # Stations at (-10, 51.5), (-8, 53.25), (-6, 55); cells number n says 100 n more, the first row is that of 55 north.
     np.testing.assert_allclose(values[0, 0, 0], [11.009 + 300, 11.009 + (100 + 400) / 2, 11.009 + 200], rtol=1e-5)
     assert said[0, :, 0].all()
@@ -177,7 +177,7 @@ def test_covariates_that_nobody_ever_published_are_masked(tmp_path: Path, instal
     fill(product, installed)
     snapshot = taken(product, installed)
     issue = end_of(product) - 2 * DAY
-    values, said = snapshot.windows([issue], truth_at=issue).inputs(FIRST).ahead(snapshot.task)
+    values, said = snapshot.windows([issue], truth_at=issue).inputs(FIRST).future_covariates(snapshot.task)
     assert values.shape == said.shape == (1, 2, 2, 2)
     assert not said.any()
     assert not values.any()

@@ -237,7 +237,7 @@ def test_whatever_a_model_raises_a_lower_rung_forecasts(trained: Trained, monkey
 
 
 def test_a_baseline_that_breaks_its_contract_is_no_shadow(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
-    from models.baselines.plain import Persistence
+    from models.baselines.reference import Persistence
 
     real = Persistence.predict
     monkeypatch.setattr(Persistence, "predict", lambda self, inputs: real(self, inputs) * np.nan)

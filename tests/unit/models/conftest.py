@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from models.base import Model
 from models.catalogue import MODELS, build
+from models.networks.model_config import FieldNetworkConfig
 from models.networks.neural import NeuralModel
-from models.networks.shape import FieldShape
 from models.task import Task
 from tests.records import Record
 
@@ -86,7 +86,7 @@ def quick(name: str) -> dict[str, Any]:
     kind = MODELS[name].load()
     if not issubclass(kind, NeuralModel):
         return SMALL_BASELINES.get(name, {})
-    field = {"size": 3} if issubclass(kind.shape, FieldShape) else {}
+    field = {"size": 3} if issubclass(kind.config_class, FieldNetworkConfig) else {}
     base = {} if name == "attention-convlstm" else {"base": "damped-anomaly"}
     return QUICK | field | base
 
@@ -129,8 +129,8 @@ def wake(model: Model) -> None:
             torch.manual_seed(1)
             for parameter in network.parameters():
                 parameter.data += 0.1 * torch.randn_like(parameter)
-        everything = replace(model._verdict, share=np.ones_like(model._verdict.share))
-        model._verdict = model._unsaid = everything
+        everything = replace(model._correction, weight=np.ones_like(model._correction.weight))
+        model._correction = model._without_covariates = everything
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.baselines.plain import DampedAnomaly, Persistence
+from models.baselines.reference import DampedAnomaly, Persistence
 from models.catalogue import build
 from models.checkpoint import load, save
 from models.errors import ModelError
-from models.statistics.mixing import best_spread, best_weights, widened
+from models.statistics.mixing import best_spread, best_weights, widen
 
 PLAIN = "climatology, damped-anomaly, ridge-var"
 LEVELS = (0.25, 0.5, 0.75)
@@ -26,7 +26,7 @@ def blend(world):
     return model
 
 
-def said(*medians):
+def forecasts_of(*medians):
     """Forecasts (member, n, lead, target, location, quantile) from medians (n,) and a width of 1."""
     middle = np.stack([np.asarray(one, np.float32) for one in medians])
     return (middle[..., None] + np.array([-0.5, 0.0, 0.5], np.float32))[:, :, None, None, None]
@@ -49,23 +49,23 @@ def test_equal_weights_without_validation_give_the_mean_of_each_level(world):
     assert blend.weights == {"climatology": (0.5, 0.5, 0.5), "damped-anomaly": (0.5, 0.5, 0.5)}
 
 
-def test_two_members_that_err_oppositely_get_half_each():
+def test_members_with_opposite_errors_get_equal_weights():
     truth = np.linspace(0, 9, 40)
-    weights = best_weights(said(truth + 1, truth - 1), LEVELS, column(truth), np.ones((40, 1, 1, 1), bool))
+    weights = best_weights(forecasts_of(truth + 1, truth - 1), LEVELS, column(truth), np.ones((40, 1, 1, 1), bool))
     np.testing.assert_allclose(weights[:, 0], [0.5, 0.5], atol=1e-6)
 
 
-def test_member_that_is_right_gets_nearly_all_and_no_truth_means_equal():
+def test_a_perfect_member_gets_nearly_all_weight_and_no_truth_gives_equal_weights():
     rng = np.random.default_rng(0)
     truth = rng.normal(size=400)
-    forecasts, known = said(truth, *(3 * rng.normal(size=(2, 400)))), np.ones((400, 1, 1, 1), bool)
+    forecasts, known = forecasts_of(truth, *(3 * rng.normal(size=(2, 400)))), np.ones((400, 1, 1, 1), bool)
     assert best_weights(forecasts, LEVELS, column(truth), known)[0, 0] > 0.9
     np.testing.assert_allclose(best_weights(forecasts, LEVELS, column(truth), ~known), 1 / 3)
 
 
 def test_weights_follow_the_lead():
     truth = np.linspace(0, 9, 40)
-    one, two = said(truth, truth + 4), said(truth + 4, truth)
+    one, two = forecasts_of(truth, truth + 4), forecasts_of(truth + 4, truth)
     weights = best_weights(
         np.concatenate([one, two], axis=2),
         LEVELS,
@@ -77,10 +77,10 @@ def test_weights_follow_the_lead():
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 4))
-def test_weights_lie_on_the_simplex_and_lose_to_no_member(seed, members):
+def test_weights_lie_on_the_simplex_and_beat_equal_weights(seed, members):
     rng = np.random.default_rng(seed)
     truth = rng.normal(size=30)
-    forecasts = said(*(truth * rng.uniform(-1, 1) + rng.normal(size=30) for _ in range(members)))
+    forecasts = forecasts_of(*(truth * rng.uniform(-1, 1) + rng.normal(size=30) for _ in range(members)))
     known = np.ones((30, 1, 1, 1), bool)
     weights = best_weights(forecasts, LEVELS, column(truth), known)[:, 0]
     assert (weights >= 0).all()
@@ -99,9 +99,9 @@ def test_spread_is_the_ratio_of_true_width_to_forecast_width():
     truth = rng.normal(size=4000).astype(np.float32)
     # Quartiles of a standard normal lie at +-0.674.
     narrow = np.broadcast_to(np.array([-0.674, 0.0, 0.674], np.float32) / 1.5, (4000, 1, 1, 1, 3))
-    found = best_spread(narrow, LEVELS, column(truth), np.ones((4000, 1, 1, 1), bool))
-    assert found == pytest.approx(1.5, abs=0.1)
-    np.testing.assert_allclose(widened(narrow, 1.5, 1)[0, 0, 0, 0], [-0.674, 0.0, 0.674], rtol=1e-6)
+    spread = best_spread(narrow, LEVELS, column(truth), np.ones((4000, 1, 1, 1), bool))
+    assert spread == pytest.approx(1.5, abs=0.1)
+    np.testing.assert_allclose(widen(narrow, 1.5, 1)[0, 0, 0, 0], [-0.674, 0.0, 0.674], rtol=1e-6)
 
 
 def test_coverage_is_near_nominal(task_of, world_of):
@@ -137,13 +137,13 @@ def test_options_are_json_and_reach_the_member(world):
     assert build("blend", world.task, **options).options() == options
 
 
-def test_saved_blend_forecasts_the_same_bits(world, blend, tmp_path):
+def test_a_saved_blend_gives_bit_equal_forecasts(world, blend, tmp_path):
     save(blend, tmp_path / "blend")
     inputs = world.test.all().inputs
     np.testing.assert_array_equal(load(tmp_path / "blend").predict(inputs), blend.predict(inputs))
 
 
-def test_member_that_fails_is_left_out_with_a_warning(world, monkeypatch, caplog, tmp_path):
+def test_a_member_that_fails_is_left_out_with_a_warning(world, monkeypatch, caplog, tmp_path):
     def fail(self, *args, **kwargs):
         raise ModelError("no luck")
 
@@ -151,7 +151,7 @@ def test_member_that_fails_is_left_out_with_a_warning(world, monkeypatch, caplog
     blend = build("blend", world.task, members=PLAIN)
     with caplog.at_level(logging.WARNING, "models.blend"):
         blend.fit(world.train, world.validation)
-    assert [record.getMessage() for record in caplog.records] == ["blend: damped-anomaly is left out: no luck"]
+    assert [record.getMessage() for record in caplog.records] == ["blend: leaving out damped-anomaly: no luck"]
     assert blend.weights["damped-anomaly"] == (0.0, 0.0, 0.0)
     assert sum(weights[0] for weights in blend.weights.values()) == pytest.approx(1)
     save(blend, tmp_path / "blend")
@@ -159,17 +159,17 @@ def test_member_that_fails_is_left_out_with_a_warning(world, monkeypatch, caplog
     np.testing.assert_array_equal(load(tmp_path / "blend").predict(inputs), blend.predict(inputs))
 
 
-def test_one_member_left_is_too_few(world, monkeypatch):
+def test_one_remaining_member_is_too_few(world, monkeypatch):
     def fail(self, *args, **kwargs):
         raise ModelError("no luck")
 
     monkeypatch.setattr(DampedAnomaly, "fit", fail)
     blend = build("blend", world.task, members="climatology, damped-anomaly")
-    with pytest.raises(ModelError, match="two members are needed, fitted: climatology"):
+    with pytest.raises(ModelError, match="at least two members are needed, fitted climatology"):
         blend.fit(world.train, world.validation)
 
 
-def test_networks_share_what_baselines_leave_of_the_budget_and_epochs_are_counted_through(world, monkeypatch, new):
+def test_networks_share_the_remaining_budget_and_epochs_are_counted_together(world, monkeypatch, new):
     budgets = []
     real = Persistence.fit
 
@@ -180,35 +180,35 @@ def test_networks_share_what_baselines_leave_of_the_budget_and_epochs_are_counte
     monkeypatch.setattr(Persistence, "fit", note)
     small = {f"{name}.{key}": value for name in ("lstm", "gru") for key, value in _small().items()}
     blend = build("blend", world.task, members="lstm, persistence, gru", **small)
-    told = []
-    blend.fit(world.train, world.validation, budget_seconds=300.0, progress=told.append)
+    epochs = []
+    blend.fit(world.train, world.validation, budget_seconds=300.0, progress=epochs.append)
     assert len(budgets) == 1
     assert 0 < budgets[0] <= 100
-    assert [epoch.epoch for epoch in told] == list(range(1, len(told) + 1))
-    assert told[-1].epoch == told[-1].epochs
+    assert [epoch.epoch for epoch in epochs] == list(range(1, len(epochs) + 1))
+    assert epochs[-1].epoch == epochs[-1].epochs
 
 
 def _small():
     return {"hidden": 4, "frames": 3, "epochs": 1, "batch": 64, "base": "damped-anomaly"}
 
 
-def test_the_flagship_is_a_member_by_default(task_of):
+def test_attention_convlstm_is_a_default_member(task_of):
     assert build("blend", task_of()).options()["members"][0] == "attention-convlstm"
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"members": "climatology"}, "two or more"),
         ({"members": ["climatology", "climatology"]}, "different"),
-        ({"members": "climatology, blend"}, "no member can be 'blend'"),
-        ({"members": "climatology, nonsense"}, "no member can be 'nonsense'"),
+        ({"members": "climatology, blend"}, "'blend' cannot be a member"),
+        ({"members": "climatology, nonsense"}, "'nonsense' cannot be a member"),
         ({"members": PLAIN, "weights": "best"}, "weights must be one of"),
         ({"members": PLAIN, "lstm.hidden": 4}, "unknown option 'lstm.hidden'"),
         ({"members": PLAIN, "hidden": 4}, "unknown option 'hidden'"),
         ({"members": PLAIN, "ridge-var.hidden": 4}, "ridge-var"),
     ],
 )
-def test_what_cannot_be_is_refused(options, said, world):
-    with pytest.raises(ModelError, match=said):
+def test_invalid_options_are_refused(options, message, world):
+    with pytest.raises(ModelError, match=message):
         build("blend", world.task, **options)

@@ -8,14 +8,14 @@ from models.errors import ModelError
 
 
 @pytest.mark.parametrize("name", list(MODELS))
-def test_every_name_builds_the_model_of_that_name(name, task_of):
+def test_every_name_builds_its_model(name, task_of):
     model = build(name, task_of())
     assert isinstance(model, Model)
     assert model.name == name
     assert build(name, task_of(), **model.options()).options() == model.options()
 
 
-def test_unknown_name_lists_what_there_is(task_of):
+def test_an_unknown_name_is_refused_with_all_names(task_of):
     with pytest.raises(ModelError, match=r"'oracle'.*persistence.*attention-convlstm"):
         build("oracle", task_of())
 
@@ -26,7 +26,7 @@ def test_unknown_option_is_named(name, task_of):
         build(name, task_of(), colour="red")
 
 
-def test_the_gate_is_guarded_by_what_is_fitted_in_seconds():
+def test_baselines_of_the_gate():
     guards = {name for name, entry in MODELS.items() if entry.is_baseline}
     assert guards == {
         "persistence",
@@ -54,6 +54,8 @@ def test_the_gate_is_guarded_by_what_is_fitted_in_seconds():
         ("attention-convlstm", {"base": "lstm"}, "base"),
         ("attention-convlstm", {"patch": 0}, "patch"),
         ("convlstm", {"kernel": 4}, "kernel"),
+        ("lstm", {"taken": "all"}, "lstm: option 'taken' was renamed to 'correction'"),
+        ("blend", {"members": "lstm, gru", "gru.outage": 0.1}, "gru: option 'outage' was renamed to 'input_dropout'"),
         ("lstm", {"loss": "guess"}, "loss must be one of"),
         ("lstm", {"hiden": 8}, "'hiden'; did you mean 'hidden'"),
         ("lstm", {"hidden": "many"}, "hidden must be a whole number, found 'many'"),
@@ -64,9 +66,9 @@ def test_the_gate_is_guarded_by_what_is_fitted_in_seconds():
         ("lstm", {"compile": 1}, "compile must be true or false"),
         ("lstm", {"dropout": "none"}, "dropout must be a number"),
         ("simvp", {"hidden": 4_000_000}, "simvp: cannot be built"),
-        ("gradient-boosting", {"trees": 10}, "unknown option 'trees'; there are"),
+        ("gradient-boosting", {"trees": 10}, "unknown option 'trees'; options are"),
         ("ridge-var", {"lags": "three"}, "lags must be a whole number"),
-        ("climatology", {"trees": 10}, "unknown option 'trees'; there are none"),
+        ("climatology", {"trees": 10}, "unknown option 'trees'; options are none"),
         ("lstm", {"loss": "mse", "head": "gaussian"}, "head"),
         ("lstm", {"weights": "heavy"}, "weights"),
         ("attention-convlstm", {"device": "abacus"}, "device"),
@@ -78,6 +80,6 @@ def test_options_out_of_range_are_refused(name, options, match, task_of):
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "blend"])
-def test_what_is_none_is_left_to_the_model(name, task_of):
-    usual = build(name, task_of()).options()
-    assert build(name, task_of(), **dict.fromkeys(usual)).options() == usual
+def test_options_that_are_none_get_their_default(name, task_of):
+    defaults = build(name, task_of()).options()
+    assert build(name, task_of(), **dict.fromkeys(defaults)).options() == defaults

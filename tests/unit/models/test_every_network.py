@@ -7,7 +7,7 @@ import torch
 
 from models.catalogue import MODELS, build
 from models.networks.neural import NeuralModel
-from models.networks.sample import Places, Sample
+from models.networks.sample import Locations, Sample
 
 NETWORKS = [name for name, entry in MODELS.items() if issubclass(entry.load(), NeuralModel)]
 SMALL = {"hidden": 4, "frames": 4, "dropout": 0.0, "base": "climatology"}
@@ -65,19 +65,19 @@ def sample_of(n, grid=None, stations=5):
     count = grid[0] * grid[1] if grid else stations
     known = (torch.rand(n, 4, 2, count) > 0.2).float()
     said = (torch.rand(n, 3, 1, count) > 0.2).float()
-    places = Places(torch.rand(count, 2), torch.randn(count, 1), torch.arange(count).clamp(max=4), grid)
+    locations = Locations(torch.rand(count, 2), torch.randn(count, 1), torch.arange(count).clamp(max=4), grid)
     return Sample(
         anomaly=torch.randn(n, 4, 2, count) * known,
         known=known,
         calendar=torch.randn(n, 4, 6),
-        ahead=torch.randn(n, 3, 6),
+        target_calendar=torch.randn(n, 3, 6),
         covariates=torch.randn(n, 3, 1, count) * said,
-        said=said,
+        covariate_mask=said,
         base=torch.randn(n, 3, 2, count, 5).sort(dim=-1).values,
         deviation=torch.ones(n, 3, 2, count),
         low=torch.full((n, 3, 2, count), -torch.inf),
         high=torch.full((n, 3, 2, count), torch.inf),
-        places=places,
+        locations=locations,
     )
 
 
@@ -86,7 +86,7 @@ def sample_of(n, grid=None, stations=5):
 def test_every_parameter_receives_a_gradient(name, options, grid, network_of):
     net = network_of(name, grid, **options)
     given = sample_of(4, grid)
-    net.head.loss(net(given), torch.randn(4, 3, 2, len(given.places.position)), given).sum().backward()
+    net.head.loss(net(given), torch.randn(4, 3, 2, len(given.locations.position)), given).sum().backward()
     silent = [key for key, value in net.named_parameters() if value.grad is None or not value.grad.abs().sum() > 0]
     assert not silent
 
@@ -97,7 +97,7 @@ def test_batch_and_places_are_free_after_construction(name, options, grid, netwo
     net = network_of(name, grid, **options).eval()
     for n, shape, stations in ((1, (5, 3), 1), (3, (6, 7), 9)):
         given = sample_of(n, shape if grid else None, stations)
-        count = len(given.places.position)
+        count = len(given.locations.position)
         quantiles = net.head.quantiles(net(given), given)
         assert quantiles.shape == (n, 3, 2, count, 5)
         assert torch.isfinite(quantiles).all()
@@ -108,12 +108,12 @@ def test_batch_and_places_are_free_after_construction(name, options, grid, netwo
 def test_permuted_stations_permute_what_is_found_and_nothing_else(name, options, network_of):
     net = network_of(name, None, **options).eval()
     given, order = sample_of(2), torch.tensor([3, 1, 4, 0, 2])
-    places = given.places
+    locations = given.locations
     moved = given._replace(
-        **{key: getattr(given, key)[..., order] for key in ("anomaly", "known", "covariates", "said")},
+        **{key: getattr(given, key)[..., order] for key in ("anomaly", "known", "covariates", "covariate_mask")},
         **{key: getattr(given, key)[..., order] for key in ("deviation", "low", "high")},
         base=given.base[:, :, :, order],
-        places=Places(places.position[order], places.static[order], places.row[order], None),
+        locations=Locations(locations.position[order], locations.static[order], locations.row[order], None),
     )
     torch.testing.assert_close(net(moved), net(given)[:, :, :, order], rtol=1e-4, atol=1e-4)
 
@@ -123,7 +123,7 @@ def test_permuted_stations_permute_what_is_found_and_nothing_else(name, options,
 def test_each_issue_is_seen_alone(name, options, grid, network_of):
     net = network_of(name, grid, **options).eval()
     given = sample_of(3, grid)
-    one = Sample(*(part[1:2] for part in given[:-1]), given.places)
+    one = Sample(*(part[1:2] for part in given[:-1]), given.locations)
     torch.testing.assert_close(net(one), net(given)[1:2], rtol=1e-4, atol=1e-4)
 
 
@@ -136,10 +136,10 @@ def test_state_follows_to_another_precision_and_back(name, options, grid, networ
     twin = network_of(name, grid, **options).eval()
     twin.load_state_dict({key: value.clone() for key, value in net.state_dict().items()})
     torch.testing.assert_close(twin(given), single)
-    places = given.places
+    locations = given.locations
     wide = Sample(
         *(part.double() for part in given[:-1]),
-        Places(places.position.double(), places.static.double(), places.row, places.grid),
+        Locations(locations.position.double(), locations.static.double(), locations.row, locations.grid),
     )
     found = net.double()(wide)
     assert found.dtype == torch.float64
@@ -151,7 +151,7 @@ def test_state_follows_to_another_precision_and_back(name, options, grid, networ
 def test_nothing_known_gives_numbers(name, options, grid, network_of):
     net = network_of(name, grid, **options).eval()
     given = sample_of(2, grid)
-    blank = {key: torch.zeros_like(getattr(given, key)) for key in ("anomaly", "known", "covariates", "said")}
+    blank = {key: torch.zeros_like(getattr(given, key)) for key in ("anomaly", "known", "covariates", "covariate_mask")}
     assert torch.isfinite(net(given._replace(**blank))).all()
 
 
@@ -159,8 +159,8 @@ def test_nothing_known_gives_numbers(name, options, grid, network_of):
 def test_a_location_that_training_never_saw_is_forecast(name, options, network_of):
     net = network_of(name, None, **options).eval()
     given = sample_of(2)
-    places = given.places._replace(row=torch.tensor([0, 1, -1, 3, -1]))
-    found = net(given._replace(places=places))
+    locations = given.locations._replace(row=torch.tensor([0, 1, -1, 3, -1]))
+    found = net(given._replace(locations=locations))
     assert torch.isfinite(found).all()
     assert not torch.equal(found[:, :, :, 2], net(given)[:, :, :, 2])
 
@@ -175,11 +175,11 @@ def test_fresh_networks_return_their_base(name, options, task_of):
 
 def replace_channels(given):
     """The same sample for a task of one channel and target, context of six, no covariates and no static fields."""
-    places = given.places._replace(static=torch.zeros(len(given.places.position), 0))
+    locations = given.locations._replace(static=torch.zeros(len(given.locations.position), 0))
     return given._replace(
         **{key: getattr(given, key)[:, :, :1] for key in ("anomaly", "known", "base", "deviation", "low", "high")},
-        **{key: getattr(given, key)[:, :, :0] for key in ("covariates", "said")},
-        places=places,
+        **{key: getattr(given, key)[:, :, :0] for key in ("covariates", "covariate_mask")},
+        locations=locations,
     )
 
 

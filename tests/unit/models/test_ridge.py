@@ -141,7 +141,9 @@ def test_no_gap_makes_it_worse_than_climatology(kind, judged, task_of, world_of)
         mask[:, 14 - newest :] = False
         inputs = replace(batch.inputs, mask=mask)
         losses = {
-            name: pinball(model.predict(inputs), world.task.quantiles, batch.target, batch.target_mask)[0]
+            name: pinball(batch.target[..., None] - model.predict(inputs), world.task.quantiles)[
+                batch.target_mask
+            ].sum()
             for name, model in fitted.items()
         }
         assert losses["ridge-var"] < 1.05 * losses["climatology"], newest
@@ -178,7 +180,7 @@ def test_expected_error_knows_chance_from_signal():
 
 
 def many_gaps(rng, size):
-    """Patterns that miss nothing, one, few, half, most or all of `size` predictors; some of them several times."""
+    """EofBasis that miss nothing, one, few, half, most or all of `size` predictors; some of them several times."""
     shares = np.array([0.0, 0.1, 0.3, 0.5, 0.9, 1.0]).repeat(12)
     known = rng.random((len(shares), size)) >= shares[:, None]
     known[5] = np.arange(size) != 3
@@ -234,14 +236,14 @@ def test_a_row_is_forecast_alike_alone_and_among_others(world, fitted):
 
 def test_effort_counts_each_pattern_once_by_what_it_misses_or_knows():
     known = np.array([[1, 1, 1, 1], [0, 1, 1, 1], [0, 1, 1, 1], [0, 0, 0, 1]], bool)
-    # Patterns miss 0, 1 and all but 1 of 4 predictors: 4 (0 + 1 + 1) (4 + 6) operations over four rows.
+    # EofBasis miss 0, 1 and all but 1 of 4 predictors: 4 (0 + 1 + 1) (4 + 6) operations over four rows.
     assert effort(known, 6) == 20
     assert effort(known[:0], 6) == 0
 
 
 def test_costly_gaps_are_dressed_by_fewer_windows(world, fitted, monkeypatch):
-    monkeypatch.setattr(baseline, "_DRESSING", 1.0)
-    monkeypatch.setattr(baseline, "_LEAST_ERRORS", 60)
+    monkeypatch.setattr(baseline, "_MAX_DRESSING_OPERATIONS", 1.0)
+    monkeypatch.setattr(baseline, "_MIN_DRESSING", 60)
     model, twin = (build("ridge-var", world.task) for _ in range(2))
     model.fit(world.train, world.validation)
     twin.load_state(model.state())

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.baselines.plain import Persistence
+from models.baselines.reference import Persistence
 from models.catalogue import MODELS, Entry
 from models.errors import DivergedError, ModelError
 from models.task import Task
@@ -157,7 +157,7 @@ def test_a_baseline_that_is_a_candidate_is_not_its_own_rival(fresh: Callable[...
 def test_a_baseline_for_grids_alone_is_no_rival_at_stations(
     fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(MODELS, "of-grids", Entry("models.baselines.plain:Persistence", "for grids", True, True))
+    monkeypatch.setitem(MODELS, "of-grids", Entry("models.baselines.reference:Persistence", "for grids", True, True))
     product = fresh().product
     assert set(baselines(product, grid=True)) - set(baselines(product, grid=False)) >= {"of-grids"}
     assert "of-grids" not in baselines(product, grid=False)

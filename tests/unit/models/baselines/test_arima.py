@@ -10,12 +10,12 @@ from scipy.signal import lfilter
 from statsmodels.tsa.statespace.sarimax import SARIMAX
 
 from models.baselines.arima import Arima
-from models.baselines.statespace import System, Systems, integrated
+from models.baselines.statespace import System, Systems, make_system
 from models.checkpoint import load, save
 from models.errors import ModelError
 from tests.records import Record
 
-AR1 = integrated(np.array([[0.8]]), np.array([[0.36]]))
+AR1 = make_system(np.array([[0.8]]), np.array([[0.36]]))
 
 
 def forecast(system: System, context, leads=3):
@@ -75,7 +75,7 @@ def test_nothing_known_is_the_climate():
 
 def test_a_wandering_level_is_believed_to_be_within_the_climate_at_first():
     # Unit prior, steps of variance 1, seen exactly: the last value stays, and drifts.
-    walk = integrated(np.eye(1), np.eye(1), levels=1)
+    walk = make_system(np.eye(1), np.eye(1), levels=1)
     np.testing.assert_allclose(forecast(walk, [1.0, 4.0])[0], [4, 4, 4], rtol=1e-6)
     np.testing.assert_allclose(forecast(walk, [1.0, 4.0])[1], [1, 2, 3], rtol=1e-6)
     np.testing.assert_allclose(forecast(walk, [np.nan])[0], [0, 0, 0], atol=1e-7)
@@ -89,7 +89,7 @@ def test_filter_is_that_of_statsmodels_whatever_is_missing():
     found = model.filter([0.6, 0.2, -0.3, 0.5]).get_forecast(3)
     form = model.ssm
     noise = form["selection"] @ form["state_cov"] @ form["selection"].T
-    mean, variance = forecast(integrated(form["transition"], noise, form["design"][0]), context)
+    mean, variance = forecast(make_system(form["transition"], noise, form["design"][0]), context)
     np.testing.assert_allclose(mean, found.predicted_mean, rtol=1e-5)
     np.testing.assert_allclose(variance, found.var_pred_mean, rtol=1e-5)
 
@@ -136,7 +136,7 @@ def test_saved_model_forecasts_the_same_bits(task, tmp_path):
 
 
 def test_large_networks_are_refused(task_of):
-    with pytest.raises(ModelError, match="arima: fits each location and target by itself, 201 here, at most 200"):
+    with pytest.raises(ModelError, match="arima: fits every location and target separately, at most 200, found 201"):
         Arima(task_of(stations=201))
 
 

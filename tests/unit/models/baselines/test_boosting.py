@@ -1,4 +1,4 @@
-"""A rule that no linear model can learn, covariates, gaps, and the rows that trees look at, by hand."""
+"""A nonlinear rule, covariates, gaps, and features worked by hand."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from models.baselines.boosting import GradientBoosting
+from models.baselines.features import FeatureBuilder, geographic_order, usable_cycles
 from models.baselines.ridge import RidgeVar
-from models.baselines.rows import Rows, canonical, told
 from models.checkpoint import load, save
 from models.errors import ModelError
 from models.task import Inputs
@@ -18,17 +18,17 @@ from tests.records import Record
 
 
 @dataclass(frozen=True)
-class Told(Record):
-    """Windows whose covariate says the target's value, a little wrong; hidden where not `said`."""
+class WithCovariate(Record):
+    """Windows whose covariate is the target with noise; missing unless `available`."""
 
-    said: bool = True
+    available: bool = True
 
     def batch(self, index):
         batch = super().batch(index)
-        rough = np.random.default_rng(2).normal(size=self.values.shape).astype(np.float32)
-        ahead = self.issues[index][:, None] + np.arange(1, self.task.leads + 1)
-        covariates = 10 + 5 * (self.values + 0.1 * rough)[ahead]
-        inputs = replace(batch.inputs, covariates=covariates, covariates_mask=np.full(covariates.shape, self.said))
+        noise = np.random.default_rng(2).normal(size=self.values.shape).astype(np.float32)
+        future = self.issues[index][:, None] + np.arange(1, self.task.leads + 1)
+        covariates = 10 + 5 * (self.values + 0.1 * noise)[future]
+        inputs = replace(batch.inputs, covariates=covariates, covariates_mask=np.full(covariates.shape, self.available))
         return replace(batch, inputs=inputs)
 
 
@@ -49,8 +49,8 @@ def cut(task, values, kind=Record):
     return [windows(task, values, int(first * size), int(last * size), kind) for first, last in parts]
 
 
-def folded(frames=900):
-    """Each value is the distance of the one before from zero, less its mean, and noise."""
+def nonlinear(frames=900):
+    """Each value is the absolute value of the previous one minus its mean, plus noise."""
     rng = np.random.default_rng(1)
     values = rng.normal(size=(frames, 1, 4))
     for frame in range(1, frames):
@@ -64,8 +64,8 @@ def rmse(model, record):
     return float(np.sqrt(np.mean(np.square(median - batch.target))))
 
 
-def test_a_rule_that_is_not_linear_is_learnt(task):
-    train, validation, test = cut(task, folded())
+def test_a_nonlinear_rule_is_learnt(task):
+    train, validation, test = cut(task, nonlinear())
     scores = []
     for model in (GradientBoosting(task, rounds=150, learning_rate=0.1), RidgeVar(task)):
         model.fit(train, validation)
@@ -75,18 +75,18 @@ def test_a_rule_that_is_not_linear_is_learnt(task):
 
 def test_covariates_are_used_and_may_be_absent(task):
     task = replace(task, covariates=("model",))
-    train, validation, test = cut(task, folded(600), Told)
+    train, validation, test = cut(task, nonlinear(600), WithCovariate)
     model = GradientBoosting(task, rounds=100, learning_rate=0.1)
     model.fit(train, validation)
-    told, silent = rmse(model, test), rmse(model, replace(test, said=False))
-    assert told < 0.35
-    assert told < silent < 1.5
+    with_covariate, blind = rmse(model, test), rmse(model, replace(test, available=False))
+    assert with_covariate < 0.35
+    assert with_covariate < blind < 1.5
     without = replace(test.all().inputs, covariates=None, covariates_mask=None)
-    np.testing.assert_array_equal(model.predict(without), model.predict(replace(test, said=False).all().inputs))
+    np.testing.assert_array_equal(model.predict(without), model.predict(replace(test, available=False).all().inputs))
 
 
-def test_nothing_known_is_nearly_the_climate(task):
-    train, validation, test = cut(task, folded())
+def test_without_any_value_the_mean_is_close_to_climatology(task):
+    train, validation, test = cut(task, nonlinear())
     model = GradientBoosting(task)
     model.fit(train, validation)
     inputs = test.all().inputs
@@ -95,35 +95,35 @@ def test_nothing_known_is_nearly_the_climate(task):
     assert abs(mean).mean() < 0.25
 
 
-def test_saved_model_forecasts_the_same_bits(task, tmp_path):
+def test_a_saved_model_gives_bit_equal_forecasts(task, tmp_path):
     task = replace(task, covariates=("model",), static=("altitude",), static_values=((1.0, 2.0, 3.0, 4.0),))
-    train, validation, test = cut(task, folded(400), Told)
+    train, validation, test = cut(task, nonlinear(400), WithCovariate)
     model = GradientBoosting(task, rounds=20)
     model.fit(train, validation)
     save(model, tmp_path / "model")
     twin = load(tmp_path / "model")
     inputs = test.all().inputs
     np.testing.assert_array_equal(twin.predict(inputs), model.predict(inputs))
-    # Bytes of text are not numbers learnt.
+    # The bytes of the text are not parameters.
     assert 0 < twin.parameters == model.parameters < sum(array.size for array in model.state().values())
 
 
-def test_order_of_stations_changes_no_tree(task):
+def test_the_order_of_stations_does_not_change_the_trees(task):
     order = np.array([2, 0, 3, 1])
-    train, validation, test = cut(task, folded(500))
-    here, there = (GradientBoosting(one, rounds=50) for one in (task, train.permuted(order).task))
-    here.fit(train, validation)
-    there.fit(train.permuted(order), validation.permuted(order))
-    found = there.predict(test.permuted(order).all().inputs)
-    np.testing.assert_allclose(found, here.predict(test.all().inputs)[:, :, :, order], atol=1e-5)
+    train, validation, test = cut(task, nonlinear(500))
+    one, other = (GradientBoosting(each, rounds=50) for each in (task, train.permuted(order).task))
+    one.fit(train, validation)
+    other.fit(train.permuted(order), validation.permuted(order))
+    forecast = other.predict(test.permuted(order).all().inputs)
+    np.testing.assert_allclose(forecast, one.predict(test.all().inputs)[:, :, :, order], atol=1e-5)
 
 
-def test_few_rows_are_drawn_from_a_long_record(task):
-    train, validation, _ = cut(task, folded(500))
+def test_rows_are_sampled_from_a_long_record(task):
+    train, validation, _ = cut(task, nonlinear(500))
     model = GradientBoosting(task, rows=120)
     model.fit(train, validation)
     assert model.parameters > 0
-    x, y = model._sampled(train, 0, np.array([0]))
+    x, y = model._sample(train, 0, np.array([0]))
     assert len(x) == len(y) <= 120
 
 
@@ -136,20 +136,20 @@ def test_cells_of_a_grid_are_forecast(task_of):
     assert np.isfinite(model.predict(record.all().inputs)).all()
 
 
-def test_locations_see_each_other_where_few_and_those_round_about_where_many(task_of):
+def test_few_locations_are_all_neighbours_and_many_have_one_in_each_direction(task_of):
     few = task_of(stations=3, longitude=(2.0, 1.0, 0.0), latitude=(50.0, 50.0, 40.0))
-    np.testing.assert_array_equal(canonical(few), [2, 1, 0])
-    np.testing.assert_array_equal(Rows.of(few, 1).seen, [[2, 1, 0]] * 3)
+    np.testing.assert_array_equal(geographic_order(few), [2, 1, 0])
+    np.testing.assert_array_equal(FeatureBuilder.of(few, 1).neighbours, [[2, 1, 0]] * 3)
     # Sixty in ten columns from west to east: anticlockwise from the east.
     cells = np.arange(60)
     many = task_of(stations=60, longitude=tuple((cells % 10).tolist()), latitude=tuple((0.0 + cells // 10).tolist()))
-    seen = Rows.of(many, 1).seen
-    np.testing.assert_array_equal(seen[25], [26, 36, 35, 34, 24, 14, 15, 16])
-    np.testing.assert_array_equal(seen[0][[0, 1, 2]], [1, 11, 10])
-    assert (seen[0][3:] == -1).all()
+    neighbours = FeatureBuilder.of(many, 1).neighbours
+    np.testing.assert_array_equal(neighbours[25], [26, 36, 35, 34, 24, 14, 15, 16])
+    np.testing.assert_array_equal(neighbours[0][[0, 1, 2]], [1, 11, 10])
+    assert (neighbours[0][3:] == -1).all()
 
 
-def test_rows_hold_what_they_say(task_of):
+def test_features_worked_by_hand(task_of):
     day = 4
     task = task_of(
         stations=2,
@@ -171,18 +171,19 @@ def test_rows_hold_what_they_say(task_of):
     age = np.array([[0.0, 1.0]], np.float32)
     nothing = np.zeros((1, 2, 0, 2), np.float32)
     every = np.arange(2)
-    calendar = told(task, 10)
+    calendar = usable_cycles(task, 10)
     np.testing.assert_array_equal(calendar, [False, False, True, True, False, False])
-    rows = Rows.of(task, 2)
-    found = rows(inputs, values, known, base, age, nothing, calendar, target=0, leads=every, places=every)
-    assert found.shape == (1, 2, 2, 23)
-    # Lead 2 at the first station: own frames 8 and 10, which is 2 more; a day before frame 7 is frame 3, a week is
-    # out of reach; the network's mean was 8.5, then 10 of one station; the other's last value is unknown.
+    features = FeatureBuilder.of(task, 2)(
+        inputs, values, known, base, age, nothing, calendar, target=0, leads=every, locations=every
+    )
+    assert features.shape == (1, 2, 2, 23)
+    # Lead 2 at the first station: its frames are 8 and 10, a difference of 2; a day before frame 7 is frame 3, and a
+    # week before is outside the context; the mean was 8.5, then 10 from one station; the other's last value is unknown.
     expected = [2, 0.7, 0, 8, 10, 2, 6, np.nan, 8.5, 10, 10, np.nan, 0, np.nan]
-    np.testing.assert_allclose(found[0, 1, 0, :14], expected)
-    np.testing.assert_allclose(found[0, 0, 1, :8], [1, 0.6, 1, 9, np.nan, np.nan, 5, np.nan])
-    # Lead 2 is at 18 h, three quarters of a day; of year and week ten days say nothing.
-    np.testing.assert_allclose(found[0, 1, 1, -9:], [0, 0, -1, 0, 0, 0, 4, 51, 8], atol=1e-6)
+    np.testing.assert_allclose(features[0, 1, 0, :14], expected)
+    np.testing.assert_allclose(features[0, 0, 1, :8], [1, 0.6, 1, 9, np.nan, np.nan, 5, np.nan])
+    # Lead 2 is at 18 h, three quarters of a day; ten days are too short for year and week.
+    np.testing.assert_allclose(features[0, 1, 1, -9:], [0, 0, -1, 0, 0, 0, 4, 51, 8], atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -200,16 +201,16 @@ def test_options_out_of_range_are_refused(options, match, task):
         GradientBoosting(task, **options)
 
 
-def test_a_missing_library_is_one_clear_line(task, monkeypatch):
+def test_missing_lightgbm_is_reported_with_the_package_to_install(task, monkeypatch):
     monkeypatch.setitem(sys.modules, "lightgbm", None)
-    with pytest.raises(ModelError, match=r"LightGBM cannot be loaded .*libgomp1"):
+    with pytest.raises(ModelError, match=r"cannot import LightGBM .*libgomp1"):
         GradientBoosting(task)
 
 
 def test_damaged_trees_are_refused(task):
-    train, validation, _ = cut(task, folded(300))
+    train, validation, _ = cut(task, nonlinear(300))
     model = GradientBoosting(task, rounds=5)
     model.fit(train, validation)
     state = model.state() | {"core.trees0.0": np.frombuffer(b"no trees", np.uint8)}
-    with pytest.raises(ModelError, match="no trees of LightGBM"):
+    with pytest.raises(ModelError, match="not a LightGBM model"):
         GradientBoosting(task).load_state(state)

@@ -100,5 +100,5 @@ def test_saved_model_forecasts_the_same_bits(task, tmp_path):
 
 
 def test_large_networks_are_refused(task_of):
-    with pytest.raises(ModelError, match="ets: fits each location and target by itself, 201 here"):
+    with pytest.raises(ModelError, match="ets: fits every location and target separately, at most 200, found 201"):
         ExponentialSmoothing(task_of(stations=201))

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.baselines.normal import NormalEquations
-from models.baselines.stencil import stencil
+from models.baselines.neighbourhood import find_neighbours
+from models.baselines.normal_equations import NormalEquations
 from models.catalogue import build
 from models.errors import ModelError
 
@@ -150,26 +150,26 @@ def test_stations_permute(task_of, world_of):
     np.testing.assert_allclose(two, one[:, :, :, order], rtol=2e-3, atol=2e-3)
 
 
-def test_stencil_of_a_grid_closes_round_the_globe_and_ends_at_the_poles(task_of):
+def test_neighbours_of_a_grid_closes_round_the_globe_and_ends_at_the_poles(task_of):
     north, east = np.meshgrid([80.0, 0.0, -80.0], np.arange(0.0, 360.0, 45.0), indexing="ij")
     task = task_of(stations=24, grid=(3, 8), latitude=tuple(north.ravel()), longitude=tuple(east.ravel()))
-    found = stencil(task, 1)
+    found = find_neighbours(task, 1)
     # Around the first cell: nothing to the north, the end of the row to the west.
     west = found.neighbours[0].reshape(3, 3)
     assert (west[0] >= 24).all()
     np.testing.assert_array_equal(west[1:], [[7, 0, 1], [15, 8, 9]])
     # Half the globe does not close.
     half = replace(task, longitude=tuple((east / 2).ravel()))
-    assert stencil(half, 1).neighbours[0].reshape(3, 3)[1, 0] >= 24
+    assert find_neighbours(half, 1).neighbours[0].reshape(3, 3)[1, 0] >= 24
 
 
-def test_stencil_of_stations_is_the_nearest_first_and_ties_go_by_name(task_of):
+def test_neighbours_of_stations_is_the_nearest_first_and_ties_go_by_name(task_of):
     task = task_of(stations=4, longitude=(0.0, 1.0, -1.0, 5.0), latitude=(0.0,) * 4)
-    found = stencil(task, 3)
+    found = find_neighbours(task, 3)
     np.testing.assert_array_equal(found.neighbours[0], [0, 1, 2, 3])
     np.testing.assert_array_equal(found.ring, [0, 1, 1, 1])
     renamed = replace(task, locations=("a", "z", "b", "c"))
-    np.testing.assert_array_equal(stencil(renamed, 3).neighbours[0], [0, 2, 1, 3])
+    np.testing.assert_array_equal(find_neighbours(renamed, 3).neighbours[0], [0, 2, 1, 3])
 
 
 def test_normal_equations_solve_each_output_on_its_own_rows():

@@ -106,7 +106,7 @@ def test_damaged_state_is_refused(task):
     model = Prophet(task, growth="flat")
     model.fit(train, validation)
     state = model.state() | {"core.curve0": np.frombuffer(b"{}", np.uint8)}
-    with pytest.raises(ModelError, match="no model of Prophet"):
+    with pytest.raises(ModelError, match="not a Prophet model"):
         Prophet(task).load_state(state)
 
 
@@ -117,7 +117,7 @@ def test_unknown_growth_is_refused(task):
 
 
 def test_large_networks_are_refused(task_of):
-    with pytest.raises(ModelError, match="prophet: fits each location and target by itself, 201 here"):
+    with pytest.raises(ModelError, match="prophet: fits every location and target separately, at most 200, found 201"):
         Prophet(task_of(stations=201))
 
 

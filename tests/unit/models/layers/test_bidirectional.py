@@ -21,7 +21,7 @@ def lstm(weights, suffix, x):
 def test_joins_what_two_readers_make_of_the_sequence():
     torch.manual_seed(0)
     layer, x = BidirectionalLSTM(2, 3).double(), torch.randn(5, 4, 2, dtype=torch.float64)
-    weights = dict(layer.both.library.named_parameters())
+    weights = dict(layer.lstm.torch_lstm.named_parameters())
     there, (hidden, cell) = lstm(weights, "", x)
     back, (first, old) = lstm(weights, "_reverse", x.flip(0))
     outputs, [state] = layer(x)

@@ -35,9 +35,9 @@ def test_equals_loops_over_cells_and_taps(size):
     layer = GatedAttention(2, reach=9, dilation=2).double()
     x = torch.randn(2, 2, *size, dtype=torch.float64)
     with torch.no_grad():
-        entered = functional.gelu(mixed(layer.enter[0], x))
+        entered = functional.gelu(mixed(layer.project_in[0], x))
         attention, gate = mixed(layer.mix, depthwise(layer.far, depthwise(layer.near, entered))).split(2, dim=1)
-        expected = x + mixed(layer.leave, attention / (1 + torch.exp(-gate)))
+        expected = x + mixed(layer.project_out, attention / (1 + torch.exp(-gate)))
         torch.testing.assert_close(layer(x), expected)
 
 

@@ -31,15 +31,18 @@ def test_rows_of_both_graphs_sum_to_one():
 
 def test_the_learnt_graph_is_that_of_the_paper_where_nothing_is_known_of_nodes():
     layer = AdaptiveAdjacency(1, 4, width=3)
-    torch.nn.init.normal_(layer.own)
+    torch.nn.init.normal_(layer.node_embedding)
     found = layer(torch.zeros(4, 1), torch.arange(4))
-    source, target = layer.own[0] + layer.source(torch.zeros(1)), layer.own[1] + layer.target(torch.zeros(1))
+    source, target = (
+        layer.node_embedding[0] + layer.source(torch.zeros(1)),
+        layer.node_embedding[1] + layer.target(torch.zeros(1)),
+    )
     torch.testing.assert_close(found, torch.softmax(torch.relu(source @ target.T), dim=1))
 
 
 def test_permuted_nodes_permute_the_learnt_graph():
     layer = AdaptiveAdjacency(3, 5)
-    torch.nn.init.normal_(layer.own)
+    torch.nn.init.normal_(layer.node_embedding)
     known, index, order = torch.randn(5, 3), torch.arange(5), torch.tensor([3, 1, 4, 0, 2])
     torch.testing.assert_close(layer(known[order], index[order]), layer(known, index)[order][:, order])
 
@@ -48,7 +51,7 @@ def test_a_node_that_training_never_saw_has_no_numbers_of_its_own():
     layer = AdaptiveAdjacency(2, 2)
     known = torch.randn(3, 2)
     before = layer(known, torch.tensor([0, 1, -1]))
-    torch.nn.init.normal_(layer.own)
+    torch.nn.init.normal_(layer.node_embedding)
     after = layer(known, torch.tensor([-1, -1, -1]))
     torch.testing.assert_close(after, before)
 

@@ -31,7 +31,7 @@ def plain(network: GRU, x: Tensor, states: Any) -> tuple[Tensor, list[Tensor]]:
     """The equations, with the parameters of a network of float64."""
     ends = []
     for layer, cell in enumerate(network.cells):
-        wx, biases = reference.by_gate(cell.enter.weight, 3), reference.by_gate(cell.enter.bias, 3)
+        wx, biases = reference.by_gate(cell.project_in.weight, 3), reference.by_gate(cell.project_in.bias, 3)
         wh = [*reference.by_gate(cell.gates.weight, 2), cell.candidate.weight]
         h = x.new_zeros(x.shape[1], 4) if states is None else states[layer]
         x = reference.gru(reference.multiply, x, h, wx, wh, biases)
@@ -54,7 +54,7 @@ def test_outputs_and_gradients_equal_the_equations(layers: int, given: bool) -> 
 def test_it_is_the_gru_of_cho_and_not_that_of_torch() -> None:
     network, library = made(), torch.nn.GRU(3, 4)
     cell = network.cells[0]
-    library.weight_ih_l0.data, library.bias_ih_l0.data = cell.enter.weight.data, cell.enter.bias.data
+    library.weight_ih_l0.data, library.bias_ih_l0.data = cell.project_in.weight.data, cell.project_in.bias.data
     library.weight_hh_l0.data = torch.cat([cell.gates.weight.data, cell.candidate.weight.data])
     library.bias_hh_l0.data.zero_()
     states = random_states(1)

@@ -33,12 +33,12 @@ def random_states(count: int) -> list[Any]:
 
 def parameters(network: LSTM, layer: int, way: int) -> tuple[Any, ...]:
     """Weights of x and h, biases, and peepholes, by gate in the order i, f, o, c."""
-    if network.library is None:
+    if network.torch_lstm is None:
         cell = network.cells[layer * network.ways + way]
-        wx, wh = reference.by_gate(cell.enter.weight, 4), reference.by_gate(cell.again.weight, 4)
-        return wx, wh, reference.by_gate(cell.enter.bias, 4), list(cell.peepholes)
+        wx, wh = reference.by_gate(cell.project_in.weight, 4), reference.by_gate(cell.recurrent.weight, 4)
+        return wx, wh, reference.by_gate(cell.project_in.bias, 4), list(cell.peepholes)
     name = f"l{layer}" + "_reverse" * way
-    found = [getattr(network.library, f"{what}_{name}") for what in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    found = [getattr(network.torch_lstm, f"{what}_{name}") for what in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
     parts = [[reference.by_gate(part, 4)[gate] for gate in (0, 1, 3, 2)] for part in found]
     biases = [one + other for one, other in zip(parts[2], parts[3], strict=True)]
     return parts[0], parts[1], biases, [0.0] * 3
@@ -47,7 +47,7 @@ def parameters(network: LSTM, layer: int, way: int) -> tuple[Any, ...]:
 def plain(network: LSTM, x: Tensor, states: Any) -> tuple[Tensor, list[Any]]:
     """The equations, with the parameters of a network of float64."""
     ends = []
-    layers = network.library.num_layers if network.library is not None else len(network.cells) // network.ways
+    layers = network.torch_lstm.num_layers if network.torch_lstm is not None else len(network.cells) // network.ways
     for layer in range(layers):
         outputs = []
         for way in range(network.ways):

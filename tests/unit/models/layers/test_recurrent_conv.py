@@ -18,10 +18,10 @@ def test_equals_the_equation_step_by_step(steps):
     torch.manual_seed(0)
     layer = RecurrentConv(2, 4, kernel=3, steps=steps).double()
     u = torch.randn(2, 2, 5, 6, dtype=torch.float64)
-    fed = functional.conv2d(u, layer.feed.weight, layer.feed.bias, padding=1)
+    fed = functional.conv2d(u, layer.feed_forward.weight, layer.feed_forward.bias, padding=1)
     x = normed(fed, layer.norms[0]).clamp(min=0)
     for step in range(1, steps + 1):
-        x = normed(fed + functional.conv2d(x, layer.again.weight, padding=1), layer.norms[step]).clamp(min=0)
+        x = normed(fed + functional.conv2d(x, layer.recurrent.weight, padding=1), layer.norms[step]).clamp(min=0)
     torch.testing.assert_close(layer(u), x)
 
 

@@ -12,7 +12,7 @@ def layer():
 
 def point(layer, *matrix):
     with torch.no_grad():
-        layer.decide.bias.copy_(torch.tensor(matrix))
+        layer.affine.bias.copy_(torch.tensor(matrix))
 
 
 @pytest.mark.parametrize("size", [(5, 5), (1, 1), (7, 12)])
@@ -37,7 +37,7 @@ def test_a_half_turn_reverses_both_axes(layer):
 
 
 def test_each_sample_has_a_transform_of_its_own(layer):
-    torch.nn.init.normal_(layer.decide.weight)
+    torch.nn.init.normal_(layer.affine.weight)
     field, seen = torch.randn(3, 4, 6, 5), torch.randn(3, 2, 6, 5)
     found = layer(field, seen)
     torch.testing.assert_close(found[1:2], layer(field[1:2], seen[1:2]))
@@ -45,7 +45,7 @@ def test_each_sample_has_a_transform_of_its_own(layer):
 
 
 def test_every_parameter_learns_once_the_last_layer_has_moved(layer):
-    torch.nn.init.normal_(layer.decide.weight)
+    torch.nn.init.normal_(layer.affine.weight)
     layer(torch.randn(3, 4, 6, 5), torch.randn(3, 2, 6, 5)).square().sum().backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in layer.parameters())
 

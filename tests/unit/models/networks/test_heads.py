@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from models.errors import ModelError
 from models.networks.heads import KINDS, LOSSES, Censored, Gaussian, OrderedQuantiles, Point, make_head
-from models.networks.sample import Places, Sample, Sizes
+from models.networks.sample import Dimensions, Locations, Sample
 
 LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
 NORMAL = torch.tensor([NormalDist().inv_cdf(level) for level in LEVELS])
@@ -31,8 +31,8 @@ PAIRS = [
 ]
 
 
-def sizes(levels=LEVELS):
-    return Sizes(
+def dims(levels=LEVELS):
+    return Dimensions(
         channels=1,
         targets=2,
         covariates=0,
@@ -46,20 +46,20 @@ def sizes(levels=LEVELS):
 
 
 def make_sample(base, deviation, low=-math.inf, high=math.inf):
-    n, leads, _, places = deviation.shape
-    nothing = torch.zeros(n, leads, 0, places)
+    n, leads, _, locations = deviation.shape
+    nothing = torch.zeros(n, leads, 0, locations)
     return Sample(
-        anomaly=torch.zeros(n, 2, 1, places),
-        known=torch.ones(n, 2, 1, places),
+        anomaly=torch.zeros(n, 2, 1, locations),
+        known=torch.ones(n, 2, 1, locations),
         calendar=torch.zeros(n, 2, 6),
-        ahead=torch.zeros(n, leads, 6),
+        target_calendar=torch.zeros(n, leads, 6),
         covariates=nothing,
-        said=nothing,
+        covariate_mask=nothing,
         base=base,
         deviation=deviation,
         low=torch.full_like(deviation, low),
         high=torch.full_like(deviation, high),
-        places=Places(torch.rand(places, 2), torch.zeros(places, 0), torch.arange(places), None),
+        locations=Locations(torch.rand(locations, 2), torch.zeros(locations, 0), torch.arange(locations), None),
     )
 
 
@@ -69,7 +69,7 @@ def random_sample(levels=LEVELS, **limits):
 
 
 def new(kind, loss, moved=True, levels=LEVELS):
-    head = make_head(kind, loss, FEATURES, sizes(levels), width=8, dropout=0.0)
+    head = make_head(kind, loss, FEATURES, dims(levels), width=8, dropout=0.0)
     if moved:
         torch.nn.init.normal_(head.last.weight)
         torch.nn.init.normal_(head.last.bias)
@@ -102,8 +102,8 @@ def test_kind_and_loss_make_the_head(kind, loss, made):
 @pytest.mark.parametrize(
     ("kind", "loss"), [(kind, loss) for kind in KINDS for loss in LOSSES if (kind, loss) not in PAIRS]
 )
-def test_pairs_that_do_not_go_together_are_refused_in_one_line(kind, loss):
-    with pytest.raises(ModelError, match=rf"head '{kind}' is trained by one of .*, found loss '{loss}'"):
+def test_a_head_with_a_loss_it_cannot_use_is_refused(kind, loss):
+    with pytest.raises(ModelError, match=rf"loss of head '{kind}' must be one of .*, found '{loss}'"):
         new(kind, loss)
 
 

@@ -7,56 +7,56 @@ import numpy as np
 import pytest
 
 from models.catalogue import MODELS, build
+from models.networks.correction import CorrectionWeights
 from models.networks.neural import NeuralModel
-from models.networks.trainer import _Clock
-from models.networks.verdict import Verdict
+from models.networks.trainer import _Schedule
 
 NETWORKS = [name for name, entry in MODELS.items() if issubclass(entry.load(), NeuralModel)]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_weights_of_a_network_reach_its_forecast(name, world, awake, fitted):
+def test_network_weights_change_the_forecast(name, world, awake, fitted):
     inputs = world.test.batch(np.arange(5)).inputs
     assert np.abs(awake(name).predict(inputs) - fitted(name).predict(inputs)).max() > 0.05
 
 
-def test_a_busy_machine_makes_no_other_model(world, new, monkeypatch):
-    """Of a budget of 100 seconds 40 are lost after the first of three epochs."""
+def test_a_busy_machine_does_not_change_the_model(world, new, monkeypatch):
+    """The machine stalls for 40 of 100 seconds after the first of three epochs."""
     models = [new("dlinear", world.task, epochs=3, patience=3) for _ in range(2)]
     models[0].fit(world.train, world.validation)
     passed, real = [0.0], time.monotonic
     monkeypatch.setattr(time, "monotonic", lambda: real() / 1000 + passed[0])
 
-    def lose(epoch):
+    def stall(epoch):
         passed[0] = 40.0
 
-    models[1].fit(world.train, world.validation, budget_seconds=100, progress=lose)
+    models[1].fit(world.train, world.validation, budget_seconds=100, progress=stall)
     states = [model.state() for model in models]
     assert all(np.array_equal(states[0][key], states[1][key]) for key in states[0])
 
 
-@pytest.mark.parametrize(("now", "share"), [(20.0, 0.3), (39.0, 0.3), (41.0, 0.41), (90.0, 0.9)])
-def test_the_schedule_follows_time_where_it_runs_far_ahead_of_steps(monkeypatch, now, share):
+@pytest.mark.parametrize(("now", "position"), [(20.0, 0.3), (39.0, 0.3), (41.0, 0.41), (90.0, 0.9)])
+def test_the_schedule_follows_time_only_when_far_ahead_of_steps(monkeypatch, now, position):
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    assert _Clock(0.0, 100.0, 10).share(3) == pytest.approx(share)
+    assert _Schedule(0.0, 100.0, 10).position(3) == pytest.approx(position)
 
 
-def test_all_of_the_correction_is_taken_where_asked_for(world, new):
-    model = new("dlinear", world.task, taken="all")
+def test_correction_all_uses_the_whole_correction(world, new):
+    model = new("dlinear", world.task, correction="all")
     model.fit(world.train, world.validation)
-    assert model.remarks() == ("of its correction of damped-anomaly 100 % (lead 1-3) is taken",)
+    assert model.remarks() == ("weight of the correction of damped-anomaly: 100 % (lead 1-3)",)
 
 
-def test_a_person_is_told_how_much_of_the_correction_is_taken(world, fitted):
+def test_remarks_give_the_weight_of_the_correction_by_lead(world, fitted):
     model = fitted("lstm")
     (line,) = model.remarks()
-    assert line.startswith("of its correction of damped-anomaly ")
-    verdict = Verdict(np.array([0.5, 0.25, 0.25, 0], np.float32), 1.0, 2)
-    assert verdict.told() == "50 % (lead 1), 25 % (2-3), 0 % (4)"
-    assert replace(verdict, share=np.zeros(3, np.float32)).told() == "0 % (lead 1-3)"
+    assert line.startswith("weight of the correction of damped-anomaly: ")
+    weights = CorrectionWeights(np.array([0.5, 0.25, 0.25, 0], np.float32), 1.0, 2)
+    assert weights.describe() == "50 % (lead 1), 25 % (2-3), 0 % (4)"
+    assert replace(weights, weight=np.zeros(3, np.float32)).describe() == "0 % (lead 1-3)"
 
 
-def test_weights_by_spread_follow_the_variable_and_by_area_the_latitude(world, task_of):
+def test_loss_weights_follow_spread_or_area(world, task_of):
     batch = world.train.batch(np.arange(4))
     weights = {}
     for kind in ("none", "spread", "area"):

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from models.errors import DivergedError
 from models.networks.adversary import Trajectories
 from models.networks.heads import make_head
-from models.networks.lesson import Supervised
-from models.networks.recipe import OPTIMISERS, Recipe
-from models.networks.sample import Places, Sample, Sizes
+from models.networks.sample import Dimensions, Locations, Sample
 from models.networks.trainer import evaluate, train
+from models.networks.training_batch import SupervisedBatch
+from models.networks.training_config import OPTIMISERS, TrainingConfig
 from tests.bfloat16 import needs_bfloat16
 
 
@@ -63,13 +63,13 @@ def point():
     return network
 
 
-def run(network, lessons, held, *, steps=None, deadline=None, told=None, **recipe):
+def run(network, batches, held, *, steps=None, deadline=None, told=None, **options):
     return train(
         network,
-        lambda: iter(lessons),
+        lambda: iter(batches),
         lambda: iter(held),
-        steps=len(lessons) if steps is None else steps,
-        recipe=Recipe(**recipe),
+        steps=len(batches) if steps is None else steps,
+        config=TrainingConfig(**options),
         name="net",
         deadline=deadline,
         progress=(lambda epoch: None) if told is None else told.append,
@@ -92,7 +92,7 @@ def small(dropout=0.0):
 def test_weights_that_validate_best_are_kept():
     """Training pulls the weight to 5, validation wants 1: the best average lies on the way."""
     network, told = point(), []
-    options = {"epochs": 30, "patience": 3, "learning_rate": 0.1, "average": 0.5, "weight_decay": 0.0}
+    options = {"epochs": 30, "patience": 3, "learning_rate": 0.1, "ema_decay": 0.5, "weight_decay": 0.0}
     best = run(network, [towards(5.0)] * 10, [towards(1.0)], told=told, **options)
     assert best == pytest.approx(min(epoch.validation_loss for epoch in told))
     assert float((network.weight.detach() - 1).square()) == pytest.approx(best, abs=1e-6)
@@ -128,17 +128,17 @@ def test_a_loss_that_is_not_a_number_stops_training(value):
 def test_spent_budget_stops_after_one_step():
     told, taken = [], []
 
-    def lessons():
-        for lesson in [towards(5.0)] * 10:
-            taken.append(lesson)
-            yield lesson
+    def batches():
+        for batch in [towards(5.0)] * 10:
+            taken.append(batch)
+            yield batch
 
     train(
         point(),
-        lessons,
+        batches,
         lambda: [towards(5.0)],
         steps=10,
-        recipe=Recipe(epochs=50),
+        config=TrainingConfig(epochs=50),
         name="net",
         deadline=time.monotonic(),
         progress=told.append,
@@ -163,7 +163,7 @@ def test_every_optimiser_learns(optimiser):
     network, held = small(), rows()
     before = evaluate(network, held)
     rate = 0.1 if optimiser == "sgd" else 0.02
-    after = run(network, held, held, optimiser=optimiser, epochs=20, learning_rate=rate, average=0.9)
+    after = run(network, held, held, optimiser=optimiser, epochs=20, learning_rate=rate, ema_decay=0.9)
     assert after < 0.5 * before
 
 
@@ -171,7 +171,7 @@ def test_l1_empties_weights_and_spares_biases():
     shares = []
     for l1 in (0.0, 0.01):
         network = small()
-        run(network, rows(), rows(), epochs=20, learning_rate=0.02, average=0.9, l1=l1)
+        run(network, rows(), rows(), epochs=20, learning_rate=0.02, ema_decay=0.9, l1=l1)
         weights = torch.cat([network[layer].weight.detach().flatten() for layer in (0, 3)])
         shares.append(float((weights.abs() < 0.01).float().mean()))
         assert float(network[0].bias.detach().abs().mean()) > 0.05
@@ -182,17 +182,17 @@ def test_l2_is_the_gradient_of_squared_weights():
     """Nothing else to learn: one step of plain descent at rate 1 / 10 takes 2 * l2 / 10 of each weight, and no bias."""
     network = nn.Linear(2, 2)
     weight, bias = (parameter.detach().clone() for parameter in network.parameters())
-    lesson = Says(0.0, torch.ones(1, 2))
+    batch = Says(0.0, torch.ones(1, 2))
     held = Fades(network)
     run(
         network,
-        [lesson],
+        [batch],
         [held],
         optimiser="sgd",
         epochs=1,
         learning_rate=0.1,
         warmup=0.0,
-        average=0.0,
+        ema_decay=0.0,
         clip=1e9,
         l2=0.5,
     )
@@ -223,7 +223,6 @@ class Counting(nn.Linear):
         super().__init__(1, 1)
         self.register_buffer("sum", torch.zeros(1))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("limit", torch.tensor(math.inf))
 
     def forward(self, x):
         if self.training:
@@ -235,10 +234,9 @@ class Counting(nn.Linear):
 def test_buffers_are_averaged_like_weights_and_counters_taken_over():
     """Decay 1/11, then 2/12: 10/11 of 1, then 5/6 of the way on to 2."""
     network = Counting()
-    run(network, [towards(1.0)] * 2, [Fades(network)], epochs=1, average=0.99)
+    run(network, [towards(1.0)] * 2, [Fades(network)], epochs=1, ema_decay=0.99)
     torch.testing.assert_close(network.sum, torch.tensor([10 / 11 + 5 / 6 * (2 - 10 / 11)]))
     assert int(network.steps) == 2
-    assert network.limit == math.inf
 
 
 def test_weights_are_averaged():
@@ -248,10 +246,10 @@ def test_weights_are_averaged():
     assert float(network.weight.detach()) == pytest.approx(0.1 * 10 / 11, rel=1e-4)
 
 
-def learnt(**recipe):
+def learnt(**options):
     torch.manual_seed(3)
     network = small(dropout=0.1)
-    loss = run(network, rows(), rows(), **({"epochs": 5, "learning_rate": 0.02, "average": 0.9} | recipe))
+    loss = run(network, rows(), rows(), **({"epochs": 5, "learning_rate": 0.02, "ema_decay": 0.9} | options))
     return network.state_dict(), loss
 
 
@@ -302,7 +300,7 @@ def test_compiled_training_keeps_names_clean(monkeypatch):
 
 def supervised(known, weight, truth):
     levels = (0.25, 0.5, 0.75)
-    sizes = Sizes(
+    dims = Dimensions(
         channels=1, targets=1, covariates=0, static=0, frames=1, leads=2, levels=levels, locations=2, scattered=True
     )
     shape = (1, 2, 1, 2)
@@ -311,27 +309,27 @@ def supervised(known, weight, truth):
         anomaly=torch.zeros(1, 1, 1, 2),
         known=torch.ones(1, 1, 1, 2),
         calendar=torch.zeros(1, 1, 6),
-        ahead=torch.zeros(1, 2, 6),
+        target_calendar=torch.zeros(1, 2, 6),
         covariates=nothing,
-        said=nothing,
+        covariate_mask=nothing,
         base=torch.zeros(*shape, 3),
         deviation=torch.ones(shape),
         low=torch.full(shape, -math.inf),
         high=torch.full(shape, math.inf),
-        places=Places(torch.rand(2, 2), torch.zeros(2, 0), torch.arange(2), None),
+        locations=Locations(torch.rand(2, 2), torch.zeros(2, 0), torch.arange(2), None),
     )
-    head = make_head("auto", "mse", 1, sizes, width=4, dropout=0.0)
-    return Supervised(head, sample, truth, known, weight), head(torch.ones(1, 2, 2, 1), sample)
+    head = make_head("auto", "mse", 1, dims, width=4, dropout=0.0)
+    return SupervisedBatch(head, sample, truth, known, weight), head(torch.ones(1, 2, 2, 1), sample)
 
 
 def test_a_lesson_adds_up_what_is_known_by_weight():
     """Errors 1, 2 / 3, 4 at weights 0.5, 1.5; the 3 is unknown: 0.5 + 6 + 24 over 3.5."""
     truth = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).view(1, 2, 1, 2)
     known = torch.tensor([[1.0, 1.0], [0.0, 1.0]]).view(1, 2, 1, 2)
-    lesson, outputs = supervised(known, torch.tensor([0.5, 1.5]), truth)
-    value, weight = lesson.loss(outputs)
+    batch, outputs = supervised(known, torch.tensor([0.5, 1.5]), truth)
+    value, weight = batch.loss(outputs)
     assert float(value.detach()) == pytest.approx(30.5)
     assert float(weight) == pytest.approx(3.5)
-    shown = lesson.trajectories(outputs)
+    shown = batch.trajectories(outputs)
     assert shown.truth is truth
     assert shown.median.shape == shown.base.shape == truth.shape

@@ -2,16 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.statistics.calibration import choose_share, half_trusted, widening
+from models.statistics.calibration import choose_weight, half_trusted, widening
 
 
 def test_a_share_is_taken_only_beyond_chance():
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(400, 1))
     sure = np.stack([np.ones((400, 1)), 0.9 + 0.1 * noise, 0.8 + 0.1 * noise])
-    assert choose_share(sure, (0.0, 0.5, 1.0)) == [1.0]
+    assert choose_weight(sure, (0.0, 0.5, 1.0)) == [1.0]
     doubtful = np.stack([np.ones((400, 1)), 0.99 + noise - noise.mean(), 2 + noise])
-    assert choose_share(doubtful, (0.0, 0.5, 1.0)) == [0.0]
+    assert choose_weight(doubtful, (0.0, 0.5, 1.0)) == [0.0]
 
 
 def test_widening_is_half_trusted_and_never_narrows():

@@ -1,4 +1,4 @@
-"""Sizes for cores, and cores that have left the zeros that they start from."""
+"""Dimensions for cores, and cores that have left the zeros that they start from."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from models.networks.sample import Sizes
+from models.networks.sample import Dimensions
 
 
-def make_sizes(**changes: Any) -> Sizes:
+def make_sizes(**changes: Any) -> Dimensions:
     given = {
         "channels": 1,
         "targets": 1,
@@ -24,7 +24,7 @@ def make_sizes(**changes: Any) -> Sizes:
         "locations": 5,
         "scattered": False,
     }
-    return Sizes(**(given | changes))
+    return Dimensions(**(given | changes))
 
 
 def wake(net: nn.Module) -> nn.Module:
@@ -42,7 +42,7 @@ def seeded() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def sizes_of() -> Callable[..., Sizes]:
+def sizes_of() -> Callable[..., Dimensions]:
     return make_sizes
 
 

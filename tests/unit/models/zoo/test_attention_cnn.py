@@ -3,12 +3,12 @@ import torch
 
 from models.catalogue import build
 from models.errors import ModelError
-from models.zoo.attention_cnn import AttentionCnnShape, AttentionCore, DividedAttention
+from models.zoo.attention_cnn import AttentionCnnConfig, AttentionCore, DividedAttention
 
 
 @pytest.mark.parametrize("attention", ["dot", "additive", "multi-head"])
 def test_without_neighbours_in_the_encoder_permuted_cells_permute_the_leads(attention, sizes_of, awake):
-    core = awake(AttentionCore(sizes_of(), AttentionCnnShape(hidden=8, kernel=1, attention=attention)))
+    core = awake(AttentionCore(sizes_of(), AttentionCnnConfig(hidden=8, kernel=1, attention=attention)))
     past, ahead, order = torch.randn(4, 2, 8, 3, 4), torch.randn(3, 2, 8, 1, 1), torch.randperm(12)
 
     def moved(x):
@@ -39,7 +39,7 @@ def test_a_large_field_attends_to_its_means(awake):
 
 
 def test_each_lead_asks_for_itself(sizes_of, awake):
-    core = awake(AttentionCore(sizes_of(), AttentionCnnShape(hidden=8)))
+    core = awake(AttentionCore(sizes_of(), AttentionCnnConfig(hidden=8)))
     past, ahead = torch.randn(4, 1, 8, 3, 3), torch.randn(3, 1, 8, 1, 1)
     other = ahead.clone()
     other[2] += 1

@@ -4,7 +4,7 @@ from torch import nn
 
 from models.catalogue import build
 from models.errors import ModelError
-from models.networks.trunks import OverFields, OverSeries
+from models.networks.trunks import FieldTrunk, SeriesTrunk
 from models.zoo.cnn_lstm import SpaceThenLstm, TimeThenLstm
 
 
@@ -18,10 +18,10 @@ class Mean(nn.Module):
 @pytest.mark.parametrize(
     ("grid", "convolve", "trunk", "core"),
     [
-        (None, "auto", OverSeries, TimeThenLstm),
-        ((2, 2), "auto", OverFields, SpaceThenLstm),
-        (None, "space", OverFields, SpaceThenLstm),
-        ((2, 2), "time", OverSeries, TimeThenLstm),
+        (None, "auto", SeriesTrunk, TimeThenLstm),
+        ((2, 2), "auto", FieldTrunk, SpaceThenLstm),
+        (None, "space", FieldTrunk, SpaceThenLstm),
+        ((2, 2), "time", SeriesTrunk, TimeThenLstm),
     ],
 )
 def test_stations_are_convolved_along_time_and_grids_in_space_unless_told_otherwise(

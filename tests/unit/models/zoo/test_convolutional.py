@@ -3,7 +3,7 @@ from torch import nn
 from torch.nn import functional
 
 from models.layers.blocks import each_step
-from models.zoo.convolutional import AlignedCore, RcnnCore, RcnnShape, SpaceTimeCore
+from models.zoo.convolutional import AlignedCore, RcnnConfig, RcnnCore, SpaceTimeCore
 
 
 def quiet(core):
@@ -46,14 +46,14 @@ def test_frames_before_the_transformer_has_learnt_are_convolved_where_they_are(s
 def test_frames_are_moved_into_place_by_what_the_transformer_says(sizes_of):
     core = AlignedCore(sizes_of(), 4, layers=1, kernel=3)
     with torch.no_grad():
-        core.transformer.decide.bias.copy_(torch.tensor([-1.0, 0.0, 0.0, 0.0, -1.0, 0.0]))
+        core.transformer.affine.bias.copy_(torch.tensor([-1.0, 0.0, 0.0, 0.0, -1.0, 0.0]))
     past, ahead = torch.randn(4, 2, 4, 6, 5), torch.randn(3, 2, 4, 1, 1)
     turned = core.leads(each_step(core.encoder, past.flip(-1, -2))) + ahead
     torch.testing.assert_close(core(past, ahead), turned, rtol=1e-4, atol=1e-4)
 
 
 def test_every_frame_and_its_steps_reach_every_lead_of_the_recurrent_cnn(sizes_of, awake):
-    core = awake(RcnnCore(sizes_of(), RcnnShape(hidden=4, width=8, layers=1, steps=2)))
+    core = awake(RcnnCore(sizes_of(), RcnnConfig(hidden=4, width=8, layers=1, steps=2)))
     past, ahead = torch.randn(4, 1, 4, 1, 15), torch.randn(3, 1, 4, 1, 1)
     for layer in core.layers:
         layer.norms = nn.ModuleList(nn.Identity() for _ in layer.norms)  # means over the field would spread at once

@@ -7,7 +7,7 @@ import torch
 
 from models.catalogue import MODELS, build
 from models.networks.neural import NeuralModel
-from models.networks.sample import Places, Sample
+from models.networks.sample import Locations, Sample
 from tests.bfloat16 import needs_bfloat16
 
 NETWORKS = [name for name, entry in MODELS.items() if issubclass(entry.load(), NeuralModel)]
@@ -22,14 +22,14 @@ def sample_of(n, grid):
         anomaly=torch.randn(n, 4, 1, count),
         known=torch.ones(n, 4, 1, count),
         calendar=torch.zeros(n, 4, 6),
-        ahead=torch.zeros(n, 3, 6),
+        target_calendar=torch.zeros(n, 3, 6),
         covariates=torch.zeros(n, 3, 0, count),
-        said=torch.zeros(n, 3, 0, count),
+        covariate_mask=torch.zeros(n, 3, 0, count),
         base=levels.expand(*shape, 5),
         deviation=torch.ones(shape),
         low=torch.full(shape, -torch.inf),
         high=torch.full(shape, torch.inf),
-        places=Places(torch.rand(count, 2), torch.zeros(count, 0), torch.arange(count), grid),
+        locations=Locations(torch.rand(count, 2), torch.zeros(count, 0), torch.arange(count), grid),
     )
 
 
@@ -56,7 +56,7 @@ def test_a_network_learns_to_recall_the_frame_before_the_last(name, task_of):
 def test_in_bfloat16_a_network_gives_almost_the_same_and_still_learns(name, grid, task_of, awake):
     net = awake(build(name, task_of(stations=12, grid=grid), **SMALL).network())
     given = sample_of(2, (3, 4))
-    given = given._replace(places=given.places._replace(grid=grid))
+    given = given._replace(locations=given.locations._replace(grid=grid))
     exact = net(given)
     with torch.autocast("cpu", torch.bfloat16):
         coarse = net(given)

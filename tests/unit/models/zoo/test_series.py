@@ -63,7 +63,7 @@ def test_attention_looks_back_at_all_frames_with_weights_that_sum_to_one(core_of
 
 
 def test_more_layers_are_stacked_in_both_halves(core_of):
-    assert core_of("lstm", layers=3).encoder.library.num_layers == 3
+    assert core_of("lstm", layers=3).encoder.torch_lstm.num_layers == 3
     assert len(core_of("gru", layers=2).forecaster.cells) == 2
 
 

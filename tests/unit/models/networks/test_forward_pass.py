@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.networks.runner import Runner
+from models.networks.forward_pass import ForwardPass
 from tests.bfloat16 import needs_bfloat16
 
 
@@ -20,13 +20,13 @@ def network():
 
 def test_plain_it_is_the_network(network):
     x = torch.randn(5, 6)
-    assert torch.equal(Runner(network, precision="float32", compile=False)(x), network(x))
+    assert torch.equal(ForwardPass(network, precision="float32", compile=False)(x), network(x))
 
 
 @needs_bfloat16
 def test_bfloat16_is_close_and_hands_out_single_precision(network):
     x = torch.randn(50, 6)
-    half, single = Runner(network, precision="bfloat16", compile=False)(x), network(x)
+    half, single = ForwardPass(network, precision="bfloat16", compile=False)(x), network(x)
     assert half.dtype == torch.float32
     assert (half != single).any()
     torch.testing.assert_close(half, single, rtol=0.02, atol=0.02)
@@ -41,13 +41,13 @@ def test_compiled_it_gives_the_same_and_leaves_the_network_alone(network, monkey
         return graph.forward
 
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
-    names, run = list(network.state_dict()), Runner(network, precision="float32", compile=True)
+    names, run = list(network.state_dict()), ForwardPass(network, precision="float32", compile=True)
     for size in (4, 4, 3, 4, 2):
         x = torch.randn(size, 6)
         torch.testing.assert_close(run(x), network(x))
     assert len(made) == 1
     assert list(network.state_dict()) == names
-    assert not [record for record in caplog.records if record.name == "models.networks.runner"]
+    assert not [record for record in caplog.records if record.name == "models.networks.forward_pass"]
 
 
 def refuse(*_, **__):
@@ -55,20 +55,20 @@ def refuse(*_, **__):
 
 
 @pytest.mark.parametrize("when", ["at once", "at the first call"])
-def test_where_compilation_fails_it_runs_as_it_is_with_one_warning(network, when, monkeypatch, caplog):
+def test_failed_compilation_logs_one_warning_and_runs_uncompiled(network, when, monkeypatch, caplog):
     monkeypatch.setattr(torch, "compile", refuse if when == "at once" else lambda _: refuse)
     with caplog.at_level(logging.WARNING):
-        run = Runner(network, precision="float32", compile=True)
+        run = ForwardPass(network, precision="float32", compile=True)
         for size in (4, 3):
             x = torch.randn(size, 6)
             assert torch.equal(run(x), network(x))
     assert [record.getMessage() for record in caplog.records] == [
-        "the network cannot be compiled here and is trained as it is: no compiler"
+        "cannot compile the network, training uncompiled: no compiler"
     ]
 
 
-def test_a_fault_of_the_network_itself_is_raised(network, monkeypatch):
+def test_an_error_of_the_network_itself_is_raised(network, monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda one: one)
-    run = Runner(network, precision="float32", compile=True)
+    run = ForwardPass(network, precision="float32", compile=True)
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         run(torch.randn(2, 5))

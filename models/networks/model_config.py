@@ -1,4 +1,4 @@
-"""What may be chosen of a network model: its size, and what stands around it."""
+"""Options of a network model: the size of its network, and the model around it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from models.errors import ModelError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
-    """Size of the network; each model adds its own parts.
+class NetworkConfig:
+    """Size of a network; each model adds its own fields.
 
     Attributes:
         hidden: channels of the hidden states.
-        layers: layers stacked.
-        frames: last context frames that are read; 0 for all.
-        dropout: share of the head dropped in training.
+        layers: number of stacked layers.
+        frames: number of latest context frames that the network reads; 0 for all.
+        dropout: dropout rate in the head.
+
+    Raises:
+        ModelError: a field is out of range.
     """
 
     hidden: int = 16
@@ -39,12 +42,12 @@ class Shape:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FieldShape(Shape):
+class FieldNetworkConfig(NetworkConfig):
     """Size of a network over fields.
 
     Attributes:
-        size: cells along each side of the latent grid of stations.
-        patch: cells along each side of a patch of a regular grid; 1 for fields as fine as the grid.
+        size: cells along each side of the latent grid that stations are mapped to.
+        patch: cells along each side of a patch of a regular grid; 1 keeps the resolution of the grid.
         kernel: odd width of the convolutions.
     """
 
@@ -59,30 +62,34 @@ class FieldShape(Shape):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setup:
-    """What stands around the network.
+class ModelConfig:
+    """The parts around the network.
 
     Attributes:
-        base: the model that it corrects, by name; `auto`: `ridge-var`, or for grids `pooled-convolution`, or where
-            stations are too many `damped-anomaly`.
-        head: `quantiles`, `gaussian`, `censored`, or `auto`: as the loss asks for.
+        base: name of the model whose forecast the network corrects. `auto` means `ridge-var` for stations,
+            `damped-anomaly` where there are too many stations, and `pooled-convolution` for grids.
+        head: `quantiles`, `gaussian`, `censored`, or `auto` for the one that fits the loss.
         loss: `pinball`, `crps`, `nll`, `mse`, `mae` or `huber`.
-        weights: what counts how much in the loss and in the verdict of validation. `none`: every value alike, in units
-            of its climatic deviation. `spread`: every value in units of the variable, so that a place where little
-            happens counts little. `area`: each location by the cosine of its latitude.
-        taken: of the correction, what `validation` shows to gain in CRPS at each lead, or `all` of it, as it is.
-        device: `cpu`, `cuda`, or `auto`: a GPU if there is one.
+        weights: weight of each value in the loss and on validation. `none`: all equal, in units of the climatic
+            standard deviation. `spread`: in units of the variable, so locations with little variability count
+            less. `area`: the cosine of latitude.
+        correction: how much of the network's correction enters the forecast. `validation`: at each lead the part that
+            lowers the CRPS on validation. `all`: the whole correction, unchanged.
+        device: `cpu`, `cuda`, or `auto` for a GPU where there is one.
+
+    Raises:
+        ModelError: a field is out of range, or the device is not available.
     """
 
     base: str = "auto"
     head: Literal["auto", "quantiles", "gaussian", "censored"] = "auto"
     loss: Literal["pinball", "crps", "nll", "mse", "mae", "huber"] = "pinball"
     weights: Literal["none", "spread", "area"] = "none"
-    taken: Literal["validation", "all"] = "validation"
+    correction: Literal["validation", "all"] = "validation"
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
         if self.weights not in ("none", "spread", "area"):
             raise ModelError(f"weights must be none, spread or area, found {self.weights!r}")
         if self.device not in ("auto", "cpu", "cuda") or (self.device == "cuda" and not torch.cuda.is_available()):
-            raise ModelError(f"no device {self.device!r} here; want auto, cpu or cuda")
+            raise ModelError(f"device must be auto, cpu or cuda and available on this machine, found {self.device!r}")

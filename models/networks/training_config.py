@@ -1,4 +1,4 @@
-"""How a network is trained: numbers and choices, checked."""
+"""Options of network training."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ _RANGES: dict[str, tuple[float, float]] = {
     "l2": (0.0, math.inf),
     "warmup": (0.0, 1.0),
     "clip": (1e-9, math.inf),
-    "average": (0.0, 1.0),
-    "outage": (0.0, 1.0),
+    "ema_decay": (0.0, 1.0),
+    "input_dropout": (0.0, 1.0),
     "adversarial": (0.0, math.inf),
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """How a network is trained.
+class TrainingConfig:
+    """How to train a network.
 
     Attributes:
-        epochs: most passes over the training set; the learning rate falls to 0 over them.
-        patience: epochs without a better validation loss before training stops.
-        batch: windows per step; 0 for a number that suits the size of the forecast.
+        epochs: maximum number of epochs; the learning rate falls to 0 over them.
+        patience: epochs without a lower validation loss before training stops.
+        batch: windows per step; 0 chooses a number by the size of the forecast.
         optimiser: `adamw`, `adam`, `rmsprop`, or `sgd` with momentum 0.9.
-        learning_rate: highest rate of the optimiser.
-        weight_decay: of AdamW; the other optimisers have none, see `l2`.
-        l1: weight of the sum of absolute weights in the loss; biases, norms and scales go free.
-        l2: weight of the sum of squared weights, alike.
-        warmup: share of all steps in which the rate rises from 0.
-        clip: largest norm of a gradient.
-        average: decay per step of the averaged weights, which are what is kept.
-        outage: share of batches in which sensors are hidden, or the latest frame of all.
-        adversarial: weight of the adversarial term in the loss; see `adversary`.
-        precision: of the network in training; the loss, validation and forecasts are in single precision.
-        compile: whether training steps are compiled. Where that cannot be, training goes on without.
+        learning_rate: peak learning rate.
+        weight_decay: weight decay of AdamW; for the other optimisers use `l2`.
+        l1: L1 penalty on weights; biases, norms and scales are exempt.
+        l2: L2 penalty on the same weights.
+        warmup: fraction of all steps over which the learning rate rises from 0.
+        clip: maximum gradient norm.
+        ema_decay: decay per step of the exponential moving average of weights, which is what the model keeps.
+        input_dropout: probability that a batch loses some of its inputs; see `InputDropout`.
+        adversarial: weight of the adversarial term in the loss; see `Adversary`.
+        precision: precision of the network in training; the loss, validation and forecasts use float32.
+        compile: compile training steps with torch.compile; without a working compiler training runs uncompiled.
 
     Raises:
         ModelError: a field is out of range.
@@ -63,8 +63,8 @@ class Recipe:
     l2: float = 0.0
     warmup: float = 0.1
     clip: float = 1.0
-    average: float = 0.99
-    outage: float = 0.3
+    ema_decay: float = 0.99
+    input_dropout: float = 0.3
     adversarial: float = 0.0
     precision: Precision = "float32"
     compile: bool = False

@@ -24,7 +24,7 @@ def test_it_learns_what_a_line_cannot(task_of, world_of, new):
     for frame in range(1, 1500):
         state[frame] = np.clip(1 - 2 * np.abs(state[frame - 1]) + state[frame], -1, 1)
     world.train.values[:] = np.square(5 + state)
-    model = new(NAME, world.task, hidden=8, epochs=3, outage=0.0, dropout=0.0)
+    model = new(NAME, world.task, hidden=8, epochs=3, input_dropout=0.0, dropout=0.0)
     model.fit(world.train, world.validation)
     base = build("ridge-var", world.task)
     base.fit(world.train, world.validation)

@@ -1,4 +1,4 @@
-"""Made-up outages for training, so that the real ones hold no surprise."""
+"""Random loss of inputs in training, so that the network learns to forecast through real outages."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from numpy.typing import NDArray
 
 from models.task import Inputs, Task
 
-# Of the batches that suffer an outage, the share that does without covariates too.
+# Share of the affected batches that lose their covariates too.
 _COVARIATES = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Outages:
-    """Hides sensors, the latest frame, or what was said ahead, of a whole batch at a time.
+class InputDropout:
+    """Hides locations, the latest frame or covariates from whole batches.
 
-    Draws follow location ids, not their order, so permuted locations suffer the same outages.
+    Draws depend on location ids and not on their order: permuted locations lose the same inputs.
 
     Attributes:
-        share: of batches that suffer one.
-        rank: (location,), place of each location in the order of ids.
+        rate: probability that a batch is affected.
+        rank: (location,), position of each location when sorted by id.
     """
 
-    share: float
+    rate: float
     rank: NDArray[np.intp]
 
     @classmethod
-    def of(cls, task: Task, share: float) -> Outages:
-        """Outages of the locations of `task`."""
-        return cls(share, np.argsort(np.argsort(np.array(task.locations))))
+    def of(cls, task: Task, rate: float) -> InputDropout:
+        """Return the input dropout for the locations of `task`."""
+        return cls(rate, np.argsort(np.argsort(np.array(task.locations))))
 
     def __call__(self, inputs: Inputs, rng: np.random.Generator) -> Inputs:
-        """The inputs, as known during an outage or untouched; the given arrays stay as they are."""
+        """Return the inputs with some values hidden, or as they are; the given arrays are not changed."""
         chance, kind, depth = rng.random(3)
         draws = rng.random(len(self.rank))[self.rank]
-        if chance >= self.share:
+        if chance >= self.rate:
             return inputs
         if inputs.covariates is not None and depth < _COVARIATES:
             inputs = replace(inputs, covariates=None, covariates_mask=None)
         mask = inputs.mask.copy()
         if kind < 0.5:
-            # One location is always down; the others with a chance that differs from batch to batch.
+            # At least one location is hidden; the others with a probability that varies from batch to batch.
             mask[..., draws <= max(float(draws.min()), 0.5 * depth)] = False
         elif kind < 0.75:
             mask[:, -1] = False

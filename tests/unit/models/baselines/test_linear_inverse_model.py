@@ -1,4 +1,4 @@
-"""Patterns that drive each other are recovered; gaps, leftovers, permutation and state."""
+"""EofBasis that drive each other are recovered; gaps, leftovers, permutation and state."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.baselines.patterns import Patterns, advance, autoregression, find_patterns
+from models.baselines.eof import EofBasis, advance, autoregression, find_eofs
 from models.catalogue import build
 from models.errors import ModelError
 
@@ -85,7 +85,7 @@ def test_strong_ridge_leaves_each_amplitude_to_itself():
 
 def test_amplitudes_come_from_the_known_cells_alone():
     maps = np.array([[0.5, 0.5, 0.5, 0.5], [0.5, -0.5, 0.5, -0.5]], np.float32)
-    patterns = Patterns(maps, np.ones(4, np.float32), np.array([4, 1], np.float32), 0.0)
+    patterns = EofBasis(maps, np.ones(4, np.float32), np.array([4, 1], np.float32), 0.0)
     truth = np.array([[3.0, 1.0]], np.float32)
     known = np.array([[True, True, False, False]])
     frame = np.where(known, patterns.field(truth), np.float32(99))
@@ -102,7 +102,7 @@ def test_patterns_weigh_cells_by_area(task_of):
     # Unrelated anomalies of equal spread at the equator and at 60 degrees north, where a cell is half as large.
     task = task_of(stations=2, latitude=(0.0, 60.0), longitude=(0.0, 0.0))
     data = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]], np.float32)[:, None]
-    found = find_patterns(task, data, np.ones(data.shape, bool), 2)
+    found = find_eofs(task, data, np.ones(data.shape, bool), 2)
     np.testing.assert_allclose(np.abs(found.maps), [[1, 0], [0, 1]], atol=1e-5)
     np.testing.assert_allclose(found.variance, [1, 0.5], rtol=1e-5)
     assert found.first(1).noise == pytest.approx(0.25)
@@ -139,7 +139,7 @@ def test_what_patterns_leave_over_fades_as_it_did(task_of, world_of):
     parts = [replace(part, values=values) for part in (world.train, world.validation, world.test)]
     model = build("linear-inverse", task, modes=1, lags=1)
     model.fit(*parts[:2])
-    np.testing.assert_allclose(model.state()["core.fade"][1], 0.9, atol=0.05)
+    np.testing.assert_allclose(model.state()["core.residual_correlation"][1], 0.9, atol=0.05)
     np.testing.assert_allclose(model.state()["core.steps"], 0.5, atol=0.06)
 
 

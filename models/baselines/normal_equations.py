@@ -1,4 +1,4 @@
-"""Least squares on more rows than memory holds: sums of products, chunk by chunk."""
+"""Least squares on more rows than fit in memory, by accumulating the normal equations."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ class NormalEquations:
     """Regressions of several outputs on the same predictors, each on the rows where its own truth is known.
 
     Args:
-        predictors: p, how many.
-        outputs: t, how many.
-        shared: whether every truth is known, so that all outputs share one matrix of products.
+        predictors: p, number of predictors.
+        outputs: t, number of outputs.
+        shared: whether every truth is known, so that all outputs share one Gram matrix.
     """
 
     def __init__(self, predictors: int, outputs: int, *, shared: bool) -> None:
@@ -22,11 +22,11 @@ class NormalEquations:
 
     @property
     def cost(self) -> int:
-        """Multiplications that a row costs."""
+        """Multiplications per row."""
         return self._gram.size
 
     def add(self, x: NDArray[np.float32], y: NDArray[np.float32], known: NDArray[np.bool_]) -> None:
-        """Count in rows of predictors (n, p) and truths (n, t), 0 where unknown."""
+        """Add rows of predictors (n, p) and truths (n, t), 0 where unknown."""
         if len(self._gram) == 1:
             self._gram[0] += x.T @ x
         else:
@@ -37,13 +37,13 @@ class NormalEquations:
         self._count += known.sum(0)
 
     def solve(self, columns: NDArray[np.intp], ridges: tuple[float, ...]) -> NDArray[np.float32]:
-        """Weights (ridge, p, t) on these predictors alone, 0 elsewhere; ridges are in units of a row's products."""
+        """Return weights (ridge, p, t) on the predictors `columns`, 0 elsewhere; ridges are per row."""
         out = np.zeros((len(ridges), *self._cross.shape), np.float32)
         shared = len(self._gram) == 1
         for number, gram in enumerate(self._gram):
             outputs = np.arange(len(self._count)) if shared else np.array([number])
             count = max(self._count[outputs[0]], 1.0)
             part, cross = gram[np.ix_(columns, columns)] / count, self._cross[np.ix_(columns, outputs)] / count
-            for place, ridge in enumerate(ridges):
-                out[place][np.ix_(columns, outputs)] = np.linalg.solve(part + ridge * np.eye(len(part)), cross)
+            for position, ridge in enumerate(ridges):
+                out[position][np.ix_(columns, outputs)] = np.linalg.solve(part + ridge * np.eye(len(part)), cross)
         return out

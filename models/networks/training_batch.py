@@ -1,4 +1,4 @@
-"""One batch to learn from, or to be judged by."""
+"""One batch for training or validation."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from models.networks.heads import Head
 from models.networks.sample import Sample
 
 
-class Lesson(Protocol):
-    """What the trainer asks of a batch."""
+class TrainingBatch(Protocol):
+    """The interface between the training loop and a batch."""
 
     @property
     def sample(self) -> Any:
-        """What the network is called with."""
+        """Input of the network."""
         ...
 
     def loss(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Sum of the losses of what the network made of it, and of the weights of the values behind it."""
+        """Return the weighted sum of losses and the sum of weights."""
         ...
 
     def trajectories(self, outputs: Tensor) -> Trajectories:
-        """Truth and forecast; asked for only where training is adversarial."""
+        """Return truth and forecast; called only in adversarial training."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Supervised:
-    """A lesson whose truth is known, in part.
+class SupervisedBatch:
+    """A batch with its truth.
 
     Attributes:
-        head: reads the outputs.
-        sample: what the network sees of n issue times.
+        head: turns outputs of the network into a forecast.
+        sample: inputs of n issue times.
         truth: (n, lead, target, location), any finite number where unknown.
         known: same shape, 1 where known, else 0.
-        weight: of each value in the loss; any shape that broadcasts to that of the truth.
+        weight: weight of each value in the loss; broadcasts to the shape of the truth.
     """
 
     head: Head
@@ -48,11 +48,11 @@ class Supervised:
     weight: Tensor
 
     def loss(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Sum of the head's losses over what is known, and of its weights."""
+        """Return the weighted sum of the head's losses over known values, and the sum of weights."""
         weight = self.known * self.weight
         return (self.head.loss(outputs, self.truth, self.sample) * weight).sum(), weight.sum()
 
     def trajectories(self, outputs: Tensor) -> Trajectories:
-        """Truth and the median of the forecast."""
+        """Return the truth and the median of the forecast."""
         median = self.head.median(outputs, self.sample)
         return Trajectories(self.truth, self.known, median, self.sample.base[..., self.head.middle])
