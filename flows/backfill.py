@@ -50,4 +50,4 @@ def backfill(
 def _tell(product: Product, result: BackfillResult) -> State[Any]:
     artifacts.publish(product.name, "backfill", *artifacts.of_backfill(result))
     told = f"{result.pieces:,} pieces, {result.accepted:,} new rows, {result.refused:,} refused"
-    return Failed(message=f"The world's fault: {result.faults[0]}") if result.faults else Completed(message=told)
+    return Failed(message=f"Upstream failure: {result.faults[0]}") if result.faults else Completed(message=told)

@@ -46,7 +46,7 @@ def _tell(product: Product, result: IngestResult) -> State[Any]:
         artifacts.publish(product.name, "quality", quality_markdown(checks), f"{result.refused:,} rows refused")
     faults = [*result.faults, *(fault for one in result.covariates.values() for fault in one.faults)]
     if faults:
-        return Failed(message=f"The world's fault: {faults[0]}; {len(faults)} in all, the other payloads are stored")
+        return Failed(message=f"Upstream failure: {faults[0]}; {len(faults)} in all, the other payloads are stored")
     return Completed(
         message=f"{result.accepted:,} new, {result.revised:,} revised, {result.refused:,} refused rows; "
         f"newest {artifacts.minute(result.newest)}"

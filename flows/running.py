@@ -1,4 +1,4 @@
-"""How a flow runs its job: each step a task, time from the schedule, the world's faults tried again."""
+"""How a flow runs its job: each step a task, time from the schedule, upstream failures tried again."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def now_of(product: Product, at: datetime | None, job: Scheduled) -> datetime | 
     """
     if at is not None:
         return at
-    if product.feed.clock == "record":
+    if product.feed.mode == "archive":
         return None
     planned = scheduled_time()
     context = FlowRunContext.get()
@@ -92,7 +92,7 @@ def now_of(product: Product, at: datetime | None, job: Scheduled) -> datetime | 
 def run_job(path: str, job: Callable[[Workspace], T], tell: Callable[[Product, T], State[Any]]) -> State[Any]:
     """Run a job on a product file and return the final state that tells how it ended.
 
-    The world's faults are tried again a few times, since they may pass; wrong use and refusals are not. Our
+    Upstream failures are tried again a few times, since they may pass; wrong use and refusals are not. Our
     own faults are raised, so that the log holds their traceback.
     """
     logging.getLogger("prefect.flow_runs").addFilter(_NO_TRACEBACK)
@@ -103,7 +103,7 @@ def run_job(path: str, job: Callable[[Workspace], T], tell: Callable[[Product, T
     except UsageError as error:
         return Failed(message=f"Wrong use: {error}")
     except UpstreamError as error:
-        return Failed(message=f"The world's fault: {error}")
+        return Failed(message=f"Upstream failure: {error}")
     except RefusedError as error:
         return Failed(message=f"Refused: {error}")
 

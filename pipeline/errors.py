@@ -1,7 +1,7 @@
-"""Every error Nightcast raises on purpose, and the exit code that each one ends a command with.
+"""The errors that Nightcast raises on purpose, and the exit code with which each ends a command.
 
-The tree answers one question: whose turn is it? Wrong use is the caller's, a world fault is the provider's, a refusal
-is a decision and not a failure, and everything else is ours.
+The class says who has to act: the caller for a `UsageError`, the provider for an `UpstreamError`, nobody for a
+`RefusedError`, which is a decision, and the developers of Nightcast for everything else.
 """
 
 from __future__ import annotations
@@ -10,32 +10,43 @@ from typing import Any, ClassVar
 
 
 class NightcastError(Exception):
-    """Our own fault: a broken invariant, an unreadable store. Exit code 1."""
+    """A fault of Nightcast: a broken invariant, an unreadable store. Exit code 1."""
 
     exit_code: ClassVar[int] = 1
 
 
 class StoreError(NightcastError):
-    """A store cannot be read or written as it promises."""
+    """A store cannot be read or written."""
 
 
 class UsageError(NightcastError):
-    """Wrong use: an argument, a product file or a setting that cannot be meant. Exit code 2."""
+    """Wrong use: an invalid argument, product file or setting. Exit code 2."""
 
     exit_code: ClassVar[int] = 2
 
 
 class ConfigError(UsageError):
-    """One mistake in a file or setting, told in one line: where, what, and what would be right."""
+    """One mistake in a file or setting: where it is, what is wrong, and how to correct it."""
 
     def __init__(self, file: str, field: str, problem: str, remedy: str = "") -> None:
         self.file, self.field, self.problem, self.remedy = file, field, problem, remedy
         where = f"{file}: {field}" if field else file
-        super().__init__(f"{where}: {problem}" + (f"; {remedy}" if remedy else ""))
+        super().__init__(f"{where}: {_joined(problem, remedy)}")
+
+
+class InvalidValueError(ValueError):
+    """A value that a field does not accept: what is wrong with it, and what to write instead.
+
+    `field` names the field at fault where a check looks at several, by its path below the object that was checked.
+    """
+
+    def __init__(self, problem: str, remedy: str = "", *, field: str = "") -> None:
+        self.problem, self.remedy, self.field = problem, remedy, field
+        super().__init__(_joined(f"{field}: {problem}" if field else problem, remedy))
 
 
 class UpstreamError(NightcastError):
-    """The world's fault: a source is down or has nothing to give. Exit code 3."""
+    """An upstream failure: a source is down or has no data. Exit code 3."""
 
     exit_code: ClassVar[int] = 3
 
@@ -45,21 +56,21 @@ class SourceError(UpstreamError):
 
 
 class NoDataError(UpstreamError):
-    """There are no observations where the job needs some."""
+    """A job needs observations, and there are none."""
 
 
 class RefusedError(NightcastError):
-    """A gate or a contract said no; nothing was changed. Exit code 4."""
+    """A gate or a contract refused; nothing was changed. Exit code 4."""
 
     exit_code: ClassVar[int] = 4
 
 
 class ContractError(RefusedError):
-    """A batch or a forecast broke its data contract as a whole."""
+    """A whole batch or forecast broke its data contract."""
 
 
 class BatchError(ContractError):
-    """A batch of rows was refused as a whole; `report` has what every check found."""
+    """A whole batch of rows was refused; `report` holds the result of every check."""
 
     def __init__(self, message: str, report: dict[str, Any]) -> None:
         self.report = report
@@ -67,4 +78,8 @@ class BatchError(ContractError):
 
 
 class GateError(RefusedError):
-    """A model may not take the place it was proposed for."""
+    """A model may not become the champion."""
+
+
+def _joined(problem: str, remedy: str) -> str:
+    return f"{problem}; {remedy}" if remedy else problem

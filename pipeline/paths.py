@@ -1,4 +1,4 @@
-"""Where files named in a product file are: beside it, absolute, or inside an installed Python package."""
+"""Paths in product files (relative, absolute or inside an installed package) and the folder of shipped products."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ _PACKAGE = "package:"
 
 
 def resolve(text: str, folder: Path, *, extra: str = "") -> Path:
-    """Return the path that a product file in `folder` means.
+    """Return the path that `text` names in a product file in `folder`.
 
-    ``package:NAME/file`` is a file of an installed package; `extra` names the optional dependency that brings it.
+    ``package:NAME/file`` is a file of an installed package; `extra` is the optional dependency of Nightcast that
+    installs the package.
 
     Raises:
         SourceError: the package is not installed.
@@ -23,7 +24,7 @@ def resolve(text: str, folder: Path, *, extra: str = "") -> Path:
     package, _, inside = text.removeprefix(_PACKAGE).partition("/")
     try:
         spec = find_spec(package)
-    except (ImportError, ValueError):  # no package has such a name
+    except (ImportError, ValueError):  # not a possible package name
         spec = None
     if spec is None or not spec.submodule_search_locations:
         remedy = f"pip install 'nightcast[{extra}]'" if extra else f"install the Python package {package}"

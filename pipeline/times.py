@@ -1,4 +1,4 @@
-"""Instants: parsing them, the grid of valid times, and the issue times that a schedule names. Everything is UTC."""
+"""Time arithmetic in UTC: parsing, time steps, and the issue times of a schedule."""
 
 from __future__ import annotations
 
@@ -6,53 +6,60 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-import numpy as np
 from cronsim import CronSim
 
 from pipeline.config.product import Product
 from pipeline.errors import UsageError
 
+if TYPE_CHECKING:
+    import numpy as np
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def parse_instant(text: str) -> datetime:
-    """Return the UTC instant that ISO 8601 text names; without an offset it is UTC.
+    """Return the UTC time that ISO 8601 text means; text without an offset is in UTC.
 
     Raises:
-        UsageError: the text is no instant.
+        UsageError: the text is not a date or time.
     """
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"{text!r} is no instant; write e.g. 1978-12-14 or 1978-12-14T06:00Z") from None
+        raise UsageError(f"{text!r} is not a date or time; write e.g. 1978-12-14 or 1978-12-14T06:00Z") from None
     return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
 
 
 def stamp(instant: datetime) -> str:
-    """Return the instant as a sortable name that is safe in paths, e.g. 19781214T070000Z."""
+    """Return the time as sortable text that is safe in paths, e.g. 19781214T070000Z."""
     return instant.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
 def as_numpy(instant: datetime) -> np.datetime64:
-    """Return the instant as numpy UTC microseconds."""
+    """Return the time as numpy datetime64 in UTC microseconds."""
+    import numpy as np
+
     return np.datetime64(instant.astimezone(UTC).replace(tzinfo=None), "us")
 
 
 def as_datetime(instant: np.datetime64) -> datetime:
-    """Return numpy UTC time as an aware datetime."""
+    """Return a numpy datetime64 in UTC as an aware datetime."""
+    import numpy as np
+
     return EPOCH + timedelta(microseconds=int(instant.astype("datetime64[us]").astype(np.int64)))
 
 
 def floor(instant: datetime, step: timedelta) -> datetime:
-    """Return the latest point of the grid of `step`, counted from the epoch, that is not after the instant."""
+    """Return the latest multiple of `step` since 1970 that is not after the instant."""
     return instant - (instant - EPOCH) % step
 
 
 def latest_of(cron: str, time_zone: str, now: datetime) -> datetime:
-    """Return the last instant of a cron line that is not after `now`."""
-    # From inside the hour that autumn doubles, CronSim backwards misses what came in it: it starts well after.
+    """Return the latest time of a cron expression that is not after `now`."""
+    # In the hour that occurs twice when clocks go back, CronSim in reverse skips times: start well after it.
     local = (now + timedelta(hours=3)).astimezone(ZoneInfo(time_zone))
     instants = (instant.astimezone(UTC) for instant in CronSim(cron, local, reverse=True))
     return next(instant for instant in instants if instant <= now)
@@ -60,11 +67,11 @@ def latest_of(cron: str, time_zone: str, now: datetime) -> datetime:
 
 @dataclass(frozen=True)
 class Cadence:
-    """How valid times, publication delay and issue times of a product relate.
+    """The relation between valid times, publication delay and issue times of a product.
 
-    A forecast issued at t rests on frames up to ``origin(t)``, the newest one that the delay lets be known, and tells
-    the ``horizon`` frames after t. Where the delay exceeds a step, the frames between origin and t, the gap, are
-    forecast too and then left out.
+    A forecast issued at t is based on frames up to ``origin(t)``, the newest one available given the delay, and covers
+    the ``horizon`` time steps after t. If the delay exceeds a step, models also forecast the frames between the origin
+    and t, the gap, which are not published.
     """
 
     step: timedelta
@@ -81,31 +88,31 @@ class Cadence:
 
     @cached_property
     def leads(self) -> int:
-        """Frames after the origin that a model must forecast so that every issue time has its horizon."""
+        """Number of time steps after the origin that a model must forecast to cover the horizon at every issue time."""
         return self._largest_gap() + self.horizon
 
     def _largest_gap(self) -> int:
         always_enough = -(-self.delay // self.step)
-        if self.step > timedelta(days=1) or self.time_zone != "UTC":  # spring moves issue times to odd instants
+        if self.step > timedelta(days=1) or self.time_zone != "UTC":  # clock changes shift issue times
             return always_enough
         first = datetime(2000, 1, 1, tzinfo=UTC)
         return max(map(self.gap, self.issues(first, first + timedelta(days=8))), default=always_enough)
 
     def origin(self, issue_time: datetime) -> datetime:
-        """Return the newest valid time that the delay lets be known at the issue time."""
+        """Return the newest valid time that is available at the issue time, given the delay."""
         return floor(issue_time - self.delay, self.step)
 
     def gap(self, issue_time: datetime) -> int:
-        """Return how many frames lie after the origin but not after the issue time."""
+        """Return the number of time steps after the origin, up to and including the issue time."""
         return (issue_time - self.origin(issue_time)) // self.step
 
     def lead_times(self, issue_time: datetime) -> list[datetime]:
-        """Return the valid times forecast at an issue time, ascending."""
+        """Return the valid times of a forecast, ascending."""
         first = self.origin(issue_time) + (self.gap(issue_time) + 1) * self.step
         return [first + n * self.step for n in range(self.horizon)]
 
     def latest_issue(self, now: datetime) -> datetime:
-        """Return the last issue time that is not after `now`."""
+        """Return the latest issue time that is not after `now`."""
         return latest_of(self.cron, self.time_zone, now)
 
     def issues(self, since: datetime, until: datetime) -> Iterator[datetime]:
@@ -122,7 +129,7 @@ class Cadence:
 
 
 def months(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """Yield the calendar months of a range, UTC, as windows that include both of their ends."""
+    """Yield the calendar months in UTC that cover a range, as (first, last) times, both inclusive."""
     begin = since.astimezone(UTC)
     while begin <= until:
         after = (begin.replace(day=1, hour=0, minute=0, second=0, microsecond=0) + timedelta(days=32)).replace(day=1)
@@ -131,9 +138,9 @@ def months(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetim
 
 
 def parse_optional(text: str | None) -> datetime | None:
-    """Return the instant of ISO 8601 text, or None where there is no text.
+    """Return the UTC time that ISO 8601 text means, or None for None.
 
     Raises:
-        UsageError: the text is no instant.
+        UsageError: the text is not a date or time.
     """
     return None if text is None else parse_instant(text)

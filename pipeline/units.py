@@ -1,30 +1,39 @@
-"""Conversion between units written as CF and UDUNITS write them (``m s-1``, ``degC``, ``knot``), by pint."""
+"""Unit conversion by pint, for units in CF and UDUNITS spelling (``m s-1``, ``degC``, ``knot``).
+
+Pint is imported on first use: it is slow to load, and the common units need no conversion.
+"""
 
 from __future__ import annotations
 
 import re
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pint
-from numpy.typing import NDArray
+from pipeline.errors import InvalidValueError
 
+if TYPE_CHECKING:
+    import numpy as np
+    import pint
+    from numpy.typing import NDArray
+
+_COMMON = {"1", "%", "K", "degC", "degree", "hPa", "kg m-2", "km h-1", "knot", "m", "m s-1", "mm", "Pa", "s", "W m-2"}
 _TERM = r"(?:\d{1,6}(?:\.\d{1,6})?(?:[eE]-?\d{1,2})?|[A-Za-z_%°µμ]+(?:(?:\^|\*\*)?-?\d)?)"
 _SPELLING = re.compile(
     rf"{_TERM}(?:(?: ?[*/] ?| ){_TERM}){{0,9}}"
-)  # pint computes what it is given: 9**9**9 takes long
+)  # pint evaluates the expression, and 9**9**9 takes forever
 _EXPONENT = re.compile(r"(?<=[A-Za-z])(?![A-Za-z])(?<![0-9\-])(?=[0-9\-])")
 
 
 @cache
 def _registry() -> pint.UnitRegistry[Any]:
-    # UDUNITS joins an exponent to its unit: s-1 is s**-1. "%" and "knot" pint knows by itself.
+    import pint
+
+    # UDUNITS appends an exponent to its unit: s-1 is s**-1. Pint reads "%" and "knot" as they are.
     registry = pint.UnitRegistry[Any](
         preprocessors=[lambda text: _EXPONENT.sub("**", text), lambda text: text.replace("%", "percent")],
         autoconvert_offset_to_baseunit=True,
     )
-    # Precipitation is told as a depth of water and kept as a mass on an area, as CF has it: 1 mm is 1 kg m-2.
+    # Providers report precipitation as a depth of water, CF as mass per area: 1 mm is 1 kg m-2.
     water = pint.Context.from_lines(
         [
             "@context water",
@@ -40,22 +49,32 @@ def _registry() -> pint.UnitRegistry[Any]:
 
 
 def check_units(units: str) -> str:
-    """Return the unit when it can be read.
+    """Return the unit if pint can read it.
 
     Raises:
-        ValueError: pint does not know it.
+        InvalidValueError: pint cannot.
     """
+    if units in _COMMON:
+        return units
+    import pint
+
     try:
         if not _SPELLING.fullmatch(units):
             raise ValueError(units)
         _registry().Unit(units)
-    except (pint.PintError, AttributeError, TypeError, ValueError, SyntaxError):  # how pint says: unreadable
-        raise ValueError(f"{units[:80]!r} is no unit; use UDUNITS spelling, e.g. m s-1, degC, kg m-2, 1") from None
+    except (pint.PintError, AttributeError, TypeError, ValueError, SyntaxError):  # pint raises any of these
+        raise InvalidValueError(
+            f"{units[:80]!r} is not a valid unit", "use UDUNITS spelling, e.g. m s-1, degC, kg m-2, 1"
+        ) from None
     return units
 
 
 def convertible(source: str, target: str) -> bool:
-    """Return whether both units measure the same kind of quantity."""
+    """Return whether values can be converted from one unit to the other."""
+    if source == target:
+        return True
+    import numpy as np
+
     try:
         convert(np.zeros(1), source, target)
     except ValueError:
@@ -64,15 +83,18 @@ def convertible(source: str, target: str) -> bool:
 
 
 def convert(values: NDArray[np.float64], source: str, target: str) -> NDArray[np.float64]:
-    """Return values of unit `source` in unit `target`; NaN stays NaN. A depth of water is a mass on an area.
+    """Return values converted from unit `source` to unit `target`; NaN stays NaN, 1 mm of water is 1 kg m-2.
 
     Raises:
-        ValueError: the units are of different kinds.
+        ValueError: the units have different dimensions.
     """
     if source == target:
         return values
+    import numpy as np
+    import pint
+
     registry = _registry()
     try:
         return np.asarray(registry.Quantity(values, source).to(target).magnitude, dtype=np.float64)
-    except pint.DimensionalityError as error:
-        raise ValueError(f"cannot convert {source!r} to {target!r}: {error}") from None
+    except pint.DimensionalityError:
+        raise ValueError(f"cannot convert from {source!r} to {target!r}") from None

@@ -1,4 +1,4 @@
-"""Which code is running."""
+"""The version of the running code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def code_version() -> str:
     """Return the version of the package, with the commit when it runs from a clone, e.g. 0.1.0+1a2b3c4."""
     try:
         released = version("nightcast")
-    except PackageNotFoundError:  # run from a source tree that was never installed
+    except PackageNotFoundError:  # a source tree that was never installed
         released = "0+unknown"
     commit = _commit(Path(__file__).resolve().parent.parent / ".git")
     return f"{released}+{commit[:7]}" if commit else released

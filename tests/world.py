@@ -69,7 +69,7 @@ def make_product(
 
     Stations are S0, S1, ...; `start` is the first valid_time. The CSV stamps are valid times. Forecasts are issued
     one hour after a daily value is due, or at minute 5 of every hour for finer steps. Every other keyword is a part
-    of the product file and is merged into it, e.g. ``feed={"clock": "wall"}, gate={"issues": 20}``.
+    of the product file and is merged into it, e.g. ``feed={"mode": "live"}, gate={"issues": 20}``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     span, wait = parse_duration(step), parse_duration(delay)
@@ -95,7 +95,7 @@ def make_product(
             "source": {"kind": "files", "path": "wind.csv", "format": "csv", "layout": "wide"},
             "step": step,
             "delay": delay,
-            "clock": "record",
+            "mode": "archive",
             "locations": {"kind": "stations", "path": "stations.csv"},
             "variables": {VARIABLE: {"units": "m s-1", "limits": [0, 100]}},
         },

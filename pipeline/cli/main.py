@@ -33,7 +33,7 @@ def build_app() -> typer.Typer:
     app = typer.Typer(
         name="nightcast",
         help="Probabilistic forecasts from sensor and weather feeds: on schedule, verified, retrained nightly.\n\n"
-        "Exit codes: 0 done, 1 our fault, 2 wrong use, 3 the world's fault (source down, no data), "
+        "Exit codes: 0 done, 1 internal error, 2 wrong use, 3 upstream failure (source down, no data), "
         "4 refused by a gate or contract.",
         no_args_is_help=True,
         add_completion=False,

@@ -38,7 +38,7 @@ def backfill(result: BackfillResult) -> None:
 
 
 def end_with_faults(result: FeedResult) -> None:
-    """End the command as the world's fault where a payload could not be had or used; the others are stored."""
+    """End the command as an upstream failure if a payload could not be fetched or read; the others are stored."""
     if result.faults:
         raise typer.Exit(WORLD)
 

@@ -1,4 +1,4 @@
-"""What the user says: product files and settings, validated, with mistakes told in one line."""
+"""Product files and settings: their fields, validation, and one-line descriptions of mistakes."""
 
 from pathlib import Path
 
@@ -26,6 +26,6 @@ def load_product(path: Path) -> Product:
     """Return the product that a file describes.
 
     Raises:
-        ConfigError: the first mistake in it, with file, line, field and remedy.
+        ConfigError: the first mistake in it, with file, line, field and how to correct it.
     """
     return load(path, Product).within(path.parent.resolve())

@@ -1,4 +1,4 @@
-"""The strict base of every configuration object, and the value types that YAML has no word for."""
+"""The strict base class of configuration objects, and value types that YAML does not have."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
 
+from pipeline.errors import InvalidValueError
 from pipeline.names import check_name
 
 _UNITS = {
@@ -22,36 +23,37 @@ _PATTERN = r"^(\d+(?:\.\d+)?)(s|min|h|d|w|y)$"
 
 
 class Strict(BaseModel):
-    """A frozen object that refuses unknown fields and silent conversions."""
+    """A frozen object that rejects unknown fields and implicit type conversions."""
 
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
         strict=True,
+        defer_build=True,  # importing a class costs less; the first object builds its validator
         use_attribute_docstrings=True,
-        serialize_by_alias=True,  # what is written can be read again
+        serialize_by_alias=True,  # so that output can be read back
     )
 
 
 def parse_duration(text: object) -> timedelta:
-    """Return the span that text such as ``10min``, ``6h``, ``1d`` or ``10y`` names; a year has 365.25 days.
+    """Return the duration that text such as ``10min``, ``6h``, ``1d`` or ``10y`` means; a year has 365.25 days.
 
     Raises:
-        ValueError: the text is not a number followed by one of s, min, h, d, w, y.
+        InvalidValueError: the text is not a number followed by one of s, min, h, d, w, y.
     """
     if isinstance(text, timedelta):
         return text
     match = re.fullmatch(_PATTERN, text) if isinstance(text, str) else None
     if match is None:
-        raise ValueError(f"{text!r} is not a duration; write a number and a unit: 30s, 10min, 6h, 1d, 2w, 10y")
+        raise InvalidValueError(f"{text!r} is not a duration", "write a number and a unit: 30s, 10min, 6h, 1d, 2w, 10y")
     try:
         return float(match[1]) * _UNITS[match[2]]
     except OverflowError:
-        raise ValueError(f"{match[0][:80]!r} is too long a time; write e.g. 10y") from None
+        raise InvalidValueError(f"{match[0][:80]!r} is too long", "write e.g. 10y") from None
 
 
 def format_duration(span: timedelta) -> str:
-    """Return the shortest text that `parse_duration` reads back as the same span."""
+    """Return the shortest text that `parse_duration` reads as the same duration."""
     seconds = span.total_seconds()
     for unit in ("y", "w", "d", "h", "min"):
         size = _UNITS[unit].total_seconds()
@@ -66,7 +68,7 @@ Duration = Annotated[
     PlainSerializer(format_duration, return_type=str),
     WithJsonSchema({"type": "string", "pattern": _PATTERN, "examples": ["10min", "6h", "1d", "10y"]}),
 ]
-"""A span of time written as in ``6h``."""
+"""A duration, written as in ``6h``."""
 
 Name = Annotated[str, AfterValidator(check_name)]
-"""A name that is safe in a path, a URL, a registry and a page."""
+"""A name that is safe in paths, URLs, registries and HTML."""

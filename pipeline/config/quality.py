@@ -1,4 +1,4 @@
-"""What a feed demands of its rows beyond their limits, and what happens when a demand is not met."""
+"""Quality checks of a feed's observations, and what happens to rows that fail them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BeforeValidator,
-    ConfigDict,
     Field,
     GetJsonSchemaHandler,
     ValidationInfo,
@@ -19,14 +18,15 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from pipeline.config.base import Duration, Name, Strict
+from pipeline.errors import InvalidValueError
 
 Severity = Literal["row", "batch", "warn"]
-"""row: the row is refused; batch: the whole payload is; warn: it is stored and a warning is kept."""
+"""row: the row is refused; batch: the whole payload is refused; warn: it is stored and a warning is kept."""
 
 _Share = Annotated[float, Field(ge=0, le=1)]
-# What passes a validator that runs before the others counts as Python, where a strict tuple is no list.
+# After a model validator in mode "before", pydantic validates Python input, where a strict tuple rejects a list.
 _AsTuple = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
-_OUR_PART = frozenset(
+_RESERVED = frozenset(
     {"id", "meta", "notes", "description", "severity", "result_format", "catch_exceptions", "batch_id", "windows"}
 )
 _CODE = frozenset({"row_condition", "condition_parser"})  # evaluated as Python by pandas
@@ -34,71 +34,70 @@ _COLUMNS = ("column", "column_A", "column_B", "column_list", "column_set")
 
 
 class _Check(Strict):
-    """A check that can be written as `off`, or as its severity alone."""
+    """A check that can be shortened to `off`, `on` or its severity."""
 
     severities: ClassVar[tuple[str, ...]]
 
     @model_validator(mode="before")
     @classmethod
-    def _short(cls, given: Any) -> Any:
-        if given is True:  # how YAML reads on
+    def _expand(cls, given: Any) -> Any:
+        if given is True:  # YAML reads `on` as true
             return {}
         if given is False:
             if "off" not in cls.severities:
-                raise ValueError("this check cannot be off; write row or batch")
+                raise InvalidValueError("this check cannot be switched off", "write row or batch")
             return {"severity": "off"}
         return {"severity": given} if isinstance(given, str) else given
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        told = handler.resolve_ref_schema(handler(schema))
-        told["type"] = ["object", "string", "boolean"]
-        return told
+        resolved = handler.resolve_ref_schema(handler(schema))
+        resolved["type"] = ["object", "string", "boolean"]
+        return resolved
 
 
 class RowRule(_Check):
-    """A demand that no stored row may break."""
+    """A check that every stored row has passed; it cannot be switched off."""
 
     severities: ClassVar = ("row", "batch")
     severity: Literal["row", "batch"] = "row"
-    """row: the row is refused; batch: the whole payload is."""
+    """row: the row is refused; batch: the whole payload is refused."""
 
 
 class _RowCheck(_Check):
     severities: ClassVar = ("row", "batch", "warn", "off")
     severity: Literal["row", "batch", "warn", "off"] = "warn"
-    """row: the row is refused; batch: the whole payload is; warn: a warning is kept; off."""
+    """row: the row is refused; batch: the whole payload is refused; warn: a warning is kept; off: no check."""
     variables: Annotated[tuple[Name, ...], _AsTuple] | None = None
-    """The variables that it looks at. Default: all."""
+    """Variables to check. Default: all."""
 
 
 class _BatchCheck(_Check):
     severities: ClassVar = ("batch", "warn", "off")
     severity: Literal["batch", "warn", "off"] = "warn"
-    """batch: the whole payload is refused; warn: a warning is kept; off."""
+    """batch: the whole payload is refused; warn: a warning is kept; off: no check."""
 
 
-class Stuck(_RowCheck):
-    """The same value again and again."""
-
-    model_config = ConfigDict(serialize_by_alias=True)  # what is written can be read
+class PersistenceTest(_RowCheck):
+    """Persistence test: a value that stays the same for too long, as from a stuck sensor."""
 
     after: Duration | None = None
-    """For how long a value may stay. Default: 12 steps where neighbouring values are seldom equal, else a day, and
-    two days where most are; never fewer than 12 steps."""
+    """How long a value may stay the same. Default: 12 time steps if successive values are rarely equal, a day if they
+    often are, two days if most are; never less than 12 time steps."""
     natural: Annotated[tuple[float, ...], _AsTuple] | None = Field(default=None, alias="except")
-    """Values that may stay for longer. Default: 0 where it is the lower limit and common, and 100 of a percentage."""
+    """Values that may stay the same for longer. Default: 0 where it is the lower limit and common, and 100 for
+    percentages."""
 
 
-class Jump(_RowCheck):
-    """A change from one step to the next that is more than can be; written as in ``jump: {wind_speed: 20}``."""
+class StepTest(_RowCheck):
+    """Step test: an implausibly large change from one time step to the next, e.g. ``step: {wind_speed: 20}``."""
 
     at_most: dict[Name, Annotated[float, Field(gt=0)]] = {}
-    """Largest change per step by variable, in its unit. A variable that is not named may change by any amount."""
+    """Largest change per time step by variable, in its unit. Variables that are not listed are not checked."""
 
     @model_validator(mode="before")
     @classmethod
-    def _limits(cls, given: Any) -> Any:
+    def _collect_limits(cls, given: Any) -> Any:
         if not isinstance(given, Mapping):
             return given
         bare = {
@@ -111,118 +110,130 @@ class Jump(_RowCheck):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        told = super().__get_pydantic_json_schema__(schema, handler)
-        told["additionalProperties"] = {"type": "number", "exclusiveMinimum": 0}
-        return told
+        resolved = super().__get_pydantic_json_schema__(schema, handler)
+        resolved["additionalProperties"] = {"type": "number", "exclusiveMinimum": 0}
+        return resolved
 
 
-class Buddy(_RowCheck):
-    """A value that the nearest stations do not bear out; not for grids."""
+class BuddyCheck(_RowCheck):
+    """Buddy check: a value that disagrees with the nearest stations. Not applied to grids."""
 
     neighbours: Annotated[int, Field(ge=3, le=20)] = 5
-    """How many of the nearest stations are asked."""
+    """Number of nearest stations to compare with."""
     within_km: Annotated[float, Field(gt=0)] = 500.0
-    """How far away they may be."""
+    """Largest distance of a station to compare with, km."""
     sigmas: Annotated[float, Field(gt=0)] = 6.0
-    """How many robust standard deviations the difference from them may depart from the usual one."""
+    """Largest departure of the difference from its usual value, in robust standard deviations."""
     floor: Annotated[float, Field(ge=0)] = 0.0
-    """Smallest standard deviation, on the variable's transform."""
+    """Lower bound of the standard deviation, on the transformed scale of the variable."""
 
 
-class UnitChangeRule(_BatchCheck):
-    """Values that agree with the recent ones only after a change of unit."""
+class UnitChangeCheck(_BatchCheck):
+    """A payload whose values agree with recent ones only after a change of unit."""
 
     severity: Literal["batch", "warn", "off"] = "batch"
-    """batch: the whole payload is refused; warn: a warning is kept; off."""
+    """batch: the whole payload is refused; warn: a warning is kept; off: no check."""
     at_most: _Share = 0.5
-    """Share of the locations that may speak for one change."""
+    """Largest allowed fraction of locations that agree on the same change of unit."""
 
 
-class DriftRule(_BatchCheck):
-    """Values that are spread otherwise than in the last weeks."""
+class DriftCheck(_BatchCheck):
+    """Drift: a payload whose values are distributed differently from those of recent weeks."""
 
     at_most: _Share = 0.35
-    """Largest distance of the distributions, 0 alike to 1 apart; what chance allows is allowed anyway."""
+    """Largest Kolmogorov-Smirnov distance between the distributions, 0 (equal) to 1 (disjoint). Distances within
+    sampling error always pass."""
 
 
-class Completeness(_BatchCheck):
-    """How many of the rows are there that the step lets expect from the first to the last time of a payload."""
+class CompletenessCheck(_BatchCheck):
+    """Completeness: how many of the rows expected between the first and last time of a payload are present."""
 
     at_least: _Share = 0.5
-    """Share of the times of the locations that the payload tells of."""
+    """Smallest allowed fraction of the expected rows of the locations in the payload."""
 
 
-class Order(_BatchCheck):
-    """Times that go back from row to row of a location: labels that wrap, or a zone that changes."""
+class OrderCheck(_BatchCheck):
+    """Times that step back between rows of a location, as when labels wrap or the time zone changes."""
 
     at_most: _Share = 0.02
-    """Share of the steps from row to row that may lead back; a payload that runs backwards is in order."""
+    """Largest allowed fraction of backward steps. A payload in descending order passes."""
 
 
-class Freshness(_BatchCheck):
-    """How late the newest value of a live feed is."""
+class FreshnessCheck(_BatchCheck):
+    """Freshness: how late the newest value of a live feed is."""
 
     within: Duration | None = None
-    """How long after it is due, by the delay, the newest value may be missing. Default: three steps."""
+    """How long the newest value may be overdue, counting from the feed's delay. Default: three time steps."""
 
 
 class Checks(Strict):
-    """The checks by name. One that is not named runs as its defaults say."""
+    """Quality checks by name. Checks that are not listed run with their defaults."""
 
     limits: RowRule = RowRule()
-    """Each value is finite and within the limits of its variable."""
+    """Range check: each value is finite and within the limits of its variable."""
     location: RowRule = RowRule()
-    """Each location is one of the feed."""
-    grid: RowRule = RowRule()
-    """Each time is a multiple of the step."""
+    """Each location belongs to the feed."""
+    time_step: RowRule = RowRule()
+    """Each valid_time is a multiple of the time step."""
     past: RowRule = RowRule()
-    """No time is before `oldest`."""
+    """No valid_time is before `oldest`."""
     future: RowRule = RowRule()
-    """No time is further than `ahead` after now."""
-    known: RowRule = RowRule()
-    """Where rows say when they became known, that can be meant."""
+    """No valid_time is later than `ahead` from now."""
+    known_at: RowRule = RowRule()
+    """Each known_at that the source supplies is plausible."""
     unique: RowRule = RowRule()
     """No two rows of a payload contradict each other."""
-    stuck: Stuck = Stuck()
-    jump: Jump = Jump()
-    buddy: Buddy = Buddy()
-    unit_change: UnitChangeRule = UnitChangeRule()
-    drift: DriftRule = DriftRule()
-    completeness: Completeness = Completeness()
-    order: Order = Order()
-    freshness: Freshness = Freshness()
+    persistence: PersistenceTest = PersistenceTest()
+    """No value stays the same for too long."""
+    step: StepTest = StepTest()
+    """No value changes too much from one time step to the next."""
+    buddy: BuddyCheck = BuddyCheck()
+    """Each value agrees with the nearest stations."""
+    unit_change: UnitChangeCheck = UnitChangeCheck()
+    """The values of a payload do not look as if their unit had changed."""
+    drift: DriftCheck = DriftCheck()
+    """The values of a payload are distributed like those of recent weeks."""
+    completeness: CompletenessCheck = CompletenessCheck()
+    """Enough of the expected rows of a payload are present."""
+    order: OrderCheck = OrderCheck()
+    """Times within a payload are in order."""
+    freshness: FreshnessCheck = FreshnessCheck()
+    """The newest value of a live feed is not overdue."""
 
 
 class Expectation(Strict):
     """An expectation of Great Expectations that every payload must meet."""
 
     type: str
-    """Its name, e.g. expect_column_mean_to_be_between."""
+    """Name of the expectation, e.g. expect_column_mean_to_be_between."""
     kwargs: dict[str, Any] = {}
-    """Its arguments; columns are valid_time, location, known_at and the variables."""
+    """Arguments of the expectation. The columns are valid_time, location, known_at and the variables."""
     severity: Severity = "warn"
-    """row: the rows that break it are refused, if it judges rows; batch: the payload is; warn: a warning is kept."""
+    """row: rows that fail are refused, if the expectation is evaluated per row; batch: the whole payload is refused;
+    warn: a warning is kept."""
 
     @field_validator("type")
     @classmethod
-    def _snake(cls, name: str) -> str:
+    def _check_type(cls, name: str) -> str:
         if not re.fullmatch(r"expect_[a-z_]{3,80}", name):
-            raise ValueError(f"'{name[:80]}' is no expectation; write e.g. expect_column_mean_to_be_between")
+            raise InvalidValueError(
+                f"'{name[:80]}' is not the name of an expectation", "write e.g. expect_column_mean_to_be_between"
+            )
         return name
 
     @field_validator("kwargs")
     @classmethod
-    def _ours(cls, kwargs: dict[str, Any]) -> dict[str, Any]:
+    def _check_kwargs(cls, kwargs: dict[str, Any]) -> dict[str, Any]:
         for name in kwargs:
             if name in _CODE:
-                raise ValueError(f"'{name}' would run code; leave it out")
-            if name in _OUR_PART:
-                raise ValueError(f"'{name}' is set by Nightcast; leave it out")
+                raise InvalidValueError(f"'{name}' would run code", "leave it out")
+            if name in _RESERVED:
+                raise InvalidValueError(f"'{name}' is set by Nightcast", "leave it out")
         return kwargs
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that it names."""
+        """Columns that the arguments name."""
         named: list[str] = []
         for part in _COLUMNS:
             value = self.kwargs.get(part, [])
@@ -231,54 +242,57 @@ class Expectation(Strict):
 
 
 class Quality(Strict):
-    """What is demanded of the rows of a feed before they are stored."""
+    """Quality checks that rows pass before they are stored."""
 
     oldest: date = date(1850, 1, 1)
-    """A row from before this day is refused."""
+    """Earliest valid_time; earlier rows are refused."""
     ahead: Duration | None = None
-    """How far after now a time may lie. Default: one step, clocks differ; for covariates 400 days."""
-    memory: Duration = timedelta(days=28)
-    """How much of what is stored from before a payload it is compared with."""
+    """How far valid_time may lie in the future. Default: one time step, to allow for clock differences; 400 days for
+    covariates."""
+    reference_period: Duration = timedelta(days=28)
+    """Length of the stored history before a payload with which it is compared."""
     checks: Checks = Checks()
-    """What is checked, and how severely."""
+    """Quality checks and their severities."""
     expectations: tuple[Expectation, ...] = ()
-    """Further expectations, any that Great Expectations has."""
+    """Further checks: any expectations of Great Expectations."""
 
     def by_row(self) -> Quality:
-        """Return the same demands, of which none refuses a payload as a whole: it refuses the row, or warns."""
+        """Return the same checks without severity batch: row instead where a check is per row, else warn."""
 
-        def milder(check: Any) -> Any:
+        def soften(check: Any) -> Any:
             instead = "row" if isinstance(check, RowRule) else "warn"
             return check.model_copy(update={"severity": instead}) if check.severity == "batch" else check
 
-        checks = {name: milder(getattr(self.checks, name)) for name in Checks.model_fields}
+        checks = {name: soften(getattr(self.checks, name)) for name in Checks.model_fields}
         return self.model_copy(
             update={
                 "checks": self.checks.model_copy(update=checks),
-                "expectations": tuple(milder(one) for one in self.expectations),
+                "expectations": tuple(soften(one) for one in self.expectations),
             }
         )
 
 
-def fits_feed(quality: Quality, info: ValidationInfo) -> Quality:
-    """Return the quality of a feed when it speaks of the variables that the feed has.
+def check_names(quality: Quality, info: ValidationInfo) -> Quality:
+    """Return the quality checks of a feed if the feed has all variables and columns that they name.
 
     Raises:
-        ValueError: it names another one.
+        InvalidValueError: they name a variable or column that the feed does not have.
     """
     variables = info.data.get("variables")
-    if variables is None:  # they have a mistake of their own
+    if variables is None:  # the variables are invalid, which is reported separately
         return quality
     checks = quality.checks
-    named = [("checks.jump", name) for name in checks.jump.at_most]
-    for part, check in (("stuck", checks.stuck), ("jump", checks.jump), ("buddy", checks.buddy)):
+    named = [("checks.step", name) for name in checks.step.at_most]
+    for part, check in (("persistence", checks.persistence), ("step", checks.step), ("buddy", checks.buddy)):
         named += [(f"checks.{part}.variables", name) for name in check.variables or ()]
-    for place, name in named:
+    for where, name in named:
         if name not in variables:
-            raise ValueError(f"{place} names '{name}', which the feed does not have; it has {', '.join(variables)}")
+            problem = f"{where} names '{name}', which is not in feed.variables"
+            raise InvalidValueError(problem, f"known: {', '.join(variables)}")
     columns = ("valid_time", "location", "known_at", *variables)
     for number, expectation in enumerate(quality.expectations):
         for name in expectation.columns:
             if name not in columns:
-                raise ValueError(f"expectations.{number} names the column '{name}'; rows have {', '.join(columns)}")
+                problem = f"expectations.{number} names '{name}', which is not a column"
+                raise InvalidValueError(problem, f"known: {', '.join(columns)}")
     return quality

@@ -1,4 +1,4 @@
-"""Where this installation keeps its stores and finds its servers: environment variables over one file, read once."""
+"""Settings of an installation: where its stores and servers are. Environment variables override one file."""
 
 from __future__ import annotations
 
@@ -18,45 +18,47 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from pipeline.config.document import explain
-from pipeline.errors import ConfigError
+from pipeline.config.explain import explain
+from pipeline.errors import ConfigError, InvalidValueError
 
 PREFIX = "NIGHTCAST_"
 FILE_VARIABLE = "NIGHTCAST_SETTINGS"
 _FOR_TESTS = {"NIGHTCAST_REAL_DATA"}
 
 
-def _bucket(value: str) -> str:
+def _check_bucket(value: str) -> str:
     if value and not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]+(/[A-Za-z0-9._=-]+)*/?", value):
-        raise ValueError("no bucket; write s3://bucket/prefix, or leave it out for a folder in home")
+        raise InvalidValueError("not a bucket", "write s3://bucket/prefix, or leave it out for a folder in home")
     return value.rstrip("/")
 
 
 class Settings(BaseSettings):
-    """Settings of one installation. Every field is an environment variable with the prefix ``NIGHTCAST_``."""
+    """Settings of an installation. Each field can be set by an environment variable with the prefix ``NIGHTCAST_``."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
+        defer_build=True,
         use_attribute_docstrings=True,
     )
 
     home: Annotated[Path, AfterValidator(Path.absolute)] = Path(".nightcast")
-    """Folder of every store. Default: .nightcast in the current folder."""
-    store: Annotated[str, AfterValidator(_bucket)] = ""
-    """s3://bucket/prefix for tables, payloads and receipts; AWS_* variables give access. Default: products in home."""
+    """Folder of the stores. Default: .nightcast in the current folder."""
+    store: Annotated[str, AfterValidator(_check_bucket)] = ""
+    """s3://bucket/prefix for tables, payloads and receipts, with credentials in AWS_* variables. Default: the folder
+    products in home."""
     tracking_uri: str = ""
-    """MLflow address, e.g. http://127.0.0.1:5000. Default: a SQLite file in home, no server needed."""
+    """URL of the MLflow server, e.g. http://127.0.0.1:5000. Default: a SQLite file in home, without a server."""
     prefect_api_url: str = ""
-    """Prefect API address. Default: the server that `nightcast up` starts."""
+    """URL of the Prefect API. Default: the server that `nightcast up` starts."""
     secrets: dict[str, SecretStr] = {}
-    """Secrets for sources by name: NIGHTCAST_SECRETS__NAME=..."""
+    """Secrets of sources by name: NIGHTCAST_SECRETS__NAME=..."""
 
     @property
     def mlflow_uri(self) -> str:
-        """Address of the MLflow tracking store and registry in use."""
+        """URI of the MLflow tracking store and registry in use."""
         return self.tracking_uri or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
 
     @classmethod
@@ -68,7 +70,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Order the sources: arguments, then the environment, then the file."""
+        """Return the sources in order of precedence: arguments, environment, file."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=settings_file())
 
 
@@ -82,7 +84,7 @@ def settings() -> Settings:
     """Return the settings, read on the first call.
 
     Raises:
-        ConfigError: a variable or a line of the file is unknown or cannot be meant.
+        ConfigError: a variable or a field of the file is unknown or invalid.
     """
     fields = Settings.model_fields
     known = {PREFIX + name.upper() for name in fields} | {FILE_VARIABLE} | _FOR_TESTS
@@ -102,5 +104,5 @@ def settings() -> Settings:
         raise explain(f"{file} or environment", error, Settings) from None
     except SettingsError as error:
         raise ConfigError("environment", "", str(error), f"write {PREFIX}SECRETS__NAME=... for each") from None
-    except ValueError as error:  # how tomllib says that the file is not TOML
+    except ValueError as error:  # raised by tomllib if the file is not TOML
         raise ConfigError(str(file), "", f"not valid TOML, {error}", "see the README") from None

@@ -127,6 +127,6 @@ class World:
 def _live(shipped: Product, inbox: Path) -> Product:
     """The shipped product, reading the inbox as a live feed of CSV files."""
     source = shipped.feed.source.model_copy(update={"path": str(inbox / "*.csv"), "format": "csv"})
-    feed = shipped.feed.model_copy(update={"source": source, "clock": "wall"})
+    feed = shipped.feed.model_copy(update={"source": source, "mode": "live"})
     training = shipped.training.model_copy(update={"budget": timedelta(seconds=60)})
     return shipped.model_copy(update={"feed": feed, "training": training}).within(shipped.folder)

@@ -6,7 +6,10 @@ from copy import copy
 from datetime import datetime
 from functools import cached_property
 
+from pydantic_core import to_json
+
 from pipeline.config import Feed, Settings
+from pipeline.config.renamed import with_old_names
 from pipeline.ingest.quarantine import Quarantine
 from pipeline.ingest.sources.base import Source
 from pipeline.ingest.sources.registry import open_source
@@ -51,7 +54,7 @@ class OpenFeed:
         spec = self.spec
         units = tuple(spec.variable(name)[0] for name in spec.variables)
         variables = tuple(spec.variables)
-        return Observations(self.layout.observations, variables, delay=spec.delay, clock=spec.clock, units=units)
+        return Observations(self.layout.observations, variables, delay=spec.delay, mode=spec.mode, units=units)
 
     def milder(self) -> OpenFeed:
         """Return the same feed with checks that refuse single rows only, so that no payload is refused as a whole."""
@@ -98,4 +101,5 @@ class OpenFeed:
         fields = {"source", "step", "locations", "variables", *further}
         only_models = {"locations": {"static"}}
         where = "" if self.locations.shape else ",".join(self.locations.ids)
-        return f"{self.spec.model_dump_json(include=fields, exclude=only_models, exclude_defaults=True)} {where}"
+        described = self.spec.model_dump(mode="json", include=fields, exclude=only_models, exclude_defaults=True)
+        return f"{to_json(with_old_names(described)).decode()} {where}"

@@ -38,7 +38,7 @@ def check_product(path: Path, settings: Settings, *, at: datetime) -> dict[str, 
     found = {"product": ", ".join(filter(None, (product.name, product.title)))}
     for feed in ws.feeds:
         check_quality(feed.spec)
-        for fact, told in _look(feed, at, archive=product.feed.clock == "record"):
+        for fact, told in _look(feed, at, archive=product.feed.mode == "archive"):
             name = f"{feed.spec.name}: {fact}" if feed.spec.is_covariate else fact
             found[name] = f"{found[name]}; {told}" if name in found else told
     if unfit:
@@ -55,13 +55,13 @@ def _look(feed: OpenFeed, at: datetime, *, archive: bool) -> list[tuple[str, str
     spec, locations = feed.spec, feed.locations
     where = f"{locations.shape[0]} x {locations.shape[1]} cells" if locations.shape else f"{len(locations)} stations"
     source = feed.source
-    recent = source.about.windowed and spec.clock == "wall"
+    recent = source.about.windowed and spec.mode == "live"
     since, until = (at - spec.lookback, at) if recent else (None, None)
     payload = next(islice(source.fetch(since, until, at=at), 1), None)
     if payload is None:
         if recent and archive:
             asked = f"nothing to give of the last {format_duration(spec.lookback)}"
-            remedy = "say clock: record, as the product's feed does, if it is an archive that has ended"
+            remedy = "set mode: archive, as the product's feed does, if it is an archive that has ended"
             raise NoDataError(f"{feed.title}: the source has {asked}; {remedy}")
         raise NoDataError(f"{feed.title}: the source has nothing to give; look at its window and its path")
     if isinstance(payload, SourceError):

@@ -17,7 +17,7 @@ def now_of(ws: Workspace, at: datetime | None = None) -> datetime:
     if at is not None:
         return at
     feed = ws.product.feed
-    if feed.clock == "wall":
+    if feed.mode == "live":
         return datetime.now(UTC)
     newest = ws.feed.observations.newest()
     if newest is None:

@@ -122,7 +122,7 @@ def _stale(feed: OpenFeed, now: datetime) -> tuple[str, ...]:
     """What to say when nothing came and the newest value is older than it may be."""
     spec = feed.spec
     newest, check = feed.observations.newest(), spec.quality.checks.freshness
-    if newest is None or spec.clock == "record" or check.severity == "off":
+    if newest is None or spec.mode == "archive" or check.severity == "off":
         return ()
     late = now - spec.delay - newest
     if late <= (check.within or 3 * spec.step):

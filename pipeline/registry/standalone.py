@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.config import Product
+from pipeline.config.renamed import upgrade
 from pipeline.errors import NoDataError
 from pipeline.features.frames import build_frames
 from pipeline.features.windows import IssueWindows
@@ -24,7 +25,7 @@ class Forecaster:
     def __init__(self, folder: Path) -> None:
         card = json.loads((folder / CARD).read_bytes())
         bundle = Bundle(folder, "", card)
-        self.product = Product.model_validate_json(json.dumps(card["product"]))
+        self.product = Product.model_validate_json(json.dumps(upgrade(card["product"])[0]))
         self.model = bundle.challenger()
         self.name = card["digests"][CHALLENGER]
 

@@ -56,7 +56,7 @@ name: bench
 feed:
   source: {kind: files, path: "inbox/*.parquet", format: parquet, layout: LAYOUT}
   step: 1h
-  clock: record
+  mode: archive
   locations: {kind: stations, path: stations.csv}
   variables: {air_temperature: {}}
 forecast: {targets: [air_temperature]}

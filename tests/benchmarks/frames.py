@@ -48,7 +48,7 @@ feed:
   source: {kind: files, path: data.parquet, format: parquet, layout: long}
   step: 1h
   delay: 1h
-  clock: record
+  mode: archive
   locations: {kind: stations, path: stations.csv}
   variables: {air_temperature: {}}
 forecast: {targets: [air_temperature], context: 48, horizon: 6}

@@ -44,7 +44,7 @@ maintain_job.Registry = lambda *_: NoModels()
 
 def make(folder):
     source = {"path": "inbox/*.csv", "format": "csv", "layout": "wide"}
-    return make_product(folder, stations=2, days=3, feed={"clock": "wall", "source": source})
+    return make_product(folder, stations=2, days=3, feed={"mode": "live", "source": source})
 
 
 def deliver(folder):

@@ -41,7 +41,7 @@ def archive(tmp_path: Path) -> Path:
 @pytest.fixture
 def live(archive: Path) -> Path:
     """The same product as if its feed were live."""
-    archive.write_text(archive.read_text().replace("clock: record", "clock: wall"))
+    archive.write_text(archive.read_text().replace("mode: archive", "mode: live"))
     return archive
 
 

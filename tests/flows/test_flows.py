@@ -164,7 +164,7 @@ class TestEnds:
         calls = stub("ingest", SourceError("the source is down"))
         state = ingest(str(archive), return_state=True)
         assert state.is_failed()
-        assert (len(calls), state.message) == (3, "The world's fault: the source is down")
+        assert (len(calls), state.message) == (3, "Upstream failure: the source is down")
 
     def test_a_fault_that_passes_is_forgotten(self, archive: Path, stub: Any) -> None:
         calls = stub("ingest", SourceError("the source is down"), samples.ingested())
@@ -176,7 +176,7 @@ class TestEnds:
         [
             (UsageError("no such candidate"), "Wrong use: no such candidate"),
             (ContractError("every row was refused"), "Refused: every row was refused"),
-            (NoDataError("no observations yet"), "The world's fault: no observations yet"),
+            (NoDataError("no observations yet"), "Upstream failure: no observations yet"),
         ],
     )
     def test_what_cannot_pass_is_tried_once(self, archive: Path, stub: Any, error: Exception, message: str) -> None:

@@ -147,7 +147,7 @@ def test_an_unknown_environment_variable_is_wrong_use(
 @pytest.mark.parametrize("text", ["yesterday", "2002-13-01", ""])
 def test_an_instant_that_is_none_is_wrong_use(trained: Trained, nightcast: Command, text: str) -> None:
     for command in ("ingest", "retrain", "forecast", "verify", "status"):
-        _fails(nightcast(command, trained.file, "--at", text, home=trained.settings.home), 2, "is no instant")
+        _fails(nightcast(command, trained.file, "--at", text, home=trained.settings.home), 2, "is not a date or time")
 
 
 def test_a_window_without_an_issue_time_is_wrong_use(trained: Trained, nightcast: Command) -> None:

@@ -51,7 +51,7 @@ print(result.model_dump_json())
 def product(tmp_path: Path) -> Product:
     """A live feed with a file a month. Each file repeats the last days of the one before; one has a broken row."""
     source = {"path": "inbox/*.csv", "format": "csv", "layout": "wide"}
-    product = make_product(tmp_path, days=120, feed={"clock": "wall", "source": source})
+    product = make_product(tmp_path, days=120, feed={"mode": "live", "source": source})
     wide = pd.read_csv(tmp_path / "wind.csv")
     inbox = tmp_path / "inbox"
     inbox.mkdir()

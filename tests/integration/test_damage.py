@@ -22,7 +22,7 @@ def test_f4_a_damaged_newest_commit_is_told_everywhere_and_repaired(
     how: str, tmp_path: Path, empty_mlflow: Path
 ) -> None:
     source = {"path": "inbox/*.csv", "format": "csv", "layout": "wide"}
-    product = make_product(tmp_path, stations=2, days=3, feed={"clock": "wall", "source": source})
+    product = make_product(tmp_path, stations=2, days=3, feed={"mode": "live", "source": source})
     settings = make_settings(tmp_path)
     (settings.home / "mlflow").mkdir(parents=True)
     (settings.home / "mlflow" / "mlflow.db").write_bytes(empty_mlflow.read_bytes())

@@ -35,7 +35,7 @@ class ProductHome:
     def __init__(self, folder: Path, name: str = "home", **feed: Any) -> None:
         source = {"path": "inbox/*.csv", "format": "csv", "layout": "wide"}
         self.product: Product = make_product(
-            folder, stations=2, days=3, feed={"clock": "wall", "source": source, **feed}
+            folder, stations=2, days=3, feed={"mode": "live", "source": source, **feed}
         )
         self.settings: Settings = make_settings(folder / name)
         self.inbox = folder / "inbox"
@@ -109,7 +109,7 @@ def test_a_backfill_goes_on_where_it_was_interrupted(place: ProductHome) -> None
 
 def test_a_source_that_is_asked_by_time_is_asked_month_by_month(tmp_path: Path) -> None:
     source = {"kind": "synthetic", "start": "2000-01-01"}
-    product = make_product(tmp_path, stations=3, days=3, feed={"clock": "wall"})
+    product = make_product(tmp_path, stations=3, days=3, feed={"mode": "live"})
     feed = json.loads(product.feed.model_dump_json(exclude={"source"}))
     text = json.dumps(json.loads(product.model_dump_json(exclude={"feed"})) | {"feed": feed | {"source": source}})
     path = tmp_path / "synthetic.yaml"

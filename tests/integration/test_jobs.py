@@ -294,7 +294,7 @@ def test_windows_that_mean_nothing_are_wrong_use(trained: Trained) -> None:
 def test_the_clock_of_a_record_is_its_own(trained: Trained, fresh: Callable[..., ProductHome]) -> None:
     assert jobs.now_of(trained.workspace) == trained.end
     assert jobs.now_of(trained.workspace, datetime(2020, 1, 1, tzinfo=UTC)).year == 2020
-    live = fresh(days=10, feed={"clock": "wall"})
+    live = fresh(days=10, feed={"mode": "live"})
     assert jobs.now_of(live.workspace).year >= 2025
 
 
@@ -320,7 +320,7 @@ def test_status_is_broken_late_and_fresh_in_turn(trained: Trained, fresh: Callab
 
 
 def test_an_hourly_product_whose_forecasts_stop_is_late(fresh: Callable[..., ProductHome]) -> None:
-    place = fresh(step="1h", days=10, delay="0h", feed={"clock": "wall"})
+    place = fresh(step="1h", days=10, delay="0h", feed={"mode": "live"})
     jobs.forecast(place.workspace, at=place.end)
     rows = [(place.end + n * timedelta(hours=1), f"S{s}", 5.0) for n in range(5) for s in range(4)]
     place.workspace.feed.observations.append(make_rows(*rows), at=place.end, payload="1" * 64)

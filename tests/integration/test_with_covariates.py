@@ -40,7 +40,7 @@ PRODUCT: dict[str, Any] = {
         "source": {**WORLD, "published": True},
         "step": "6h",
         "delay": "1h",
-        "clock": "record",
+        "mode": "archive",
         "locations": {"kind": "stations", "path": "stations.csv", "static": ["altitude"]},
         "variables": {name: {} for name in TARGETS},
     },
@@ -49,7 +49,7 @@ PRODUCT: dict[str, Any] = {
             # The same weather with errors of its own, two days ahead.
             "source": {**WORLD, "published": True, "ahead": "2d", "noise": 0.3, "bias": 0.2},
             "step": "6h",
-            "clock": "record",
+            "mode": "archive",
             "locations": {
                 "kind": "grid",
                 "longitude": {"start": -10.0, "step": 1.5, "count": 6},

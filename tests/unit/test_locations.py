@@ -22,7 +22,7 @@ def write(product: Product, text: str) -> None:
     (product.folder / "stations.csv").write_text(text)
 
 
-def refused(product: Product) -> ConfigError:
+def mistake_in(product: Product) -> ConfigError:
     with pytest.raises(ConfigError) as caught:
         read_locations(product.feed)
     assert caught.value.file == str(product.folder / "stations.csv")
@@ -46,15 +46,15 @@ def refused(product: Product) -> ConfigError:
 )
 def test_angles_by_hand(text: str, degrees: float | None) -> None:
     if degrees is None:
-        with pytest.raises(ValueError, match="is no coordinate"):
+        with pytest.raises(ValueError, match="is not a coordinate"):
             parse_angle(text)
     else:
         assert parse_angle(text) == pytest.approx(degrees, abs=1e-12)
 
 
 @pytest.mark.parametrize("text", ["", "north", "8d60'W", "8d15'61\"W", "8,25", "8d15'X", "--8"])
-def test_what_is_no_angle(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is no coordinate|minutes or seconds of 60 or more"):
+def test_invalid_angles(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is not a coordinate|minutes or seconds of 60 or more"):
         parse_angle(text)
 
 
@@ -65,7 +65,7 @@ def test_degrees_minutes_seconds(degrees: int, minutes: int, seconds: int, side:
     assert parse_angle(f"{degrees}d{minutes}'{seconds}\"{side}") == pytest.approx(expected, abs=1e-9)
 
 
-def test_stations_come_in_the_order_of_their_file(product: Product) -> None:
+def test_stations_are_in_the_order_of_their_file(product: Product) -> None:
     write(product, "name,id,latitude,longitude\nB,b,52,-8d15'W\n".replace("-8d", "8d") + "A,001,51d48'N,-9\n")
     found = read_locations(product.feed)
     assert found == Locations(("b", "001"), ("B", "A"), (-8.25, -9.0), (52.0, 51.8))  # ids are text, not numbers
@@ -81,41 +81,41 @@ def test_an_id_that_looks_like_a_missing_value_is_an_id(product: Product) -> Non
     ("text", "field", "problem"),
     [
         ("id,name,longitude\na,A,1\n", "latitude", "no such column"),
-        ("id,name,longitude,latitude\na,A,1,2\na,B,3,4\n", "id", "'a' stands twice"),
-        ("id,name,longitude,latitude\n", "", "no station"),
-        ("id,name,longitude,latitude\na,A,east,2\n", "a.longitude", "'east' is no coordinate"),
+        ("id,name,longitude,latitude\na,A,1,2\na,B,3,4\n", "id", "'a' occurs twice"),
+        ("id,name,longitude,latitude\n", "", "the file lists no stations"),
+        ("id,name,longitude,latitude\na,A,east,2\n", "a.longitude", "'east' is not a coordinate"),
         ("id,name,longitude,latitude\na,A,1,91\n", "a.latitude", "91.0 is off the globe"),
         ("id,name,longitude,latitude\na,A,nan,9\n", "a.longitude", "nan is off the globe"),
         ("id,name,longitude,latitude\na,A,360,9\n", "a.longitude", "360.0 is off the globe"),
         ("id,name,longitude,latitude\na,A,-180.5,9\n", "a.longitude", "-180.5 is off the globe"),
-        ("id,name,longitude,latitude\na,A,1,10d30'E\n", "a.latitude", "is no latitude"),
-        ("id,name,longitude,latitude\na,A,10d30'N,1\n", "a.longitude", "is no longitude"),
+        ("id,name,longitude,latitude\na,A,1,10d30'E\n", "a.latitude", "is not a latitude"),
+        ("id,name,longitude,latitude\na,A,10d30'N,1\n", "a.longitude", "is not a longitude"),
         ("id,name,longitude,latitude\n,A,1,2\n", "id", "a station has no id"),
         ("", "", "not a readable CSV file"),
         ('id,name,longitude,latitude\n"a,A,1,2\n', "", "not a readable CSV file"),
         ("id,name,longitude,latitude\na,A,1,2,3,4\n", "", "not a readable CSV file"),
     ],
 )
-def test_a_mistake_in_the_list_of_stations_is_one_line(product: Product, text: str, field: str, problem: str) -> None:
+def test_a_mistake_in_the_station_list_is_one_line(product: Product, text: str, field: str, problem: str) -> None:
     write(product, text)
-    error = refused(product)
+    error = mistake_in(product)
     assert error.field == field
     assert problem in error.problem
 
 
-def test_a_list_that_is_not_utf8_is_told(product: Product) -> None:
+def test_a_station_list_that_is_not_utf8(product: Product) -> None:
     (product.folder / "stations.csv").write_bytes("id,name,longitude,latitude\na,Århus,1,2\n".encode("latin-1"))
-    assert "not a readable CSV file" in refused(product).problem
+    assert "not a readable CSV file" in mistake_in(product).problem
 
 
-def test_a_list_as_a_spreadsheet_saves_it(product: Product) -> None:
+def test_a_station_list_as_saved_by_a_spreadsheet(product: Product) -> None:
     (product.folder / "stations.csv").write_bytes(b"\xef\xbb\xbfid,name,longitude,latitude\r\na,A,1,2\r\n\r\n")
     assert read_locations(product.feed).ids == ("a",)
 
 
-def test_a_missing_list_is_told(product: Product) -> None:
+def test_a_missing_station_list(product: Product) -> None:
     (product.folder / "stations.csv").unlink()
-    assert refused(product).problem == "no such file"
+    assert mistake_in(product).problem == "no such file"
 
 
 def grid(**axes: dict[str, float]) -> Locations:
@@ -131,7 +131,7 @@ def grid(**axes: dict[str, float]) -> Locations:
     return read_locations(Product.model_validate_json(json.dumps(product)).feed)
 
 
-def test_cells_come_row_by_row_with_plain_coordinates() -> None:
+def test_cells_are_in_row_order_with_rounded_coordinates() -> None:
     found = grid()
     assert found.ids == ("r000c000", "r000c001", "r000c002", "r001c000", "r001c001", "r001c002")
     assert found.names == found.ids
@@ -141,7 +141,7 @@ def test_cells_come_row_by_row_with_plain_coordinates() -> None:
 
 
 @given(st.integers(1, 1200), st.integers(1, 12))
-def test_ids_of_cells_are_unique_and_sort_as_they_come(rows: int, columns: int) -> None:
+def test_cell_ids_are_unique_and_in_sorted_order(rows: int, columns: int) -> None:
     ids = cell_ids(rows, columns)
     assert list(ids) == sorted(set(ids))
     assert len(ids) == rows * columns
@@ -150,27 +150,27 @@ def test_ids_of_cells_are_unique_and_sort_as_they_come(rows: int, columns: int) 
 @pytest.mark.parametrize(
     ("axis", "start", "step", "count", "problem"),
     [
-        ("latitude", 89, 1, 3, "it runs from 89 to 91, off the globe"),
-        ("latitude", -89, -1, 3, "it runs from -89 to -91, off the globe"),
-        ("longitude", -181, 1, 3, "it runs from -181 to -179, off the globe"),
-        ("longitude", 0, 1, 361, "it runs from 0 to 360, off the globe"),
-        ("longitude", -180, 1, 361, "its 361 columns go around more than once"),
+        ("latitude", 89, 1, 3, "it runs from 89 to 91, which is off the globe"),
+        ("latitude", -89, -1, 3, "it runs from -89 to -91, which is off the globe"),
+        ("longitude", -181, 1, 3, "it runs from -181 to -179, which is off the globe"),
+        ("longitude", 0, 1, 361, "it runs from 0 to 360, which is off the globe"),
+        ("longitude", -180, 1, 361, "its 361 columns go around the globe more than once"),
     ],
 )
-def test_a_grid_is_on_the_globe_once(axis: str, start: float, step: float, count: int, problem: str) -> None:
-    told = {axis: {"start": start, "step": step, "count": count}}
+def test_a_grid_beyond_the_globe(axis: str, start: float, step: float, count: int, problem: str) -> None:
+    axes = {axis: {"start": start, "step": step, "count": count}}
     with pytest.raises(ConfigError) as caught:
-        grid(**told)
+        grid(**axes)
     assert (caught.value.file, caught.value.field, caught.value.problem) == ("test", f"feed.locations.{axis}", problem)
 
 
-def test_a_grid_of_the_whole_globe_is_taken() -> None:
+def test_a_global_grid() -> None:
     for start in (0, -180, -179.75):
         assert len(grid(longitude={"start": start, "step": 0.25, "count": 1440})) == 2880
 
 
-def test_more_cells_than_can_be_meant_are_refused() -> None:
-    with pytest.raises(ConfigError, match="17000000 cells are more than 10000000"):
+def test_a_grid_with_too_many_cells() -> None:
+    with pytest.raises(ConfigError, match="17000000 cells exceed the limit of 10000000"):
         grid(latitude={"start": 0, "step": 0.01, "count": 8500}, longitude={"start": 0, "step": 0.01, "count": 2000})
 
 
@@ -188,7 +188,7 @@ def with_static(product: Product, *names: str) -> Product:
     )
 
 
-def test_static_fields_are_read_in_the_order_in_which_they_are_named(product: Product) -> None:
+def test_static_predictors_are_in_the_order_of_the_product_file(product: Product) -> None:
     write(product, STATIC.format("-1.5e2"))
     found = read_locations(with_static(product, "altitude", "latitude").feed)
     assert found.static == ("altitude", "latitude")
@@ -197,21 +197,21 @@ def test_static_fields_are_read_in_the_order_in_which_they_are_named(product: Pr
 
 
 @pytest.mark.parametrize(
-    ("cell", "told"),
+    ("cell", "message"),
     [
         ("", "A.altitude: no value; write a number for each station"),
         ("  ", "A.altitude: no value; "),
-        ("high", "A.altitude: 'high' is no number; "),
-        ("nan", "A.altitude: 'nan' is no number; "),
-        ("inf", "A.altitude: 'inf' is no number; "),
-        ("12 m", "A.altitude: '12 m' is no number; "),
+        ("high", "A.altitude: 'high' is not a number; "),
+        ("nan", "A.altitude: 'nan' is not a number; "),
+        ("inf", "A.altitude: 'inf' is not a number; "),
+        ("12 m", "A.altitude: '12 m' is not a number; "),
     ],
 )
-def test_a_static_field_that_is_no_number_is_one_line(product: Product, cell: str, told: str) -> None:
+def test_a_static_predictor_that_is_not_a_number(product: Product, cell: str, message: str) -> None:
     write(product, STATIC.format(cell))
-    assert told in str(refused(with_static(product, "altitude")))
+    assert message in str(mistake_in(with_static(product, "altitude")))
 
 
-def test_a_static_field_without_a_column_is_told_with_the_columns_that_there_are(product: Product) -> None:
+def test_a_static_predictor_without_a_column(product: Product) -> None:
     write(product, STATIC.format("5"))
-    assert "slope: no such column; it has id, name" in str(refused(with_static(product, "slope")))
+    assert "slope: no such column; the file has id, name" in str(mistake_in(with_static(product, "slope")))

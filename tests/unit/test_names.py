@@ -10,7 +10,7 @@ from pipeline.names import check_name, check_zone
 
 
 @pytest.mark.parametrize("name", ["a", "ireland-wind", "wind_speed", "x9", "a" * 63])
-def test_names(name: str) -> None:
+def test_valid_names(name: str) -> None:
     assert check_name(name) == name
 
 
@@ -36,14 +36,13 @@ def test_names(name: str) -> None:
         "=1",
     ],
 )
-def test_what_is_no_name(name: str) -> None:
-    # F36, F37
-    with pytest.raises(ValueError, match="is no name; use lower-case letters"):
+def test_invalid_names(name: str) -> None:
+    with pytest.raises(ValueError, match="is not a valid name; use a lower-case letter"):
         check_name(name)
 
 
 @given(st.text(max_size=70))
-def test_whatever_passes_is_one_harmless_path_segment(text: str) -> None:
+def test_a_valid_name_is_a_single_harmless_path_segment(text: str) -> None:
     try:
         name = check_name(text)
     except ValueError:
@@ -53,8 +52,8 @@ def test_whatever_passes_is_one_harmless_path_segment(text: str) -> None:
     assert name.isascii() and name.isprintable() and name == name.lower()
 
 
-def test_zones() -> None:
+def test_time_zones() -> None:
     assert check_zone("Pacific/Auckland") == "Pacific/Auckland"
     for zone in ("", "CEST", "europe/dublin", "../../etc/passwd", "Mars/Base"):
-        with pytest.raises(ValueError, match="is no time zone; use an IANA name"):
+        with pytest.raises(ValueError, match="is not a time zone; use an IANA name"):
             check_zone(zone)

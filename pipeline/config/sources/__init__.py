@@ -1,6 +1,6 @@
-"""The source part of a feed: one kind of several, found through entry points so that others can add theirs.
+"""The `source` section of a feed: one class per kind of source, found through entry points.
 
-A package that brings a source names two things: its specification, a `SourceSpec`, in the group
+A package that adds a source registers two entry points: its specification, a `SourceSpec`, in the group
 ``nightcast.source_specs``, and its reader in ``nightcast.sources`` (see `pipeline.ingest.sources`).
 """
 
@@ -9,9 +9,10 @@ from __future__ import annotations
 from functools import reduce
 from importlib.metadata import entry_points
 from operator import or_
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema
 
 from pipeline.config.sources.base import SourceSpec
 from pipeline.config.sources.files import FilesSource
@@ -22,14 +23,14 @@ __all__ = ["AnySource", "FilesSource", "SourceSpec", "TimeStamps"]
 GROUP = "nightcast.source_specs"
 
 
-def _kinds() -> Any:
-    """Return the union of all installed kinds, told apart by `kind`."""
-    found = sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
-    specs = [entry.load() for entry in found]
-    return Annotated[reduce(or_, specs), Field(discriminator="kind")] if len(specs) > 1 else specs[0]
+class _InstalledKinds:
+    """Stands for the union of all installed kinds, told apart by `kind`; loads them when a feed is first validated."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        found = sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
+        specs = [entry.load() for entry in found]
+        kinds: Any = Annotated[reduce(or_, specs), Field(discriminator="kind")] if len(specs) > 1 else specs[0]
+        return handler.generate_schema(kinds)
 
 
-if TYPE_CHECKING:
-    AnySource = SourceSpec
-else:
-    AnySource = _kinds()
+AnySource = Annotated[SourceSpec, _InstalledKinds()]

@@ -1,4 +1,4 @@
-"""What every source says in a product file, whatever its kind."""
+"""The fields and properties that every kind of source has in a product file."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ TimeLabel = Literal["start", "end"]
 
 
 class SourceSpec(Strict):
-    """The source part of a feed. Each kind has a subclass with a literal `kind`, found through entry points."""
+    """The source of a feed. Each kind is a subclass with a literal `kind`, found through entry points."""
 
     kind: str
-    """Names the source: one of the kinds that are installed."""
+    """Kind of source; one of those installed."""
 
     @property
     def time_label(self) -> TimeLabel:
-        """Which end of its period a provider's stamp marks; people are shown the same."""
+        """Whether the provider's time stamps mark the start or the end of a period; reports use the same label."""
         return "end"
 
     @property
     def needs(self) -> str:
-        """Optional dependency of Nightcast that brings what a ``package:`` path names; empty for none."""
+        """Optional dependency of Nightcast that installs the package of a ``package:`` path; empty for none."""
         return ""

@@ -1,14 +1,15 @@
-"""The `files` source in a product file: which files, and how they are read."""
+"""The `files` source in a product file: which files, and how to read them."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.config.base import Strict
 from pipeline.config.sources.base import SourceSpec, TimeLabel
 from pipeline.config.sources.timestamps import TimeStamps
+from pipeline.errors import InvalidValueError
 
 Format = Literal["csv", "parquet", "netcdf", "zarr", "grib", "npz"]
 GRIDDED = ("netcdf", "zarr", "grib", "npz")
@@ -18,115 +19,124 @@ class Csv(Strict):
     """The dialect of CSV files."""
 
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
-    """One character between cells; "\\t" for a tab."""
+    """Character between cells; "\\t" for a tab."""
     quote: Annotated[str, Field(max_length=1)] = '"'
-    """Character around cells that hold the delimiter; empty for none."""
+    """Character that encloses cells containing the delimiter; empty for none."""
     decimal: Literal[".", ","] = "."
-    """Decimal mark of numbers."""
+    """Decimal mark."""
     encoding: str = "utf-8"
-    """Encoding of the text, e.g. utf-8, latin-1, cp1252, utf-16."""
+    """Text encoding, e.g. utf-8, latin-1, cp1252, utf-16."""
     skip: Annotated[int, Field(ge=0, le=10_000)] = 0
-    """Lines before the header."""
+    """Number of lines before the header."""
     comment: Annotated[str, Field(max_length=4)] = ""
-    """Lines that begin with this are left out; empty for none."""
+    """Lines that start with this text are ignored; empty for none."""
 
     @field_validator("encoding")
     @classmethod
-    def _known(cls, encoding: str) -> str:
+    def _check_encoding(cls, encoding: str) -> str:
         try:
             "".encode(encoding)
         except LookupError:
-            raise ValueError(f"{encoding!r} is no encoding of text; use e.g. utf-8, latin-1, cp1252") from None
+            raise InvalidValueError(
+                f"{encoding!r} is not a known text encoding", "use e.g. utf-8, latin-1, cp1252"
+            ) from None
         return encoding
 
     @field_validator("delimiter", "quote", "comment")
     @classmethod
-    def _plain(cls, mark: str) -> str:
+    def _check_mark(cls, mark: str) -> str:
         if not mark.isascii() or set(mark) & set("\r\n\0"):
-            raise ValueError(f"{mark!r} cannot be read; use a plain character such as , ; | or a tab")
+            raise InvalidValueError(f"{mark!r} is not supported", "use an ASCII character such as , ; | or a tab")
         return mark
 
 
 class GridFile(Strict):
-    """How files of arrays name what they hold; what a file says by CF conventions need not be said again."""
+    """How files of arrays name their coordinates. Whatever a file declares by CF conventions needs no entry here."""
 
     time: str = "time"
-    """Coordinate, or array, of the time stamps. One with the CF standard name is found under any name."""
+    """Time coordinate or array. A coordinate with the CF standard name is found whatever it is called."""
     latitude: str = "latitude"
-    """Coordinate of rows, degrees. `lat`, and one with the CF standard name, units or axis, is found too."""
+    """Coordinate of the rows, degrees north. `lat`, and a coordinate with the CF standard name, units or axis, is also
+    found."""
     longitude: str = "longitude"
-    """Coordinate of columns, degrees, -180 to 180 or 0 to 360. `lon`, and one with the CF standard name, units or
-    axis, is found too."""
+    """Coordinate of the columns, degrees east, -180 to 180 or 0 to 360. `lon`, and a coordinate with the CF standard
+    name, units or axis, is also found."""
     station: str = ""
-    """Dimension of stations where the file holds series instead of a grid. Its coordinate, or the variable with
-    cf_role timeseries_id, holds the ids."""
+    """Station dimension, if the file holds time series instead of a grid. The ids come from its coordinate, or from the
+    variable with cf_role timeseries_id."""
     select: dict[str, int | float | str] = {}
-    """One value of each further dimension that has several, e.g. {level: 850}; where it has no coordinate, a place
-    from 0."""
+    """Value to select along each further dimension that is longer than one, e.g. {level: 850}; a position counted from
+    0 where the dimension has no coordinate."""
     by_position: bool = False
-    """The first cell of the file is the first of the product, and so on: for files without coordinates on the globe."""
+    """Match cells by position instead of by coordinates: the first cell of the file is the first cell of the feed, and
+    so on. For files without geographic coordinates."""
     every: Annotated[int, Field(ge=1)] = 1
-    """With by_position, take only every k-th row and column, from the first one on."""
+    """With by_position: use only every n-th row and column, starting with the first."""
     scale: dict[str, float] = {}
-    """Factor by array name, where the file does not carry scale_factor itself."""
+    """Scale factor by array name, where the file has no scale_factor attribute."""
 
     @model_validator(mode="after")
-    def _thins(self) -> GridFile:
+    def _check_every(self) -> Self:
         if self.every > 1 and not self.by_position:
-            raise ValueError("every: goes with by_position; cells with coordinates are thinned by feed.locations")
+            raise InvalidValueError(
+                "only works with by_position", "to thin out cells with coordinates, use feed.locations", field="every"
+            )
         return self
 
 
 class FilesSource(SourceSpec):
-    """Files on disk or in an object store, taken in once each by content."""
+    """Files on disk or in an object store. Each file is ingested once, identified by its content."""
 
     kind: Literal["files"]
     path: str
-    """File or glob; relative to the product file, package:NAME/path inside an installed Python package, or
+    """File or glob pattern: relative to the product file, package:NAME/path in an installed Python package, or
     s3://bucket/key."""
     format: Format
-    """How the bytes of a payload are read."""
+    """File format."""
     compression: Literal["none", "gzip", "bz2", "xz", "zstd"] = "none"
-    """Compression around the whole file."""
+    """Compression of the whole file."""
     layout: Literal["wide", "long", "tidy"] = "long"
-    """long: a row per time and location, a column per variable. wide: a column per location, one variable. tidy: a row
-    per time, location and variable."""
+    """long: one row per time and location, one column per variable. wide: one column per location, a single variable.
+    tidy: one row per time, location and variable."""
     csv: Csv = Csv()
+    """Dialect of csv files."""
     time: TimeStamps = TimeStamps()
+    """How time stamps are written."""
     location: str | None = "location"
-    """Column with the location id, in a long or tidy layout; null where the feed has one station and no such column."""
+    """Column with the location id, in a long or tidy layout; null if the feed has one station and the files have no
+    such column."""
     variable: str = "variable"
-    """Column that names the variable, in a tidy layout."""
+    """Column with the variable name, in a tidy layout."""
     value: str = "value"
     """Column with the value, in a tidy layout."""
     known_at: str = ""
-    """Column of a table that says when a row became known, written as the time column is; empty: rows became known as
-    the feed says. Tables of covariates must have it. Files of arrays tell it by a coordinate of standard name
-    forecast_reference_time, to which the delay of the feed is added."""
+    """Column with the time at which a row became known, in the format of the time column. Empty: it is derived from the
+    feed's delay. Required for tables of covariates. In files of arrays, known_at is the coordinate with the standard
+    name forecast_reference_time plus the feed's delay."""
     ignore: tuple[str, ...] = ()
-    """Columns of a wide payload that are no locations; stations of a file of arrays that are left out."""
+    """Columns of a wide table that are not locations, or stations of a file of arrays, to leave out."""
     missing: tuple[str, ...] = ("", "NA", "NaN", "nan", "null")
-    """Texts that mean no value; a number, such as -9999, also where the column holds numbers."""
+    """Texts that stand for a missing value. A number such as -9999 also matches in numeric columns."""
     grid: GridFile = GridFile()
     """How netcdf, zarr, grib and npz files are read."""
     max_bytes: Annotated[int, Field(ge=1)] = 2**28
-    """Largest payload that is read, before and after decompression."""
+    """Size limit of a payload in bytes, before and after decompression."""
     extra: str = ""
-    """Optional dependency of Nightcast that brings the package of a package: path."""
+    """Optional dependency of Nightcast that installs the package of a package: path."""
 
     @field_validator("csv")
     @classmethod
-    def _apart(cls, csv: Csv) -> Csv:
+    def _check_csv(cls, csv: Csv) -> Csv:
         if csv.delimiter == csv.decimal:
-            raise ValueError(f"delimiter and decimal mark are both '{csv.delimiter}'; they must differ")
+            raise InvalidValueError(f"delimiter and decimal mark are both '{csv.delimiter}'", "they must differ")
         return csv
 
     @model_validator(mode="after")
-    def _fits(self) -> FilesSource:
-        if self.format in GRIDDED and self.layout != "long":
-            raise ValueError(f"layout: '{self.layout}' is for tables, and format is {self.format}; leave it out")
-        if self.format in GRIDDED and self.known_at:
-            raise ValueError(f"known_at: '{self.known_at}' is for tables, and format is {self.format}; leave it out")
+    def _check_format(self) -> Self:
+        for field, given in (("layout", self.layout != "long"), ("known_at", self.known_at)):
+            if self.format in GRIDDED and given:
+                problem = f"'{getattr(self, field)}' is for tables, and format is {self.format}"
+                raise InvalidValueError(problem, "leave it out", field=field)
         return self
 
     @property
@@ -136,10 +146,10 @@ class FilesSource(SourceSpec):
 
     @property
     def time_label(self) -> TimeLabel:
-        """Which end of its period a stamp of the files marks."""
+        """Whether the time stamps of the files mark the start or the end of a period."""
         return self.time.label
 
     @property
     def needs(self) -> str:
-        """Optional dependency that brings the files."""
+        """Optional dependency that installs the package of the path."""
         return self.extra

@@ -1,4 +1,4 @@
-"""What every source that asks over HTTP says in a product file: whom it may ask, and how much it will bear."""
+"""The fields that all HTTP sources share: which addresses may be requested, and the limits on a request."""
 
 from __future__ import annotations
 
@@ -10,35 +10,38 @@ from pydantic import Field, field_validator
 
 from pipeline.config.base import Duration
 from pipeline.config.sources.base import SourceSpec
+from pipeline.errors import InvalidValueError
 
 
 class HttpSpec(SourceSpec):
-    """How a provider is asked. Only the host of the product's own address is ever asked, and redirects are refused."""
+    """A source that is requested over HTTP. Requests go only to the host named in the product file, and redirects are
+    refused."""
 
     insecure: bool = False
-    """Allow http://, which anyone on the way can read and change; https:// is asked for otherwise."""
+    """Allow unencrypted http:// addresses. Otherwise https:// is required."""
     private: bool = False
-    """Allow addresses that are not on the public internet, for sensors in one's own network."""
+    """Allow addresses outside the public internet, for sensors in your own network."""
     deadline: Duration = timedelta(minutes=2)
-    """Longest time for one request with all its retries and waits."""
+    """Time limit of a request, including all retries and waits."""
     attempts: Annotated[int, Field(ge=1, le=10)] = 5
-    """How often a request is tried when the provider is busy or the connection breaks."""
+    """Maximum number of attempts when the provider is busy or the connection fails."""
     max_bytes: Annotated[int, Field(ge=1, le=2**28)] = 2**24
-    """Largest answer that is read, both as sent and after decompression."""
+    """Size limit of a response in bytes, before and after decompression."""
 
     @field_validator("deadline")
     @classmethod
-    def _some_time(cls, deadline: timedelta) -> timedelta:
+    def _check_deadline(cls, deadline: timedelta) -> timedelta:
         if not deadline:
-            raise ValueError("no time at all; write e.g. 2min")
+            raise InvalidValueError("must be longer than 0s", "write e.g. 2min")
         return deadline
 
 
 def check_url(url: str, *, insecure: bool) -> str:
-    """Return an address that may be asked.
+    """Return a URL that may be requested.
 
     Raises:
-        ValueError: it is no https:// address (nor, if `insecure`, an http:// one), or carries a user or a fragment.
+        InvalidValueError: it is not an https:// URL (or, if `insecure`, an http:// one), or it contains a user name,
+            a password or a fragment.
     """
     try:
         parts = urlsplit(url)
@@ -46,11 +49,11 @@ def check_url(url: str, *, insecure: bool) -> str:
     except ValueError:
         host = None
     if not host or not url.isascii() or not url.isprintable() or any(c in url for c in " \\#"):
-        raise ValueError(f"{url[:80]!r} is no address; write e.g. https://api.example.org/v1/data")
+        raise InvalidValueError(f"{url[:80]!r} is not a valid URL", "write e.g. https://api.example.org/v1/data")
     if parts.scheme != "https" and not (insecure and parts.scheme == "http"):
-        raise ValueError(f"{parts.scheme}:// is not encrypted; use https://, or say insecure: true")
+        raise InvalidValueError(f"{parts.scheme}:// is not encrypted", "use https://, or set insecure: true")
     if "@" in parts.netloc:
-        raise ValueError("it carries a user or a password; put a secret into headers or query")
+        raise InvalidValueError("contains a user name or password", "put secrets into headers or query")
     if any(c in parts.netloc for c in "{}"):
-        raise ValueError(f"the host '{parts.netloc[:80]}' has a placeholder; write it out")
+        raise InvalidValueError(f"the host '{parts.netloc[:80]}' contains a placeholder", "write the host out")
     return url

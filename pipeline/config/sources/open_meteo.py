@@ -1,4 +1,4 @@
-"""The `open-meteo` source in a product file."""
+"""The `open-meteo` source in a product file: which endpoint and model, and how requests are split."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from pipeline.config.base import Duration
 from pipeline.config.sources.http import HttpSpec, check_url
+from pipeline.errors import InvalidValueError
 
 Endpoint = Literal["forecast", "historical", "historical-forecast", "previous-runs"]
 _HOSTS: dict[Endpoint, tuple[str, str]] = {
@@ -21,63 +22,64 @@ _DAY = timedelta(days=1)
 
 
 class OpenMeteoSource(HttpSpec):
-    """Weather models by Open-Meteo, at the points of the feed: hourly, or every 15 minutes where the feed steps so."""
+    """Weather models from Open-Meteo at the locations of the feed, hourly or every 15 minutes, according to
+    the feed's step."""
 
     kind: Literal["open-meteo"]
     endpoint: Endpoint
-    """forecast: the newest run. historical: reanalysis since 1940. historical-forecast: the first hours of past runs.
-    previous-runs: what was forecast some days before, for covariates only."""
+    """forecast: the latest model run. historical: reanalysis since 1940. historical-forecast: the first hours of past
+    runs. previous-runs: forecasts made some days earlier, for covariates only."""
     url: str = ""
-    """Address of the endpoint where it is not the public one: your own server's, or a customer's."""
+    """URL of the endpoint if it is not the public one, e.g. your own server. Default: the public endpoint."""
     apikey: str = ""
-    """Name of the secret that holds a customer's key; with it, the customers' servers are asked."""
+    """Name of the secret that holds your API key. With a key, the customer servers are used."""
     model: str = ""
-    """Weather model, e.g. ecmwf_ifs025. Default: the best one for each point."""
+    """Weather model, e.g. ecmwf_ifs025. Default: the best model for each location."""
     cell: Literal["land", "sea", "nearest"] = "land"
-    """Which cell of the model stands for a point."""
+    """Which model grid cell represents a location."""
     previous_days: Annotated[tuple[Annotated[int, Field(ge=1, le=7)], ...], Field(min_length=1, max_length=7)] = (1, 2)
     """For previous-runs: how many days before their valid time the forecasts were made."""
     horizon: Duration = timedelta(days=7)
-    """For forecast, as a covariate: how far ahead is asked; at most 15d."""
+    """For forecast as a covariate: how far ahead to request, at most 15d."""
     published: Duration | None = None
-    """From the start of a run, or for historical from the time described, until its values can be had. It sets known_at
-    of covariates. Default: 6h; historical: 5d."""
+    """Publication delay: time from the start of a run (for historical, from the valid time) until its values are
+    available. Sets known_at of covariates. Default: 6h; historical: 5d."""
     points: Annotated[int, Field(ge=1, le=500)] = 100
-    """Points asked at once."""
+    """Locations per request."""
     chunk: Duration = timedelta(days=30)
-    """Time asked at once, in whole days."""
+    """Time range per request, in whole days."""
 
     @field_validator("chunk")
     @classmethod
-    def _whole(cls, chunk: timedelta) -> timedelta:
+    def _check_chunk(cls, chunk: timedelta) -> timedelta:
         if chunk < _DAY or chunk % _DAY:
-            raise ValueError("not whole days; write e.g. 30d")
+            raise InvalidValueError("not a whole number of days", "write e.g. 30d")
         return chunk
 
     @field_validator("horizon")
     @classmethod
-    def _ahead(cls, horizon: timedelta) -> timedelta:
+    def _check_horizon(cls, horizon: timedelta) -> timedelta:
         if horizon > 15 * _DAY:
-            raise ValueError("further than Open-Meteo forecasts; at most 15d")
+            raise InvalidValueError("longer than Open-Meteo forecasts", "write at most 15d")
         return horizon
 
     @field_validator("url")
     @classmethod
-    def _addressed(cls, url: str, info: ValidationInfo) -> str:
+    def _check_url(cls, url: str, info: ValidationInfo) -> str:
         if url and "?" in check_url(url, insecure=info.data.get("insecure", False)):
-            raise ValueError(f"{url[:80]!r} has a query of its own; end it before the '?'")
+            raise InvalidValueError(f"{url[:80]!r} contains a query", "leave out everything from the '?' on")
         return url
 
     @property
     def address(self) -> str:
-        """Where the endpoint is asked."""
+        """URL of the endpoint."""
         host, path = _HOSTS[self.endpoint]
         customer = "customer-" if self.apikey else ""
         return self.url or f"https://{customer}{host}.open-meteo.com/v1/{path}"
 
     @property
     def until_published(self) -> timedelta:
-        """From the start of a run, or the time described, until its values can be had."""
+        """Publication delay: time from the start of a run, or from the valid time, until its values are available."""
         if self.published is not None:
             return self.published
         return timedelta(days=5) if self.endpoint == "historical" else timedelta(hours=6)

@@ -1,4 +1,4 @@
-"""The `synthetic` source in a product file: a made-up world, and what goes wrong in it."""
+"""The `synthetic` source in a product file: simulated weather, its measurement errors and its faults."""
 
 from __future__ import annotations
 
@@ -9,195 +9,205 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Wi
 
 from pipeline.config.base import Duration, Name, Strict
 from pipeline.config.sources.base import SourceSpec
+from pipeline.errors import InvalidValueError
 from pipeline.units import check_units
 
 
-def _instant(text: object) -> object:
+def _parse_instant(text: object) -> object:
     if isinstance(text, datetime):
         return text
     try:
         instant = datetime.fromisoformat(str(text))
     except ValueError:
-        raise ValueError(f"{str(text)[:80]!r} is no instant; write e.g. 2020-01-01 or 2020-01-01T06:00Z") from None
+        raise InvalidValueError(
+            f"{str(text)[:80]!r} is not a date or time", "write e.g. 2020-01-01 or 2020-01-01T06:00Z"
+        ) from None
     return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
 
 
-def _spans(span: timedelta) -> timedelta:
+def _check_seconds(span: timedelta) -> timedelta:
     if span < timedelta(seconds=1) or span % timedelta(seconds=1):
-        raise ValueError(f"{span.total_seconds():g} s is no whole number of seconds; use e.g. 30min, 6h, 1d")
+        raise InvalidValueError(
+            f"{span.total_seconds():g} s is not a whole number of seconds", "write e.g. 30min, 6h, 1d"
+        )
     return span
 
 
 Instant = Annotated[
     datetime,
-    BeforeValidator(_instant),
+    BeforeValidator(_parse_instant),
     PlainSerializer(datetime.isoformat, return_type=str),
     WithJsonSchema({"type": "string", "examples": ["2020-01-01", "2020-01-01T06:00Z"]}),
 ]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Span = Annotated[Duration, AfterValidator(_spans)]
+Span = Annotated[Duration, AfterValidator(_check_seconds)]
 
 
 class Late(Strict):
-    """Rows that come after their time."""
+    """Rows that are published late."""
 
     share: Share = 0.0
-    """Share of rows that are late."""
+    """Fraction of rows that are late."""
     by: Span = timedelta(hours=6)
     """How much later than usual they are published."""
 
 
 class Revised(Strict):
-    """Rows that come with preliminary values and again, later, with the true ones."""
+    """Rows that are first published with preliminary values and later corrected."""
 
     share: Share = 0.0
-    """Share of rows that are revised."""
+    """Fraction of rows that are revised."""
     by: Span = timedelta(days=1)
-    """How long after the first values the true ones are published."""
+    """How long after the preliminary values the final ones are published."""
     scale: NotNegative = 0.5
-    """Standard deviation of the first error, in spreads of the variable."""
+    """Standard deviation of the preliminary error, relative to the spread of the variable."""
 
 
 class Spikes(Strict):
-    """Single values that are far off and are never corrected."""
+    """Single values that are far off and never corrected."""
 
     share: Share = 0.0
-    """Share of values hit."""
+    """Fraction of values affected."""
     scale: NotNegative = 10.0
-    """How far off, up or down, in spreads of the variable."""
+    """How far off they are, up or down, relative to the spread of the variable."""
 
 
 class Lasting(Strict):
-    """Something that happens by chance and lasts. Time is cut into blocks; each is hit with the same chance."""
+    """A random fault that lasts. Time is divided into blocks, each affected with the same probability."""
 
     share: Share = 0.0
-    """Share of blocks hit."""
+    """Fraction of blocks affected."""
     lasts: Span = timedelta(hours=12)
-    """Length of a block, rounded up to whole steps."""
+    """Length of a block, rounded up to whole time steps."""
 
 
 class UnitChange(Strict):
-    """A variable that is delivered in another unit, and nobody says so."""
+    """A variable that is delivered in another unit without notice."""
 
     variable: Name
-    """Which one."""
+    """Name of the variable."""
     units: Annotated[str, AfterValidator(check_units)]
-    """In which unit it comes."""
+    """Unit in which it is delivered."""
     at: Instant
-    """First valid_time concerned."""
+    """First valid_time affected."""
     until: Instant | None = None
-    """Last one; null for ever after."""
+    """Last valid_time affected; null for no end."""
 
 
 class Outage(Strict):
-    """A time from which nothing comes, then or later."""
+    """A period whose observations are never delivered."""
 
     location: str = ""
-    """Which station; empty for all."""
+    """Id of the station; empty for all stations."""
     since: Instant
-    """First valid_time concerned."""
+    """First valid_time affected."""
     until: Instant
-    """Last one."""
+    """Last valid_time affected."""
 
 
 class Faults(Strict):
-    """What goes wrong, by chance but the same for the same seed. By default: nothing."""
+    """Simulated faults, reproducible for a given seed. By default there are none."""
 
     missing: Share = 0.0
-    """Share of values that never come."""
+    """Fraction of values that are never delivered."""
     late: Late = Late()
+    """Rows that are published late."""
     revised: Revised = Revised()
+    """Rows that are first published with preliminary values and later corrected."""
     duplicated: Share = 0.0
-    """Share of rows that come twice in one payload."""
+    """Fraction of rows that occur twice in a payload."""
     spikes: Spikes = Spikes()
+    """Single values that are far off."""
     stuck: Lasting = Lasting()
-    """Sensors that repeat one value, by station and variable."""
+    """Sensors that repeat one value, independently by station and variable."""
     gap: Lasting = Lasting(lasts=timedelta(hours=6))
-    """Times from which no station ever delivers."""
+    """Random periods whose observations no station ever delivers."""
     outage: tuple[Outage, ...] = ()
-    """Times from which nothing comes, of one station or all, as named."""
+    """Named periods whose observations are never delivered, for one station or all."""
     unit_change: tuple[UnitChange, ...] = ()
-    """Variables that come in another unit for a while, or from then on."""
+    """Variables that are delivered in another unit for a while, or for good."""
 
     @model_validator(mode="after")
-    def _exclusive(self) -> Self:
+    def _check_shares(self) -> Self:
         total = self.late.share + self.revised.share + self.duplicated
         if total > 1:
-            raise ValueError(f"late, revised and duplicated rows are {total:g} of all; a row has one of these fates")
+            problem = f"the fractions of late, revised and duplicated rows add up to {total:g}"
+            raise InvalidValueError(problem, "a row can have only one of these faults, so write at most 1")
         return self
 
 
-class Recipe(Strict):
-    """A variable that the world does not know, in the unit in which it is delivered:
-    ``mean + spread * tracer + diurnal * cos(2 pi (h - peak) / 24 h) + seasonal * cos(2 pi (d - 200) / 365.24)`` with h
-    the local solar time and d the day of the year, mirrored south of the equator."""
+class FieldSpec(Strict):
+    """A simulated variable of your own, in the unit in which it is delivered:
+    ``mean + spread * tracer + diurnal * cos(2 pi (h - peak) / 24 h) + seasonal * cos(2 pi (d - 200) / 365.24)`` where h
+    is local solar time and d the day of the year; the seasons are reversed south of the equator."""
 
     mean: Annotated[float, Field(allow_inf_nan=False)] = 0.0
-    """Mean over all times and places."""
+    """Mean over all times and locations."""
     spread: Positive = 1.0
-    """Standard deviation of the part that drifts with the wind."""
+    """Standard deviation of the random field that drifts with the wind."""
     diurnal: Annotated[float, Field(allow_inf_nan=False)] = 0.0
-    """Amplitude of the daily cycle."""
+    """Amplitude of the diurnal cycle."""
     peak: Annotated[float, Field(ge=0, lt=24)] = 15.0
-    """Local solar hour of its maximum."""
+    """Local solar hour of the diurnal maximum."""
     seasonal: Annotated[float, Field(allow_inf_nan=False)] = 0.0
-    """Amplitude of the yearly cycle, at the poles; it fades towards the equator."""
+    """Amplitude of the annual cycle at the poles; it decreases towards the equator."""
     minimum: float | None = None
-    """No value is below."""
+    """Lower limit of the values."""
     maximum: float | None = None
-    """No value is above."""
+    """Upper limit of the values."""
 
 
 class SyntheticSource(SourceSpec):
-    """A made-up world: smooth fields that drift with a turning wind, spread out and renew themselves, under a sun that
-    rises and sets. The same seed gives the same world, at whatever places and steps it is observed."""
+    """Simulated weather: smooth random fields, advected by a turning wind, with diffusion, damping and diurnal and
+    annual cycles. The same seed gives the same weather at whatever locations and time steps it is observed."""
 
     kind: Literal["synthetic"]
     seed: Annotated[int, Field(ge=0)] = 0
-    """Names the world."""
+    """Random seed of the simulated weather."""
     start: Instant = datetime(2020, 1, 1, tzinfo=UTC)
-    """First valid_time; a date alone is its midnight in UTC."""
+    """First valid_time; a date without a time means 00 UTC."""
     end: Instant | None = None
-    """Last valid_time; null for a world that goes on."""
+    """Last valid_time; null for no end."""
     chunk: Span = timedelta(days=1)
-    """Time covered by one payload, by publication. What is late or revised by less may share a payload with what is
-    in time."""
+    """Range of publication times per payload. Rows that are late or revised by less may be in the same payload as rows
+    that are on time."""
     speed: NotNegative = 8.0
-    """Mean wind that carries the fields, m s-1."""
+    """Speed of the mean wind that advects the fields, m s-1."""
     direction: float = 250.0
-    """Where that wind blew from on 1970-01-01, degrees clockwise from north."""
+    """Direction from which the mean wind blew on 1970-01-01, degrees clockwise from north."""
     turning: Duration = timedelta(days=10)
-    """Time in which it turns once around, clockwise; 0 for a steady wind."""
+    """Period in which the mean wind turns through 360 degrees, clockwise; 0 for a steady wind."""
     length: Positive = 300.0
-    """Distance over which fields vary, km."""
+    """Correlation length of the fields, km."""
     memory: Span = timedelta(days=2)
-    """Time in which what drifts along is forgotten to 1/e, whatever its size."""
+    """Damping time: e-folding time of the correlation in the moving air, at all scales."""
     diffusivity: NotNegative = 1e5
-    """How fast small structures spread out, m2 s-1."""
+    """Diffusivity, which damps small scales faster, m2 s-1."""
     modes: Annotated[int, Field(ge=8, le=4096)] = 128
-    """Waves that make up a field."""
+    """Number of waves in a field."""
     centre: tuple[Annotated[float, Field(ge=-180, lt=360)], Annotated[float, Field(ge=-80, le=80)]] | None = None
-    """Longitude and latitude where the map plane touches the globe. Default: the middle of the locations; name it to
-    see one world through several feeds."""
+    """Longitude and latitude of the centre of the map projection. Default: the centre of the locations. Set it so that
+    several feeds observe the same weather."""
     noise: NotNegative = 0.1
-    """Standard deviation of the measurement error, in spreads of the variable."""
+    """Standard deviation of the random measurement error, relative to the spread of the variable."""
     bias: NotNegative = 0.1
-    """Standard deviation over stations of a constant error, in spreads of the variable."""
+    """Standard deviation across stations of the systematic error, relative to the spread of the variable."""
     decimals: Annotated[int, Field(ge=0, le=9)] = 3
-    """Digits kept after the point."""
+    """Number of decimal places."""
     ahead: Duration = timedelta(0)
-    """How long before its valid_time a value is known, for a feed of covariates known in advance."""
+    """How long before its valid_time a value is published, for covariates known in advance."""
     published: bool = False
-    """Whether rows say when they were published, so that history which is loaded at once counts as known since then.
-    Rows of covariates always do."""
-    fields: dict[Name, Recipe] = {}
-    """Variables that the world does not know, or is to show otherwise."""
+    """Include the publication time in each row, so that known_at of history loaded at once is exact. Covariates always
+    include it."""
+    fields: dict[Name, FieldSpec] = {}
+    """Variables of your own, or replacements for built-in ones."""
     faults: Faults = Faults()
+    """Simulated faults."""
 
     @model_validator(mode="after")
-    def _ordered(self) -> Self:
+    def _check_end(self) -> Self:
         if self.end is not None and self.end < self.start:
-            raise ValueError(f"end: {self.end:%Y-%m-%dT%H:%MZ} is before start; give a later one")
+            raise InvalidValueError(f"{self.end:%Y-%m-%dT%H:%MZ} is before start", "write a later time", field="end")
         return self

@@ -93,9 +93,9 @@ def assemble(
         notes: passed on.
     """
     thinned = 0
-    if spec.time.gather:
+    if spec.time.resample:
         series = number(place, known) if known is not None else place
-        keep, times = stand_ins(times, series, feed.step, spec.time.gather)
+        keep, times = stand_ins(times, series, feed.step, spec.time.resample)
         thinned = len(place) - len(keep)
         place, known = place[keep], at(known, keep)
         values = {name: column[keep] for name, column in values.items()}

@@ -61,7 +61,7 @@ def read_stamps(
     ends = np.timedelta64(step) if starts and not whole_days else HOUR if by_end else np.timedelta64(0, "us")
 
     def possible(utc: Times) -> NDArray[np.bool_]:
-        regular = not spec.gather and not whole_days
+        regular = not spec.resample and not whole_days
         return off_grid(utc + ends, step) == 0 if regular else np.ones(len(utc), np.bool_)
 
     one = np.zeros(len(table), np.int64)

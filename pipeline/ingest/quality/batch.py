@@ -199,7 +199,7 @@ def recent_window(rows: pa.Table, feed: Feed, locations: Locations) -> tuple[dat
     """
     bounds = pc.min_max(rows[TIME])
     first, last = bounds["min"].as_py(), bounds["max"].as_py()
-    memory = min(feed.quality.memory, max(_MOST_ROWS // len(locations), _FEWEST_STEPS) * feed.step)
+    memory = min(feed.quality.reference_period, max(_MOST_ROWS // len(locations), _FEWEST_STEPS) * feed.step)
     if first is None or not memory:
         return None
     try:

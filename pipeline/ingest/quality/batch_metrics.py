@@ -64,7 +64,7 @@ def measure(beside: BatchWithHistory, feed: Feed, *, live: bool) -> BatchMetrics
         said = {} if share is None else {0: f"{share:.1%} of the times go back from row to row of a location"}
         measures = {} if share is None else {0: share}
         whole.tell(batch_check("order", checks.order.severity, high=checks.order.at_most), measures, said)
-    if checks.freshness.severity != "off" and feed.clock == "wall" and live and not feed.is_covariate:
+    if checks.freshness.severity != "off" and feed.mode == "live" and live and not feed.is_covariate:
         _freshness(whole, batch, feed)
     return whole
 

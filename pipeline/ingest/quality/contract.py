@@ -43,16 +43,16 @@ def contract_of(feed: Feed, locations: Locations, now: datetime, *, known: bool 
     rules: dict[Kind, Severity] = {
         "limits": checks.limits.severity,
         "location": checks.location.severity,
-        "grid": checks.grid.severity,
+        "grid": checks.time_step.severity,
         "past": checks.past.severity,
         "future": checks.future.severity,
-        "known": checks.known.severity,
+        "known": checks.known_at.severity,
         "unique": checks.unique.severity,
     }
     measured: list[RowKind] = []
     series: tuple[tuple[RowKind, str], ...] = (
-        ("stuck", checks.stuck.severity),
-        ("jump", checks.jump.severity if checks.jump.at_most else "off"),
+        ("stuck", checks.persistence.severity),
+        ("jump", checks.step.severity if checks.step.at_most else "off"),
         ("buddy", checks.buddy.severity if locations.shape is None and len(locations) > 3 else "off"),
     )
     for kind, severity in series:

@@ -94,13 +94,13 @@ def _measures(
 ) -> Iterator[tuple[RowKind, Floats, float]]:
     checks = feed.quality.checks
     if "stuck" in wanted:
-        after = checks.stuck.after
+        after = checks.persistence.after
         longest = max(2, math.ceil(after / feed.step)) if after else stuck.longest_natural_run(series, day=day)
         lengths = stuck.run_lengths(series, gap=longest).astype(np.float64)
-        lengths[_natural(series, variable, checks.stuck.natural)] = 0.0
+        lengths[_natural(series, variable, checks.persistence.natural)] = 0.0
         yield "stuck", lengths, float(longest)
     if "jump" in wanted:
-        limit = checks.jump.at_most[variable.name]
+        limit = checks.step.at_most[variable.name]
         yield "jump", jump.jumps(series, limit), limit
     if near is not None and "buddy" in wanted:
         scaled = Series(series.location, series.step, _on_scale(series.value, feed.variable(variable.name)[2]))
@@ -109,8 +109,8 @@ def _measures(
 
 def _looks_at(feed: Feed, kind: RowKind, name: str) -> bool:
     checks = feed.quality.checks
-    check = {"stuck": checks.stuck, "jump": checks.jump, "buddy": checks.buddy}[kind]
-    if kind == "jump" and name not in checks.jump.at_most:
+    check = {"stuck": checks.persistence, "jump": checks.step, "buddy": checks.buddy}[kind]
+    if kind == "jump" and name not in checks.step.at_most:
         return False
     return check.variables is None or name in check.variables
 

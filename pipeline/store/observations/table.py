@@ -51,10 +51,10 @@ class Observations:
     * in the first ingest, and in one told to load history, a value from before the store existed is history:
       ``valid_time + delay``;
     * any other value that is new, and any that changed, became known at the ingest that brought it;
-    * an archive (``clock: record``) is all history, and a correction takes effect right after what it corrects.
+    * an archive (``mode: archive``) is all history, and a correction takes effect right after what it corrects.
 
     Rows may carry `known_at`: it is when they were said. In an archive they became known then, in whatever order they
-    come. In a live feed (``clock: wall``) only what was said by the time the store began, and comes in the first ingest
+    come. In a live feed (``mode: live``) only what was said by the time the store began, and comes in the first ingest
     or with history, became known when it was said; all else no earlier than the ingest that brought it: ``max(said,
     at)``. Of what thereby becomes known at one instant the cell said last counts, and what was said before a cell that
     is known by then says nothing new. A value that contradicts what is stored as said at the same instant became known
@@ -71,17 +71,17 @@ class Observations:
         variables: tuple[str, ...],
         *,
         delay: timedelta,
-        clock: Literal["wall", "record"],
+        mode: Literal["live", "archive"],
         units: tuple[str, ...] = (),
     ) -> None:
-        self.variables, self.delay, self.clock = variables, delay, clock
+        self.variables, self.delay, self.mode = variables, delay, mode
         self.units = dict(zip(variables, units, strict=False))
         fields = [("valid_time", TIME), ("location", pa.string()), ("known_at", TIME)]
         values = [
             pa.field(name, pa.float64(), metadata={_UNITS: self.units[name]} if name in self.units else None)
             for name in variables
         ]
-        self._said = ["said"] if clock == "wall" else []
+        self._said = ["said"] if mode == "live" else []
         said = [(name, TIME) for name in self._said]
         schema = pa.schema([*fields, *values, *said, ("payload", pa.string()), ("month", pa.string())])
         self.table = Table(where if isinstance(where, ObjectStore) else open_store(where), schema, "month")
@@ -110,11 +110,11 @@ class Observations:
 
         def judge(part: Statements) -> Judged:
             present = self._present(part, keys)
-            if dated and self.clock == "wall":
+            if dated and self.mode == "live":
                 return merge_live(part, present, learnt=micros(at), until=until)
             if dated:
                 return merge_archive(part, present)
-            everything = self.clock == "record"
+            everything = self.mode == "archive"
             history = np.full(len(part), everything) if everything or until is None else part.known_at <= until
             return merge_undated(part, present, history=history, learnt=None if everything else micros(at))
 

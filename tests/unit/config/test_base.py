@@ -25,7 +25,7 @@ def test_durations_by_hand(text: str, span: timedelta) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "h", "6", "6 h", "6H", "-6h", "+6h", "6h ", "6h\n", "1e3h", ".5h", 6, None, True])
-def test_what_is_no_duration(text: object) -> None:
+def test_invalid_durations(text: object) -> None:
     with pytest.raises(ValueError, match="is not a duration; write a number and a unit"):
         parse_duration(text)
 
@@ -41,10 +41,10 @@ def test_what_is_no_duration(text: object) -> None:
         (timedelta(microseconds=1), "0.000001s"),
     ],
 )
-def test_a_span_as_short_text(span: timedelta, text: str) -> None:
+def test_formatted_durations(span: timedelta, text: str) -> None:
     assert format_duration(span) == text
 
 
 @given(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=40_000)))
-def test_formatted_durations_read_back_as_the_same_span(span: timedelta) -> None:
+def test_formatted_durations_are_read_back(span: timedelta) -> None:
     assert parse_duration(format_duration(span)) == span

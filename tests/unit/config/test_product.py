@@ -1,4 +1,4 @@
-"""Every mistake in a product file is one line: the file, the line, the field, what is wrong, what would be right."""
+"""A mistake in a product file is reported in one line: file, line, field, what is wrong, how to correct it."""
 
 from __future__ import annotations
 
@@ -58,11 +58,25 @@ MISTAKES = {
     "endless duration": ("delay: 6h", f"delay: {'9' * 30}y", 6, "feed.delay", "too long", "10y"),
     "step beside the day": ("step: 1h", "step: 7h", 5, "feed.step", "does not divide a day", "6h, 1d"),
     "no step": ("step: 1h", "step: 0h", 5, "feed.step", "does not divide a day", "10min"),
-    "half a second": ("step: 1h", "step: 0.5s", 5, "feed.step", "into whole seconds", "10min"),
-    "cron minute": ('"5 *', '"61 *', 14, "schedule.forecast", "is no cron line, Bad minute", "'0 6 * * *'"),
-    "cron in words": ('"5 * * * *"', "hourly", 14, "schedule.forecast", "'hourly' is no cron line", "five fields"),
-    "cron with seconds": ('"5 *', '"0 5 *', 14, "schedule.forecast", "is no cron line", "five fields"),
-    "day that never comes": ('"5 * * * *"', "0 0 31 2 *", 14, "schedule.forecast", "is no cron line", "five fields"),
+    "half a second": ("step: 1h", "step: 0.5s", 5, "feed.step", "of whole seconds", "10min"),
+    "cron minute": ('"5 *', '"61 *', 14, "schedule.forecast", "is not a cron expression, Bad minute", "'0 6 * * *'"),
+    "cron in words": (
+        '"5 * * * *"',
+        "hourly",
+        14,
+        "schedule.forecast",
+        "'hourly' is not a cron expression",
+        "five fields",
+    ),
+    "cron with seconds": ('"5 *', '"0 5 *', 14, "schedule.forecast", "is not a cron expression", "five fields"),
+    "day that never comes": (
+        '"5 * * * *"',
+        "0 0 31 2 *",
+        14,
+        "schedule.forecast",
+        "is not a cron expression",
+        "five fields",
+    ),
     "time zone": ("schedule:\n", "schedule:\n  time_zone: CEST\n", 14, "schedule.time_zone", "'CEST'", "Europe/Dublin"),
     "unknown target": ("[wind_speed]", "[gust]", 11, "forecast.targets", "'gust' is not in", "known: wind_speed"),
     "no target": ("[wind_speed]", "[]", 11, "forecast.targets", "empty", "at least one"),
@@ -71,8 +85,8 @@ MISTAKES = {
         "    {}",
         8,
         "feed.variables",
-        "no variable",
-        "e.g.",
+        "empty",
+        "at least one variable, e.g.",
     ),
     "variable without units": (
         "wind_speed: {units: m s-1, limits",
@@ -82,30 +96,37 @@ MISTAKES = {
         "'foo'",
         "units",
     ),
-    "name of a variable": ("  wind_speed: {", "  Wind: {", 9, "feed.variables.Wind", "'Wind' is no name", "lower-case"),
-    "unit": ("m s-1", "m parsnip-1", 9, "feed.variables.wind_speed.units", "is no unit", "m s-1"),
+    "name of a variable": (
+        "  wind_speed: {",
+        "  Wind: {",
+        9,
+        "feed.variables.Wind",
+        "'Wind' is not a valid name",
+        "lower-case",
+    ),
+    "unit": ("m s-1", "m parsnip-1", 9, "feed.variables.wind_speed.units", "is not a valid unit", "m s-1"),
     "unit of another kind": (
         "units: m s-1",
         "units: m s-1, source_units: kg",
         8,
         "feed.variables",
-        "cannot be had in 'm s-1' from 'kg'",
-        "units of one kind",
+        "cannot convert 'wind_speed' from kg to m s-1",
+        "units of the same dimension",
     ),
     "limits": ("[0, 60]", "[60, 0]", 9, "feed.variables.wind_speed.limits", "is empty", "below the second"),
     "three limits": ("[0, 60]", "[0, 1, 2]", 9, "feed.variables.wind_speed.limits", "[0, 1, 2]", "at most 2"),
     "NaN": ("[0, 60]", "[.nan, 60]", 9, "feed.variables.wind_speed.limits.0", ".nan is not a finite number", "null"),
     "infinity": ("[0, 60]", "[0, .inf]", 9, "feed.variables.wind_speed.limits.1", ".inf is not a finite", "null"),
     "overflow": ("[0, 60]", "[0, 1.0e+999]", 9, "feed.variables.wind_speed.limits.1", "is not a finite", "null"),
-    "octal": ("horizon: 3", "horizon: 010", 12, "forecast.horizon", "010 is no decimal number", "10"),
-    "sexagesimal": ("horizon: 3", "horizon: 1:30", 12, "forecast.horizon", "1:30 is no decimal number", "10"),
-    "5000 digits": ("horizon: 3", f"horizon: {'9' * 5000}", 12, "forecast.horizon", "is no decimal number", "10"),
+    "octal": ("horizon: 3", "horizon: 010", 12, "forecast.horizon", "010 is not a decimal number", "10"),
+    "sexagesimal": ("horizon: 3", "horizon: 1:30", 12, "forecast.horizon", "1:30 is not a decimal number", "10"),
+    "5000 digits": ("horizon: 3", f"horizon: {'9' * 5000}", 12, "forecast.horizon", "is not a decimal number", "10"),
     "quantiles": ("  horizon: 3", "  quantiles: [0.5, 0.1]", 12, "forecast.quantiles", "[0.5, 0.1]", "ascending"),
     "no median": ("  horizon: 3", "  quantiles: [0.1, 0.9]", 12, "forecast.quantiles", "[0.1, 0.9]", "with 0.5"),
-    "capital name": ("name: wind", "name: Wind", 1, "name", "'Wind' is no name", "lower-case"),
-    "path as name": ("name: wind", "name: ../x", 1, "name", "'../x' is no name", "lower-case"),
-    "device as name": ("name: wind", "name: con", 1, "name", "'con' is no name", "lower-case"),
-    "name with a line end": ("name: wind", 'name: "wind\\n"', 1, "name", "is no name", "lower-case"),
+    "capital name": ("name: wind", "name: Wind", 1, "name", "'Wind' is not a valid name", "lower-case"),
+    "path as name": ("name: wind", "name: ../x", 1, "name", "'../x' is not a valid name", "lower-case"),
+    "device as name": ("name: wind", "name: con", 1, "name", "'con' is not a valid name", "lower-case"),
+    "name with a line end": ("name: wind", 'name: "wind\\n"', 1, "name", "is not a valid name", "lower-case"),
     "alias": ("title: Wind", "title: &a Wind\nx: *a", 2, "", "aliases are not allowed", "write the value out"),
     "tag that runs code": (
         "title: Wind",
@@ -118,17 +139,17 @@ MISTAKES = {
     "tag on a list": ("[wind_speed]", "!!python/tuple [wind_speed]", 11, "forecast.targets", "tag", "plain values"),
     "tag of its own": ("title: Wind", "title: !x Wind", 2, "title", "tag !x is not allowed", "plain values"),
     "binary": ("title: Wind", "title: !!binary aGFsbG8=", 2, "title", "binary is not allowed", "plain values"),
-    "doubled key": ("title: Wind", "title: A\ntitle: B", 3, "", "'title' stands twice", "keep one"),
-    "doubled key deep": (
+    "repeated key": ("title: Wind", "title: A\ntitle: B", 3, "", "'title' occurs twice", "keep one"),
+    "repeated key deep": (
         "limits:",
         "units: K, limits:",
         9,
         "feed.variables.wind_speed",
-        "'units' stands",
+        "'units' occurs",
         "one",
     ),
     "merge key": ("title: Wind", "<<: {title: Wind}", 2, "<<", "unknown field", "known here"),
-    "list as key": ("title: Wind", "? [a, b]\n: c", 2, "", "a name is a list", "plain name"),
+    "list as key": ("title: Wind", "? [a, b]\n: c", 2, "", "a key is a list", "plain text"),
     "open bracket": ("title: Wind", "title: [Wind", 3, "", "not valid YAML", "indentation and quotes"),
     "tab": ("title: Wind", "title: x\n\ty: z", 3, "", "not valid YAML", "indentation"),
     "second document": ('"5 * * * *"\n', '"5 * * * *"\n---\nname: x\n', 15, "", "another document", "indentation"),
@@ -144,7 +165,7 @@ MISTAKES = {
 }
 
 
-def refused(path: Path) -> ConfigError:
+def mistake_in(path: Path) -> ConfigError:
     with pytest.raises(ConfigError) as caught:
         load_product(path)
     assert "\n" not in str(caught.value)
@@ -153,7 +174,7 @@ def refused(path: Path) -> ConfigError:
     return caught.value
 
 
-def test_the_good_file_is_good(tmp_path: Path) -> None:
+def test_a_valid_file_is_accepted(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     path.write_text(GOOD)
     product = load_product(path)
@@ -168,7 +189,7 @@ def test_a_mistake_is_one_line_with_file_line_field_and_remedy(tmp_path: Path, c
     right, wrong, line, field, problem, remedy = MISTAKES[case]
     path = tmp_path / "p.yaml"
     path.write_text(GOOD.replace(right, wrong, 1))
-    error = refused(path)
+    error = mistake_in(path)
     assert (error.file, error.field) == (f"{path}:{line}", field)
     assert problem in error.problem
     assert remedy in error.remedy
@@ -191,17 +212,17 @@ def test_a_mistake_is_one_line_with_file_line_field_and_remedy(tmp_path: Path, c
         (b"just text", 'got "just text"'),
     ],
 )
-def test_a_file_that_is_no_product_at_all(tmp_path: Path, content: bytes, problem: str) -> None:
+def test_a_file_that_is_not_a_product(tmp_path: Path, content: bytes, problem: str) -> None:
     path = tmp_path / "p.yaml"
     path.write_bytes(content)
-    error = refused(path)
+    error = mistake_in(path)
     assert problem in error.problem
     assert error.file.startswith(str(path))
 
 
-def test_a_missing_file_is_told_with_its_path(tmp_path: Path) -> None:
-    assert refused(tmp_path / "none.yaml").problem == "no such file"
-    assert refused(tmp_path).problem == "no such file"
+def test_a_missing_file(tmp_path: Path) -> None:
+    assert mistake_in(tmp_path / "none.yaml").problem == "no such file"
+    assert mistake_in(tmp_path).problem == "no such file"
 
 
 def bomb(levels: int) -> str:
@@ -219,10 +240,10 @@ def bomb(levels: int) -> str:
     ],
     ids=["alias bomb", "brackets", "braces"],
 )
-def test_a_bomb_is_refused_after_reading_a_few_events_of_it(
+def test_a_yaml_bomb_is_refused_after_a_few_events(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, problem: str
 ) -> None:
-    # F38, without a clock: the parser must have been left early, and nothing composed.
+    # Without measuring time: the parser must stop early, and nothing may be composed.
     import yaml
 
     events = 0
@@ -238,14 +259,14 @@ def test_a_bomb_is_refused_after_reading_a_few_events_of_it(
     monkeypatch.setattr(yaml, "compose", lambda *_, **__: pytest.fail("the bomb was composed"))
     path = tmp_path / "p.yaml"
     path.write_text(text)
-    assert problem in refused(path).problem
+    assert problem in mistake_in(path).problem
     assert events < 5 * MAX_DEPTH
 
 
-def test_hostile_text_is_repeated_shortened(tmp_path: Path) -> None:
+def test_long_text_is_shortened_in_messages(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     path.write_text(GOOD.replace("horizon: 3", "horizon: " + "x" * 5000))
-    assert len(str(refused(path))) < 400
+    assert len(str(mistake_in(path))) < 400
 
 
 def test_every_field_has_a_description() -> None:
@@ -254,18 +275,18 @@ def test_every_field_has_a_description() -> None:
         f"{owner}.{name}"
         for owner, part in {"Product": schema, **schema["$defs"]}.items()
         for name, field in part["properties"].items()
-        if not _described(field, schema["$defs"])
+        if not _is_described(field, schema["$defs"])
     ]
     assert bare == []
 
 
-def _described(field: dict[str, Any], definitions: dict[str, Any]) -> bool:
-    """Whether a field, the object it refers to, or the constant it must be, says what it means."""
+def _is_described(field: dict[str, Any], definitions: dict[str, Any]) -> bool:
+    """Return whether a field has a description; pydantic omits one that equals the description of its class."""
     reference = field.get("$ref", "").rsplit("/", 1)[-1]
     return bool(field.get("description") or definitions.get(reference, {}).get("description")) or "const" in field
 
 
-def test_a_product_survives_its_own_json() -> None:
+def test_a_product_is_read_back_from_its_json() -> None:
     product = Product.model_validate_json(
         '{"name": "x", "feed": {"source": {"kind": "files", "path": "w", "format": "csv"}, "step": "90min",'
         '"locations": {"kind": "stations", "path": "s"}, "variables": {"wind_speed": {}}},'
@@ -274,7 +295,7 @@ def test_a_product_survives_its_own_json() -> None:
     assert Product.model_validate_json(product.model_dump_json()) == product
 
 
-def test_a_variable_takes_what_it_does_not_say_from_the_known_ones(tmp_path: Path) -> None:
+def test_a_variable_has_defaults_from_its_cf_name(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     path.write_text(GOOD.replace("{units: m s-1, limits: [0, 60]}", "{limits: [null, 9]}\n    odd: {units: '1'}"))
     feed = load_product(path).feed
@@ -282,7 +303,7 @@ def test_a_variable_takes_what_it_does_not_say_from_the_known_ones(tmp_path: Pat
     assert feed.variable("odd") == ("1", (None, None), "identity", "Odd")
 
 
-def test_limits_of_a_known_variable_are_in_the_unit_it_is_kept_in() -> None:
+def test_default_limits_are_converted_to_the_unit_of_the_product() -> None:
     feed = load_product(deploy_folder() / "products" / "ireland-wind.yaml").feed
     kelvin = feed.model_copy(update={"variables": {"air_temperature": VariableSpec(units="K")}})
     units, limits, _, _ = kelvin.variable("air_temperature")
@@ -296,7 +317,7 @@ OPTIONS = """training:
 """
 
 
-def test_options_of_models_keep_their_types(tmp_path: Path) -> None:
+def test_model_options_keep_their_types(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     path.write_text(GOOD + OPTIONS)
     product = load_product(path)
@@ -311,24 +332,24 @@ def test_options_of_models_keep_their_types(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["[1, 2]", "[[a]]", "{a: 1}", "[a, null]"])
-def test_an_option_that_no_model_can_take_is_told(tmp_path: Path, value: str) -> None:
+def test_an_option_of_an_unsupported_type(tmp_path: Path, value: str) -> None:
     path = tmp_path / "p.yaml"
     path.write_text(GOOD + f"training: {{options: {{blend: {{members: {value}}}}}}}\n")
-    error = refused(path)
+    error = mistake_in(path)
     assert error.field == "training.options.blend.members"
     assert error.problem.startswith("got ")
     assert error.remedy == "write a number, a text, true, false, null, or a list of texts"
 
 
-def test_a_candidate_is_named_once(tmp_path: Path) -> None:
+def test_a_candidate_listed_twice(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     path.write_text(GOOD + "training: {candidates: [ridge-var, blend, ridge-var]}\n")
-    error = refused(path)
-    assert (error.field, error.problem) == ("training.candidates", "'ridge-var' stands twice")
+    error = mistake_in(path)
+    assert (error.field, error.problem) == ("training.candidates", "'ridge-var' is listed twice")
 
 
 @pytest.mark.parametrize("names", ["[altitude, altitude]", "['']"])
-def test_a_static_field_is_named_once(tmp_path: Path, names: str) -> None:
+def test_a_static_column_listed_twice_or_empty(tmp_path: Path, names: str) -> None:
     path = tmp_path / "p.yaml"
     path.write_text(GOOD.replace("path: s.csv}", f"path: s.csv, static: {names}}}"))
-    assert "names a column twice or not at all" in refused(path).problem
+    assert "has a repeated or empty name" in mistake_in(path).problem

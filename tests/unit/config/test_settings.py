@@ -13,8 +13,8 @@ CANARY = "canary-4711"
 
 
 @pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No settings from outside, an empty current folder, and nothing left in the cache."""
+def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Run without settings of the environment, in an empty folder, with an empty cache."""
     for name in list(os.environ):
         if name.startswith("NIGHTCAST_"):
             monkeypatch.delenv(name)
@@ -24,7 +24,7 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     settings.cache_clear()
 
 
-def refused() -> ConfigError:
+def mistake() -> ConfigError:
     with pytest.raises(ConfigError) as caught:
         settings()
     assert "\n" not in str(caught.value)
@@ -38,31 +38,31 @@ def test_defaults_need_no_server(tmp_path: Path) -> None:
     assert settings() is settings()
 
 
-def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("nightcast.toml").write_text('home = "a"\ntracking_uri = "http://file"\n')
     monkeypatch.setenv("NIGHTCAST_HOME", "/b")
     assert settings().home == Path("/b")
     assert settings().mlflow_uri == "http://file"
 
 
-def test_another_file_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "other.toml").write_text('home = "/c"\n')
     monkeypatch.setenv("NIGHTCAST_SETTINGS", "other.toml")
     assert settings().home == Path("/c")
 
 
-def test_a_named_file_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_settings_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NIGHTCAST_SETTINGS", "/none.toml")
-    error = refused()
+    error = mistake()
     assert (error.file, error.problem) == ("/none.toml", "no such file")
 
 
 @pytest.mark.parametrize(
     ("variable", "remedy"), [("NIGHTCAST_HOEM", "did you mean NIGHTCAST_HOME?"), ("NIGHTCAST_XYZZY", "known: ")]
 )
-def test_an_unknown_variable_is_told(monkeypatch: pytest.MonkeyPatch, variable: str, remedy: str) -> None:
+def test_an_unknown_variable(monkeypatch: pytest.MonkeyPatch, variable: str, remedy: str) -> None:
     monkeypatch.setenv(variable, "x")
-    error = refused()
+    error = mistake()
     assert (error.file, error.field, error.problem) == ("environment", variable, "unknown variable")
     assert error.remedy.startswith(remedy)
 
@@ -77,14 +77,13 @@ def test_an_unknown_variable_is_told(monkeypatch: pytest.MonkeyPatch, variable: 
 )
 def test_a_mistake_in_the_file_is_one_line(text: str, field: str, problem: str) -> None:
     Path("nightcast.toml").write_text(text)
-    error = refused()
+    error = mistake()
     assert error.field == field
     assert error.problem.startswith(problem)
     assert "nightcast.toml" in error.file
 
 
-def test_secrets_are_there_and_are_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
-    # F39
+def test_secrets_are_readable_but_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NIGHTCAST_SECRETS__KEY", CANARY)
     found = settings()
     assert found.secrets["key"].get_secret_value() == CANARY
@@ -103,19 +102,18 @@ def test_secrets_are_there_and_are_never_printed(monkeypatch: pytest.MonkeyPatch
         ({}, f"[secrets.a]\nb = '{CANARY}'\n"),
     ],
 )
-def test_a_mistake_in_a_secret_does_not_tell_it(
+def test_a_mistake_in_a_secret_does_not_reveal_it(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], toml: str
 ) -> None:
-    # F39
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     Path("nightcast.toml").write_text(toml)
-    error = refused()
+    error = mistake()
     assert "secrets" in str(error)
     assert "4711" not in str(error)
 
 
-def test_settings_do_not_change() -> None:
+def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         settings().home = Path()  # type: ignore[misc]
 
@@ -126,7 +124,7 @@ def test_every_setting_has_a_description() -> None:
 
 
 @pytest.mark.parametrize("address", ["s3://bucket", "s3://my-bucket/a/prefix", "s3://my.bucket/a_b/c=1/"])
-def test_the_store_may_be_a_bucket(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+def test_the_store_can_be_a_bucket(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     assert settings().store == ""
     settings.cache_clear()
     monkeypatch.setenv("NIGHTCAST_STORE", address)
@@ -134,7 +132,7 @@ def test_the_store_may_be_a_bucket(monkeypatch: pytest.MonkeyPatch, address: str
 
 
 @pytest.mark.parametrize("address", ["/srv/data", "http://bucket/x", "s3://", "s3://b/../x", "s3://b/a b", "gs://b"])
-def test_a_store_that_is_no_bucket_is_told(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+def test_an_invalid_bucket(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("NIGHTCAST_STORE", address)
-    error = refused()
+    error = mistake()
     assert (error.field, "s3://bucket/prefix" in str(error)) == ("store", True)

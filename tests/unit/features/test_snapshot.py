@@ -48,7 +48,7 @@ def live(
 ) -> tuple[Product, list[datetime]]:
     """A live feed of 36 frames that arrive one by one: on time, late, revised, repeated or never."""
     make = make_grid_product if grid else make_product
-    product = make(folder, feed={"clock": "wall"}, **({"days": 36} | arguments))  # type: ignore[arg-type]
+    product = make(folder, feed={"mode": "live"}, **({"days": 36} | arguments))  # type: ignore[arg-type]
     store = OpenFeed(product.feed, settings).observations
     step, delay = product.feed.step, product.feed.delay
     rows = (grid_rows if grid else record_rows)(product).to_pylist()

@@ -33,7 +33,7 @@ class Inbox:
 
     def __init__(self, folder: Path, form: str = "csv") -> None:
         source = {"path": f"inbox/*.{form}", "format": form, "layout": "wide"}
-        self.product: Product = make_product(folder, stations=2, days=3, feed={"clock": "wall", "source": source})
+        self.product: Product = make_product(folder, stations=2, days=3, feed={"mode": "live", "source": source})
         self.settings: Settings = make_settings(folder)
         self.folder, self.form = folder / "inbox", form
         self.folder.mkdir()

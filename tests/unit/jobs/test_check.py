@@ -37,16 +37,16 @@ def test_a_covariate_that_ended_with_its_archive_is_told_of_the_clock(tmp_path: 
         check_product(_with_an_old_model(tmp_path), make_settings(tmp_path), at=NOW)
     assert str(caught.value) == (
         "tiny-wind.nwp: the source has nothing to give of the last 2d; "
-        "say clock: record, as the product's feed does, if it is an archive that has ended"
+        "say mode: archive, as the product's feed does, if it is an archive that has ended"
     )
 
 
 def test_with_that_clock_it_is_right(tmp_path: Path) -> None:
-    told = check_product(_with_an_old_model(tmp_path, clock="record"), make_settings(tmp_path), at=NOW)
+    told = check_product(_with_an_old_model(tmp_path, mode="archive"), make_settings(tmp_path), at=NOW)
     assert told["nwp: first payload"].endswith(": 1 rows readable")
 
 
 def test_beside_a_live_feed_the_window_and_the_path_are_to_be_looked_at(tmp_path: Path) -> None:
-    path = _with_an_old_model(tmp_path, feed={"clock": "wall"})
+    path = _with_an_old_model(tmp_path, feed={"mode": "live"})
     with pytest.raises(NoDataError, match="nothing to give; look at its window and its path"):
         check_product(path, make_settings(tmp_path), at=NOW)

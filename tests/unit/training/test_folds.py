@@ -45,7 +45,7 @@ def test_no_target_of_a_fold_is_known_later_than_the_first_issue_of_the_next(
 
 
 def test_a_target_revised_after_the_border_is_learnt_as_it_was_before(fresh: Callable[..., ProductHome]) -> None:
-    place = fresh(feed={"clock": "wall"})
+    place = fresh(feed={"mode": "live"})
     snapshot, folds = _cut(place)
     observed = snapshot.cadence.lead_times(folds.train[-1])[0]
     column = snapshot.frames.index(observed)

@@ -63,9 +63,9 @@ def _decoded(fields: Mapping[str, Field], feed: Feed, spec: FilesSource) -> Deco
     notes = [*(note for field in fields.values() for note in field.notes), *first.places.notes, *stamps.notes]
 
     frames, times, thinned = np.flatnonzero(~np.isnat(stamps.valid_time)), stamps.valid_time, 0
-    if spec.time.gather:
+    if spec.time.resample:
         series = np.zeros(len(frames), np.int64) if known is None else number(known[frames])
-        kept, points = stand_ins(times[frames], series, feed.step, spec.time.gather)
+        kept, points = stand_ins(times[frames], series, feed.step, spec.time.resample)
         left = np.setdiff1d(frames, frames[kept])
         thinned = int(sum(_present(fields, spec, slice(at, at + 1)).sum() for at in map(int, left)))
         frames, times = frames[kept], times.copy()

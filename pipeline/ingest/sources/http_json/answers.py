@@ -182,7 +182,7 @@ def _known(
         except (KeyError, ValueError):
             raise SourceError(f"{payload.name}: its context does not say when it was fetched") from None
         return table, np.full(len(table), at), []
-    written = {"columns": (spec.known_at,), "label": "end", "day_starts": timedelta(0), "gather": timedelta(0)}
+    written = {"columns": (spec.known_at,), "label": "end", "day_starts": timedelta(0), "resample": timedelta(0)}
     form = spec.time.model_copy(update={**written, "hours": "0-23"})
     stamps = read_stamps(table, form, timedelta(seconds=1))
     unread = np.flatnonzero(np.isnat(stamps.valid_time))

@@ -79,7 +79,7 @@ class HttpJson:
             first = max(first, at - spec.archive)
         if spec.time.label == "start":  # the service counts by the start of a period, and a window by its end
             first -= self._feed.step
-        whole = not {"since", "until"} <= spec.places
+        whole = not {"since", "until"} <= spec.placeholders
         width = last - first if whole else spec.window
         places = range(len(self._locations)) if spec.by_location else (None,)
         while first <= last:

@@ -95,7 +95,7 @@ def _resolution(form: str) -> timedelta:
 
 def _slack(spec: SqlSource) -> timedelta:
     """Return how much earlier than its valid time, or the start of its period, a row may be stamped."""
-    slack = spec.time.gather
+    slack = spec.time.resample
     if spec.time.zone != "UTC":  # a day may have 25 hours
         slack += _HOUR
     if spec.time.day_starts or spec.time.hours == "1-24":

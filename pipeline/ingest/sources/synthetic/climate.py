@@ -26,7 +26,7 @@ from functools import cached_property
 import numpy as np
 from scipy.special import ndtr
 
-from pipeline.config.sources.synthetic import Recipe
+from pipeline.config.sources.synthetic import FieldSpec
 from pipeline.ingest.sources.synthetic.waves import Floats, Times, Waves, Wind
 
 EARTH = 6.371e6  # radius, m
@@ -98,7 +98,7 @@ class Air:
     times: Times
     step: float
     """Seconds over which precipitation is gathered."""
-    recipes: Mapping[str, Recipe]
+    fields: Mapping[str, FieldSpec]
     weights: dict[str, Floats] = field(default_factory=dict)
     """Weights of the waves by field, as far as they are known; the same at all places."""
 
@@ -108,8 +108,8 @@ class Air:
 
     def true(self, name: str) -> Floats:
         """Return a variable without any error of measurement."""
-        if name in self.recipes:
-            return self._made(name, self.recipes[name])
+        if name in self.fields:
+            return self._made(name, self.fields[name])
         return np.broadcast_to(_SKIES[name](self), self._shape)
 
     def tracer(self, name: str) -> Floats:
@@ -214,10 +214,10 @@ class Air:
         phase = 2 * np.pi * ((self.times[:, np.newaxis] - _NEW_YEAR - peak) / _YEAR)
         return np.asarray(np.cos(phase))
 
-    def _made(self, name: str, recipe: Recipe) -> Floats:
-        value = recipe.mean + recipe.spread * self.tracer(name)
-        value += recipe.diurnal * self.daily(recipe.peak) + recipe.seasonal * self.season
-        return np.clip(value, recipe.minimum, recipe.maximum)
+    def _made(self, name: str, spec: FieldSpec) -> Floats:
+        value = spec.mean + spec.spread * self.tracer(name)
+        value += spec.diurnal * self.daily(spec.peak) + spec.seasonal * self.season
+        return np.clip(value, spec.minimum, spec.maximum)
 
 
 def _humidity(air: Air) -> Floats:
@@ -253,7 +253,7 @@ _SKIES: Mapping[str, Sky] = {
 }
 
 
-def nature(name: str, recipes: Mapping[str, Recipe]) -> Nature:
+def nature(name: str, fields: Mapping[str, FieldSpec]) -> Nature:
     """Return what a variable is like, the product's word over the world's."""
-    recipe = recipes.get(name)
-    return Nature(recipe.spread, recipe.minimum, recipe.maximum) if recipe else KNOWN[name]
+    spec = fields.get(name)
+    return Nature(spec.spread, spec.minimum, spec.maximum) if spec else KNOWN[name]

@@ -20,7 +20,7 @@ DAY = timedelta(days=1)
 @pytest.fixture
 def live(fresh: Callable[..., ProductHome]) -> ProductHome:
     """A live product without models; climatology serves. The record ends 10 days after the first issue time."""
-    place = fresh(days=100, feed={"clock": "wall"})
+    place = fresh(days=100, feed={"mode": "live"})
     jobs.forecast(place.workspace, since=place.end - 12 * DAY, until=place.end - DAY, at=place.end)
     return place
 

@@ -158,7 +158,7 @@ def test_a_frame_without_a_time_is_refused_as_one_row_that_counts_its_cells(tmp_
 
 def test_irregular_frames_stand_for_the_next_point_of_the_time_grid(tmp_path: Path) -> None:
     times = np.array(["2020-01-01T00:40", "2020-01-01T00:55"], "datetime64[s]")
-    feed = make_feed(tmp_path, format="npz", time={"gather": "30min"})
+    feed = make_feed(tmp_path, format="npz", time={"resample": "30min"})
     decoded = decode(feed, npz(t=VALUES, time=times, lat=[52.0, 51, 50], lon=[-2.0, -1, 0, 1]))
     assert cells(decoded) == {("01:00", cell): value for (hour, cell), value in EXPECTED.items() if hour == "02:00"}
     assert decoded.thinned == 12

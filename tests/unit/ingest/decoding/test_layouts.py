@@ -183,7 +183,7 @@ def test_each_station_of_a_long_payload_has_its_own_doubled_hour(make_product, l
 
 
 def test_gathering_a_long_payload_takes_the_last_row_with_a_value(make_product, locations: Locations) -> None:
-    product = make_product(layout="long", time={"gather": "20min"}, variables=PAIR)
+    product = make_product(layout="long", time={"resample": "20min"}, variables=PAIR)
     table = pa.table(
         {
             "time": ["2020-01-01 05:" + minute for minute in ("30", "45", "53", "55", "58", "50")],
@@ -207,7 +207,7 @@ def test_gathering_a_wide_payload_takes_the_last_cell_of_each_station(make_produ
     table = pa.table(
         {"time": ["2020-01-01 05:50", "2020-01-01 06:00", "2020-01-01 06:01"], "A": [1, 2, 3], "B": [4, None, 5]}
     )
-    decoded = decode(make_product(time={"gather": "10min"}), table, locations)
+    decoded = decode(make_product(time={"resample": "10min"}), table, locations)
     assert found(decoded) == [("06:00", "B", 4.0), ("06:00", "A", 2.0)]
     assert decoded.thinned == 3
 
@@ -261,7 +261,7 @@ def test_a_nested_column_is_refused_where_it_is_needed(make_product, locations: 
 
 def test_when_rows_became_known_is_kept_beside_them(make_product, locations: Locations) -> None:
     known = np.array(["2020-01-01T01:00", "2020-01-01T02:00", "2020-01-01T02:00"], "datetime64[us]")
-    product = make_product(layout="long", time={"gather": "20min"})
+    product = make_product(layout="long", time={"resample": "20min"})
     table = pa.table(
         {
             "time": ["2020-01-01 05:45", "2020-01-01 05:50", "2020-01-01 05:55"],

@@ -61,7 +61,7 @@ def test_asos_reports_are_gathered_to_the_last_one_with_a_value(make_product, fo
         compression="xz",
         csv={"delimiter": "\t"},
         location="station",
-        time={"columns": ["valid"], "gather": "20min"},
+        time={"columns": ["valid"], "resample": "20min"},
         missing=["M"],
         step="20min",
         variables=variables,

@@ -36,14 +36,14 @@ def stations() -> Locations:
 
 @pytest.fixture
 def make_feed() -> MakeFeed:
-    def make(name: str = "", clock: str = "wall", variables: dict[str, Any] | None = None, **quality: Any) -> Feed:
+    def make(name: str = "", mode: str = "live", variables: dict[str, Any] | None = None, **quality: Any) -> Feed:
         fields = {
             "name": "test",
             "feed": {
                 "source": {"kind": "files", "path": "data.csv", "format": "csv"},
                 "step": "1h",
                 "delay": "1h",
-                "clock": clock,
+                "mode": mode,
                 "locations": {"kind": "stations", "path": "stations.csv"},
                 "variables": variables or {"wind_speed": {"limits": [0, 60]}, "air_temperature": {}},
                 "quality": quality,
@@ -110,7 +110,7 @@ def test_a_stuck_sensor_is_a_warning_and_its_rows_are_stored(make_feed: MakeFeed
 
 
 def test_a_stuck_sensor_is_refused_when_the_product_says_so(make_feed: MakeFeed, stations: Locations) -> None:
-    feed = make_feed(checks={"stuck": {"severity": "row", "variables": ["wind_speed"]}, "buddy": "off"})
+    feed = make_feed(checks={"persistence": {"severity": "row", "variables": ["wind_speed"]}, "buddy": "off"})
     checked = check_rows(rows(feed, change=freeze), feed, stations, now=at(49))
     assert checked.warnings == ()
     told = checked.refused.to_pylist()
@@ -123,19 +123,19 @@ def test_a_stuck_sensor_is_refused_when_the_product_says_so(make_feed: MakeFeed,
 def test_for_how_long_a_value_may_stay_is_told_as_a_time(
     make_feed: MakeFeed, stations: Locations, after: str, count: int
 ) -> None:
-    feed = make_feed(checks={"stuck": {"after": after, "severity": "row"}, "buddy": "off"})
+    feed = make_feed(checks={"persistence": {"after": after, "severity": "row"}, "buddy": "off"})
     assert check_rows(rows(feed, change=freeze), feed, stations, now=at(49)).refused.num_rows == count
 
 
 def test_values_that_may_stay_are_excepted(make_feed: MakeFeed, stations: Locations) -> None:
-    feed = make_feed(checks={"stuck": {"except": [7.5, 2.5]}, "buddy": "off"})
+    feed = make_feed(checks={"persistence": {"except": [7.5, 2.5]}, "buddy": "off"})
     assert check_rows(rows(feed, change=freeze), feed, stations, now=at(49)).warnings == ()
 
 
 def test_a_run_that_began_before_the_batch_is_counted_from_its_beginning(
     make_feed: MakeFeed, stations: Locations
 ) -> None:
-    feed = make_feed(checks={"stuck": {"severity": "row"}, "buddy": "off"})
+    feed = make_feed(checks={"persistence": {"severity": "row"}, "buddy": "off"})
     whole = rows(feed, change=freeze)
     before, batch = whole.slice(0, 35 * 4), whole.slice(35 * 4)
     assert check_rows(batch, feed, stations, now=at(49)).refused.num_rows == 0
@@ -145,7 +145,7 @@ def test_a_run_that_began_before_the_batch_is_counted_from_its_beginning(
 
 
 def test_a_jump_is_told_by_the_limit_of_the_product(make_feed: MakeFeed, stations: Locations) -> None:
-    feed = make_feed(checks={"jump": {"wind_speed": 20, "severity": "row"}, "buddy": "off"})
+    feed = make_feed(checks={"step": {"wind_speed": 20, "severity": "row"}, "buddy": "off"})
     checked = check_rows(rows(feed, change=spike), feed, stations, now=at(49))
     (row,) = checked.refused.to_pylist()
     assert (row["valid_time"], row["location"]) == (at(30), "C")
@@ -177,7 +177,7 @@ def test_a_value_beyond_its_limits_spoils_no_other_check(make_feed: MakeFeed, st
     def nonsense(wind: np.ndarray) -> None:
         wind[30, 2], wind[31, 2] = 999.0, np.inf
 
-    feed = make_feed(checks={"jump": {"wind_speed": 5}}, variables={"wind_speed": {"limits": [0, 60]}})
+    feed = make_feed(checks={"step": {"wind_speed": 5}}, variables={"wind_speed": {"limits": [0, 60]}})
     checked = check_rows(rows(feed, change=nonsense), feed, stations, now=at(49))
     assert checked.refused.num_rows == 2
     assert checked.warnings == ()
@@ -246,7 +246,7 @@ def test_the_newest_value_of_a_live_feed_is_late(make_feed: MakeFeed, stations: 
     late = check_rows(rows(feed), feed, stations, now=at(52))
     assert late.warnings == ("the newest value is of 2020-01-02 23:00 UTC, 4 steps late",)
     assert check_rows(rows(feed), feed, stations, now=at(52), live=False).warnings == ()
-    archive = make_feed(clock="record")
+    archive = make_feed(mode="archive")
     assert check_rows(rows(archive), archive, stations, now=at(5200)).warnings == ()
     patient = make_feed(checks={"freshness": {"within": "1d"}})
     assert check_rows(rows(patient), patient, stations, now=at(52)).warnings == ()

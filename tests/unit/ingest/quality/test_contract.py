@@ -68,7 +68,7 @@ def test_what_the_product_says_is_in_the_contract(locations: Locations) -> None:
         {},
         oldest="1990-06-01",
         ahead="2d",
-        checks={"grid": "batch", "stuck": "row", "jump": {"wind_speed": 20}},
+        checks={"time_step": "batch", "persistence": "row", "step": {"wind_speed": 20}},
         expectations=[{"type": "expect_column_mean_to_be_between", "kwargs": {"column": "wind_speed", "min_value": 1}}],
     )
     contract = contract_of(feed, locations, NOW)

@@ -35,7 +35,7 @@ def feed_of(step: str, variables: dict[str, dict[str, Any]], **quality: Any) -> 
         "feed": {
             "source": {"kind": "files", "path": "data.csv", "format": "csv"},
             "step": step,
-            "clock": "record",
+            "mode": "archive",
             "locations": {"kind": "stations", "path": "stations.csv"},
             "variables": variables,
             "quality": quality,
@@ -83,7 +83,7 @@ def test_the_frozen_vane_of_the_met_mast_is_found() -> None:
 
 
 def test_its_rows_are_refused_when_the_product_says_so() -> None:
-    checked = mast(["Dir78mS"], checks={"stuck": "row"})
+    checked = mast(["Dir78mS"], checks={"persistence": "row"})
     assert checked.warnings == ()
     assert checked.refused.num_rows == 15_029
     first = checked.refused["reason"][0].as_py()
@@ -113,7 +113,7 @@ def test_the_impossible_wind_of_newark_is_refused_by_its_limits_and_told_as_a_ju
     assert (row["location"], row["reason"][:23]) == ("EWR", "wind_speed 1048.36058 m")
 
     variables["wind_speed"]["limits"] = [0, 2000]
-    feed = feed_of("1h", variables, checks={"jump": {"wind_speed": 60, "severity": "row"}})
+    feed = feed_of("1h", variables, checks={"step": {"wind_speed": 60, "severity": "row"}})
     checked = check_rows(rows_of(feed, data["time"], data["origin"], data), feed, places, now=NOW)
     (row,) = checked.refused.to_pylist()
     assert row["reason"].startswith("wind_speed 1048.36058 mph is a change by 10")
@@ -145,7 +145,7 @@ def test_the_dead_counter_of_auckland_is_found_and_refused_by_one_line() -> None
     assert checked.refused.num_rows == 0
     assert len(checked.report["completeness"]["by_location"]) == len(ids) == 21
     # The counts of night hours are far below 2 % of zeros; nothing but zeros stands for half a day.
-    refused, _ = footfall(checks={"stuck": {"after": "1d", "severity": "row"}, "buddy": "off"})
+    refused, _ = footfall(checks={"persistence": {"after": "1d", "severity": "row"}, "buddy": "off"})
     rows = refused.refused.to_pandas()
     dead = rows[rows["location"] == "107 Quay Street"]
     assert 25_550 <= len(dead) <= 25_561

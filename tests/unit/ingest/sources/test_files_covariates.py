@@ -83,7 +83,7 @@ def test_a_csv_of_a_weather_model_is_taken_in_and_seen_as_of_its_runs(tmp_path: 
         "nwp": {
             "source": {"kind": "files", "path": "nwp/*.csv", "format": "csv", "layout": "wide", "known_at": "run"},
             "step": "1d",
-            "clock": "record",
+            "mode": "archive",
             "locations": dict(fields["feed"]["locations"]),
             "variables": {"wind_speed": {}},
         }

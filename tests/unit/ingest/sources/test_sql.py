@@ -413,7 +413,7 @@ def test_labels_zones_and_gathering_ask_for_stamps_before_their_valid_times() ->
 
     assert first(HOUR) == START + 6 * HOUR
     assert first(HOUR, label="start") == START + 5 * HOUR
-    assert first(HOUR, gather="30min") == START + timedelta(hours=5, minutes=30)
+    assert first(HOUR, resample="30min") == START + timedelta(hours=5, minutes=30)
     assert first(HOUR, zone="Europe/Dublin") == START + 5 * HOUR
     assert first(DAY, label="start", day_starts="6h") == START - 42 * HOUR
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config.sources.synthetic import Recipe
+from pipeline.config.sources.synthetic import FieldSpec
 from pipeline.ingest.sources.synthetic.climate import KNOWN, Air, Places
 from pipeline.ingest.sources.synthetic.draws import address, key, mix, normal, uniform
 from pipeline.ingest.sources.synthetic.waves import Floats, Times, Waves, Wind, ornstein_uhlenbeck
@@ -23,10 +23,10 @@ def waves(**fields: float) -> Waves:
     return Waves(3, 128, **(defaults | fields), wind=EASTWARD)
 
 
-def air(times: Times, longitude: Floats, latitude: Floats, *, wind: Wind = TURNING, **recipes: Recipe) -> Air:
+def air(times: Times, longitude: Floats, latitude: Floats, *, wind: Wind = TURNING, **fields: FieldSpec) -> Air:
     model = Waves(3, 128, length=3e5, memory=2 * DAY, diffusivity=1e5, wind=wind)
     middle = (float(np.mean(longitude)), float(np.mean(latitude)))
-    return Air(model, wind, Places(longitude, latitude, middle), times, HOUR, recipes)
+    return Air(model, wind, Places(longitude, latitude, middle), times, HOUR, fields)
 
 
 def test_the_bits_are_those_of_splitmix64() -> None:
@@ -179,8 +179,10 @@ def test_pressure_is_in_balance_with_the_wind(latitude: float) -> None:
 
 def test_a_recipe_is_mean_spread_and_cycles() -> None:
     times = START + np.arange(0, 1500 * DAY, DAY)
-    recipe = Recipe(mean=50.0, spread=4.0)
+    recipe = FieldSpec(mean=50.0, spread=4.0)
     values = air(times, np.zeros(1), np.full(1, 50.0), load=recipe).true("load")
     assert (values.mean(), values.std()) == pytest.approx((50, 4), rel=0.1)
-    capped = air(times, np.zeros(1), np.full(1, 50.0), load=Recipe(spread=4.0, minimum=-1.0, maximum=2.0)).true("load")
+    capped = air(times, np.zeros(1), np.full(1, 50.0), load=FieldSpec(spread=4.0, minimum=-1.0, maximum=2.0)).true(
+        "load"
+    )
     assert (capped.min(), capped.max()) == (-1.0, 2.0)

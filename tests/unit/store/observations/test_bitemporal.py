@@ -18,7 +18,7 @@ from pipeline.features.asof import as_of
 from pipeline.features.frames import build_frames
 from pipeline.store.observations import Appended, Observations
 
-Clock = Literal["wall", "record"]
+Mode = Literal["live", "archive"]
 Key = tuple[datetime, str]
 Cells = tuple[float | None, float | None]
 
@@ -61,8 +61,8 @@ class Payload(NamedTuple):
 class Replay:
     """Every statement in the order in which it came, and nothing else: what an archivist would write down."""
 
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
+    def __init__(self, mode: Mode) -> None:
+        self.mode = mode
         self.since: datetime | None = None
         self.said: dict[Key, list[tuple[datetime, Cells]]] = {}
         self.when: dict[Key, dict[int, datetime]] = {}
@@ -70,7 +70,7 @@ class Replay:
 
     def take(self, payload: Payload) -> None:
         self.since = self.since or payload.at
-        if payload.dated and self.clock == "wall":
+        if payload.dated and self.mode == "live":
             self._live(payload)
             return
         for row in payload.rows:
@@ -138,7 +138,7 @@ class Replay:
     def _arrived(self, said: list[tuple[datetime, Cells]], row: Row, payload: Payload) -> list[tuple[datetime, Cells]]:
         due = row.valid_time + DELAY
         loading = payload.history or payload.at == self.since
-        history = self.clock == "record" or (loading and self.since is not None and due <= self.since)
+        history = self.mode == "archive" or (loading and self.since is not None and due <= self.since)
         if not said:
             return [(due if history else payload.at, row.cells)]
         was = _state(said)
@@ -148,7 +148,7 @@ class Replay:
             for old, value, filled in zip(was, row.cells, fresh, strict=True)
         ]
         after = max(known for known, _ in said) + TICK
-        later = after if self.clock == "record" else max(payload.at, after)
+        later = after if self.mode == "archive" else max(payload.at, after)
         both = [(due, (fresh[0], fresh[1])), (later, (other[0], other[1]))]
         return [(known, cells) for known, cells in both if cells != (None, None)]
 
@@ -174,9 +174,9 @@ def _clash(was: Cells, cells: Cells) -> bool:
 
 
 @contextmanager
-def new_store(clock: Clock) -> Iterator[Observations]:
+def new_store(mode: Mode) -> Iterator[Observations]:
     with tempfile.TemporaryDirectory(dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None) as folder:
-        yield Observations(Path(folder) / "o", CHANNELS, delay=DELAY, clock=clock)
+        yield Observations(Path(folder) / "o", CHANNELS, delay=DELAY, mode=mode)
 
 
 def put(store: Observations, payload: Payload) -> Appended:
@@ -215,17 +215,17 @@ ANY_PAYLOADS = (
     | st.lists(dated_payloads(), min_size=1, max_size=5)
     | st.lists(plain_payloads() | dated_payloads(), min_size=2, max_size=5)
 )
-CLOCKS = st.sampled_from(["wall", "record"])
+MODES = st.sampled_from(["live", "archive"])
 
 
-@given(CLOCKS, ANY_PAYLOADS, st.data())
+@given(MODES, ANY_PAYLOADS, st.data())
 @settings(max_examples=60, deadline=None)
 def test_as_of_any_instant_the_store_says_what_a_replay_says(
-    clock: Clock, payloads: list[Payload], data: st.DataObject
+    mode: Mode, payloads: list[Payload], data: st.DataObject
 ) -> None:
     # F13, F15: late, repeated, partial and revised rows, with and without their known_at, in any order.
-    replay = Replay(clock)
-    with new_store(clock) as store:
+    replay = Replay(mode)
+    with new_store(mode) as store:
         for payload in payloads:
             added = put(store, payload)
             replay.take(payload)
@@ -251,11 +251,11 @@ def _every_row_is_a_change(rows: list[Row]) -> None:
         assert one.key != other.key or one.cells != other.cells
 
 
-@given(CLOCKS, ANY_PAYLOADS)
+@given(MODES, ANY_PAYLOADS)
 @settings(max_examples=30, deadline=None)
-def test_a_payload_that_comes_again_at_once_changes_nothing(clock: Clock, payloads: list[Payload]) -> None:
+def test_a_payload_that_comes_again_at_once_changes_nothing(mode: Mode, payloads: list[Payload]) -> None:
     # F1: a run that was killed between the commit and the receipt is repeated.
-    with new_store(clock) as store:
+    with new_store(mode) as store:
         for payload in payloads:
             put(store, payload)
             version = store.table.version
@@ -267,7 +267,7 @@ def test_a_payload_that_comes_again_at_once_changes_nothing(clock: Clock, payloa
 @settings(max_examples=30, deadline=None)
 def test_what_came_last_comes_again_later_and_changes_nothing(payloads: list[Payload]) -> None:
     # F13: what is asked for once more, as before.
-    with new_store("wall") as store:
+    with new_store("live") as store:
         for n, payload in enumerate(payloads):
             put(store, payload._replace(at=T0 + n * DAY))
         version = store.table.version
@@ -283,7 +283,7 @@ def test_what_was_known_at_a_past_instant_never_changes(
     payloads: list[Payload], later: Payload, instant: datetime
 ) -> None:
     # F15: a live feed; what comes tells of no instant before it came, whatever it says.
-    with new_store("wall") as store:
+    with new_store("live") as store:
         for payload in payloads:
             put(store, payload)
         first = store.table.property("live_since")
@@ -314,17 +314,17 @@ def consistent(draw: st.DrawFn) -> list[list[Row]]:
     return payloads
 
 
-@given(CLOCKS, consistent(), st.data())
+@given(MODES, consistent(), st.data())
 @settings(max_examples=50, deadline=None)
 def test_payloads_that_agree_give_one_digest_in_any_order_and_any_calls(
-    clock: Clock, payloads: list[list[Row]], data: st.DataObject
+    mode: Mode, payloads: list[list[Row]], data: st.DataObject
 ) -> None:
     # An archive, or the loading of history: each call at an instant of its own.
     now = T0 + 30 * DAY
     calls = data.draw(st.permutations(payloads))
     cut = data.draw(st.integers(0, len(calls)))
     joined = list({(row.key, row.known_at): row for rows in calls[:cut] for row in rows}.values())
-    with new_store(clock) as one, new_store(clock) as other:
+    with new_store(mode) as one, new_store(mode) as other:
         for n, rows in enumerate(payloads):
             put(one, Payload(now + n * DAY, rows, history=True))
         for n, rows in enumerate([joined, *calls] if joined else calls):
@@ -341,13 +341,13 @@ def test_payloads_that_contradict_each_other_are_settled_by_their_order_alone(
     payloads: list[Payload], data: st.DataObject
 ) -> None:
     # F13: an archive. How they are spread over calls, when these ran and whether one ran twice does not matter.
-    with new_store("record") as one, new_store("record") as other:
+    with new_store("archive") as one, new_store("archive") as other:
         for payload in payloads:
             put(one, Payload(T0, payload.rows))
             for _ in range(data.draw(st.integers(1, 2))):
                 put(other, Payload(data.draw(INSTANTS), payload.rows))
         if payloads[0].dated:  # several payloads of one source may come as one
-            with new_store("record") as joined:
+            with new_store("archive") as joined:
                 put(joined, Payload(T0, [row for payload in payloads for row in payload.rows]))
                 assert joined.digest() == one.digest()
         assert one.digest() == other.digest()

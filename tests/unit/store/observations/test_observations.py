@@ -16,7 +16,7 @@ from pipeline.store.observations import table as observations
 from pipeline.store.observations.revisions import merge_undated
 from tests.world import VARIABLE, fill, make_product, make_rows, make_settings, record_rows
 
-Clock = Literal["wall", "record"]
+Mode = Literal["live", "archive"]
 Key = tuple[datetime, str]
 Revisions = dict[Key, list[tuple[datetime, float | None]]]
 Make = Callable[..., Observations]
@@ -28,8 +28,8 @@ T0 = datetime(2001, 1, 10, tzinfo=UTC)
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    def made(clock: Clock = "wall") -> Observations:
-        return Observations(tmp_path / "observations", (VARIABLE,), delay=DELAY, clock=clock)
+    def made(mode: Mode = "live") -> Observations:
+        return Observations(tmp_path / "observations", (VARIABLE,), delay=DELAY, mode=mode)
 
     return made
 
@@ -173,7 +173,7 @@ def test_a_revision_comes_after_what_it_revises_even_if_the_clock_went_back(make
 
 
 def test_an_archive_is_all_history_and_corrections_follow_at_once(make: Make) -> None:
-    store = make("record")
+    store = make("archive")
     put(store, T0, (T0 - DAY, "A", 1.0), (T0 + 100 * DAY, "A", 1.0))
     put(store, T0 + DAY, (T0 - DAY, "A", 2.0), (T0 + 200 * DAY, "A", 1.0))
     put(store, T0 - DAY, (T0 - DAY, "A", 3.0))
@@ -203,7 +203,7 @@ def test_what_is_a_change(make: Make, before: float | None, after: float | None,
 
 
 def test_a_change_of_any_variable_revises_the_row(tmp_path: Path) -> None:
-    store = Observations(tmp_path / "two", ("u", "v"), delay=DELAY, clock="wall")
+    store = Observations(tmp_path / "two", ("u", "v"), delay=DELAY, mode="live")
     first = pa.table(
         {"valid_time": pa.array([T0], pa.timestamp("us", "UTC")), "location": ["A"], "u": [1.0], "v": [2.0]}
     )
@@ -224,7 +224,7 @@ def test_reading_by_time_keeps_both_ends(make: Make) -> None:
 
 
 def test_variables_that_come_apart_complete_each_other(tmp_path: Path) -> None:
-    store = Observations(tmp_path / "two", ("u", "v"), delay=DELAY, clock="wall")
+    store = Observations(tmp_path / "two", ("u", "v"), delay=DELAY, mode="live")
     time = pa.array([T0], pa.timestamp("us", "UTC"))
     for day, (u, v) in enumerate(((1.0, None), (None, 2.0))):
         cells = {"u": pa.array([u], pa.float64()), "v": pa.array([v], pa.float64())}
@@ -256,7 +256,7 @@ def test_the_observations_of_a_product(tmp_path: Path) -> None:
     assert fill(product, where) == Appended(120, 0, 0)
     assert fill(product, where, at=T0) == Appended(0, 0, 120)
     store = OpenFeed(product.feed, where).observations
-    assert (store.clock, store.delay, store.variables) == ("record", 6 * HOUR, (VARIABLE,))
+    assert (store.mode, store.delay, store.variables) == ("archive", 6 * HOUR, (VARIABLE,))
     assert (
         store.read()
         .select(["valid_time", "location", VARIABLE])
@@ -313,7 +313,7 @@ def test_months_at_a_time_or_all_at_once_is_the_same(tmp_path: Path, monkeypatch
         monkeypatch.setattr(partitions, "ROWS_AT_ONCE", rows_at_once)
         monkeypatch.setattr(observations, "_PLACES_NAMED", places_named)
         folder = tmp_path / f"{rows_at_once}-{places_named}"
-        store = Observations(folder, (VARIABLE,), delay=DELAY, clock="record")
+        store = Observations(folder, (VARIABLE,), delay=DELAY, mode="archive")
         assert put(store, T0, *first) == Appended(120, 0, 0)
         assert put(store, T0, *second[::-1]) == Appended(60, 10, 50)
         assert len(list(store.scan())) == {1: 18, 30: 8}.get(rows_at_once, 1)

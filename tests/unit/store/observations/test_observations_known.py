@@ -21,15 +21,15 @@ SCHEMA = pa.schema(
 )
 
 
-@pytest.fixture(params=["wall", "record"])
+@pytest.fixture(params=["live", "archive"])
 def store(tmp_path: Path, request: pytest.FixtureRequest) -> Observations:
-    return Observations(tmp_path / "o", ("u", "v"), delay=HOUR, clock=request.param)
+    return Observations(tmp_path / "o", ("u", "v"), delay=HOUR, mode=request.param)
 
 
 @pytest.fixture
 def live(tmp_path: Path) -> Observations:
     """A live feed that began ten hours after T0, with another key."""
-    live = Observations(tmp_path / "live", ("u", "v"), delay=HOUR, clock="wall")
+    live = Observations(tmp_path / "live", ("u", "v"), delay=HOUR, mode="live")
     say(live, (1, 9.0, 9.0), place="B", at=T0 + 10 * HOUR)
     return live
 
@@ -106,7 +106,7 @@ def test_variables_of_one_instant_may_come_apart(store: Observations) -> None:
     assert say(store, (1, 1.0, 2.0), (1, None, 2.0)) == Appended(0, 0, 2)
 
 
-@pytest.mark.parametrize("store", ["record"], indirect=True)
+@pytest.mark.parametrize("store", ["archive"], indirect=True)
 def test_in_an_archive_the_later_of_two_values_for_one_instant_took_effect_right_after(store: Observations) -> None:
     # F13
     say(store, (1, 1.0, 1.0))
@@ -141,7 +141,7 @@ def test_rows_with_and_without_known_at_may_follow_each_other(store: Observation
     row = {"valid_time": T0, "location": "A", "u": 2.0, "v": None}
     plain = pa.Table.from_pylist([row], schema=SCHEMA).drop_columns("known_at")
     assert store.append(plain, at=T0 + 9 * HOUR, payload="q") == Appended(0, 1, 0)
-    later = 1 + TICK / HOUR if store.clock == "record" else 9
+    later = 1 + TICK / HOUR if store.mode == "archive" else 9
     assert told(store) == [(1, 1.0, None), (later, 2.0, None)]
     say(store, (20, None, 3.0))
     assert told(store)[2:] == [(20, 2.0, 3.0)]
@@ -152,7 +152,7 @@ def test_a_correction_that_is_fetched_90_days_later_leaves_the_past_as_it_was(st
     say(store, (1, 1.0, 1.0))
     before = store.read(known_by=NOW + 90 * DAY - TICK)
     assert say(store, (1, 2.0, 1.0), at=NOW + 90 * DAY) == Appended(0, 1, 0)
-    if store.clock == "record":  # an archive has no such past
+    if store.mode == "archive":  # an archive has no such past
         assert told(store) == [(1, 1.0, 1.0), (1 + TICK / HOUR, 2.0, 1.0)]
         return
     assert store.read(known_by=NOW + 90 * DAY - TICK).equals(before)
@@ -204,8 +204,8 @@ def test_what_is_told_of_times_to_come_is_known_when_it_says(live: Observations)
 
 
 def test_a_store_from_before_instants_said_were_kept_is_read_and_added_to(tmp_path: Path) -> None:
-    say(Observations(tmp_path / "o", ("u", "v"), delay=HOUR, clock="record"), (1, 1.0, 1.0), at=T0 + 10 * HOUR)
-    store = Observations(tmp_path / "o", ("u", "v"), delay=HOUR, clock="wall")  # a table without the column
+    say(Observations(tmp_path / "o", ("u", "v"), delay=HOUR, mode="archive"), (1, 1.0, 1.0), at=T0 + 10 * HOUR)
+    store = Observations(tmp_path / "o", ("u", "v"), delay=HOUR, mode="live")  # a table without the column
     assert told(store) == [(1, 1.0, 1.0)]
     assert say(store, (1, 1.0, 1.0), (1, 2.0, 1.0), (20, 3.0, 1.0), at=T0 + 30 * HOUR) == Appended(0, 1, 2)
     assert told(store) == [(1, 1.0, 1.0), (30, 3.0, 1.0)]

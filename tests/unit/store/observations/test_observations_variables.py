@@ -17,9 +17,9 @@ T0 = datetime(2001, 1, 10, tzinfo=UTC)
 UNITS = {"wind": "m s-1", "gust": "m s-1", "temperature": "K"}
 
 
-def store(folder: Path, *names: str, clock: Literal["wall", "record"] = "record", **units: str) -> Observations:
+def store(folder: Path, *names: str, mode: Literal["live", "archive"] = "archive", **units: str) -> Observations:
     told = tuple((UNITS | units)[name] for name in names)
-    return Observations(folder / "o", names, delay=DELAY, clock=clock, units=told)
+    return Observations(folder / "o", names, delay=DELAY, mode=mode, units=told)
 
 
 def put(kept: Observations, at: datetime, *cells: dict[str, Any], history: bool = False) -> Appended:
@@ -42,25 +42,25 @@ def test_an_added_variable_is_a_column_that_old_rows_have_no_value_in(tmp_path: 
 
 
 def test_the_history_of_an_added_variable_was_known_in_its_time(tmp_path: Path) -> None:
-    for clock in ("record", "wall"):
-        folder = tmp_path / clock
-        put(store(folder, "wind", clock=clock), T0 + DAY, {"wind": 1.0})
-        both = store(folder, "wind", "gust", clock=clock)
+    for mode in ("archive", "live"):
+        folder = tmp_path / mode
+        put(store(folder, "wind", mode=mode), T0 + DAY, {"wind": 1.0})
+        both = store(folder, "wind", "gust", mode=mode)
         assert put(both, T0 + 9 * DAY, {"wind": 1.0, "gust": 3.0}, history=True) == Appended(0, 1, 0)
         assert told(both) == [(T0 + DELAY, 1.0, 3.0)]
         assert put(both, T0 + 9 * DAY, {"wind": 1.0, "gust": 3.0}, history=True) == Appended(0, 0, 1)
 
 
 def test_a_live_feed_learns_an_added_variable_when_it_comes(tmp_path: Path) -> None:
-    put(store(tmp_path, "wind", clock="wall"), T0 + DAY, {"wind": 1.0})
-    both = store(tmp_path, "wind", "gust", clock="wall")
+    put(store(tmp_path, "wind", mode="live"), T0 + DAY, {"wind": 1.0})
+    both = store(tmp_path, "wind", "gust", mode="live")
     assert put(both, T0 + 9 * DAY, {"wind": 1.0, "gust": 3.0}) == Appended(0, 1, 0)
     assert told(both) == [(T0 + DELAY, 1.0, None), (T0 + 9 * DAY, 1.0, 3.0)]
 
 
 def test_a_row_can_fill_one_variable_in_its_time_and_correct_another_now(tmp_path: Path) -> None:
-    put(store(tmp_path, "wind", clock="wall"), T0 + DAY, {"wind": 1.0})
-    both = store(tmp_path, "wind", "gust", clock="wall")
+    put(store(tmp_path, "wind", mode="live"), T0 + DAY, {"wind": 1.0})
+    both = store(tmp_path, "wind", "gust", mode="live")
     assert put(both, T0 + 9 * DAY, {"wind": 2.0, "gust": 3.0}, history=True) == Appended(0, 1, 0)
     assert told(both) == [(T0 + DELAY, 1.0, 3.0), (T0 + 9 * DAY, 2.0, 3.0)]
 
