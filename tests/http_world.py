@@ -1,4 +1,4 @@
-"""Servers on this machine that answer as a provider would, or much worse, and a clock that no test waits for."""
+"""Local servers that behave like a provider, good or bad, and a fake clock."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PLACES = Locations(("A", "B", "C"), ("Ay", "Bee", "Cee"), (0.0, 1.0, 359.0), (50
 
 
 class FakeClock:
-    """Time that passes only in sleep, and `tick` seconds with every look at it; jitter is always a half."""
+    """A clock that advances only in sleep, and by `tick` seconds at each reading; jitter is always one half."""
 
     def __init__(self, tick: float = 0.0) -> None:
         self.now, self.tick, self.slept = 1000.0, tick, list[float]()
@@ -39,12 +39,12 @@ class FakeClock:
 
 
 def make_spec(**fields: Any) -> HttpSpec:
-    """Return a spec that allows this machine."""
+    """Return a specification that allows requests to this machine."""
     return HttpSpec(**{"kind": "test", "insecure": True, "private": True} | fields)
 
 
 def make_feed(source: dict[str, Any], *, covariate: str = "", folder: Path = Path(), **fields: Any) -> Feed:
-    """Return a feed whose source is allowed to ask this machine, as the observations or as a covariate."""
+    """Return a feed, as observations or a covariate, whose source may send requests to this machine."""
     plain = {
         "source": {"kind": "synthetic"},
         "step": "1h",
@@ -61,8 +61,8 @@ def make_feed(source: dict[str, Any], *, covariate: str = "", folder: Path = Pat
 
 
 @contextmanager
-def raw_server(*answers: bytes | Callable[[socket.socket], None]) -> Iterator[str]:
-    """Answer connections in turn with given bytes, or as given functions do, the last one again and again."""
+def raw_server(*responses: bytes | Callable[[socket.socket], None]) -> Iterator[str]:
+    """Serve connections in turn with the given bytes or functions; the last one is repeated."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         stop = threading.Event()
 
@@ -77,11 +77,11 @@ def raw_server(*answers: bytes | Callable[[socket.socket], None]) -> Iterator[st
                     received = b""
                     while b"\r\n\r\n" not in received and (more := connection.recv(65536)):
                         received += more
-                    answer = answers[min(n, len(answers) - 1)]
-                    if isinstance(answer, bytes):
-                        connection.sendall(answer)
+                    response = responses[min(n, len(responses) - 1)]
+                    if isinstance(response, bytes):
+                        connection.sendall(response)
                     else:
-                        answer(connection)
+                        response(connection)
                 if stop.is_set():
                     return
 
@@ -96,7 +96,7 @@ def raw_server(*answers: bytes | Callable[[socket.socket], None]) -> Iterator[st
 
 
 def respond(body: bytes, *, status: str = "200 OK", length: int | None = None, **headers: str) -> bytes:
-    """Return an answer as it goes over the wire; `length` is what it says of its body."""
+    """Return the bytes of a response; `length` is the declared length of its body."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body) if length is None else length}", "Connection: close"]
     given = {"Content-Type": "application/json"} | {name.replace("_", "-"): text for name, text in headers.items()}
     lines += [f"{name}: {text}" for name, text in given.items()]

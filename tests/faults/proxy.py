@@ -1,4 +1,4 @@
-"""A proxy before an S3 service that lets requests through and then, sometimes, loses the answer."""
+"""A proxy in front of an S3 service that passes requests on and sometimes loses the response."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ How = Literal["503 after", "503 before", "cut after"]
 
 
 class Proxy(ThreadingHTTPServer):
-    """Counts the requests that match `pattern` and spoils the first `times` of them."""
+    """Record the requests that match a pattern, and spoil the first `times` of them."""
 
     daemon_threads = True
 
@@ -41,28 +41,28 @@ class _Handler(BaseHTTPRequestHandler):
         proxy = self.server
         request = f"{self.command} {self.path}"
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        spoilt = bool(proxy.pattern.search(request)) and len(proxy.seen) < proxy.times
+        spoiled = bool(proxy.pattern.search(request)) and len(proxy.seen) < proxy.times
         if proxy.pattern.search(request):
             proxy.seen.append(request)
-        if spoilt and proxy.how == "503 before":
-            self._answer(503, {}, b"")
+        if spoiled and proxy.how == "503 before":
+            self._respond(503, {}, b"")
             return
         behind = HTTPConnection(proxy.behind, timeout=30)
         behind.request(self.command, self.path, body, dict(self.headers))
-        answer = behind.getresponse()
-        content = answer.read()
+        response = behind.getresponse()
+        content = response.read()
         behind.close()
-        if not spoilt:
-            self._answer(answer.status, dict(answer.getheaders()), content)
+        if not spoiled:
+            self._respond(response.status, dict(response.getheaders()), content)
         elif proxy.how == "503 after":
-            self._answer(503, {}, b"")
+            self._respond(503, {}, b"")
         else:
             self.close_connection = True
             self.connection.close()
 
     do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = _pass  # noqa: N815 - the names of the base class
 
-    def _answer(self, status: int, headers: dict[str, str], content: bytes) -> None:
+    def _respond(self, status: int, headers: dict[str, str], content: bytes) -> None:
         self.send_response_only(status)
         for name, value in headers.items():
             if name.lower() not in ("transfer-encoding", "connection", "content-length"):

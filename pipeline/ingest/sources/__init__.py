@@ -1,4 +1,4 @@
-"""Where observations come from: payloads fetched from a provider and decoded into rows."""
+"""Sources: providers whose payloads are fetched and decoded into rows."""
 
 from pipeline.ingest.sources.base import REFUSED_SCHEMA, About, Decoded, Payload, Source, row_schema
 from pipeline.ingest.sources.registry import open_source

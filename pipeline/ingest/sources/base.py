@@ -1,4 +1,4 @@
-"""What every source promises: payloads as the provider sent them, and their decoding into rows."""
+"""The interface of a source: fetch payloads as the provider sent them, and decode them into rows."""
 
 from __future__ import annotations
 
@@ -22,39 +22,39 @@ REFUSED_SCHEMA = pa.schema(
     [
         ("valid_time", TIME),
         ("location", pa.string()),
-        ("values", pa.string()),  # JSON object of what was given
+        ("values", pa.string()),  # JSON object of the original cells
         ("reason", pa.string()),
     ]
 )
-"""Columns of refused rows; valid_time and location are null where they could not be read."""
+"""Columns of refused rows; valid_time and location are null if they could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a source declares of itself."""
+    """Properties of an opened source."""
 
     windowed: bool = False
-    """Whether the provider is asked by time; if not, what time a payload covers is known once it is decoded."""
+    """Whether requests contain a time range; if not, the times in a payload are known only after decoding."""
     delay: timedelta | None = None
-    """Usual publication delay, where the provider states one."""
+    """Usual publication delay; None if the provider does not state it."""
     archive: timedelta | None = None
-    """How far back the provider can be asked; None where that is not limited or not known."""
+    """How far back the provider keeps data; None if unlimited or unknown."""
     units: Mapping[str, str] = field(default_factory=dict)
-    """Unit delivered, by variable of the feed, where the provider states it."""
+    """Units delivered by variable of the feed, as far as the provider states them."""
     secrets: tuple[str, ...] = ()
-    """Names of the secrets it needs: NIGHTCAST_SECRETS__NAME."""
+    """Names of the secrets that the source needs: NIGHTCAST_SECRETS__NAME."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What a payload says: rows of `row_schema` in payload order, and rows of `REFUSED_SCHEMA`."""
+    """The content of a payload: rows in `row_schema`, in payload order, and refused rows in `REFUSED_SCHEMA`."""
 
     rows: pa.Table
     refused: pa.Table
     thinned: int = 0
-    """Rows left out because another one stands for the same step, as the product file asks."""
+    """Number of rows left out by resampling to the time step."""
     notes: tuple[str, ...] = ()
-    """What was odd about the payload as a whole and was put right, a sentence each."""
+    """Irregularities of the whole payload that were corrected, one sentence each."""
 
 
 class Source(Protocol):
@@ -62,14 +62,15 @@ class Source(Protocol):
 
     @property
     def about(self) -> About:
-        """What the source declares of itself."""
+        """Properties of the source."""
         ...
 
     def fetch(self, since: datetime | None, until: datetime | None, *, at: datetime) -> Iterator[Payload | SourceError]:
         """Yield the payloads in a fixed order, one in memory at a time.
 
-        `since` and `until` bound the valid times of interest, both included, for a windowed source; None is open.
-        `at` is the instant of the fetch. One that cannot be had is yielded as an error, and the next ones follow.
+        `since` and `until` limit the valid times, both inclusive, if the source is requested by time range; None means
+        no limit. `at` is the time of the fetch. A payload that cannot be fetched is yielded as an error, and the
+        remaining payloads follow.
 
         Raises:
             SourceError: the provider cannot be reached at all.
@@ -77,22 +78,22 @@ class Source(Protocol):
         ...
 
     def decode(self, payload: Payload) -> Decoded:
-        """Return the rows of a payload: valid_time in UTC, values in the unit of the stores.
+        """Return the rows of a payload: valid_time in UTC, values in the units of the store.
 
-        It rests on the payload, its context and the feed alone, so that it can be repeated years later.
+        The result depends only on the payload, its context and the feed, so decoding can be repeated years later.
 
         Raises:
             SourceError: the payload cannot be read.
             NoDataError: the payload is empty.
-            ContractError: its columns are not those of the product.
+            ContractError: its columns do not match the product.
         """
         ...
 
 
 def row_schema(feed: Feed, *, known: bool = False) -> pa.Schema:
-    """Return the columns of decoded rows: valid_time in UTC, location, each variable in its store unit.
+    """Return the columns of decoded rows: valid_time in UTC, location, and each variable in its store unit.
 
-    With `known`, each row also says when it became known, in UTC, as rows of covariates always do.
+    With `known`, and always for covariates, there is also a column known_at in UTC.
     """
     instant = [("known_at", TIME)] if known or feed.is_covariate else []
     variables = [(name, pa.float64()) for name in feed.variables]
@@ -100,7 +101,7 @@ def row_schema(feed: Feed, *, known: bool = False) -> pa.Schema:
 
 
 def refused_table(rows: Iterable[tuple[np.datetime64 | None, str | None, str, str]]) -> pa.Table:
-    """Return (valid_time, location, values, reason) tuples as a table; NaT and None become null."""
+    """Return a table of (valid_time, location, values, reason) tuples; NaT and None become null."""
     times, *texts = list(zip(*rows, strict=True)) or [()] * len(REFUSED_SCHEMA)
     nat = np.datetime64("NaT")
     stamps = np.array([nat if time is None else time for time in times], dtype="datetime64[us]")
@@ -109,10 +110,10 @@ def refused_table(rows: Iterable[tuple[np.datetime64 | None, str | None, str, st
 
 
 def secret(secrets: Mapping[str, SecretStr], name: str, feed: Feed) -> str:
-    """Return the value of a secret that the feed's source needs.
+    """Return the value of a secret.
 
     Raises:
-        ConfigError: it is not set.
+        ConfigError: the secret is not set.
     """
     if name.lower() not in secrets:
         variable = f"NIGHTCAST_SECRETS__{name.upper()}"

@@ -1,4 +1,4 @@
-"""The `files` source: files on disk or in an object store, taken in once each by content."""
+"""The `files` source: files on disk or in an object store, each ingested once, identified by its content."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from pipeline.locations import Locations
 
 
 class Files:
-    """Reads the files of a feed, in the order of their names.
+    """Read the files of a feed in the order of their names.
 
     Raises:
-        ConfigError: the product asks for what the format or the layout cannot give, or for a package that is not there,
-            or a covariate has no column that says when a row became known.
+        ConfigError: the format or layout does not suit the feed, a package is not installed, or a covariate has no
+            known_at column.
     """
 
     about = About()
@@ -37,24 +37,24 @@ class Files:
     def __init__(self, feed: Feed, spec: FilesSource, locations: Locations, secrets: Mapping[str, SecretStr]) -> None:
         self._feed, self._spec, self._locations = feed, spec, locations
         if spec.layout == "wide" and len(feed.variables) > 1:
-            problem = f"wide carries one variable, and feed.variables names {len(feed.variables)}"
+            problem = f"wide holds one variable, and feed.variables has {len(feed.variables)}"
             raise ConfigError(feed.title, "feed.source.layout", problem, "use layout: long")
         if feed.is_covariate and spec.format not in GRIDDED and not spec.known_at:
-            problem = "missing, and rows of covariates say when they became known"
-            remedy = "name the column that tells, e.g. known_at: published"
+            problem = "missing, and covariates need the time at which rows became known"
+            remedy = "name the column, e.g. known_at: published"
             raise ConfigError(feed.title, "source.known_at", problem, remedy)
         if spec.format in GRIDDED and not spec.grid.station and not isinstance(feed.locations, Grid):
-            problem = f"{spec.format} holds cells of a grid, and feed.locations lists stations"
-            remedy = "use kind: grid, or name the dimension of stations in feed.source.grid.station"
+            problem = f"{spec.format} holds a grid, and feed.locations lists stations"
+            remedy = "use kind: grid, or name the station dimension in feed.source.grid.station"
             raise ConfigError(feed.title, "feed.locations", problem, remedy)
         if spec.format == "grib" and find_spec("cfgrib") is None:
             remedy = "pip install 'nightcast[grib]'"
-            raise ConfigError(feed.title, "feed.source.format", "the package that reads grib is not installed", remedy)
+            raise ConfigError(feed.title, "feed.source.format", "the package for reading GRIB is not installed", remedy)
 
     def fetch(self, since: datetime | None, until: datetime | None, *, at: datetime) -> Iterator[Payload | SourceError]:
-        """Yield the files; one that is still being written is left for the next time.
+        """Yield the files, except those that are still being written, which are left for the next fetch.
 
-        What time a file covers is known only once it is decoded, so `since` and `until` change nothing.
+        The times in a file are known only after decoding, so `since` and `until` have no effect.
 
         Raises:
             SourceError: no file matches, or the object store cannot be reached.
@@ -83,7 +83,7 @@ class Files:
         Raises:
             SourceError: the file is truncated or in another format.
             NoDataError: the file is empty.
-            ContractError: its columns or coordinates are not those of the product.
+            ContractError: its columns or coordinates do not match the product.
         """
         spec = self._spec
         if spec.format not in ("csv", "parquet"):
@@ -91,19 +91,19 @@ class Files:
         table, ragged = read_table(
             payload, spec.format, csv=spec.csv, compression=spec.compression, max_bytes=spec.max_bytes
         )
-        untold = refused_table(())
+        refused = refused_table(())
         try:
             known = None
             if spec.known_at:
-                table, known, untold = split_known(table, spec.known_at, spec.time)
+                table, known, refused = split_known(table, spec.known_at, spec.time)
                 if spec.layout == "wide" and spec.known_at not in spec.time.columns:
-                    table = table.drop_columns([spec.known_at])  # it is no station
+                    table = table.drop_columns([spec.known_at])  # it is not a station
             decoded = decode_table(table, self._feed, spec, self._locations, known=known)
         except ContractError as error:
             raise ContractError(f"{payload.name}: {error}") from error
-        except pa.ArrowInvalid as error:  # a typed column holds what no time or number can be
+        except pa.ArrowInvalid as error:  # a typed column contains an impossible time or number
             raise SourceError(f"{payload.name}: {error}") from error
-        if not ragged and not len(untold):
+        if not ragged and not len(refused):
             return decoded
         lines = refused_table((None, None, as_json({"line": text}), reason) for text, reason in ragged)
-        return replace(decoded, refused=pa.concat_tables([decoded.refused, untold, lines]))
+        return replace(decoded, refused=pa.concat_tables([decoded.refused, refused, lines]))

@@ -1,4 +1,4 @@
-"""Files in an object store, listed and read by the same door as the stores there: ``s3://bucket/key``, or a pattern."""
+"""Files in an object store: ``s3://bucket/key``, or a glob pattern."""
 
 from __future__ import annotations
 
@@ -17,23 +17,25 @@ _PLAIN = re.compile(r"[^*?\[]*/")
 
 
 def stored_files(spec: FilesSource) -> list[Found]:
-    """Return the objects that match, sorted by key; hidden and unfinished ones are left out.
+    """Return the matching objects, sorted by key, without hidden and unfinished ones.
 
-    Only what lies below the last folder before a wildcard is listed. A Zarr folder counts as one file. Credentials come
-    from the environment, as those of the stores do.
+    Only objects below the last folder before a wildcard are listed. A Zarr folder counts as one file. Credentials come
+    from the environment, as for Nightcast's own stores.
 
     Raises:
-        SourceError: there is none, or the service refuses.
+        SourceError: no object matches, or the service refuses.
     """
     text = spec.path
     plain = _PLAIN.match(text)
     root = plain[0].rstrip("/") if plain else text
     if root.count("/") < 2:
-        raise SourceError(f"{text}: no address of an object; write s3://bucket/key, without wildcards in the bucket")
+        raise SourceError(
+            f"{text}: not the address of an object; write s3://bucket/key, without wildcards in the bucket"
+        )
     tail = text[len(root) + 1 :]
     try:
-        place = open_store(root)
-        found = _matching(place, tail.split("/"), spec) if glob.has_magic(tail) else _exactly(place, tail, spec)
+        store = open_store(root)
+        found = _matching(store, tail.split("/"), spec) if glob.has_magic(tail) else _exactly(store, tail, spec)
     except StoreError as error:
         raise SourceError(str(error)) from error
     if not found:
@@ -42,7 +44,10 @@ def stored_files(spec: FilesSource) -> list[Found]:
 
 
 def matches(name: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Return whether the parts of a name fit those of a pattern by the rules of ``glob``: hidden ones are asked for."""
+    """Return whether the parts of a name match those of a pattern by the rules of ``glob``.
+
+    Hidden parts match only a pattern that starts with a dot.
+    """
     if not pattern:
         return not name
     first, rest = pattern[0], pattern[1:]
@@ -55,39 +60,39 @@ def matches(name: Sequence[str], pattern: Sequence[str]) -> bool:
     return fnmatchcase(name[0], first) and matches(name[1:], rest)
 
 
-def _matching(place: ObjectStore, pattern: Sequence[str], spec: FilesSource) -> list[Found]:
-    entries = {entry.name: entry for entry in place.entries()}
+def _matching(store: ObjectStore, pattern: Sequence[str], spec: FilesSource) -> list[Found]:
+    entries = {entry.name: entry for entry in store.entries()}
     folders = {name.rpartition("/")[0] for name in entries if spec.format == "zarr" and _is_root(name)}
     names = sorted(name for name in entries.keys() | folders if finished(name) and matches(name.split("/"), pattern))
     return [
-        _object(place, entries[name]) if name in entries else _folder(place, name, entries.values()) for name in names
+        _object(store, entries[name]) if name in entries else _folder(store, name, entries.values()) for name in names
     ]
 
 
-def _exactly(place: ObjectStore, name: str, spec: FilesSource) -> list[Found]:
-    entry = place.look(name)
+def _exactly(store: ObjectStore, name: str, spec: FilesSource) -> list[Found]:
+    entry = store.look(name)
     if entry is not None:
-        return [_object(place, entry)]
-    inside = place.entries(name) if spec.format == "zarr" else []
-    return [_folder(place, name, inside)] if any(_is_root(entry.name) for entry in inside) else []
+        return [_object(store, entry)]
+    inside = store.entries(name) if spec.format == "zarr" else []
+    return [_folder(store, name, inside)] if any(_is_root(entry.name) for entry in inside) else []
 
 
 def _is_root(name: str) -> bool:
     return name.rpartition("/")[2] in ZARR_ROOTS
 
 
-def _object(place: ObjectStore, entry: Entry) -> Found:
-    address = f"{place.uri}/{entry.name}"
-    return Found(address, address, entry.size, partial(place.read, entry.name))
+def _object(store: ObjectStore, entry: Entry) -> Found:
+    address = f"{store.uri}/{entry.name}"
+    return Found(address, address, entry.size, partial(store.read, entry.name))
 
 
-def _folder(place: ObjectStore, name: str, entries: Iterable[Entry]) -> Found:
+def _folder(store: ObjectStore, name: str, entries: Iterable[Entry]) -> Found:
     inside = [entry for entry in entries if entry.name.startswith(f"{name}/")]
 
     def read() -> bytes:
-        return bundle((entry.name.removeprefix(f"{name}/"), place.read(entry.name)) for entry in inside)
+        return bundle((entry.name.removeprefix(f"{name}/"), store.read(entry.name)) for entry in inside)
 
-    address = f"{place.uri}/{name}"
+    address = f"{store.uri}/{name}"
     return Found(address, address, sum(entry.size for entry in inside), read)
 
 

@@ -1,10 +1,10 @@
-"""Which source reads which kind of feed: found through entry points, so that other packages can add theirs."""
+"""The installed sources by kind, found through entry points so that other packages can add their own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from pydantic import SecretStr
@@ -19,18 +19,21 @@ Opener = Callable[[Feed, Any, Locations, Mapping[str, SecretStr]], Source]
 
 
 def open_source(feed: Feed, locations: Locations, secrets: Mapping[str, SecretStr] | None = None) -> Source:
-    """Return the source that a feed names.
+    """Return the source of a feed, ready to fetch.
 
     Raises:
-        ConfigError: the source of this kind is not installed, lacks a secret, or cannot read such a feed.
+        ConfigError: no source of this kind is installed, a secret is not set, or the source cannot read this feed.
     """
     openers = _openers()
     if feed.source.kind not in openers:
         known = ", ".join(sorted(openers))
-        raise ConfigError(feed.title, "feed.source.kind", f"'{feed.source.kind}' has no reader", f"known: {known}")
-    return openers[feed.source.kind](feed, feed.source, locations, secrets or {})
+        raise ConfigError(
+            feed.title, "feed.source.kind", f"no source of kind '{feed.source.kind}' is installed", f"known: {known}"
+        )
+    opener: Opener = openers[feed.source.kind].load()
+    return opener(feed, feed.source, locations, secrets or {})
 
 
 @cache
-def _openers() -> dict[str, Opener]:
-    return {entry.name: entry.load() for entry in entry_points(group=GROUP)}
+def _openers() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=GROUP)}

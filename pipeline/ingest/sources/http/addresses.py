@@ -1,4 +1,4 @@
-"""Which IP addresses are on the public internet: all others are refused, however they are spelt."""
+"""Which IP addresses are on the public internet. All others are refused, in whatever notation."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 _UNICAST = IPv6Network("2000::/3")
 _NAT64 = IPv6Network("64:ff9b::/96")
-_CLOUD = (IPv4Network("168.63.129.16/32"), IPv4Network("192.0.0.0/24"))  # hosts' agents at Azure and Oracle
+_CLOUD = (IPv4Network("168.63.129.16/32"), IPv4Network("192.0.0.0/24"))  # metadata services of Azure and Oracle
 
 
 def refusal(address: str) -> str:
-    """Return why an IP address may not be asked; empty for one on the public internet.
+    """Return why requests to an IP address are refused; empty for an address on the public internet.
 
-    An IPv4 address inside an IPv6 one (mapped, NAT64, 6to4, Teredo) is judged as what it is.
+    For an IPv4 address embedded in an IPv6 address (mapped, NAT64, 6to4, Teredo), the IPv4 address decides.
     """
     ip = ip_address(address.partition("%")[0])
     if isinstance(ip, IPv6Address):
@@ -27,7 +27,7 @@ def refusal(address: str) -> str:
 
 
 def _inside(ip: IPv6Address) -> IPv4Address | None:
-    """Return the IPv4 address that an IPv6 address carries."""
+    """Return the IPv4 address embedded in an IPv6 address, or None."""
     if ip.teredo is not None:
         return ip.teredo[1]
     if ip in _NAT64:
@@ -38,8 +38,8 @@ def _inside(ip: IPv6Address) -> IPv4Address | None:
 def _kind(ip: IPv4Address | IPv6Address) -> str:
     kinds = {
         "a loopback address": ip.is_loopback,
-        "no address of a host": ip.is_unspecified or ip.is_multicast,
+        "not a host address": ip.is_unspecified or ip.is_multicast,
         "a link-local address": ip.is_link_local,
         "a private address": ip.is_private,
     }
-    return next((kind for kind, so in kinds.items() if so), "")
+    return next((kind for kind, applies in kinds.items() if applies), "")

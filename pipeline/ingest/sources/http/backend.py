@@ -1,4 +1,4 @@
-"""The sockets below the client: where they may lead, and how long they may take."""
+"""The sockets of the HTTP client: which addresses they may connect to, and for how long."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Resolve = Callable[[str, int], list[str]]
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """How the client measures and spends time; tests put their own in place of it."""
+    """The time functions of the client, which tests replace."""
 
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
@@ -29,21 +29,21 @@ class Clock:
 
 
 class Deadline:
-    """The instant by which a request with all its retries must be over."""
+    """The time limit of a request, including all retries."""
 
     def __init__(self, clock: Clock, seconds: float) -> None:
         self._clock, self._end = clock, clock.monotonic() + seconds
 
     @property
     def left(self) -> float:
-        """Seconds that are left; negative once it has passed."""
+        """Seconds left; negative after the deadline."""
         return self._end - self._clock.monotonic()
 
     def bound(self, timeout: float | None) -> float:
-        """Return the timeout of the next operation on a socket.
+        """Return the timeout of the next socket operation.
 
         Raises:
-            httpcore.ReadTimeout: nothing is left.
+            httpcore.ReadTimeout: the deadline has passed.
         """
         if self.left <= 0:
             raise httpcore.ReadTimeout("the deadline has passed")
@@ -54,20 +54,20 @@ def resolve(host: str, port: int) -> list[str]:
     """Return the IP addresses of a host, in the order in which to try them.
 
     Raises:
-        httpcore.ConnectError: it has none.
+        httpcore.ConnectError: the host has no address.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise httpcore.ConnectError(f"the name {host} cannot be resolved") from error
+        raise httpcore.ConnectError(f"cannot resolve the name {host}") from error
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 class Backend(httpcore.NetworkBackend):
-    """Connects to public addresses only, unless `private`.
+    """Connect to public addresses only, unless `private`.
 
-    Names are resolved here, every address is judged before it is connected to, and the peer of the connected socket is
-    judged again before a byte is sent: a name that changes its mind in between gains nothing.
+    Host names are resolved here. Every address is checked before connecting, and the peer of the connected socket is
+    checked again before any byte is sent, so that DNS rebinding has no effect.
     """
 
     deadline: Deadline
@@ -94,13 +94,13 @@ class Backend(httpcore.NetworkBackend):
         """Return a connection to a host.
 
         Raises:
-            SourceError: it is at an address that may not be asked.
-            httpcore.ConnectError: none of its addresses takes the connection.
+            SourceError: the host has an address that is not allowed.
+            httpcore.ConnectError: none of its addresses accepts the connection.
         """
         addresses = self._resolve(host, port)
         for address in addresses:
-            self._judge(host, address)
-        fault: Exception = httpcore.ConnectError(f"the name {host} cannot be resolved")
+            self._check(host, address)
+        fault: Exception = httpcore.ConnectError(f"cannot resolve the name {host}")
         for address in addresses:
             try:
                 stream = self._sockets.connect_tcp(address, port, self.deadline.bound(timeout), local_address)
@@ -108,21 +108,21 @@ class Backend(httpcore.NetworkBackend):
                 fault = error
                 continue
             try:
-                self._judge(host, str(stream.get_extra_info("server_addr")[0]))
+                self._check(host, str(stream.get_extra_info("server_addr")[0]))
             except SourceError:
                 stream.close()
                 raise
             return _Stream(stream, self)
         raise fault
 
-    def _judge(self, host: str, address: str) -> None:
+    def _check(self, host: str, address: str) -> None:
         why = "" if self._private else refusal(address)
         if why:
-            raise SourceError(f"{host} is at {address}, {why}; if that is meant, say private: true in feed.source")
+            raise SourceError(f"{host} has the address {address}, {why}; to allow it, set private: true in feed.source")
 
 
 class _Stream(httpcore.NetworkStream):
-    """A connection no operation of which outlasts the deadline of the request it serves."""
+    """A connection whose operations end by the deadline of the current request."""
 
     def __init__(self, stream: httpcore.NetworkStream, backend: Backend) -> None:
         self._stream, self._backend = stream, backend

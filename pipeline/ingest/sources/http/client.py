@@ -1,4 +1,4 @@
-"""The one HTTP client of all sources: asks one host, follows nothing, believes little, and gives up in time."""
+"""The HTTP client of all sources: one host, no redirects, limited sizes and times, retries with back-off."""
 
 from __future__ import annotations
 
@@ -22,36 +22,36 @@ from pipeline.config.sources.http import HttpSpec
 from pipeline.errors import SourceError
 from pipeline.ingest.sources.http.backend import Backend, Clock, Deadline
 from pipeline.ingest.sources.http.body import read_body
-from pipeline.ingest.sources.http.messages import Answer, Request, Secrets, phrase, stated_reason
+from pipeline.ingest.sources.http.messages import Request, Response, Secrets, phrase, stated_reason
 from pipeline.version import code_version
 
-logging.getLogger("httpcore").setLevel(logging.INFO)  # below that it tells whole headers, with what they repeat
+logging.getLogger("httpcore").setLevel(logging.INFO)  # DEBUG logs whole headers, which may contain secrets
 
-_CONNECT, _READ = 10.0, 30.0  # seconds for one operation on a socket
-_LONGEST_WAIT = 60.0
+_CONNECT, _READ = 10.0, 30.0  # timeouts of one socket operation, seconds
+_MAX_WAIT = 60.0
 _BUSY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
-_CLOSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN}
-_GOOD = {HTTPStatus.OK, HTTPStatus.NO_CONTENT}
+_DENIED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN}
+_SUCCESS = {HTTPStatus.OK, HTTPStatus.NO_CONTENT}
 _REASON_BYTES = 2**16
-_PATIENCE = 3
+_MAX_FAILURES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class _Again:
-    """Why a try came to nothing although a later one may not."""
+class _Retry:
+    """A failed attempt that may succeed later."""
 
     problem: str
     after: float | None = None
-    """Seconds that the provider asks to wait."""
+    """Seconds to wait that the provider asks for, in Retry-After."""
     base: float = 1.0
-    """Seconds before the second try where it asks for none."""
+    """Seconds before the second attempt, if the provider asks for none."""
 
 
 class Client:
-    """Asks one host for GET answers, one request at a time, over kept connections; use it as a context.
+    """A client for GET requests to one host, one at a time, over persistent connections; use it as a context manager.
 
-    Neither proxies nor other settings of the environment have a say. One layer retries, and it is this one: 408, 425,
-    429, 5xx and broken connections, with jitter, as long as `Retry-After` asks, until the deadline.
+    Environment variables such as proxies are ignored. Status 408, 425, 429 and 5xx and connection failures are retried
+    with exponential back-off and jitter, or after the time in `Retry-After`, until the deadline.
     """
 
     def __init__(
@@ -62,14 +62,14 @@ class Client:
         *,
         clock: Clock | None = None,
         backend: Backend | None = None,
-        hopeless: Pattern[str] | None = None,
+        permanent: Pattern[str] | None = None,
     ) -> None:
         """Open a client for the host of `url`.
 
-        `hopeless` matches stated reasons that no retry within the deadline can mend, such as a spent daily quota.
+        `permanent` matches error messages that make retries pointless, such as an exhausted daily quota.
         """
         self._spec, self._origin, self._secrets = spec, _origin(urlsplit(url)), Secrets(secrets)
-        self._clock, self._hopeless = clock or Clock(), hopeless
+        self._clock, self._permanent = clock or Clock(), permanent
         self._deadline = Deadline(self._clock, 0)
         self._backend = backend or Backend(private=spec.private, deadline=self._deadline)
         self._pool = httpcore.ConnectionPool(network_backend=self._backend, max_connections=1, retries=0)
@@ -85,23 +85,23 @@ class Client:
 
     @property
     def given_up(self) -> bool:
-        """Whether so many requests failed in a row that further ones would only bother the provider."""
-        return self._failures >= _PATIENCE
+        """Whether so many requests in a row failed that further ones should not be sent."""
+        return self._failures >= _MAX_FAILURES
 
-    def get(self, request: Request) -> Answer:
-        """Return the answer to a request.
+    def get(self, request: Request) -> Response:
+        """Return the response to a request.
 
         Raises:
-            SourceError: none can be had; the message is one line, names the request and holds no secret.
+            SourceError: the request failed; the message is one line, names the request and contains no secret.
         """
         parts = urlsplit(request.url.get_secret_value())
         if _origin(parts) != self._origin or "@" in parts.netloc:
-            asked, allowed = f"{parts.scheme}://{parts.netloc}", "{}://{}:{}".format(*self._origin)
-            raise SourceError(self._secrets.hide(f"{asked} is not asked; feed.source.url allows {allowed} only"))
+            given, allowed = f"{parts.scheme}://{parts.netloc}", "{}://{}:{}".format(*self._origin)
+            raise SourceError(self._secrets.hide(f"{given} is not requested; feed.source.url allows only {allowed}"))
         self._deadline = self._backend.deadline = Deadline(self._clock, self._spec.deadline.total_seconds())
-        self._failures += 1  # until it answers
+        self._failures += 1  # reset by a response
         retrying = Retrying(
-            retry=retry_if_result(lambda outcome: isinstance(outcome, _Again)),
+            retry=retry_if_result(lambda outcome: isinstance(outcome, _Retry)),
             wait=self._wait,
             stop=self._stop,
             sleep=self._clock.sleep,
@@ -111,14 +111,14 @@ class Client:
             outcome = retrying(self._once, request)
         except SourceError as error:
             raise SourceError(self._secrets.hide(f"{request.shown}: {error}")) from None
-        if isinstance(outcome, _Again):
-            asks = f"; it asks to wait {outcome.after:,.0f} s" if outcome.after else ""
-            tries = retrying.statistics["attempt_number"]
-            given_up = f"given up after {tries} {'try' if tries == 1 else 'tries'}"
-            raise SourceError(self._secrets.hide(f"{request.shown}: {outcome.problem}{asks}; {given_up}"))
+        if isinstance(outcome, _Retry):
+            wait = f"; the provider asks to wait {outcome.after:,.0f} s" if outcome.after else ""
+            attempts = retrying.statistics["attempt_number"]
+            given_up = f"gave up after {attempts} attempt{'s' if attempts > 1 else ''}"
+            raise SourceError(self._secrets.hide(f"{request.shown}: {outcome.problem}{wait}; {given_up}"))
         return outcome
 
-    def _once(self, request: Request) -> Answer | _Again:
+    def _once(self, request: Request) -> Response | _Retry:
         headers = {
             "User-Agent": f"nightcast/{code_version()}",
             "Accept": "application/json, */*;q=0.1",
@@ -137,56 +137,58 @@ class Client:
         except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.RemoteProtocolError) as error:
             if self._deadline.left <= 0:
                 span = format_duration(self._spec.deadline)
-                raise SourceError(f"no whole answer within {span} (feed.source.deadline)") from None
-            if any(isinstance(first, ssl.SSLCertVerificationError) for first in error.args):
-                raise SourceError(f"its certificate is not trusted, {error}") from None
-            return _Again(_words(error))
-        except (httpcore.LocalProtocolError, UnicodeEncodeError):  # their words repeat the header
-            raise SourceError("a header or the address holds what HTTP cannot send; correct the secret") from None
+                raise SourceError(f"no complete response within {span} (feed.source.deadline)") from None
+            if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in error.args):
+                raise SourceError(f"the certificate is not trusted, {error}") from None
+            return _Retry(_describe(error))
+        except (httpcore.LocalProtocolError, UnicodeEncodeError):  # their messages contain the header
+            raise SourceError(
+                "a header or the URL contains characters that HTTP cannot send; correct the secret"
+            ) from None
 
-    def _read(self, response: httpcore.Response) -> Answer | _Again:
+    def _read(self, response: httpcore.Response) -> Response | _Retry:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
         status, encoding = response.status, headers.get("content-encoding", "").strip().lower()
-        if status < 500 and status not in (_BUSY | _CLOSED):
+        if status < 500 and status not in (_BUSY | _DENIED):
             self._failures = 0
-        if status in _GOOD:
+        if status in _SUCCESS:
             content = read_body(response.iter_stream(), encoding, self._spec.max_bytes)
             media_type = self._secrets.mask(headers.get("content-type", "")).partition(";")[0].strip().lower()
-            return Answer(self._secrets.hide_in(content), media_type)
+            return Response(self._secrets.hide_in(content), media_type)
         problem = phrase(status)
         if 300 <= status < 400:
             raise SourceError(f"{problem} to {headers.get('location', 'nowhere')[:200]!r}; redirects are not followed")
         reason = self._reason(response, encoding)
         problem = f"{problem}, {reason}" if reason else problem
-        if self._hopeless and self._hopeless.search(reason):
-            self._failures = _PATIENCE
+        if self._permanent and self._permanent.search(reason):
+            self._failures = _MAX_FAILURES
             raise SourceError(problem)
         if not (status in _BUSY or status >= 500):
             raise SourceError(problem)
         base = 15.0 if status == HTTPStatus.TOO_MANY_REQUESTS else 1.0
-        return _Again(problem, _seconds(headers.get("retry-after", ""), headers.get("date", "")), base)
+        return _Retry(problem, _seconds(headers.get("retry-after", ""), headers.get("date", "")), base)
 
     def _reason(self, response: httpcore.Response, encoding: str) -> str:
         try:
             return stated_reason(read_body(response.iter_stream(), encoding, _REASON_BYTES))
-        except SourceError:  # the status says enough
+        except SourceError:  # the status is enough
             return ""
 
     def _wait(self, state: RetryCallState) -> float:
-        again = _last(state)
-        if again.after is not None:
-            return again.after + self._clock.jitter()
-        longest: float = min(_LONGEST_WAIT, again.base * 2.0 ** (state.attempt_number - 1))
+        retry = _last(state)
+        if retry.after is not None:
+            return retry.after + self._clock.jitter()
+        longest: float = min(_MAX_WAIT, retry.base * 2.0 ** (state.attempt_number - 1))
         return longest * (0.5 + self._clock.jitter() / 2)
 
     def _stop(self, state: RetryCallState) -> bool:
         return state.attempt_number >= self._spec.attempts or state.upcoming_sleep >= self._deadline.left
 
 
-def _last(state: RetryCallState) -> _Again:
-    assert state.outcome is not None  # noqa: S101 - tenacity asks only after a try
-    again: _Again = state.outcome.result()
-    return again
+def _last(state: RetryCallState) -> _Retry:
+    assert state.outcome is not None  # noqa: S101 - tenacity calls this only after an attempt
+    retry: _Retry = state.outcome.result()
+    return retry
 
 
 def _origin(parts: SplitResult) -> tuple[str, str, int]:
@@ -199,7 +201,7 @@ def _origin(parts: SplitResult) -> tuple[str, str, int]:
 
 
 def _seconds(retry_after: str, date: str) -> float | None:
-    """Return how long `Retry-After` asks to wait; a date counts from the provider's own clock, not from ours."""
+    """Return the wait in `Retry-After`; a date is relative to the provider's clock, not the local one."""
     text = retry_after.strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
@@ -210,12 +212,12 @@ def _seconds(retry_after: str, date: str) -> float | None:
     return max(wait, 0.0)
 
 
-def _words(error: Exception) -> str:
-    """Return in words what went wrong on the wire."""
+def _describe(error: Exception) -> str:
+    """Return a description of a connection failure."""
     if isinstance(error, httpcore.ConnectTimeout):
-        return "it does not take the connection in time"
+        return "timed out while connecting"
     if isinstance(error, httpcore.TimeoutException):
-        return "it does not answer in time"
+        return "timed out while waiting for the response"
     if isinstance(error, httpcore.ConnectError):
-        return f"it cannot be reached, {error}"
-    return f"the connection broke, {error}"
+        return f"cannot connect, {error}"
+    return f"the connection failed, {error}"

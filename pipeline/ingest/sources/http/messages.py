@@ -1,4 +1,4 @@
-"""What is asked, what is answered, and how both are told to people without telling a secret."""
+"""Requests and responses, and how to show both without revealing a secret."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ _REASONS = ("reason", "message", "detail", "error_description", "title", "error"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked of a provider. Its text form holds no secret."""
+    """A request to a provider. Its repr contains no secret."""
 
     shown: str
-    """The address for people, each secret in it replaced by ***."""
+    """URL for messages, with each secret replaced by ***."""
     url: SecretStr
-    """The address as it is sent."""
+    """URL as sent."""
     headers: Mapping[str, SecretStr] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a provider answered with success."""
+class Response:
+    """A successful response."""
 
     content: bytes
-    """Decompressed; a secret that the provider repeats in it is replaced by ***."""
+    """Decompressed body, with each secret in it replaced by ***."""
     media_type: str
-    """In lower case and without parameters, e.g. application/json; empty where none is said."""
+    """Lower case, without parameters, e.g. application/json; empty if the provider does not state it."""
 
 
 class Secrets:
-    """The values that must not be told, as they are and as they stand in an address or in JSON."""
+    """Values that must not be shown: as they are, URL-encoded, and escaped in JSON."""
 
     def __init__(self, values: Iterable[SecretStr]) -> None:
         plain = {value.get_secret_value() for value in values} - {""}
-        spelt = {spelling for value in plain for spelling in _spellings(value)}
-        self._values = sorted(spelt, key=len, reverse=True)
+        encoded = {encoding for value in plain for encoding in _encodings(value)}
+        self._values = sorted(encoded, key=len, reverse=True)
 
     def mask(self, text: str) -> str:
         """Return text with secrets replaced by ***."""
@@ -52,25 +52,25 @@ class Secrets:
         return text
 
     def hide(self, text: str) -> str:
-        """Return text of others as one printable line without secrets."""
+        """Return foreign text as one printable line without secrets."""
         text = self.mask(text)
         return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
     def hide_in(self, content: bytes) -> bytes:
-        """Return content with secrets replaced; those too short to be told from data stay."""
+        """Return content with secrets replaced, except short ones, which could occur in the data by chance."""
         for value in self._values:
             if len(value) >= _LONG:
                 content = content.replace(value.encode(), MASK.encode())
         return content
 
 
-def _spellings(value: str) -> tuple[str, ...]:
+def _encodings(value: str) -> tuple[str, ...]:
     in_json = orjson.dumps(value).decode()[1:-1]
     return value, quote(value, safe=""), quote_plus(value), in_json, in_json.replace("/", "\\/")
 
 
 def phrase(status: int) -> str:
-    """Return a status with its name, e.g. 404 Not Found."""
+    """Return a status with its reason phrase, e.g. 404 Not Found."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
@@ -78,11 +78,11 @@ def phrase(status: int) -> str:
 
 
 def stated_reason(content: bytes) -> str:
-    """Return what the JSON body of a refusal says in words, or how that begins; empty where it says nothing."""
+    """Return the error message in the JSON body of an error response, shortened; empty if there is none."""
     try:
-        said = orjson.loads(content)
+        body = orjson.loads(content)
     except orjson.JSONDecodeError:
         return ""
-    if not isinstance(said, dict):
+    if not isinstance(body, dict):
         return ""
-    return next((said[name][:_LONGEST_REASON] for name in _REASONS if isinstance(said.get(name), str)), "")
+    return next((body[name][:_LONGEST_REASON] for name in _REASONS if isinstance(body.get(name), str)), "")

@@ -1,1 +1,1 @@
-"""The `http-json` source: any service that answers in JSON."""
+"""The `http-json` source: any web service that returns JSON."""

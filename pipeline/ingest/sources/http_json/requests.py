@@ -1,4 +1,4 @@
-"""From the words of a product to requests: places filled, secrets kept apart, further pages."""
+"""Building requests: filling in placeholders, hiding secrets, and paging."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _MILLISECOND = 1000
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One window of one location, or of all."""
+    """A time range to request, for one location or all."""
 
     since: datetime
     until: datetime
     location: int | None = None
-    """ObjectStore of the location in the feed, where each is asked for in turn."""
+    """Position of the location in the feed; None if all are requested at once."""
 
 
 class Requests:
-    """Builds the requests of a source."""
+    """The requests of a source."""
 
     def __init__(self, spec: HttpJsonSource, locations: Locations, secrets: Mapping[str, SecretStr]) -> None:
         self._spec, self._locations, self._secrets = spec, locations, secrets
@@ -49,10 +49,10 @@ class Requests:
         return self._request(ask, {})
 
     def next(self, ask: Ask, last: Request, document: Any, page: int, rows: int) -> Request | None:
-        """Return the request for the page after `page`, counted from 0, which had some rows; None after the last.
+        """Return the request for the page after `page` (counted from 0), which has `rows` rows; None after the last.
 
         Raises:
-            SourceError: the answer does not say what it is.
+            SourceError: the link or cursor in the response is invalid.
         """
         paging = self._spec.paging
         if isinstance(paging, PageNumber):
@@ -62,36 +62,36 @@ class Requests:
             more = {paging.parameter: before, paging.limit_parameter: str(paging.limit)}
             return self._request(ask, more) if rows >= paging.limit else None
         if isinstance(paging, Cursor):
-            cursor = _word(paging.cursor, document)
+            cursor = _text(paging.cursor, document)
             return self._request(ask, {paging.parameter: cursor}) if cursor else None
         if isinstance(paging, NextLink):
-            link = _word(paging.link, document)
+            link = _text(paging.link, document)
             return self._follow(ask, last, link) if link else None
         return None
 
     def _request(self, ask: Ask, more: Mapping[str, str]) -> Request:
-        texts = self._spec.query
+        query_texts = self._spec.query
 
         def address(secret: Callable[[str], str]) -> str:
             base = self._fill(self._spec.url, ask, secret, self._in_path)
-            query = {name: self._fill(text, ask, secret) for name, text in texts.items()}
+            query = {name: self._fill(text, ask, secret) for name, text in query_texts.items()}
             return _with(base, {**query, **more})
 
         return Request(address(lambda name: MASK), SecretStr(address(self._reveal)), self._headers(ask))
 
     def _follow(self, ask: Ask, last: Request, link: str) -> Request:
-        """Return the request for a link of an answer; secrets of the query go along where the link lacks them."""
+        """Return the request for a link in a response, with the secrets of the query added if the link lacks them."""
         try:
             parts = urlsplit(urljoin(last.url.get_secret_value(), link))
         except ValueError:
-            raise SourceError(f"the next page is asked for with {link[:80]!r}, which is no address") from None
-        held = dict(parse_qsl(parts.query, keep_blank_values=True))
+            raise SourceError(f"the link to the next page, {link[:80]!r}, is not a valid URL") from None
+        given = dict(parse_qsl(parts.query, keep_blank_values=True))
         secret = {name: text for name, text in self._spec.query.items() if "{secret:" in text}
-        bare = urlencode({name: text for name, text in held.items() if name not in secret}, quote_via=quote)
+        bare = urlencode({name: text for name, text in given.items() if name not in secret}, quote_via=quote)
         base = parts._replace(query=bare, fragment="").geturl()
         hidden = {name: self._fill(text, ask, lambda name: MASK) for name, text in secret.items()}
-        told = {name: self._fill(text, ask, self._reveal) for name, text in secret.items()}
-        return Request(self._hidden.mask(_with(base, hidden)), SecretStr(_with(base, told)), self._headers(ask))
+        revealed = {name: self._fill(text, ask, self._reveal) for name, text in secret.items()}
+        return Request(self._hidden.mask(_with(base, hidden)), SecretStr(_with(base, revealed)), self._headers(ask))
 
     def _headers(self, ask: Ask) -> dict[str, SecretStr]:
         filled = {name: self._fill(text, ask, self._reveal) for name, text in self._spec.headers.items()}
@@ -102,21 +102,21 @@ class Requests:
         text: str,
         ask: Ask,
         secret: Callable[[str], str],
-        spelt: Callable[[str, str], str] = lambda name, value: value,
+        encode: Callable[[str, str], str] = lambda name, value: value,
     ) -> str:
-        """Return text with its places filled; `spelt` writes a value by the name of its place."""
+        """Return text with its placeholders filled in; `encode` encodes a value, given the name of its placeholder."""
 
-        def value(place: str) -> str:
-            name, _, form = place.partition(":")
+        def value(placeholder: str) -> str:
+            name, _, form = placeholder.partition(":")
             if name == "secret":
                 return secret(form)
             if name in ("since", "until"):
-                return spelt(name, self._instant(ask.since if name == "since" else ask.until, form))
+                return encode(name, self._instant(ask.since if name == "since" else ask.until, form))
             at = ask.location or 0
             if name == "location":
-                return spelt(name, self._locations.ids[at])
+                return encode(name, self._locations.ids[at])
             angles = self._locations.latitude if name == "latitude" else self._locations.longitude
-            return spelt(name, f"{angles[at]:.5f}")
+            return encode(name, f"{angles[at]:.5f}")
 
         return PLACEHOLDER.sub(lambda match: value(match[1]), text)
 
@@ -130,7 +130,7 @@ class Requests:
 
     def _in_path(self, name: str, value: str) -> str:
         if value in (".", ".."):
-            raise SourceError(f"{self._spec.url}: the location {value!r} cannot stand in an address")
+            raise SourceError(f"{self._spec.url}: the location id {value!r} cannot be part of a URL path")
         return quote(value, safe="/:" if name in ("since", "until") else "")
 
     def _reveal(self, name: str) -> str:
@@ -138,15 +138,15 @@ class Requests:
 
 
 def _with(url: str, query: Mapping[str, str]) -> str:
-    """Return an address with further query parameters; a parameter that it has already is replaced."""
+    """Return a URL with further query parameters, which replace those of the same name."""
     parts = urlsplit(url)
     own = [(name, text) for name, text in parse_qsl(parts.query, keep_blank_values=True) if name not in query]
     pairs = [*own, *query.items()]
     return parts._replace(query=urlencode(pairs, quote_via=quote, safe="*:,/")).geturl()
 
 
-def _word(expression: str, document: Any) -> str:
-    """Return the link or cursor of an answer as text; empty where there is none.
+def _text(expression: str, document: Any) -> str:
+    """Return the link or cursor in a response as text; empty if there is none.
 
     Raises:
         SourceError: it is neither text nor a number.
@@ -154,10 +154,10 @@ def _word(expression: str, document: Any) -> str:
     try:
         found = jmespath.search(expression, document)
     except JMESPathError as error:
-        said = " ".join(str(error).split())[:200]
-        raise SourceError(f"'{expression}' does not fit the answer, {said}") from None
+        problem = " ".join(str(error).split())[:200]
+        raise SourceError(f"'{expression}' cannot be applied to the response, {problem}") from None
     if found is None or found is False:
         return ""
     if isinstance(found, bool) or not isinstance(found, str | int):
-        raise SourceError(f"the next page is asked for with {str(found)[:80]!r} ('{expression}'), which is no text")
+        raise SourceError(f"'{expression}' gives {str(found)[:80]!r} for the next page, which is not text")
     return str(found)

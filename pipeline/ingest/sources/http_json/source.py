@@ -1,4 +1,4 @@
-"""The `http-json` source: any service that answers in JSON, asked by window, by location and by page."""
+"""The `http-json` source: any web service that returns JSON, requested by time range, location and page."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pipeline.config.sources.http_json import HttpJsonSource
 from pipeline.errors import NightcastError, SourceError
 from pipeline.ingest.sources.base import About, Decoded, Payload, secret
 from pipeline.ingest.sources.http import MEDIA_TYPE, Client, Clock, Request, read_document
-from pipeline.ingest.sources.http_json.answers import Columns, decode_document, find_rows
 from pipeline.ingest.sources.http_json.requests import Ask, Requests
+from pipeline.ingest.sources.http_json.responses import Columns, decode_document, find_rows
 from pipeline.locations import Locations
 
 
 class HttpJson:
-    """Reads a service that answers in JSON for one feed.
+    """Read a web service that returns JSON for one feed.
 
     Raises:
-        ConfigError: a secret is not set, or the columns do not fit the feed.
+        ConfigError: a secret is not set, or the columns do not match the feed.
     """
 
     def __init__(
@@ -40,21 +40,21 @@ class HttpJson:
 
     @property
     def about(self) -> About:
-        """What the product declares of the service."""
+        """Properties of the service as declared in the product file."""
         units = {name: spec.source_units or self._feed.variable(name)[0] for name, spec in self._feed.variables.items()}
         return About(windowed=self._spec.windowed, archive=self._spec.archive, units=units, secrets=self._spec.secrets)
 
     def fetch(self, since: datetime | None, until: datetime | None, *, at: datetime) -> Iterator[Payload | SourceError]:
-        """Yield the pages of each window and location, the oldest window first.
+        """Yield the pages for each time range and location, the oldest range first.
 
-        A page that cannot be had or read is the last of its window and location.
+        After a page that cannot be fetched or read, the rest of its range and location is skipped.
         """
         with Client(self._spec, self._spec.url, self._secrets.values(), clock=self._clock) as client:
             for ask in self._asks(since, until, at):
                 if client.given_up:
                     yield SourceError(
-                        f"{self._spec.url}: not asked for {ask.since:%Y-%m-%d %H:%M} and later, "
-                        "too many requests failed"
+                        f"{self._spec.url}: too many requests failed; "
+                        f"{ask.since:%Y-%m-%d %H:%M} and later was not requested"
                     )
                     return
                 yield from self._pages(client, ask, at)
@@ -63,29 +63,29 @@ class HttpJson:
         """Return the rows of a page.
 
         Raises:
-            SourceError: it is no JSON, or not what the provider said it is.
-            NoDataError: it is empty.
+            SourceError: the page is not valid JSON, or has another media type.
+            NoDataError: the page is empty.
             ContractError: there is no list of rows, or no row has a column of the product.
         """
         document = read_document(payload, media_types=self._spec.media_types)
         return decode_document(document, payload, self._feed, self._spec, self._locations, self._columns)
 
     def _asks(self, since: datetime | None, until: datetime | None, at: datetime) -> Iterator[Ask]:
-        """Yield what is asked for: the windows, the oldest first, and in each the locations."""
+        """Yield the time ranges to request, the oldest first, and the locations within each."""
         spec = self._spec
         last = until or at + spec.ahead
         first = since or at - (self._feed.history or spec.archive or spec.window)
         if spec.archive is not None:
             first = max(first, at - spec.archive)
-        if spec.time.label == "start":  # the service counts by the start of a period, and a window by its end
+        if spec.time.label == "start":  # the service counts by the start of a period
             first -= self._feed.step
         whole = not {"since", "until"} <= spec.placeholders
         width = last - first if whole else spec.window
-        places = range(len(self._locations)) if spec.by_location else (None,)
+        positions = range(len(self._locations)) if spec.by_location else (None,)
         while first <= last:
             end = min(first + width, last)
-            for place in places:
-                yield Ask(first.astimezone(UTC), end.astimezone(UTC), place)
+            for position in positions:
+                yield Ask(first.astimezone(UTC), end.astimezone(UTC), position)
             if end == last:
                 return
             first = end
@@ -93,25 +93,25 @@ class HttpJson:
     def _pages(self, client: Client, ask: Ask, at: datetime) -> Iterator[Payload | SourceError]:
         try:
             request: Request | None = self._requests.first(ask)
-            asked: set[str] = set()
+            requested: set[str] = set()
             while request is not None:
-                if request.url.get_secret_value() in asked or len(asked) >= self._spec.max_pages:
-                    raise SourceError(f"{request.shown}: the pages go in circles, or are more than {len(asked)}")
-                asked.add(request.url.get_secret_value())
-                answer = client.get(request)
-                payload = Payload.of(request.shown, answer.content, self._context(ask, at, answer.media_type))
+                if request.url.get_secret_value() in requested or len(requested) >= self._spec.max_pages:
+                    raise SourceError(f"{request.shown}: the pages repeat, or are more than {len(requested)}")
+                requested.add(request.url.get_secret_value())
+                response = client.get(request)
+                payload = Payload.of(request.shown, response.content, self._context(ask, at, response.media_type))
                 if self._spec.paging is None:
                     yield payload
                     return
                 try:
                     document = read_document(payload, media_types=self._spec.media_types)
                     rows = len(find_rows(document, self._spec))
-                except NightcastError as error:  # decoding the page will say so too
+                except NightcastError as error:  # decoding the page reports it too
                     yield payload
-                    raise SourceError(f"{request.shown}: the page after it is not asked for, {error}") from error
-                if rows or len(asked) == 1:  # a further page without rows only says that the last was the last
+                    raise SourceError(f"{request.shown}: the next page was not requested, {error}") from error
+                if rows or len(requested) == 1:  # an empty further page only marks the end
                     yield payload
-                request = self._requests.next(ask, request, document, len(asked) - 1, rows)
+                request = self._requests.next(ask, request, document, len(requested) - 1, rows)
         except SourceError as error:
             yield error
 

@@ -1,4 +1,4 @@
-"""What Open-Meteo calls the variables of a feed, and how it spells units."""
+"""Open-Meteo's names of variables and units."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ NAMES = {
     "wind_speed": "wind_speed_10m",
     "wind_speed_of_gust": "wind_gusts_10m",
 }
-"""Open-Meteo's name by CF standard name. Sums, means and gusts tell of the period that ends at their stamp."""
+"""Open-Meteo's name by CF standard name. Sums, means and gusts are for the period that ends at their time stamp."""
 
 COMPONENTS = {"eastward_wind": np.sin, "northward_wind": np.cos}
-"""Computed from wind speed and the direction that the wind comes from."""
+"""Variables computed from wind speed and wind direction."""
 
 UNITS = {
     "%": "%",
@@ -47,33 +47,33 @@ UNITS = {
     "°C": "degC",
     "°F": "degF",
 }
-"""UDUNITS spelling by Open-Meteo's."""
+"""UDUNITS spelling by Open-Meteo's spelling."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """Where the values of a variable of the feed come from."""
+    """How a variable of the feed is obtained from Open-Meteo's."""
 
     variable: str
-    asked: tuple[str, ...]
-    """Open-Meteo's names: one, or wind speed and direction."""
+    requested: tuple[str, ...]
+    """Open-Meteo's names: one variable, or wind speed and direction."""
     units: str
-    """Unit delivered, as Open-Meteo spells it."""
+    """Usual unit, in Open-Meteo's spelling; empty if unknown."""
 
     def values(self, given: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-        """Return the values of the variable from those of the names asked."""
-        if len(self.asked) == 1:
-            return given[self.asked[0]]
-        speed, direction = (given[name] for name in self.asked)
+        """Return the values of the variable, given those of the requested names."""
+        if len(self.requested) == 1:
+            return given[self.requested[0]]
+        speed, direction = (given[name] for name in self.requested)
         component: NDArray[np.float64] = -speed * COMPONENTS[self.variable](np.deg2rad(direction))
         return component
 
 
 def columns_of(feed: Feed) -> tuple[Column, ...]:
-    """Return where each variable of a feed comes from.
+    """Return how each variable of a feed is obtained.
 
     Raises:
-        ConfigError: Open-Meteo has no such variable, or the product says a unit that Open-Meteo says itself.
+        ConfigError: a variable is not in Open-Meteo, or has source_units, which Open-Meteo states itself.
     """
     return tuple(_column(feed, name) for name in feed.variables)
 
@@ -86,19 +86,21 @@ def _column(feed: Feed, name: str) -> Column:
     if name in COMPONENTS:
         speed = spec.source_name or "wind_speed_10m"
         if not speed.startswith("wind_speed_"):
-            raise ConfigError(feed.title, f"{where}.source_name", f"'{speed}' is no wind speed", "e.g. wind_speed_100m")
+            raise ConfigError(
+                feed.title, f"{where}.source_name", f"'{speed}' is not a wind speed", "e.g. wind_speed_100m"
+            )
         return Column(name, (speed, speed.replace("wind_speed_", "wind_direction_")), "m/s")
-    asked = spec.source_name or NAMES.get(name)
-    if asked is None:
+    requested = spec.source_name or NAMES.get(name)
+    if requested is None:
         known = ", ".join(sorted({*NAMES, *COMPONENTS}))
-        remedy = f"say Open-Meteo's name as source_name; known without: {known}"
-        raise ConfigError(feed.title, where, "Open-Meteo's name for it is not known", remedy)
-    return Column(name, (asked,), _usual(asked))
+        remedy = f"set source_name to Open-Meteo's name; built in: {known}"
+        raise ConfigError(feed.title, where, "no Open-Meteo name is known for it", remedy)
+    return Column(name, (requested,), _usual_unit(requested))
 
 
-def _usual(asked: str) -> str:
-    """Return the unit in which a name is delivered when asked for m/s; empty where that is not known."""
-    beginnings = {
+def _usual_unit(requested: str) -> str:
+    """Return the unit in which a variable is delivered if wind is requested in m/s; empty if unknown."""
+    prefixes = {
         "temperature_": "°C",
         "dew_point_": "°C",
         "relative_humidity_": "%",
@@ -110,4 +112,4 @@ def _usual(asked: str) -> str:
         "wind_gusts_": "m/s",
         "wind_direction_": "°",
     }
-    return next((units for beginning, units in beginnings.items() if asked.startswith(beginning)), "")
+    return next((units for prefix, units in prefixes.items() if requested.startswith(prefix)), "")

@@ -1,14 +1,13 @@
-"""The `open-meteo` source: weather models at the points of a feed, many points and some weeks a request.
+"""The `open-meteo` source: weather models at the locations of a feed, many locations and some weeks per request.
 
-What is known when, for the rows of covariates (an observation needs no such word):
+known_at of covariates (observations do not carry it) is:
 
-- `forecast`: known at the instant of the fetch, which the payload carries in its context.
-- `previous-runs`: Open-Meteo gives for each hour the run that was newest N days before, so the run had started N days
-  before the hour at the latest and could be had `published` after its start: valid_time - N days + `published`.
-- `historical` and `historical-forecast`: valid_time + `published`, or + the delay of the feed if that is longer.
+- `forecast`: the time of the fetch, which is kept in the context of the payload.
+- `previous-runs`: valid_time - N days + `published`. Open-Meteo returns for each hour the newest run of N days before,
+  which started at the latest N days before the hour and was available `published` after its start.
+- `historical` and `historical-forecast`: valid_time + `published`, or + the feed's delay if that is longer.
 
-What would become known only after the fetch, and hours that an observation cannot have seen yet, are left out: the next
-fetch brings them.
+Values with a known_at after the fetch, and observations after it, are left out; the next fetch returns them.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ from pipeline.config.sources.open_meteo import OpenMeteoSource
 from pipeline.errors import ConfigError, SourceError
 from pipeline.ingest.sources.base import About, Decoded, Payload, secret
 from pipeline.ingest.sources.http import MASK, MEDIA_TYPE, Client, Clock, Request
-from pipeline.ingest.sources.open_meteo.answers import decode_answer
 from pipeline.ingest.sources.open_meteo.names import UNITS, columns_of
+from pipeline.ingest.sources.open_meteo.responses import decode_response
 from pipeline.locations import Locations
 
 _DAY = timedelta(days=1)
@@ -44,15 +43,15 @@ _ARCHIVE = {
     "historical-forecast": 365 * 5 * _DAY,
     "previous-runs": 1000 * _DAY,  # since January 2024, and temperature of one model since April 2021
 }
-_SPENT = re.compile(r"(Hourly|Daily|Monthly) API request limit")
+_QUOTA = re.compile(r"(Hourly|Daily|Monthly) API request limit")
 _SHOWN = 3
 
 
 class OpenMeteo:
-    """Reads Open-Meteo for one feed.
+    """Read Open-Meteo for one feed.
 
     Raises:
-        ConfigError: the endpoint has no such steps or variables, or does not serve this part of a product.
+        ConfigError: the endpoint does not have the time step or a variable, or is for covariates only.
     """
 
     def __init__(
@@ -68,15 +67,17 @@ class OpenMeteo:
         self._columns = columns_of(feed)
         self._key = SecretStr(secret(secrets, spec.apikey, feed)) if spec.apikey else None
         if feed.step not in _BLOCKS:
-            raise ConfigError(feed.title, "feed.step", "Open-Meteo is read in steps of 1h or 15min", "use one of them")
+            raise ConfigError(
+                feed.title, "feed.step", "Open-Meteo has time steps of 1h and 15min only", "use one of them"
+            )
         if spec.endpoint == "previous-runs" and not feed.is_covariate:
-            problem = "previous-runs tells what was forecast, not what was observed"
-            raise ConfigError(feed.title, "feed.source.endpoint", problem, "use it below covariates")
+            problem = "previous-runs has forecasts, not observations"
+            raise ConfigError(feed.title, "feed.source.endpoint", problem, "use it in covariates")
         self._block = _BLOCKS[feed.step]
 
     @property
     def about(self) -> About:
-        """What the endpoint declares of itself."""
+        """Properties of the endpoint."""
         return About(
             windowed=True,
             delay=self._spec.until_published,
@@ -86,59 +87,59 @@ class OpenMeteo:
         )
 
     def fetch(self, since: datetime | None, until: datetime | None, *, at: datetime) -> Iterator[Payload | SourceError]:
-        """Yield the answers for a window, cut into whole days and into groups of points; the oldest first.
+        """Yield the responses for a time range, divided into whole days and groups of locations, the oldest first.
 
-        Days that the endpoint does not keep are not asked for.
+        Days that the endpoint does not keep are not requested.
 
         Raises:
-            SourceError: it keeps none of the window.
+            SourceError: the endpoint keeps nothing of the time range.
         """
         first, last = self._days(since, until, at)
         key = [self._key] if self._key else []
-        with Client(self._spec, self._spec.address, key, clock=self._clock, hopeless=_SPENT) as client:
+        with Client(self._spec, self._spec.address, key, clock=self._clock, permanent=_QUOTA) as client:
             while first <= last:
                 end = min(first + self._spec.chunk - _DAY, last)
                 for start in range(0, len(self._locations), self._spec.points):
                     if client.given_up:
                         yield SourceError(
-                            f"{self._spec.address}: not asked for {first} and later, too many requests failed"
+                            f"{self._spec.address}: too many requests failed; {first} and later was not requested"
                         )
                         return
                     ids = range(start, min(start + self._spec.points, len(self._locations)))
-                    yield self._ask(client, ids, first, end, at)
+                    yield self._fetch(client, ids, first, end, at)
                 first = end + _DAY
 
     def decode(self, payload: Payload) -> Decoded:
-        """Return the rows of an answer; an hour without any value is no row, a point without an answer is noted.
+        """Return the rows of a response, without hours that have no value; missing locations are noted.
 
         Raises:
-            SourceError: it is no answer of Open-Meteo, or one for other points than were asked.
-            NoDataError: it is empty.
-            ContractError: it lacks a variable, or comes in a unit of another kind.
+            SourceError: the payload is not an Open-Meteo response, or is for other locations.
+            NoDataError: the payload is empty.
+            ContractError: a variable is missing, or its unit cannot be converted.
         """
-        return decode_answer(payload, self._feed, self._spec, self._locations, self._columns, self._block)
+        return decode_response(payload, self._feed, self._spec, self._locations, self._columns, self._block)
 
-    def _ask(self, client: Client, points: range, first: date, last: date, at: datetime) -> Payload | SourceError:
+    def _fetch(self, client: Client, points: range, first: date, last: date, at: datetime) -> Payload | SourceError:
         request = self._request(points, first, last)
         try:
-            answer = client.get(request)
+            response = client.get(request)
         except SourceError as error:
             return error
         context = {
             "at": at.astimezone(UTC).isoformat(),
             "locations": orjson.dumps(self._locations.ids[points.start : points.stop]).decode(),
-            MEDIA_TYPE: answer.media_type,
+            MEDIA_TYPE: response.media_type,
         }
-        return Payload.of(request.shown, answer.content, context)
+        return Payload.of(request.shown, response.content, context)
 
     def _request(self, points: range, first: date, last: date) -> Request:
-        asked = [name for column in self._columns for name in column.asked]
+        names = [name for column in self._columns for name in column.requested]
         if self._spec.endpoint == "previous-runs":
-            asked = [f"{name}_previous_day{days}" for name in asked for days in self._spec.previous_days]
+            names = [f"{name}_previous_day{days}" for name in names for days in self._spec.previous_days]
         latitude = [f"{self._locations.latitude[n]:.5f}" for n in points]
         longitude = [f"{(self._locations.longitude[n] + 180) % 360 - 180:.5f}" for n in points]
         query = {
-            self._block: ",".join(dict.fromkeys(asked)),
+            self._block: ",".join(dict.fromkeys(names)),
             "start_date": first.isoformat(),
             "end_date": last.isoformat(),
             "timeformat": "unixtime",
@@ -159,7 +160,7 @@ class OpenMeteo:
         return f"{self._spec.address}?" + "&".join(f"{name}={quote(text, safe=',:.*')}" for name, text in pairs.items())
 
     def _days(self, since: datetime | None, until: datetime | None, at: datetime) -> tuple[date, date]:
-        """Return the first and the last day to ask for."""
+        """Return the first and the last day to request."""
         spec, keeps = self._spec, _ARCHIVE[self._spec.endpoint]
         first = max(_FIRST[spec.endpoint], (at - keeps if since is None else since.astimezone(UTC)).date())
         newest = at
@@ -167,18 +168,16 @@ class OpenMeteo:
             first = max(first, (at - keeps).date())
             newest = at + spec.horizon if self._feed.is_covariate else at
         elif spec.endpoint == "historical":
-            newest = at - _DAY  # today is refused
+            newest = at - _DAY  # the endpoint refuses today
         elif spec.endpoint == "previous-runs":
             newest = at + max(spec.previous_days) * _DAY
         last = min(newest, until or newest).astimezone(UTC).date()
         if first > last:
-            window = (
-                f"{since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M}" if since and until else f"at {at:%Y-%m-%d %H:%M}"
-            )
-            raise SourceError(f"{spec.address}: keeps nothing of the window ({window})")
+            span = f"{since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M}" if since and until else f"at {at:%Y-%m-%d %H:%M}"
+            raise SourceError(f"{spec.address}: has no data for {span}")
         return first, last
 
 
 def _some(texts: list[str]) -> str:
-    """Return the first few of a list that is long."""
+    """Return a list as text, shortened to its first entries if it is long."""
     return ",".join(texts if len(texts) <= _SHOWN else [*texts[:_SHOWN], f"and {len(texts) - _SHOWN} more"])

@@ -1,4 +1,4 @@
-"""Observations from a database: a query with bound times, asked read-only, kept as it was answered."""
+"""The `sql` source: the results of a read-only database query, limited in time."""
 
 from pipeline.ingest.sources.sql.source import Sql
 

@@ -1,4 +1,4 @@
-"""One database, read and never written: connections, time limits, and errors that tell no secret."""
+"""A read-only database: connections, time limits, and errors that reveal no secret."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from pipeline.ingest.sources.sql.windows import Bound
 
 Rows = Sequence[Sequence[Any]]
 
-_ROWS = 20_000  # at once from the server
+_ROWS = 20_000  # fetched at once from the server
 _CANCELLED = "57014"  # SQLSTATE query_canceled
-_STEPS = 10_000  # of SQLite's machine between two looks at the clock
+_STEPS = 10_000  # instructions of SQLite between two checks of the time limit
 
 
 class TooMuchError(SourceError):
-    """An answer takes too long or has too many rows; a shorter window may do."""
+    """A query takes too long or returns too many rows; a shorter time range may help."""
 
 
 class Database:
-    """A database that SQLAlchemy knows.
+    """A database that SQLAlchemy supports.
 
-    `zone` is that of its times without an offset; PostgreSQL compares them accordingly.
-    On PostgreSQL and SQLite, transactions cannot write, and connecting and statements have a time limit. On others both
-    are up to the account that is used.
+    `zone` is the time zone of its time stamps without an offset; PostgreSQL compares them accordingly. On PostgreSQL
+    and SQLite, transactions are read-only, and connecting and statements have a time limit. Other databases rely on
+    the permissions of the account.
 
     Raises:
-        ConfigError: the URL is none, or the package that it needs is not installed.
+        ConfigError: the URL is invalid, or the package that it needs is not installed.
     """
 
     def __init__(
@@ -46,30 +46,32 @@ class Database:
         try:
             parsed = make_url(url)
         except ArgumentError:
-            raise self._wrong("it is no URL", "write e.g. postgresql+psycopg://reader@host/database") from None
+            raise self._config_error(
+                "not a valid URL", "write e.g. postgresql+psycopg://reader@host/database"
+            ) from None
         self.backend = parsed.get_backend_name()
         self.name = _shown(parsed)
-        """What errors call the database: nobody's name and no password."""
+        """Name of the database in messages, without user and password."""
         self._engine = self._open(parsed, folder)
 
     def extent(self, query: str, name: str, bounds: Mapping[str, Bound]) -> tuple[Any, Any]:
-        """Return the smallest and the largest value of a column of an answer; None for an empty one.
+        """Return the smallest and the largest value of a column of the result; None for an empty result.
 
         Raises:
-            SourceError: the database cannot be reached, or refuses the query.
+            SourceError: the database cannot be reached, or the query fails.
         """
-        answer = text(query.rstrip("; \n")).columns(column(name)).subquery("answer")
-        values = answer.c[name]
+        result = text(query.rstrip("; \n")).columns(column(name)).subquery("result")
+        values = result.c[name]
         with self._connection() as connection:
             first, last = connection.execute(select(func.min(values), func.max(values)), bounds).one()
         return first, last
 
     @contextmanager
     def rows(self, query: str, bounds: Mapping[str, Bound]) -> Iterator[tuple[tuple[str, ...], Iterator[Rows]]]:
-        """Give the names of the columns of an answer and its rows, some at a time: the server keeps the others.
+        """Yield the column names of the result, and its rows in batches, streamed from the server.
 
         Raises:
-            SourceError: the database cannot be reached, refuses the query or fails in the middle.
+            SourceError: the database cannot be reached, or the query fails.
         """
         with self._connection() as connection:
             streaming = connection.execution_options(yield_per=_ROWS)
@@ -81,7 +83,7 @@ class Database:
         try:
             connection = self._engine.connect()
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
-            raise SourceError(f"{self.name}: cannot connect, {self._said(error)}") from None
+            raise SourceError(f"{self.name}: cannot connect, {self._message(error)}") from None
         try:
             with connection:
                 if self.backend == "postgresql":
@@ -91,17 +93,16 @@ class Database:
                 yield connection
         except SQLAlchemyError as error:
             if self._took_too_long(error):
-                problem = (
-                    f"took longer than {self._timeout.total_seconds():g} s; shorten feed.source.chunk or raise timeout"
-                )
-                raise TooMuchError(f"{self.name}: the query {problem}") from None
-            raise SourceError(f"{self.name}: the query failed, {self._said(error)}") from None
+                problem = f"the query took longer than {self._timeout.total_seconds():g} s"
+                remedy = "shorten feed.source.chunk or increase timeout"
+                raise TooMuchError(f"{self.name}: {problem}; {remedy}") from None
+            raise SourceError(f"{self.name}: the query failed, {self._message(error)}") from None
 
     def _open(self, url: URL, folder: Path) -> Engine:
         options: dict[str, Any] = {"poolclass": NullPool}
         if self.backend == "sqlite":
             if url.database in (None, "", ":memory:"):
-                raise self._wrong("it names no file", "write e.g. sqlite:///observations.db")
+                raise self._config_error("the URL has no file name", "write e.g. sqlite:///observations.db")
             path = (folder / str(url.database)).absolute()
             options["creator"] = lambda: self._open_file(path)
         elif self.backend == "postgresql":
@@ -115,16 +116,14 @@ class Database:
         try:
             return create_engine(url, **options)
         except NoSuchModuleError:
-            raise self._wrong(
-                f"'{url.drivername}' is no database that SQLAlchemy knows", "install its dialect"
-            ) from None
+            raise self._config_error(f"SQLAlchemy does not support '{url.drivername}'", "install its dialect") from None
         except ImportError as error:
             package = error.name or url.get_driver_name()
             extra = package == "psycopg" or self.backend == "postgresql"
             remedy = (
                 "write postgresql+psycopg:// and pip install 'nightcast[postgres]'" if extra else f"install {package}"
             )
-            raise self._wrong(f"the Python package {package} is not installed", remedy) from None
+            raise self._config_error(f"the Python package {package} is not installed", remedy) from None
 
     def _open_file(self, path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
@@ -136,28 +135,28 @@ class Database:
         cause = error.orig if isinstance(error, DBAPIError) else None
         return getattr(cause, "sqlstate", None) == _CANCELLED or str(cause) == "interrupted"
 
-    def _said(self, error: BaseException) -> str:
-        """Return what a driver says, in one line, without the password, whoever put it there."""
+    def _message(self, error: BaseException) -> str:
+        """Return the message of a driver in one line, without the password."""
         cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
         lines = str(cause).strip().splitlines() or [type(cause).__name__]
         line = " ".join(lines[0].split())[:300]
         return line.replace(self._password, "***") if self._password else line
 
-    def _wrong(self, problem: str, remedy: str) -> ConfigError:
+    def _config_error(self, problem: str, remedy: str) -> ConfigError:
         return ConfigError(self._owner, "source.url", problem, remedy)
 
 
 def limited(batches: Iterable[Rows], most: int, name: str) -> Iterator[Rows]:
-    """Pass rows on as long as they are not too many.
+    """Yield the batches up to a total of `most` rows.
 
     Raises:
-        TooMuchError: they are.
+        TooMuchError: there are more.
     """
     count = 0
     for rows in batches:
         count += len(rows)
         if count > most:
-            raise TooMuchError(f"{name}: more than {most:,} rows; shorten feed.source.chunk or raise max_rows")
+            raise TooMuchError(f"{name}: more than {most:,} rows; shorten feed.source.chunk or increase max_rows")
         yield rows
 
 

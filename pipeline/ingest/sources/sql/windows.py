@@ -1,4 +1,4 @@
-"""From the valid times of interest to the time stamps that a query is asked for, chunk by chunk."""
+"""Time ranges of queries: from valid times to time stamps, chunk by chunk, in the form of the time columns."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from pipeline.config.sources.sql import SqlSource
 Bound = datetime | str | int
 
 FIRST, LAST = datetime(1700, 1, 1, tzinfo=UTC), datetime(2261, 12, 31, tzinfo=UTC)
-"""The years that stamps may have."""
+"""Range of supported time stamps."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK = timedelta(microseconds=1)
 _DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
-_CLOCK = datetime(1970, 1, 1)  # noqa: DTZ001 - what clocks show, wherever
-_DATE = "%Y-%m-%d"  # is less than, or equal to, any text that begins with it
+_CLOCK = datetime(1970, 1, 1)  # noqa: DTZ001 - local time in any zone
+_DATE = "%Y-%m-%d"  # compares less than or equal to any text that starts with it
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Stamps in (after, by]."""
+    """Time stamps in (after, by]."""
 
     after: datetime
     by: datetime
@@ -33,10 +33,10 @@ class Window:
 
 
 def windows(spec: SqlSource, backend: str, step: timedelta, since: datetime, until: datetime) -> Iterator[Window]:
-    """Yield windows of stamps, one after the other, that hold every row with a valid time in [since, until].
+    """Yield successive windows of time stamps that contain every row with a valid time in [since, until].
 
-    They are cut at the same instants whatever is asked for: at multiples of the chunk since 1970, or, where stamps can
-    be compared by days only, at midnights.
+    Their boundaries do not depend on the range: multiples of the chunk since 1970, or midnights if time stamps can only
+    be compared by day.
     """
     early = step if spec.time.label == "start" else timedelta(0)
     after = max(since - early - _slack(spec), FIRST) - _TICK
@@ -51,9 +51,9 @@ def windows(spec: SqlSource, backend: str, step: timedelta, since: datetime, unt
 
 
 def bounds(spec: SqlSource, backend: str, window: Window) -> dict[str, Bound]:
-    """Return :since, included, and :until, excluded, as the time columns of a database are written.
+    """Return :since, inclusive, and :until, exclusive, in the form of the time columns of a database.
 
-    Stamps are compared as written, so a bound that is coarser than a stamp is the next one that can be written.
+    Time stamps are compared as they are written, so bounds are rounded up to the resolution of that form.
     """
     zone = ZoneInfo(spec.time.zone)
     given = {"since": window.after + _TICK, "until": window.by + _TICK}
@@ -71,7 +71,7 @@ def _days(spec: SqlSource, first: datetime, last: datetime) -> Iterator[Window]:
 
 
 def _by_days(spec: SqlSource, backend: str) -> bool:
-    """Return whether a query may see the day of a stamp only."""
+    """Return whether a query can only compare the day of a time stamp."""
     form = spec.time.format or (_DATE if backend == "sqlite" else "")
     return len(spec.time.columns) > 1 or (form not in ("", "%s") and _resolution(form) == _DAY)
 
@@ -88,13 +88,13 @@ def _written(spec: SqlSource, backend: str, at: datetime) -> Bound:
 
 
 def _resolution(form: str) -> timedelta:
-    """Return the smallest time that makes a difference in text."""
+    """Return the resolution of a time format."""
     units = (_TICK, timedelta(seconds=1), timedelta(minutes=1), _HOUR)
     return next((unit for unit in units if (_CLOCK + unit).strftime(form) != _CLOCK.strftime(form)), _DAY)
 
 
 def _slack(spec: SqlSource) -> timedelta:
-    """Return how much earlier than its valid time, or the start of its period, a row may be stamped."""
+    """Return how much earlier than its valid time, or the start of its period, a row can be stamped."""
     slack = spec.time.resample
     if spec.time.zone != "UTC":  # a day may have 25 hours
         slack += _HOUR

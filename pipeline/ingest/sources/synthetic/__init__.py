@@ -1,4 +1,4 @@
-"""The endless test world: physically sensible weather of any size, and all that goes wrong when it is observed."""
+"""The `synthetic` source: simulated weather of any extent, with measurement errors and faults."""
 
 from pipeline.ingest.sources.synthetic.source import Synthetic
 

@@ -1,6 +1,7 @@
-"""From random fields to weather: variables that go together, under a sun that rises and sets.
+"""From random fields to weather: physically consistent variables with diurnal and annual cycles.
 
-Three independent fields of unit variance drift with the mean wind: `warmth`, `eddies` (a stream function) and `vapour`.
+Three independent fields of unit variance are advected by the mean wind: `warmth`, `eddies` (a stream function) and
+`vapour`.
 Every variable is a function of them, of local solar time, of the day of the year and of latitude:
 
 * wind = (mean wind + eddies, a flow without divergence of 3 m s-1 a component) * (1 + 0.2 cos(2 pi (h - 14) / 24));
@@ -14,7 +15,7 @@ Every variable is a function of them, of local solar time, of the day of the yea
   moisture.
 
 h is mean solar time, UTC + longitude / 15 degrees; the declination is -23.44 cos(2 pi (d + 10) / 365.24) degrees.
-The sizes are those of a mild climate; nothing here is fitted to data.
+The amplitudes are typical of a temperate climate; nothing is fitted to data.
 """
 
 from __future__ import annotations
@@ -40,80 +41,80 @@ Sky = Callable[["Air"], Floats]
 
 
 @dataclass(frozen=True)
-class Nature:
-    """What a variable is like: its spread, which sizes its errors, and the limits that it cannot leave."""
+class Properties:
+    """Properties of a variable: its spread, which scales its errors, and its physical limits."""
 
     spread: float
     low: float | None = None
     high: float | None = None
     circular: bool = False
-    """Whether it is an angle, and 360 degrees are 0."""
+    """Whether the variable is an angle in degrees, where 360 equals 0."""
 
 
-KNOWN: Mapping[str, Nature] = {
-    "eastward_wind": Nature(3.0),
-    "northward_wind": Nature(3.0),
-    "wind_speed": Nature(3.0, 0.0),
-    "wind_speed_of_gust": Nature(4.0, 0.0),
-    "wind_from_direction": Nature(30.0, 0.0, 360.0, circular=True),
-    "air_temperature": Nature(3.0),
-    "dew_point_temperature": Nature(3.0),
-    "relative_humidity": Nature(10.0, 0.0, 100.0),
-    "air_pressure_at_mean_sea_level": Nature(5.0),
-    "precipitation_amount": Nature(0.5, 0.0),
-    "surface_downwelling_shortwave_flux_in_air": Nature(100.0, 0.0),
+KNOWN: Mapping[str, Properties] = {
+    "eastward_wind": Properties(3.0),
+    "northward_wind": Properties(3.0),
+    "wind_speed": Properties(3.0, 0.0),
+    "wind_speed_of_gust": Properties(4.0, 0.0),
+    "wind_from_direction": Properties(30.0, 0.0, 360.0, circular=True),
+    "air_temperature": Properties(3.0),
+    "dew_point_temperature": Properties(3.0),
+    "relative_humidity": Properties(10.0, 0.0, 100.0),
+    "air_pressure_at_mean_sea_level": Properties(5.0),
+    "precipitation_amount": Properties(0.5, 0.0),
+    "surface_downwelling_shortwave_flux_in_air": Properties(100.0, 0.0),
 }
-"""The variables of the world, in the canonical units of `expectations.variables`."""
+"""The built-in variables, in the canonical units of `expectations.variables`."""
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where the world is observed."""
+    """The locations of the observations."""
 
     longitude: Floats
     latitude: Floats
     centre: tuple[float, float]
-    """Longitude and latitude where the map plane touches the globe."""
+    """Longitude and latitude of the centre of the map projection."""
 
     @property
     def plane(self) -> Floats:
-        """Metres east and north of the centre, (2, place); the plane is true near the latitude of the centre."""
+        """Metres east and north of the centre, shape (2, place); accurate near the latitude of the centre."""
         longitude, latitude = self.centre
         east = (self.longitude - longitude + 180) % 360 - 180
         metres = np.stack([east * np.cos(np.radians(latitude)), self.latitude - latitude])
         return np.asarray(np.radians(metres) * EARTH, np.float64)
 
     def part(self, where: slice) -> Places:
-        """Return some of the places, on the same plane."""
+        """Return some of the places, in the same projection."""
         return Places(self.longitude[where], self.latitude[where], self.centre)
 
 
 @dataclass(frozen=True)
 class Air:
-    """The weather at some instants and places; every array is (time, place)."""
+    """The weather at some times and places; every array has shape (time, place)."""
 
     waves: Waves
     wind: Wind
     places: Places
     times: Times
     step: float
-    """Seconds over which precipitation is gathered."""
+    """Accumulation period of precipitation, seconds."""
     fields: Mapping[str, FieldSpec]
     weights: dict[str, Floats] = field(default_factory=dict)
-    """Weights of the waves by field, as far as they are known; the same at all places."""
+    """Weights of the waves by field, cached; the same at all places."""
 
     def part(self, where: slice) -> Air:
         """Return the weather at some of the places."""
         return replace(self, places=self.places.part(where))
 
     def true(self, name: str) -> Floats:
-        """Return a variable without any error of measurement."""
+        """Return a variable without measurement errors."""
         if name in self.fields:
             return self._made(name, self.fields[name])
         return np.broadcast_to(_SKIES[name](self), self._shape)
 
     def tracer(self, name: str) -> Floats:
-        """Return a field of unit variance that drifts with the wind."""
+        """Return a field of unit variance that is advected by the wind."""
         return np.asarray(self._amplitudes(name) @ self._basis)
 
     @cached_property
@@ -136,12 +137,12 @@ class Air:
 
     @cached_property
     def warmth(self) -> Floats:
-        """Warm and cold air."""
+        """Field of warm and cold air, of unit variance."""
         return self.tracer("warmth")
 
     @cached_property
     def moisture(self) -> Floats:
-        """Moist and dry air, of unit variance; warm air is moister."""
+        """Field of moist and dry air, of unit variance; warm air is moister."""
         return np.asarray(0.5 * self.warmth + np.sqrt(0.75) * self.tracer("vapour"))
 
     @cached_property
@@ -159,7 +160,7 @@ class Air:
 
     @cached_property
     def slow(self) -> Floats:
-        """Air temperature without its daily cycle, degC."""
+        """Air temperature without the diurnal cycle, degC."""
         return np.asarray(27 - 35 * np.sin(self._phi) ** 2 + 12 * self.season + 3 * self.warmth)
 
     @cached_property
@@ -174,7 +175,7 @@ class Air:
 
     @cached_property
     def pressure(self) -> Floats:
-        """Pressure at mean sea level, hPa, in balance with the wind."""
+        """Mean sea level pressure, hPa, in geostrophic balance with the wind."""
         latitude = self.places.centre[1]
         turning = 2 * _ROTATION * np.sin(np.radians(max(abs(latitude), 20.0))) * (-1 if latitude < 0 else 1)
         mean, (x, y) = self.wind.at(self.times), self.places.plane
@@ -182,7 +183,7 @@ class Air:
         return np.asarray(1013 + _DENSITY * turning * stream / 100)
 
     def daily(self, peak: float) -> Floats:
-        """Return a daily cycle from -1 to 1 with its maximum at a local solar hour."""
+        """Return a diurnal cycle from -1 to 1 with its maximum at a local solar hour."""
         return np.asarray(np.cos(2 * np.pi * (self.hour - peak) / 24))
 
     @property
@@ -199,7 +200,7 @@ class Air:
 
     @cached_property
     def _strength(self) -> float:
-        """What makes the eddies of a unit stream function `_EDDIES` strong, m2 s-1."""
+        """Factor that gives the eddies of a unit stream function a speed of `_EDDIES`, m2 s-1."""
         return float(_EDDIES / np.sqrt(np.mean(np.sum(self.waves.wavenumbers**2, axis=0)) / 2))
 
     def _slope(self, axis: int) -> Floats:
@@ -253,7 +254,7 @@ _SKIES: Mapping[str, Sky] = {
 }
 
 
-def nature(name: str, fields: Mapping[str, FieldSpec]) -> Nature:
-    """Return what a variable is like, the product's word over the world's."""
+def properties(name: str, fields: Mapping[str, FieldSpec]) -> Properties:
+    """Return the properties of a variable: from the product file if it describes the variable, else built in."""
     spec = fields.get(name)
-    return Nature(spec.spread, spec.minimum, spec.maximum) if spec else KNOWN[name]
+    return Properties(spec.spread, spec.minimum, spec.maximum) if spec else KNOWN[name]

@@ -1,4 +1,4 @@
-"""Random numbers as a function of what they are for: the same in whatever order, portion and process they are drawn.
+"""Random numbers as a function of their purpose: the same in whatever order, batch or process they are drawn.
 
 The function is the finaliser of SplitMix64, variant 13 of Stafford's mixers (Steele, Lea and Flood 2014, "Fast
 splittable pseudorandom number generators", OOPSLA), applied once per part of the address. It is integer arithmetic, so
@@ -49,7 +49,7 @@ def normal(stream: Bits, *parts: NDArray[np.int64] | Bits) -> NDArray[np.float64
 
 
 def mix(bits: Bits) -> Bits:
-    """Return bits in which each bit of `bits` counts: the next output of SplitMix64 from that state."""
+    """Return the next output of SplitMix64 from state `bits`, in which every bit of the state matters."""
     bits = bits + _STEP
     bits = (bits ^ (bits >> np.uint64(30))) * _FIRST
     bits = (bits ^ (bits >> np.uint64(27))) * _SECOND

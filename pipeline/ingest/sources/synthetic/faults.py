@@ -1,7 +1,7 @@
-"""What goes wrong with a row or a value: chance, but the same for the same seed, instant, station and variable.
+"""Simulated faults of rows and values: random, but determined by seed, time, station and variable.
 
-A row has one fate: it comes in time, late, revised or twice. Apart from that each of its values may be missing, stuck
-or a spike, in this order of precedence, and nothing at all comes during an outage or a gap.
+A row is published on time, late, revised or twice. Independently, each of its values may be missing, stuck or a spike,
+in this order of precedence. During an outage or a gap nothing is published.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Fates:
-    """What happens to rows; every array is (time, station)."""
+class RowFaults:
+    """Faults of rows; every array has shape (time, station)."""
 
     outage: Bools
-    """Lost for good, as the product file says."""
+    """Never published, because of an outage in the product file."""
     gap: Bools
-    """Lost for good by chance, from all stations at once."""
+    """Never published, because of a random gap at all stations."""
     late: Bools
     revised: Bools
     duplicated: Bools
 
     @property
     def lost(self) -> Bools:
-        """Rows that never come."""
+        """Rows that are never published."""
         return self.outage | self.gap
 
 
-class Chance:
-    """The draws of one feed at its stations."""
+class FaultModel:
+    """The random faults of a feed at its stations."""
 
     def __init__(self, faults: Faults, stations: tuple[str, ...], step: int, *names: str | int) -> None:
         self._faults, self._ids, self._step, self._names = faults, np.array(stations), step, names
         self._stations: Bits = keys(stations)
 
-    def fates(self, times: Times) -> Fates:
-        """Return what happens to the rows of some instants."""
+    def row_faults(self, times: Times) -> RowFaults:
+        """Return the faults of the rows at some times."""
         shape = (len(times), len(self._ids))
         outage = np.zeros(shape, np.bool_)
         for one in self._faults.outage:
@@ -55,19 +55,19 @@ class Chance:
             hit = uniform(self._key("gap"), self.block(times, self._faults.gap)) < self._faults.gap.share
             gap |= hit[:, np.newaxis]
         shares = (self._faults.late.share, self._faults.revised.share, self._faults.duplicated)
-        fate = np.full(shape, len(shares))
+        kind = np.full(shape, len(shares))
         if any(shares):
-            fate = np.searchsorted(np.cumsum(shares), self._draw("fate", times), side="right")
+            kind = np.searchsorted(np.cumsum(shares), self._draw("fate", times), side="right")
         sent = ~(outage | gap)
-        late, revised, duplicated = (sent & (fate == number) for number in range(len(shares)))
-        return Fates(outage, gap & ~outage, late, revised, duplicated)
+        late, revised, duplicated = (sent & (kind == number) for number in range(len(shares)))
+        return RowFaults(outage, gap & ~outage, late, revised, duplicated)
 
     def missing(self, times: Times, variable: str) -> Bools:
-        """Return which values never come."""
+        """Return which values are never published."""
         return self._hit("missing", times, variable, self._faults.missing)
 
     def stuck(self, times: Times, variable: str) -> Bools:
-        """Return which values repeat the one that began their block."""
+        """Return which values repeat the first value of their block."""
         lasting = self._faults.stuck
         if not lasting.share:
             return np.zeros((len(times), len(self._ids)), np.bool_)
@@ -88,15 +88,15 @@ class Chance:
         return normal(self._key(what, variable), self._stations)
 
     def began(self, times: Times, lasting: Lasting) -> Times:
-        """Return the first instant of the block that each instant is in."""
+        """Return the first time of the block of each time."""
         return self.block(times, lasting) * self._length(lasting)
 
     def block(self, times: Times, lasting: Lasting) -> Times:
-        """Return the number of the block that each instant is in."""
+        """Return the number of the block of each time."""
         return times // self._length(lasting)
 
     def _length(self, lasting: Lasting) -> int:
-        """Return the seconds of a block: whole steps, so that it begins with an observation."""
+        """Return the length of a block in seconds, in whole time steps so that it starts with an observation."""
         return -(-round(lasting.lasts.total_seconds()) // self._step) * self._step
 
     def _hit(self, what: str, times: Times, variable: str, share: float) -> Bools:

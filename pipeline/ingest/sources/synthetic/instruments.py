@@ -1,4 +1,4 @@
-"""What instruments say of the weather: with bias, noise, rounding, and the faults of sensors."""
+"""Instrument readings of the simulated weather: with bias, noise, rounding and sensor faults."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ from expectations.variables import KNOWN as CANONICAL
 from pipeline.config import Feed
 from pipeline.config.sources.synthetic import SyntheticSource
 from pipeline.errors import ConfigError
-from pipeline.ingest.sources.synthetic.climate import KNOWN, Air, Nature, Places, nature
-from pipeline.ingest.sources.synthetic.faults import Chance
+from pipeline.ingest.sources.synthetic.climate import KNOWN, Air, Places, Properties, properties
+from pipeline.ingest.sources.synthetic.faults import FaultModel
 from pipeline.ingest.sources.synthetic.waves import Floats, Times, Waves, Wind
 from pipeline.locations import Locations
 from pipeline.units import convert
 
-_PLACES = 4096  # evaluated at once: the waves at all cells of a large grid would not fit into memory
+_PLACES = 4096  # evaluated at once, since the waves at all cells of a large grid do not fit into memory
 
 
 class Instruments:
-    """The stations of a feed in the made-up world.
+    """The instruments at the stations of a feed.
 
     Raises:
-        ConfigError: the world has no such variable.
+        ConfigError: a variable is neither built in nor described in the product file.
     """
 
     def __init__(self, feed: Feed, spec: SyntheticSource, locations: Locations) -> None:
         self._feed, self._spec = feed, spec
         for name in feed.variables:
             if name not in spec.fields and name not in KNOWN:
-                problem = f"the synthetic world has no '{name}'; it has {', '.join(KNOWN)}"
-                raise ConfigError(feed.title, "feed.variables", problem, f"or describe it in feed.source.fields.{name}")
+                problem = f"'{name}' is not a synthetic variable"
+                remedy = f"use one of {', '.join(KNOWN)}, or describe it in feed.source.fields.{name}"
+                raise ConfigError(feed.title, "feed.variables", problem, remedy)
         self._step = round(feed.step.total_seconds())
-        self.chance = Chance(spec.faults, locations.ids, self._step, spec.seed, feed.name)
+        self.faults = FaultModel(spec.faults, locations.ids, self._step, spec.seed, feed.name)
         wind = Wind(spec.speed, np.radians(spec.direction + 180), spec.turning.total_seconds())
         self._waves = Waves(
             spec.seed,
@@ -54,7 +55,7 @@ class Instruments:
         return self._feed.variables[variable].source_units or self._feed.variable(variable)[0]
 
     def truth(self, times: Times) -> Mapping[str, Floats]:
-        """Return every variable without errors, (time, station), in the unit of the world."""
+        """Return each variable without errors, shape (time, station), in its canonical unit."""
         names = tuple(self._feed.variables)
         air = Air(self._waves, self._wind, self._places, times, self._step, self._spec.fields)
         values = {name: np.empty((len(times), len(self._places.longitude))) for name in names}
@@ -66,41 +67,41 @@ class Instruments:
         return values
 
     def readings(self, times: Times, *, preliminary: bool = False) -> Mapping[str, Floats]:
-        """Return every variable as delivered, (time, station); NaN where a value never comes.
+        """Return each variable as delivered, shape (time, station); NaN for values that are never published.
 
-        `preliminary` values are those that a revision will correct.
+        `preliminary` values are those that a revision corrects later.
         """
         faults = self._spec.faults
         shown = self._measured(times)
         held: Mapping[str, Floats] = {}
         place = np.zeros(len(times), np.int64)
         if faults.stuck.share:
-            began, place = np.unique(self.chance.began(times, faults.stuck), return_inverse=True)
+            began, place = np.unique(self.faults.began(times, faults.stuck), return_inverse=True)
             held = self._measured(began)
         readings = {}
         for name, values in shown.items():
-            like = nature(name, self._spec.fields)
-            stuck = self.chance.stuck(times, name)
+            like = properties(name, self._spec.fields)
+            stuck = self.faults.stuck(times, name)
             if name in held:
                 values = np.where(stuck, held[name][place], values)
             if preliminary:
-                error = faults.revised.scale * like.spread * self.chance.normal("preliminary", times, name)
+                error = faults.revised.scale * like.spread * self.faults.normal("preliminary", times, name)
                 values = _within(like, values, error)
             if faults.spikes.share:
-                far = faults.spikes.scale * like.spread * np.sign(self.chance.normal("spike side", times, name))
-                values = np.where(self.chance.spikes(times, name) & ~stuck, values + far, values)
+                far = faults.spikes.scale * like.spread * np.sign(self.faults.normal("spike side", times, name))
+                values = np.where(self.faults.spikes(times, name) & ~stuck, values + far, values)
             readings[name] = self._written(name, values, times)
-            readings[name][self.chance.missing(times, name)] = np.nan
+            readings[name][self.faults.missing(times, name)] = np.nan
         return readings
 
     def _measured(self, times: Times) -> Mapping[str, Floats]:
-        """Return every variable with its measurement errors, in the unit of the world."""
+        """Return each variable with measurement errors, in its canonical unit."""
         measured = {}
         for name, values in self.truth(times).items():
-            like = nature(name, self._spec.fields)
-            error = self._spec.bias * self.chance.constant("bias", name)
+            like = properties(name, self._spec.fields)
+            error = self._spec.bias * self.faults.constant("bias", name)
             if self._spec.noise:
-                error = error + self._spec.noise * self.chance.normal("noise", times, name)
+                error = error + self._spec.noise * self.faults.normal("noise", times, name)
             measured[name] = _within(like, values, like.spread * error)
         return measured
 
@@ -117,8 +118,8 @@ class Instruments:
         return np.round(written, self._spec.decimals) + 0.0  # no minus zero
 
 
-def _within(like: Nature, values: Floats, error: Floats) -> Floats:
-    """Return values with an error that keeps to the limits of nature: where it does not rain, none is measured."""
+def _within(like: Properties, values: Floats, error: Floats) -> Floats:
+    """Return values with an error, within physical limits: where it does not rain, no rain is measured."""
     if like.low is None and like.high is None:
         return values + error
     if like.circular:

@@ -1,4 +1,4 @@
-"""The `synthetic` source: a made-up world that is published bit by bit, like a real one."""
+"""The `synthetic` source: simulated weather that is published gradually, like real observations."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Synthetic:
-    """A made-up world, observed at the locations of a feed.
+    """Simulated weather, observed at the locations of a feed.
 
-    A row is published `delay` after its valid_time, a late one `by` later, and of a revised one the true values `by`
-    after the first ones. A payload holds what was published in one chunk of time, as far as the clock has come, in the
-    order of publication: the same bytes whenever it is asked for, once the chunk has passed.
+    A row is published `delay` after its valid_time, a late row `by` later, and the final values of a revised row `by`
+    after the preliminary ones. A payload contains what was published in one chunk of time, up to the time of the fetch,
+    in the order of publication. Once the chunk has passed, its bytes are the same at every fetch.
 
     Raises:
-        ConfigError: the world has no such variable, or a fault names what the feed does not have.
+        ConfigError: a variable is not available, or a fault names a variable or location that the feed does not have.
     """
 
     def __init__(
@@ -48,25 +48,26 @@ class Synthetic:
             if name not in feed.variables:
                 raise ConfigError(feed.title, f"{where}.variable", f"'{name}' is not in feed.variables")
             if not convertible(self._instruments.delivered(name), change.units):
-                raise ConfigError(feed.title, f"{where}.units", f"'{name}' cannot be had in '{change.units}'")
+                raise ConfigError(feed.title, f"{where}.units", f"cannot convert '{name}' to {change.units}")
         for number, outage in enumerate(spec.faults.outage):
             if outage.location and outage.location not in locations.ids:
                 where = f"feed.source.faults.outage.{number}.location"
-                raise ConfigError(feed.title, where, f"'{outage.location}' is none of feed.locations")
+                raise ConfigError(feed.title, where, f"'{outage.location}' is not in feed.locations")
         self._step, self._chunk = _seconds(feed.step), _seconds(spec.chunk)
         self._lag = _seconds(feed.delay) - _seconds(spec.ahead)
         self._known = spec.published or feed.is_covariate
 
     @property
     def about(self) -> About:
-        """It can be asked by time, and delivers what the feed says."""
+        """Properties of the source, as the feed declares them."""
         units = {name: self._instruments.delivered(name) for name in self._feed.variables}
         return About(windowed=True, delay=self._feed.delay, units=units)
 
     def fetch(self, since: datetime | None, until: datetime | None, *, at: datetime) -> Iterator[Payload | SourceError]:
-        """Yield what was published by `at` of the valid times in [since, until], a payload a chunk of publication time.
+        """Yield what was published by `at` for the valid times in [since, until], one payload per chunk.
 
-        A payload also holds what else was published then. A chunk in which nothing was published is left out.
+        Chunks are ranges of publication time, so a payload may contain other valid times too. Empty chunks are left
+        out.
         """
         first = max(since, self._spec.start) if since else self._spec.start
         last = _seconds(at - EPOCH)
@@ -87,15 +88,15 @@ class Synthetic:
         """Return the rows of a payload.
 
         Raises:
-            SourceError: the payload is none that this source made.
-            NoDataError: it is empty.
+            SourceError: the payload was not made by this source.
+            NoDataError: the payload is empty.
         """
         table = from_parquet(payload)
         schema = row_schema(self._feed, known=self._known)
         columns = []
         for field in schema:
             if field.name not in table.column_names:
-                raise SourceError(f"{payload.name}: no column '{field.name}', it was made for another feed")
+                raise SourceError(f"{payload.name}: no column '{field.name}'; the payload was made for another feed")
             column = table.column(field.name)
             if field.name in self._feed.variables:
                 values = np.array(pc.fill_null(column, np.nan).to_numpy(), np.float64)
@@ -105,33 +106,33 @@ class Synthetic:
         return Decoded(pa.table(columns, schema=schema), refused_table([]))
 
     def injected(self, since: datetime, until: datetime) -> dict[str, int]:
-        """Return how many rows and values with valid times in [since, until] met which fault.
+        """Return the number of rows and values with valid times in [since, until] by fault.
 
-        Rows: `rows` that come at all; those lost in an `outage` or a `gap`; of those that come, the `late`, `revised`
-        and `duplicated` ones. Values, each variable for itself, of rows that are not lost: those `missing`, and of the
-        others the `stuck` ones, the `spikes` and those concerned by a `unit_change`.
+        Rows: published `rows`; rows lost in an `outage` or a `gap`; of the published rows, those `late`, `revised` and
+        `duplicated`. Values of rows that are not lost, counted per variable: `missing`, and of the others, `stuck`,
+        `spikes` and those affected by a `unit_change`.
         """
         names = ("rows", "outage", "gap", "late", "revised", "duplicated", "missing", "stuck", "spikes", "unit_change")
         counts = dict.fromkeys(names, 0)
-        chance = self._instruments.chance
+        model = self._instruments.faults
         changes = self._spec.faults.unit_change
         edges = np.arange(_seconds(since - EPOCH) - 1, _seconds(until - EPOCH), self._chunk)
         for edge in map(int, edges):
             times = self._times(edge, min(edge + self._chunk, _seconds(until - EPOCH)))
-            fates = chance.fates(times)
-            missing = {name: chance.missing(times, name) for name in self._feed.variables}
-            comes = ~fates.lost & ~np.logical_and.reduce(list(missing.values()))
+            row_faults = model.row_faults(times)
+            missing = {name: model.missing(times, name) for name in self._feed.variables}
+            comes = ~row_faults.lost & ~np.logical_and.reduce(list(missing.values()))
             counts["rows"] += int(comes.sum())
             for name in ("outage", "gap"):
-                counts[name] += int(getattr(fates, name).sum())
+                counts[name] += int(getattr(row_faults, name).sum())
             for name in ("late", "revised", "duplicated"):
-                counts[name] += int((getattr(fates, name) & comes).sum())
+                counts[name] += int((getattr(row_faults, name) & comes).sum())
             for name, gone in missing.items():
-                there = ~fates.lost & ~gone
-                stuck = chance.stuck(times, name)
-                counts["missing"] += int((~fates.lost & gone).sum())
+                there = ~row_faults.lost & ~gone
+                stuck = model.stuck(times, name)
+                counts["missing"] += int((~row_faults.lost & gone).sum())
                 counts["stuck"] += int((there & stuck).sum())
-                counts["spikes"] += int((there & ~stuck & chance.spikes(times, name)).sum())
+                counts["spikes"] += int((there & ~stuck & model.spikes(times, name)).sum())
                 changed = np.zeros(len(times), np.bool_)
                 for change in changes:
                     if change.variable == name:
@@ -142,17 +143,17 @@ class Synthetic:
 
     def _published(self, after: int, by: int) -> pa.Table:
         """Return what was published in (after, by], in the order of publication."""
-        faults, chance = self._spec.faults, self._instruments.chance
+        faults, model = self._spec.faults, self._instruments.faults
         times = self._times(after - self._lag, by - self._lag)
-        fates = chance.fates(times)
-        once = ~fates.lost & ~fates.late & ~fates.revised
-        parts = [self._rows(times, once.astype(np.int64) + fates.duplicated, 0)]
-        if fates.revised.any():
-            parts.append(self._rows(times, fates.revised.astype(np.int64), 0, preliminary=True))
+        row_faults = model.row_faults(times)
+        once = ~row_faults.lost & ~row_faults.late & ~row_faults.revised
+        parts = [self._rows(times, once.astype(np.int64) + row_faults.duplicated, 0)]
+        if row_faults.revised.any():
+            parts.append(self._rows(times, row_faults.revised.astype(np.int64), 0, preliminary=True))
         for wait, kind in ((_seconds(faults.late.by), "late"), (_seconds(faults.revised.by), "revised")):
             if getattr(faults, kind).share:
                 times = self._times(after - self._lag - wait, by - self._lag - wait)
-                again: Bools = getattr(chance.fates(times), kind)
+                again: Bools = getattr(model.row_faults(times), kind)
                 parts.append(self._rows(times, again.astype(np.int64), wait))
         joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         if len(parts) > 1:
@@ -172,7 +173,7 @@ class Synthetic:
     def _rows(
         self, times: Times, counts: NDArray[np.int64], wait: int, *, preliminary: bool = False
     ) -> dict[str, NDArray[Any]]:
-        """Return columns with a row for each count of (time, station), but for those without any value."""
+        """Return columns with as many rows per (time, station) as `counts` has, without rows that have no value."""
         readings = self._instruments.readings(times, preliminary=preliminary) if counts.any() else {}
         empty = np.logical_and.reduce([np.isnan(values) for values in readings.values()]) if readings else True
         flat = np.where(empty, 0, counts).ravel()
@@ -184,7 +185,7 @@ class Synthetic:
         return columns | {name: readings.get(name, nothing).ravel()[chosen] for name in self._feed.variables}
 
     def _times(self, after: int, by: int) -> Times:
-        """Return the valid times in (after, by] that the world has, seconds since the epoch."""
+        """Return the valid times in (after, by] within the simulated period, seconds since 1970."""
         after = max(after, _seconds(self._spec.start - EPOCH) - 1)
         if self._spec.end is not None:
             by = min(by, _seconds(self._spec.end - EPOCH))

@@ -1,4 +1,4 @@
-"""A random field on the plane that drifts, spreads out and renews itself, exact at any instant.
+"""A random field on the plane with advection, diffusion and damping, exact at any time.
 
 It is the stationary solution of the advection-diffusion equation with damping and noise,
 ``dz/dt = -U(t) . grad z + kappa laplace z - zeta z + noise``, in Fourier space, where each wave of wavenumber k is an
@@ -23,20 +23,20 @@ Times = NDArray[np.int64]
 
 _DAY = 86_400
 _SPLITS = (2, 2, 2, 3, 2, 3, 2, 5, 2, 2, 3, 5)  # a day to seconds, through 3 h, 1 h, 30, 10, 5 and 1 min
-_FORGOTTEN = 40.0  # rate times time after which nothing is left in double precision
+_FORGOTTEN = 40.0  # rate times time after which the correlation vanishes in double precision
 _SMOOTHNESS = 2.5
 
 
 @dataclass(frozen=True)
 class Wind:
-    """A mean wind of constant speed that turns evenly."""
+    """A mean wind of constant speed that turns at a constant rate."""
 
     speed: float
     """m s-1."""
     bearing: float
-    """Where it blows to at time 0, radians clockwise from north."""
+    """Direction to which it blows at time 0, radians clockwise from north."""
     period: float
-    """Seconds for one turn, clockwise; 0 for none."""
+    """Period of one clockwise turn, seconds; 0 for a steady wind."""
 
     def at(self, times: Times) -> Floats:
         """Return the eastward and northward components, (time, 2), m s-1."""
@@ -44,7 +44,7 @@ class Wind:
         return self.speed * np.stack([np.sin(angle), np.cos(angle)], axis=1)
 
     def carried(self, times: Times) -> Floats:
-        """Return how far it has carried the air since time 0, (time, 2), m."""
+        """Return the displacement of the air since time 0, shape (time, 2), m."""
         if not self.period:
             return self.at(times[:1]) * times[:, np.newaxis]
         rate = 2 * np.pi / self.period
@@ -53,35 +53,35 @@ class Wind:
         return np.asarray(self.speed / rate * np.stack([east, north], axis=1))
 
     def _angle(self, times: Times) -> Floats:
-        # Whole turns are left out as integers: the angle stays exact however far the instant is.
+        # Whole turns are removed as integers, so that the angle is exact at any time.
         period = round(self.period)
         return self.bearing + (2 * np.pi * (times % period) / period if period else np.zeros(len(times)))
 
 
 class Waves:
-    """Unit-variance fields, by number, made of the same waves but independent of each other."""
+    """Independent fields of unit variance, made of the same waves."""
 
     def __init__(self, seed: int, count: int, *, length: float, memory: float, diffusivity: float, wind: Wind) -> None:
         self._seed, self._wind = seed, wind
         turn, shift = (float(uniform(key(seed, name))[0]) for name in ("angles", "sizes"))
         number = np.arange(count)
-        # Evenly over sizes, golden-ratio steps over angles: few waves stand for the spectrum well.
-        # The share of waves longer than 2 pi / k is 1 - (1 + k^2 length^2 / (2 nu))^-nu.
+        # Even steps in size and golden-ratio steps in angle sample the spectrum well with few waves.
+        # The fraction of waves longer than 2 pi / k is 1 - (1 + k^2 length^2 / (2 nu))^-nu.
         share = (number + shift) / count
         size = np.sqrt(2 * _SMOOTHNESS * ((1 - share) ** (-1 / _SMOOTHNESS) - 1))
         angle = np.pi * ((number * (np.sqrt(5) - 1) / 2 + turn) % 1)
         self.wavenumbers: Floats = np.stack([np.cos(angle), np.sin(angle)]) * size / length
         """(2, wave), eastward and northward, rad m-1."""
         self.rates: Floats = 1 / memory + diffusivity * np.sum(self.wavenumbers**2, axis=0)
-        """How fast each wave is renewed, s-1."""
+        """Decorrelation rate of each wave, s-1."""
 
     def basis(self, places: Floats) -> Floats:
-        """Return the waves at (2, place) metres east and north of the origin: (2 * wave, place)."""
+        """Return the waves at (2, place) metres east and north of the origin, shape (2 * wave, place)."""
         phase = self.wavenumbers.T @ places
         return np.concatenate([np.cos(phase), np.sin(phase)])
 
     def amplitudes(self, times: Times, name: str) -> Floats:
-        """Return the weights of `basis` for one field at each instant, (time, 2 * wave): their product is the field."""
+        """Return the weights of `basis` at each time, shape (time, 2 * wave); their product is the field."""
         count = len(self.rates)
         streams = address(np.stack([key(self._seed, "field", name, part) for part in ("cos", "sin")]), np.arange(count))
         state = ornstein_uhlenbeck(times, np.tile(self.rates, 2), streams.ravel())
@@ -92,18 +92,18 @@ class Waves:
         return np.asarray(np.concatenate(both, axis=1) / np.sqrt(count))
 
     def slope(self, amplitudes: Floats, axis: int) -> Floats:
-        """Return the weights of the derivative of a field to the east (0) or north (1), per metre."""
+        """Return the weights of the eastward (0) or northward (1) derivative of a field, per metre."""
         cosine, sine = np.split(amplitudes, 2, axis=1)
         return np.concatenate([self.wavenumbers[axis] * sine, -self.wavenumbers[axis] * cosine], axis=1)
 
 
 def ornstein_uhlenbeck(times: Times, rates: Floats, streams: Bits) -> Floats:
-    """Return standard Ornstein-Uhlenbeck processes, one for each rate and stream: (time, process).
+    """Return standard Ornstein-Uhlenbeck processes, one per rate and stream, shape (time, process).
 
-    The value at an instant depends on nothing but the instant, rate and stream. Time is cut into intervals so long that
-    their ends are independent; inside, the process is drawn from its conditional distribution given the ends (a bridge,
-    as in Lévy's construction of Brownian motion), from coarse to fine, only where it is wanted. The cost is some tens
-    of draws for each instant and process, less where instants are near each other.
+    A value depends only on its time, rate and stream. Time is divided into intervals so long that their ends are
+    independent. Within an interval the process is drawn from its conditional distribution given the ends (a bridge, as
+    in Lévy's construction of Brownian motion), from coarse to fine, and only where needed. The cost is some tens of
+    draws per time and process, less if times are close to each other.
     """
     days = _FORGOTTEN / rates.min() / _DAY
     doublings = max(0, int(np.ceil(np.log2(days))))

@@ -36,7 +36,7 @@ def test_a_glob_is_fetched_in_order_without_hidden_files(make_product, locations
     assert names == ["a/1.csv", "b/10.csv", "b/2.csv"]
 
 
-def test_brackets_in_a_folder_are_no_pattern(make_product, locations: Locations, tmp_path: Path) -> None:
+def test_brackets_in_a_folder_are_not_a_pattern(make_product, locations: Locations, tmp_path: Path) -> None:
     folder = tmp_path / "run [1]"
     folder.mkdir()
     (folder / "data [2].csv").write_bytes(CSV)
@@ -105,7 +105,7 @@ def test_names_of_unfinished_files_are_left_for_the_next_time(
     assert [payload.name for payload in fetch(make_product(path="*"), locations)] == ["x.csv"]
 
 
-def test_an_unfinished_name_that_is_asked_for_is_read(make_product, locations: Locations, tmp_path: Path) -> None:
+def test_an_unfinished_name_is_read_if_it_is_the_path(make_product, locations: Locations, tmp_path: Path) -> None:
     (tmp_path / "x.part").write_bytes(CSV)
     assert len(fetch(make_product(path="x.part"), locations)) == 1
 
@@ -146,7 +146,7 @@ def test_a_file_that_grew_since_it_was_listed_is_left_for_the_next_time(
     assert list(payloads) == []
 
 
-def test_a_zarr_folder_is_one_payload_that_rests_on_its_files_alone(tmp_path: Path) -> None:
+def test_a_zarr_folder_is_one_payload(tmp_path: Path) -> None:
     for name in ("b", "a"):
         folder = tmp_path / name / "x.zarr"
         (folder / "t" / "0").mkdir(parents=True)
@@ -166,7 +166,7 @@ def test_a_zarr_folder_is_one_payload_that_rests_on_its_files_alone(tmp_path: Pa
     assert changed.digest != same.digest == second.digest
 
 
-def test_a_zarr_folder_may_be_named_without_a_pattern(tmp_path: Path) -> None:
+def test_a_zarr_folder_without_a_pattern(tmp_path: Path) -> None:
     content = zarr_folder(make_dataset(), tmp_path / "x.zarr")
     feed = make_feed(tmp_path, format="zarr", path="x.zarr")
     source = open_source(feed, read_locations(feed))
@@ -178,7 +178,7 @@ def test_a_zarr_folder_may_be_named_without_a_pattern(tmp_path: Path) -> None:
     assert str(error) == f"{tmp_path / 'x.zarr'}: {size} bytes, more than feed.source.max_bytes, 100"
 
 
-def test_a_link_out_of_the_folder_of_the_pattern_is_told_and_not_read(
+def test_a_link_out_of_the_folder_of_the_pattern_is_not_read(
     make_product, locations: Locations, tmp_path: Path
 ) -> None:
     inside, outside = tmp_path / "in", tmp_path / "out"
@@ -206,7 +206,7 @@ def test_a_link_that_the_path_names_is_followed(make_product, locations: Locatio
 
 
 @pytest.mark.parametrize("path", ["x.zarr", "*.zarr"])
-def test_a_link_out_of_a_zarr_folder_is_told_and_not_read(tmp_path: Path, path: str) -> None:
+def test_a_link_out_of_a_zarr_folder_is_not_read(tmp_path: Path, path: str) -> None:
     folder = zarr_folder(make_dataset(), tmp_path / "stores" / "x.zarr")
     (tmp_path / "secret").write_text("secret")
     (folder / "more").symlink_to(tmp_path / "secret")
@@ -216,7 +216,7 @@ def test_a_link_out_of_a_zarr_folder_is_told_and_not_read(tmp_path: Path, path: 
     assert str(error) == f"{folder}: cannot be read, more is a link to a file outside {home}"
 
 
-def test_decoding_names_the_payload_in_every_complaint(make_product, locations: Locations) -> None:
+def test_decoding_errors_name_the_payload(make_product, locations: Locations) -> None:
     source = open_source(make_product().feed, locations)
     with pytest.raises(NoDataError, match=r"^x: the payload is empty"):
         source.decode(Payload.of("x", b""))
@@ -236,7 +236,7 @@ def test_ragged_lines_are_refused_beside_good_rows(make_product, locations: Loca
     assert row["location"] is None
 
 
-def test_the_long_layout_is_chosen_by_the_product(make_product, locations: Locations) -> None:
+def test_the_long_layout(make_product, locations: Locations) -> None:
     product = make_product(layout="long", location="station")
     content = b"station,time,wind_speed\nA,2020-01-01 06:00,1\n"
     rows = open_source(product.feed, locations).decode(Payload.of("x", content)).rows
@@ -249,7 +249,7 @@ def test_a_header_alone_gives_no_rows_and_no_refusals(make_product, locations: L
         assert (decoded.rows.num_rows, decoded.refused.num_rows) == (0, 0)
 
 
-def test_a_wide_layout_carries_one_variable(make_product, locations: Locations) -> None:
+def test_a_wide_layout_holds_one_variable(make_product, locations: Locations) -> None:
     product = make_product(variables={"wind_speed": {}, "air_temperature": {}})
-    with pytest.raises(ConfigError, match=r"test: feed\.source\.layout: wide carries one variable"):
+    with pytest.raises(ConfigError, match=r"test: feed\.source\.layout: wide holds one variable"):
         open_source(product.feed, locations)

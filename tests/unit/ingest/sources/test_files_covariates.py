@@ -34,7 +34,7 @@ def covariate(make: Any, **source: Any) -> Feed:
 @pytest.mark.parametrize(
     ("layout", "text", "values"), [("wide", WIDE, {"A": 1.0, "B": 2.0}), ("long", LONG, {"A": 1.0})]
 )
-def test_rows_carry_when_they_became_known_and_the_others_are_refused(
+def test_rows_without_known_at_are_refused(
     make_product: Any, locations: Locations, layout: str, text: str, values: dict[str, float]
 ) -> None:
     feed = covariate(make_product, layout=layout, known_at="run")
@@ -59,24 +59,24 @@ def test_parquet_with_typed_instants_is_read_alike(make_product: Any, locations:
     assert [row["known_at"] for row in decoded.rows.to_pylist()] == [KNOWN]
 
 
-def test_a_table_may_be_known_at_its_own_time(make_product: Any, locations: Locations) -> None:
+def test_known_at_may_be_the_time_column(make_product: Any, locations: Locations) -> None:
     feed = covariate(make_product, known_at="time")
     decoded = open_source(feed, locations).decode(Payload.of("x", b"time,A\n2020-01-01 06:00,1\n"))
     (row,) = decoded.rows.to_pylist()
     assert row["known_at"] == row["valid_time"]
 
 
-def test_a_covariate_without_the_column_is_a_mistake_in_the_product(make_product: Any, locations: Locations) -> None:
-    with pytest.raises(ConfigError, match=r"test\.nwp: source\.known_at: missing, .*; name the column that tells"):
+def test_a_covariate_needs_the_column(make_product: Any, locations: Locations) -> None:
+    with pytest.raises(ConfigError, match=r"test\.nwp: source\.known_at: missing, .*; name the column"):
         open_source(covariate(make_product), locations)
 
 
-def test_files_of_arrays_have_no_such_column(make_product: Any) -> None:
+def test_files_of_arrays_have_no_known_at_column(make_product: Any) -> None:
     with pytest.raises(ValueError, match="known_at: 'run' is for tables, and format is netcdf"):
         make_product(format="netcdf", layout="long", known_at="run")
 
 
-def test_a_csv_of_a_weather_model_is_taken_in_and_seen_as_of_its_runs(tmp_path: Path) -> None:
+def test_a_csv_of_a_weather_model_is_ingested_and_seen_as_of_its_runs(tmp_path: Path) -> None:
     make_product(tmp_path, stations=2, days=30)  # daily, to 30 January 2001
     fields = yaml.safe_load((tmp_path / "product.yaml").read_text())
     fields["covariates"] = {
@@ -104,7 +104,7 @@ def test_a_csv_of_a_weather_model_is_taken_in_and_seen_as_of_its_runs(tmp_path: 
         )
         frames = told.frames
         return (
-            [] if frames is None else told.at(_us(at), _us(datetime(2001, 1, 12, tzinfo=UTC))[None])[0, 0, 0].tolist()
+            [] if frames is None else future.at(_us(at), _us(datetime(2001, 1, 12, tzinfo=UTC))[None])[0, 0, 0].tolist()
         )
 
     assert seen(10, 2) == []

@@ -72,9 +72,7 @@ def test_an_object_above_the_limit_is_refused_and_the_next_one_follows(bucket: s
     assert payload.name == f"{bucket}/2.csv"
 
 
-def test_an_object_that_is_gone_is_told_and_the_next_one_follows(
-    bucket: str, make_product, locations: Locations
-) -> None:
+def test_a_missing_object_is_an_error_and_the_next_one_follows(bucket: str, make_product, locations: Locations) -> None:
     put(bucket, "1.csv", "2.csv", "3.csv")
     payloads = open_source(make_product(path=f"{bucket}/*.csv").feed, locations).fetch(None, None, at=AT)
     assert next(payloads).name == f"{bucket}/1.csv"
@@ -94,11 +92,11 @@ def test_no_match_names_the_address(bucket: str, fetch: Fetch, path: str) -> Non
 
 @pytest.mark.parametrize("path", ["s3://", "s3://bucket", "s3://*/x.csv"])
 def test_an_address_needs_a_bucket_and_a_key(fetch: Fetch, path: str) -> None:
-    with pytest.raises(SourceError, match="no address of an object; write s3://bucket/key"):
+    with pytest.raises(SourceError, match="not the address of an object; write s3://bucket/key"):
         fetch(path)
 
 
-def test_a_service_that_refuses_is_told_in_one_line(bucket: str, fetch: Fetch) -> None:
+def test_a_refusal_of_the_service_is_one_line(bucket: str, fetch: Fetch) -> None:
     with pytest.raises(SourceError, match=r"^s3://no-such-bucket") as caught:
         fetch("s3://no-such-bucket/in/*.csv")
     assert "\n" not in str(caught.value)

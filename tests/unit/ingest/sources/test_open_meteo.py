@@ -44,10 +44,10 @@ def point(
     block="hourly",
     **columns: Any,
 ) -> dict[str, Any]:
-    """An object as Open-Meteo answers it."""
+    """Return an object as in a response of Open-Meteo."""
     columns = columns or {"wind_speed_10m": [3.5, 4.25]}
-    spelt = {"wind": "m/s", "temperature": "°C", "precipitation": "mm"}
-    usual = {name: "°" if "direction" in name else spelt[name.partition("_")[0]] for name in columns}
+    units_by_kind = {"wind": "m/s", "temperature": "°C", "precipitation": "mm"}
+    usual = {name: "°" if "direction" in name else units_by_kind[name.partition("_")[0]] for name in columns}
     return {
         "latitude": place[0],
         "longitude": place[1],
@@ -64,8 +64,8 @@ def point(
 
 def payload(answer: Any, *, locations: tuple[str, ...] = ("A", "B", "C"), at: datetime = AT, **context: str) -> Payload:
     content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-    asked = {"at": at.isoformat(), "locations": json.dumps(locations), "media_type": "application/json"}
-    return Payload.of("x", content, asked | context)
+    defaults = {"at": at.isoformat(), "locations": json.dumps(locations), "media_type": "application/json"}
+    return Payload.of("x", content, defaults | context)
 
 
 def as_bytes(answer: Any) -> bytes:
@@ -84,10 +84,10 @@ def stamp(hours: int = 0) -> datetime:
     return datetime(2026, 11, 20, 6, tzinfo=UTC) + hours * HOUR
 
 
-class TestAsking:
+class TestRequests:
     @pytest.fixture
-    def asked(self, httpserver: HTTPServer) -> Callable[..., list[dict[str, str]]]:
-        """Fetches from a server that has nothing to say, and returns the parameters that it was asked with."""
+    def queries(self, httpserver: HTTPServer) -> Callable[..., list[dict[str, str]]]:
+        """Fetch from a server without data and return the query parameters of each request."""
         httpserver.expect_request("/v1").respond_with_json({})
 
         def ask(covariate: str = "", since=None, until=None, *, at=AT, **arguments: Any) -> list[dict[str, str]]:
@@ -97,8 +97,8 @@ class TestAsking:
 
         return ask
 
-    def test_many_points_are_asked_for_at_once(self, asked) -> None:
-        (query,) = asked(since=AT - 3 * DAY, fields={"variables": {"wind_speed": {}, "air_temperature": {}}})
+    def test_many_locations_are_requested_at_once(self, queries) -> None:
+        (query,) = queries(since=AT - 3 * DAY, fields={"variables": {"wind_speed": {}, "air_temperature": {}}})
         assert query == {
             "latitude": "50.00000,51.00000,52.00000",
             "longitude": "0.00000,1.00000,-1.00000",
@@ -111,9 +111,9 @@ class TestAsking:
             "cell_selection": "land",
         }
 
-    def test_a_window_is_cut_into_days_and_points_the_oldest_first(self, asked) -> None:
+    def test_a_time_range_is_divided_into_days_and_locations(self, queries) -> None:
         since, until = datetime(2026, 1, 30, 23, tzinfo=UTC), datetime(2026, 2, 3, 0, tzinfo=UTC)
-        queries = asked(since=since, until=until, chunk="2d", points=2)
+        queries = queries(since=since, until=until, chunk="2d", points=2)
         windows = [(query["start_date"], query["end_date"], query["latitude"].count(",") + 1) for query in queries]
         assert windows == [
             ("2026-01-30", "2026-01-31", 2),
@@ -134,8 +134,8 @@ class TestAsking:
             ("nwp", "previous-runs", "2024-02-25", "2026-11-23"),
         ],
     )
-    def test_an_open_window_is_what_the_endpoint_keeps(self, asked, covariate, endpoint, first, last) -> None:
-        queries = asked(covariate, endpoint=endpoint, chunk="40000d")
+    def test_an_open_range_is_what_the_endpoint_keeps(self, queries, covariate, endpoint, first, last) -> None:
+        queries = queries(covariate, endpoint=endpoint, chunk="40000d")
         assert [query["end_date"] for query in queries] == [last]
         assert queries[0]["start_date"].startswith(first)
 
@@ -143,39 +143,39 @@ class TestAsking:
         ("endpoint", "first"),
         [("forecast", "2026-08-21"), ("historical", "1940-01-01"), ("historical-forecast", "2016-01-01")],
     )
-    def test_days_before_the_archive_are_not_asked_for(self, asked, endpoint, first) -> None:
-        (query,) = asked(since=datetime(1900, 1, 1, tzinfo=UTC), endpoint=endpoint, chunk="50000d")
+    def test_days_before_the_archive_are_not_requested(self, queries, endpoint, first) -> None:
+        (query,) = queries(since=datetime(1900, 1, 1, tzinfo=UTC), endpoint=endpoint, chunk="50000d")
         assert query["start_date"] == first
 
-    def test_a_window_that_nothing_is_kept_of_is_an_error(self, asked) -> None:
-        with pytest.raises(SourceError, match=r"keeps nothing of the window \(2025-01-01 00:00 to 2025-01-02 00:00\)"):
+    def test_a_range_without_data_is_an_error(self, queries) -> None:
+        with pytest.raises(SourceError, match=r"has no data for 2025-01-01 00:00 to 2025-01-02 00:00"):
             since = datetime(2025, 1, 1, tzinfo=UTC)
-            asked(since=since, until=since + DAY, endpoint="forecast")
+            queries(since=since, until=since + DAY, endpoint="forecast")
 
-    def test_forecasts_are_asked_for_as_far_as_the_product_says(self, asked) -> None:
-        assert asked("nwp", since=AT, endpoint="forecast", horizon="3d")[0]["end_date"] == "2026-11-24"
+    def test_forecasts_are_requested_up_to_the_horizon(self, queries) -> None:
+        assert queries("nwp", since=AT, endpoint="forecast", horizon="3d")[0]["end_date"] == "2026-11-24"
 
-    def test_previous_runs_are_asked_for_by_day(self, asked) -> None:
-        (query,) = asked("nwp", since=AT - DAY, endpoint="previous-runs", previous_days=[1, 3])
+    def test_previous_runs_are_requested_by_day(self, queries) -> None:
+        (query,) = queries("nwp", since=AT - DAY, endpoint="previous-runs", previous_days=[1, 3])
         assert query["hourly"] == "wind_speed_10m_previous_day1,wind_speed_10m_previous_day3"
         assert query["end_date"] == "2026-11-24"
 
-    def test_quarters_of_an_hour_have_a_block_of_their_own(self, asked) -> None:
-        (query,) = asked(since=AT - DAY, endpoint="forecast", fields={"step": "15min"})
+    def test_quarter_hours_have_a_separate_block(self, queries) -> None:
+        (query,) = queries(since=AT - DAY, endpoint="forecast", fields={"step": "15min"})
         assert (query.get("minutely_15"), query.get("hourly")) == ("wind_speed_10m", None)
 
-    def test_model_and_cell_are_the_products(self, asked) -> None:
-        (query,) = asked(since=AT - DAY, model="ecmwf_ifs025", cell="sea")
+    def test_model_and_cell_are_those_of_the_product(self, queries) -> None:
+        (query,) = queries(since=AT - DAY, model="ecmwf_ifs025", cell="sea")
         assert (query["models"], query["cell_selection"]) == ("ecmwf_ifs025", "sea")
 
-    def test_wind_components_take_speed_and_direction_once(self, asked) -> None:
+    def test_wind_components_request_speed_and_direction_once(self, queries) -> None:
         variables = {"eastward_wind": {}, "northward_wind": {}, "wind_speed": {}}
-        (query,) = asked(since=AT - DAY, fields={"variables": variables})
+        (query,) = queries(since=AT - DAY, fields={"variables": variables})
         assert query["hourly"] == "wind_speed_10m,wind_direction_10m"
 
 
 class TestFetching:
-    def test_a_payload_says_what_was_asked_and_when(self, httpserver: HTTPServer) -> None:
+    def test_a_payload_carries_its_locations_and_time(self, httpserver: HTTPServer) -> None:
         httpserver.expect_request("/v1").respond_with_data(b"[]", content_type="application/json; charset=utf-8")
         (got,) = opened(url=httpserver.url_for("/v1")).fetch(AT - DAY, AT, at=AT)
         assert got.content == b"[]"
@@ -187,13 +187,13 @@ class TestFetching:
         (again,) = opened(url=httpserver.url_for("/v1")).fetch(AT - DAY, AT, at=AT)
         assert again.digest == got.digest
 
-    def test_long_lists_of_points_are_short_in_the_name(self, httpserver: HTTPServer) -> None:
+    def test_long_lists_of_locations_are_shortened_in_the_name(self, httpserver: HTTPServer) -> None:
         httpserver.expect_request("/v1").respond_with_json([])
         many = Locations(*([tuple(f"{n}" for n in range(6))] * 2), (1.0,) * 6, (2.0,) * 6)
         (got,) = opened(url=httpserver.url_for("/v1"), locations=many).fetch(AT - DAY, AT, at=AT)
         assert "latitude=2.00000,2.00000,2.00000,and%203%20more&" in got.name
 
-    def test_the_key_is_sent_and_told_nowhere(self, httpserver: HTTPServer) -> None:
+    def test_the_key_is_sent_but_never_shown(self, httpserver: HTTPServer) -> None:
         httpserver.expect_request("/v1").respond_with_json({"reason": "API key canary-1234 is wrong"}, status=403)
         source = opened(url=httpserver.url_for("/v1"), apikey="meteo", secrets={"meteo": SecretStr("canary-1234")})
         (fault,) = source.fetch(AT - DAY, AT, at=AT)
@@ -201,7 +201,7 @@ class TestFetching:
         assert str(fault).endswith("&apikey=***: 403 Forbidden, API key *** is wrong")
         assert source.about.secrets == ("meteo",)
 
-    def test_a_part_that_fails_is_an_error_and_the_next_ones_follow(self, httpserver: HTTPServer) -> None:
+    def test_a_failed_request_is_an_error_and_the_next_ones_follow(self, httpserver: HTTPServer) -> None:
         def answer(request: Request) -> Response:
             return Response(b"[]") if request.args["latitude"].count(",") else Response(b'{"reason":"no"}', status=400)
 
@@ -209,13 +209,13 @@ class TestFetching:
         got = list(opened(url=httpserver.url_for("/v1"), points=2, chunk="1d").fetch(AT - 2 * DAY, None, at=AT))
         assert [isinstance(part, SourceError) for part in got] == [False, True, False, True]
 
-    def test_a_spent_quota_ends_the_fetch(self, httpserver: HTTPServer) -> None:
+    def test_an_exhausted_quota_ends_the_fetch(self, httpserver: HTTPServer) -> None:
         reason = "Daily API request limit exceeded. Please try again tomorrow."
         httpserver.expect_request("/v1").respond_with_json({"error": True, "reason": reason}, status=429)
         source = opened(url=httpserver.url_for("/v1"), chunk="1d")
         first, last = source.fetch(AT - 9 * DAY, None, at=AT)
         assert str(first).endswith(f"429 Too Many Requests, {reason}")
-        assert str(last).endswith("/v1: not asked for 2026-11-13 and later, too many requests failed")
+        assert str(last).endswith("/v1: too many requests failed; 2026-11-13 and later was not requested")
         assert len(httpserver.log) == 1
 
 
@@ -225,20 +225,20 @@ class TestDecoding:
         assert rows(decoded) == [(stamp(), "A", 3.5), (stamp(1), "A", 4.25)]
         assert (decoded.refused.num_rows, decoded.notes) == (0, ())
 
-    def test_several_points_are_told_apart_by_their_number(self) -> None:
+    def test_several_points_are_identified_by_their_number(self) -> None:
         answer = [point(place, n, wind_speed_10m=[n, None]) for n, place in enumerate((ALPHA, BETA, GAMMA))]
         shuffled = [answer[2], answer[0], answer[1]]
         assert sorted(rows(opened().decode(payload(answer)))) == sorted(rows(opened().decode(payload(shuffled))))
         assert rows(opened().decode(payload(answer))) == [(stamp(), name, n) for n, name in enumerate("ABC")]
 
-    def test_points_without_numbers_stand_in_the_order_asked(self) -> None:
+    def test_points_without_numbers_are_in_the_requested_order(self) -> None:
         answer = [point(place, wind_speed_10m=[n, n]) for n, place in enumerate((ALPHA, BETA, GAMMA))]
         assert [row[1:] for row in rows(opened().decode(payload(answer)))][::2] == [("A", 0), ("B", 1), ("C", 2)]
 
-    def test_a_point_without_an_answer_is_noted(self) -> None:
+    def test_a_missing_point_is_noted(self) -> None:
         decoded = opened().decode(payload([point(ALPHA), point(GAMMA, 2)]))
         assert decoded.rows.column("location").to_pylist() == ["A", "A", "C", "C"]
-        assert decoded.notes == ("1 of 3 points were not answered: B",)
+        assert decoded.notes == ("1 of 3 locations are missing in the response: B",)
 
     @pytest.mark.parametrize(
         "answer",
@@ -249,29 +249,29 @@ class TestDecoding:
             [point(ALPHA), point(BETA, 1) | {"location_id": "1"}],
         ],
     )
-    def test_which_point_an_answer_is_for_must_be_clear(self, answer) -> None:
-        with pytest.raises(SourceError, match=r"points answered where 3 were asked, and which is not clear"):
+    def test_an_ambiguous_response_is_refused(self, answer) -> None:
+        with pytest.raises(SourceError, match=r"locations in the response for 3 requested, and it is unclear which"):
             opened().decode(payload(answer))
 
-    def test_an_answer_for_another_place_is_refused(self) -> None:
-        with pytest.raises(SourceError, match=r"the answer for A is for 51\.1 N 3\.1 E, another place"):
+    def test_a_response_for_another_position_is_refused(self) -> None:
+        with pytest.raises(SourceError, match=r"the response for A is for 51\.1 N 3\.1 E, which is too far away"):
             opened().decode(one(point((51.1, 3.1))))
-        with pytest.raises(SourceError, match="does not say its latitude and longitude"):
+        with pytest.raises(SourceError, match="lacks its latitude and longitude"):
             opened().decode(one({**point(ALPHA), "latitude": None}))
 
-    def test_longitudes_meet_at_the_date_line(self) -> None:
+    def test_longitudes_across_the_date_line(self) -> None:
         fiji = Locations(("F",), ("Fiji",), (180.1,), (-17.0,))
         assert opened(locations=fiji).decode(payload(point((-17.0, -179.8)), locations=("F",))).rows.num_rows == 2
         assert opened().decode(payload([point(GAMMA)], locations=("C",))).rows.num_rows == 2  # 359 E is -1 E
 
-    def test_an_hour_without_any_value_is_no_row(self) -> None:
+    def test_an_hour_without_any_value_is_left_out(self) -> None:
         source = opened(fields={"variables": {"wind_speed": {}, "air_temperature": {}}})
         answer = point(
             ALPHA, times=[SIX, SIX + 3600, SIX + 7200], wind_speed_10m=[1, None, None], temperature_2m=[None, 2, None]
         )
         assert rows(source.decode(one(answer))) == [(stamp(), "A", 1.0, None), (stamp(1), "A", None, 2.0)]
 
-    def test_hours_to_come_are_no_observations(self) -> None:
+    def test_future_hours_are_not_observations(self) -> None:
         answer = point(ALPHA)
         assert rows(opened(endpoint="forecast").decode(one(answer, at=stamp()))) == [(stamp(), "A", 3.5)]
 
@@ -286,25 +286,25 @@ class TestDecoding:
     def test_another_unit_than_usual_is_converted_and_noted(self, unit: str, value: float) -> None:
         decoded = opened().decode(one(point(ALPHA, units={"wind_speed_10m": unit}, wind_speed_10m=[value, None])))
         assert rows(decoded)[0][2] == pytest.approx(10.0)
-        noted = f"wind_speed_10m comes in {unit}, not in m/s as usual; it was converted"
+        noted = f"wind_speed_10m is in {unit} instead of m/s; it was converted"
         assert decoded.notes == (() if unit == "m/s" else (noted,))
 
-    def test_values_are_kept_in_the_unit_of_the_product(self) -> None:
+    def test_values_are_converted_to_the_unit_of_the_product(self) -> None:
         source = opened(fields={"variables": {"air_temperature": {"units": "K"}, "precipitation_amount": {}}})
         answer = point(ALPHA, temperature_2m=[10.0, None], precipitation=[0.5, None])
         assert rows(source.decode(one(answer)))[0][2:] == pytest.approx((283.15, 0.5))
 
     @pytest.mark.parametrize("unit", ["°C", "wmo code", "undefined", "", None])
-    def test_a_unit_of_another_kind_refuses_the_answer(self, unit: str | None) -> None:
-        with pytest.raises(ContractError, match=rf"'wind_speed_10m' comes in '{unit}', and m s-1 is kept"):
+    def test_a_response_with_an_incompatible_unit_is_refused(self, unit: str | None) -> None:
+        with pytest.raises(ContractError, match=rf"cannot convert 'wind_speed_10m' from {unit} to m s-1"):
             opened().decode(one(point(ALPHA, units={"wind_speed_10m": unit})))
 
-    def test_a_variable_that_is_not_had_here_needs_no_unit(self) -> None:
+    def test_a_variable_without_values_needs_no_unit(self) -> None:
         answer = point(ALPHA, units={"wind_speed_10m": "undefined"}, wind_speed_10m=[None, None])
         assert opened().decode(one(answer)).rows.num_rows == 0
 
     @pytest.mark.parametrize("cell", ["3.5 m/s", True, [1], {}, "NaN"])
-    def test_a_cell_that_is_no_number_refuses_its_row_with_a_reason(self, cell: Any) -> None:
+    def test_a_row_with_a_cell_that_is_not_a_number_is_refused(self, cell: Any) -> None:
         decoded = opened().decode(one(point(ALPHA, wind_speed_10m=[cell, 4.25])))
         assert rows(decoded) == [(stamp(1), "A", 4.25)]
         (refused,) = decoded.refused.to_pylist()
@@ -315,7 +315,7 @@ class TestDecoding:
     @pytest.mark.parametrize(
         ("degrees", "east", "north"), [(0, 0, -10), (90, -10, 0), (180, 0, 10), (270, 10, 0), (225, 7.0711, 7.0711)]
     )
-    def test_wind_components_follow_from_where_the_wind_comes_from(self, degrees, east, north) -> None:
+    def test_wind_components_from_speed_and_direction(self, degrees, east, north) -> None:
         source = opened(
             fields={"variables": {"eastward_wind": {}, "northward_wind": {"source_name": "wind_speed_100m"}}}
         )
@@ -327,40 +327,44 @@ class TestDecoding:
         assert rows(source.decode(one(point(ALPHA, **twice))))[0][2:] == pytest.approx((east, north), abs=1e-4)
 
     @pytest.mark.parametrize(
-        ("content", "error", "says"),
+        ("content", "error", "message"),
         [
             (b"", NoDataError, "the payload is empty"),
-            (b'[{"latitude": 1', SourceError, "not readable as JSON, unexpected end of data"),
-            (as_bytes(point(ALPHA)) + b"Unexpected error while streaming", SourceError, "not readable as JSON"),
+            (b'[{"latitude": 1', SourceError, "not valid JSON, unexpected end of data"),
+            (as_bytes(point(ALPHA)) + b"Unexpected error while streaming", SourceError, "not valid JSON"),
             (b'{"error": true, "reason": "Value of type is wrong"}', SourceError, "x: Value of type is wrong"),
-            (b'{"error": true}', SourceError, "x: an error without a reason"),
-            (b"[1]", SourceError, "it is not made of objects"),
-            (b"null", SourceError, "it is not made of objects"),
-            (as_bytes({**point(ALPHA), "hourly": None}), ContractError, "no 'hourly' with its units; it has latitude"),
+            (b'{"error": true}', SourceError, "x: error without a reason"),
+            (b"[1]", SourceError, "it does not consist of objects"),
+            (b"null", SourceError, "it does not consist of objects"),
+            (
+                as_bytes({**point(ALPHA), "hourly": None}),
+                ContractError,
+                "no 'hourly' with units; the response has latitude",
+            ),
             (
                 as_bytes(point(ALPHA, precipitation=[1])),
                 ContractError,
-                "no variable 'wind_speed_10m'; it has time, pre",
+                "no variable 'wind_speed_10m'; the response has time, pre",
             ),
             (as_bytes(point(ALPHA, wind_speed_10m=[1])), SourceError, "'wind_speed_10m' has 1 values for 2 times"),
             (as_bytes(point(ALPHA, times=["2026-11-20", None])), SourceError, "times of 'hourly' are not seconds"),
             (as_bytes(point(ALPHA, times=[10**12, 0])), SourceError, "times of 'hourly' are not seconds"),
         ],
     )
-    def test_what_is_no_such_answer_is_refused_as_a_whole(self, content: bytes, error, says: str) -> None:
-        with pytest.raises(error, match=says):
+    def test_invalid_responses(self, content: bytes, error, message: str) -> None:
+        with pytest.raises(error, match=message):
             opened().decode(one(content))
 
-    def test_a_page_of_html_is_no_data(self) -> None:
-        with pytest.raises(SourceError, match="x: answered 'text/html', not JSON"):
+    def test_an_html_page_is_refused(self) -> None:
+        with pytest.raises(SourceError, match="x: the response is 'text/html', not JSON"):
             opened().decode(one(point(ALPHA), media_type="text/html"))
 
-    def test_a_payload_without_its_context_is_not_guessed_at(self) -> None:
-        with pytest.raises(SourceError, match="its context does not say what was asked"):
+    def test_a_payload_without_context_is_refused(self) -> None:
+        with pytest.raises(SourceError, match="its context lacks the requested locations or the time"):
             opened().decode(Payload.of("x", json.dumps(point(ALPHA)).encode()))
 
     @given(st.data())
-    def test_every_cell_is_a_row_or_refused_or_nothing(self, data: st.DataObject) -> None:
+    def test_every_cell_is_a_row_or_refused_or_missing(self, data: st.DataObject) -> None:
         cells = st.one_of(st.none(), st.floats(-1e9, 1e9), st.integers(-9999, 9999), st.text(max_size=3), st.booleans())
         values = data.draw(st.lists(cells, min_size=1, max_size=8))
         answer = point(ALPHA, times=[SIX + 3600 * n for n in range(len(values))], wind_speed_10m=values)
@@ -385,7 +389,7 @@ class TestKnownAt:
             (stamp(), "A", datetime(2026, 11, 18, 12, tzinfo=UTC), 2.0),
         ]
 
-    def test_what_is_not_published_yet_is_left_to_the_next_fetch(self) -> None:
+    def test_values_not_published_yet_are_left_to_the_next_fetch(self) -> None:
         source = opened("nwp", endpoint="previous-runs", previous_days=[1], published="6h")
         hours = point(ALPHA, times=[SIX, SIX + 3600], wind_speed_10m_previous_day1=[1.0, 2.0])
         at = datetime(2026, 11, 19, 12, 30, tzinfo=UTC)
@@ -395,7 +399,7 @@ class TestKnownAt:
         ("endpoint", "delay", "known"),
         [("historical", "0h", 5 * DAY), ("historical", "7d", 7 * DAY), ("historical-forecast", "0h", 6 * HOUR)],
     )
-    def test_the_past_is_known_once_it_is_published(self, endpoint, delay, known) -> None:
+    def test_reanalysis_is_known_once_it_is_published(self, endpoint, delay, known) -> None:
         source = opened("reanalysis", endpoint=endpoint, fields={"delay": delay})
         decoded = source.decode(one(point(ALPHA, times=[SIX], wind_speed_10m=[1.0]), at=AT + 30 * DAY))
         assert rows(decoded) == [(stamp(), "A", stamp() + known, 1.0)]
@@ -415,7 +419,7 @@ class TestKnownAt:
 
 
 class TestProduct:
-    def test_it_is_found_by_its_kind(self) -> None:
+    def test_the_source_is_found_by_its_kind(self) -> None:
         feed = make_feed({"kind": "open-meteo", "endpoint": "historical"})
         source = open_source(feed, PLACES)
         assert isinstance(source, OpenMeteo)
@@ -430,7 +434,7 @@ class TestProduct:
             ("previous-runs", "https://previous-runs-api.open-meteo.com/v1/forecast", "https://customer-previous-runs-api.open-meteo.com/v1/forecast"),
         ],
     )  # fmt: skip
-    def test_a_key_leads_to_the_customers_servers(self, endpoint: str, public: str, customer: str) -> None:
+    def test_a_key_selects_the_customer_servers(self, endpoint: str, public: str, customer: str) -> None:
         source = {"kind": "open-meteo", "endpoint": endpoint}
         assert make_feed(source).source.address == public
         assert make_feed(source | {"apikey": "k"}).source.address == customer
@@ -440,47 +444,47 @@ class TestProduct:
         )
 
     @pytest.mark.parametrize(
-        ("fields", "says"),
+        ("fields", "message"),
         [
-            ({"step": "6h"}, r"feed\.step: Open-Meteo is read in steps of 1h or 15min"),
-            ({"variables": {"pedestrian_count": {}, "wind_speed": {}}}, "Open-Meteo's name for it is not known"),
+            ({"step": "6h"}, r"feed\.step: Open-Meteo has time steps of 1h and 15min only"),
+            ({"variables": {"pedestrian_count": {}, "wind_speed": {}}}, "no Open-Meteo name is known for it"),
             ({"variables": {"wind_speed": {"source_units": "knot"}}}, "Open-Meteo states its units; leave it out"),
-            ({"variables": {"wind_speed": {}, "eastward_wind": {"source_name": "u10"}}}, "'u10' is no wind speed"),
+            ({"variables": {"wind_speed": {}, "eastward_wind": {"source_name": "u10"}}}, "'u10' is not a wind speed"),
         ],
     )
-    def test_what_it_cannot_read_is_said_when_it_is_opened(self, fields: dict[str, Any], says: str) -> None:
-        with pytest.raises(ConfigError, match=says):
+    def test_a_feed_that_cannot_be_read(self, fields: dict[str, Any], message: str) -> None:
+        with pytest.raises(ConfigError, match=message):
             opened(fields=fields)
 
-    def test_previous_runs_are_no_observations(self) -> None:
-        with pytest.raises(ConfigError, match=r"feed\.source\.endpoint: previous-runs tells what was forecast"):
+    def test_previous_runs_are_not_observations(self) -> None:
+        with pytest.raises(ConfigError, match=r"feed\.source\.endpoint: previous-runs has forecasts"):
             opened(endpoint="previous-runs")
 
-    def test_a_key_that_is_not_set_is_named(self) -> None:
+    def test_a_missing_key(self) -> None:
         with pytest.raises(ConfigError, match="set NIGHTCAST_SECRETS__METEO"):
             opened(apikey="meteo")
 
     @pytest.mark.parametrize(
-        ("source", "says"),
+        ("source", "message"),
         [
             ({"url": "http://x.example/v1", "insecure": False}, "http:// is not encrypted"),
             ({"url": "ftp://x.example/v1"}, "ftp:// is not encrypted"),
-            ({"url": "https://u:p@x.example/"}, "put a secret into headers"),
-            ({"url": "x.example"}, "is no address"),
-            ({"url": "https://x.example/?a=1"}, "has a query of its own"),
-            ({"chunk": "36h"}, "not whole days"),
-            ({"deadline": "0s"}, "no time at all"),
+            ({"url": "https://u:p@x.example/"}, "put secrets into headers"),
+            ({"url": "x.example"}, "is not a valid URL"),
+            ({"url": "https://x.example/?a=1"}, "contains a query"),
+            ({"chunk": "36h"}, "not a whole number of days"),
+            ({"deadline": "0s"}, "must be longer than 0s"),
             ({"horizon": "20d"}, "at most 15d"),
             ({"previous_days": [0]}, "greater than or equal to 1"),
         ],
     )
-    def test_a_mistake_in_the_product_is_told(self, source: dict[str, Any], says: str) -> None:
-        with pytest.raises(ValueError, match=says):
+    def test_mistakes_in_the_product_file(self, source: dict[str, Any], message: str) -> None:
+        with pytest.raises(ValueError, match=message):
             make_feed({"kind": "open-meteo", "endpoint": "forecast"} | source)
 
 
 class TestStores:
-    """An answer on its way into the stores, as a job takes it."""
+    """Ingest a response by a job."""
 
     @pytest.fixture
     def take(

@@ -19,7 +19,7 @@ from pipeline.config.sources.sql import SqlSource
 from pipeline.errors import ConfigError, ContractError, NoDataError, SourceError
 from pipeline.ingest.sources import Payload, open_source
 from pipeline.ingest.sources.sql import Sql
-from pipeline.ingest.sources.sql.answers import as_table
+from pipeline.ingest.sources.sql.results import as_table
 from pipeline.ingest.sources.sql.windows import Window, bounds, windows
 from pipeline.locations import Locations
 
@@ -93,7 +93,7 @@ def rows(source: Sql, *payloads: Payload) -> list[dict[str, Any]]:
     return [row for payload in payloads for row in source.decode(payload).rows.to_pylist()]
 
 
-def test_a_window_gives_the_rows_of_its_valid_times_with_both_ends(base: sqlite3.Connection, opened: Open) -> None:
+def test_a_time_range_includes_both_ends(base: sqlite3.Connection, opened: Open) -> None:
     source = opened(time={"format": "%Y-%m-%d %H:%M:%S"})
     (payload,) = fetch(source, START + 5 * HOUR, START + 7 * HOUR)
     assert [tuple(row.values()) for row in rows(source, payload)] == [
@@ -108,7 +108,7 @@ def test_a_window_gives_the_rows_of_its_valid_times_with_both_ends(base: sqlite3
 
 
 @pytest.mark.parametrize("written", ["%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%SZ"])
-def test_sqlite_is_asked_for_whole_days_in_whatever_way_it_writes_time(
+def test_sqlite_is_queried_by_whole_days_for_every_time_format(
     base: sqlite3.Connection, opened: Open, written: str
 ) -> None:
     base.execute("update obs set time = strftime(?, time)", (written,))
@@ -118,16 +118,14 @@ def test_sqlite_is_asked_for_whole_days_in_whatever_way_it_writes_time(
     assert [row["valid_time"] for row in rows(source, following)][::2] == [START + n * HOUR for n in range(24, 48)]
 
 
-def test_an_open_window_reaches_as_far_as_there_are_rows_and_chunks_share_none(
-    base: sqlite3.Connection, opened: Open
-) -> None:
+def test_an_open_range_covers_all_rows_and_chunks_do_not_overlap(base: sqlite3.Connection, opened: Open) -> None:
     source = opened(chunk="1d")
     payloads = fetch(source)
     assert [source.decode(payload).rows.num_rows for payload in payloads] == [46, 48, 48, 2]
     assert len({(row["valid_time"], row["location"]) for row in rows(source, *payloads)}) == 144
 
 
-def test_equal_answers_have_equal_bytes_whatever_order_the_database_has(base: sqlite3.Connection, opened: Open) -> None:
+def test_equal_results_have_equal_bytes_in_any_order_of_rows(base: sqlite3.Connection, opened: Open) -> None:
     (before,) = fetch(opened(), START, START + DAY)
     base.execute("create table other as select * from obs order by location desc, time desc")
     base.execute("drop table obs")
@@ -139,7 +137,7 @@ def test_equal_answers_have_equal_bytes_whatever_order_the_database_has(base: sq
     assert changed.digest != before.digest
 
 
-def test_rows_say_when_they_were_published_where_a_column_tells(base: sqlite3.Connection, opened: Open) -> None:
+def test_rows_may_carry_known_at(base: sqlite3.Connection, opened: Open) -> None:
     base.execute("update obs set published = null where time = '2024-01-01 01:00:00' and location = 'B'")
     source = opened(known_at="published")
     (payload,) = fetch(source, START, START + HOUR)
@@ -157,20 +155,20 @@ def test_rows_say_when_they_were_published_where_a_column_tells(base: sqlite3.Co
     assert json.loads(decoded.refused["values"][0].as_py())["wind_speed"] == 0.2
 
 
-def test_of_a_doubled_hour_a_row_is_known_at_the_later(base: sqlite3.Connection, opened: Open) -> None:
+def test_known_at_in_a_repeated_hour_is_the_later_time(base: sqlite3.Connection, opened: Open) -> None:
     base.execute("update obs set published = '2023-10-29 01:30'")  # 00:30 and 01:30 UTC
     source = opened(known_at="published", time={"zone": "Europe/Dublin"})
     (payload,) = fetch(source, START, START + HOUR)
     assert {row["known_at"] for row in rows(source, payload)} == {datetime(2023, 10, 29, 1, 30, tzinfo=UTC)}
 
 
-def test_covariates_must_say_when_they_became_known(opened: Open) -> None:
+def test_covariates_need_known_at(opened: Open) -> None:
     with pytest.raises(ConfigError, match=r"test.nwp: source.known_at: missing.*name the column"):
         opened(covariate=True)
     assert opened(covariate=True, known_at="published").about.windowed
 
 
-def test_days_that_are_named_by_their_start_are_asked_for_by_it(base: sqlite3.Connection, opened: Open) -> None:
+def test_days_labelled_by_their_start_are_queried_by_it(base: sqlite3.Connection, opened: Open) -> None:
     base.execute("create table days (day text, location text, wind_speed real)")
     base.executemany("insert into days values (?, 'A', ?)", [("2024-01-01", 1), ("2024-01-02", 2), ("2024-01-03", 3)])
     source = opened(
@@ -182,7 +180,7 @@ def test_days_that_are_named_by_their_start_are_asked_for_by_it(base: sqlite3.Co
     assert rows(source, payload) == [{"valid_time": START + 2 * DAY, "location": "A", "wind_speed": 2.0}]
 
 
-def test_a_date_column_and_an_hour_column_are_asked_for_by_whole_days(base: sqlite3.Connection, opened: Open) -> None:
+def test_a_date_and_an_hour_column_are_queried_by_whole_days(base: sqlite3.Connection, opened: Open) -> None:
     base.execute(
         "create table split as select substr(time, 1, 10) day, substr(time, 12, 2) hour, location, wind_speed from obs"
     )
@@ -194,16 +192,14 @@ def test_a_date_column_and_an_hour_column_are_asked_for_by_whole_days(base: sqli
     assert len({(row["valid_time"], row["location"]) for row in rows(source, *fetch(source))}) == 144
 
 
-def test_seconds_since_1970_are_asked_for_as_numbers(base: sqlite3.Connection, opened: Open) -> None:
+def test_seconds_since_1970_are_queried_as_numbers(base: sqlite3.Connection, opened: Open) -> None:
     base.execute("create table seconds as select unixepoch(time) time, location, wind_speed from obs")
     source = opened(query=QUERY.replace("obs", "seconds"), time={"format": "%s"})
     assert len(rows(source, *fetch(source, START + 5 * HOUR, START + 6 * HOUR))) == 4
     assert len(rows(source, *fetch(source))) == 144
 
 
-def test_a_column_of_numbers_and_words_is_text_so_that_words_are_refused_one_by_one(
-    base: sqlite3.Connection, opened: Open
-) -> None:
+def test_words_in_a_numeric_column_are_refused_row_by_row(base: sqlite3.Connection, opened: Open) -> None:
     base.execute("update obs set wind_speed = 'calm?' where time = '2024-01-01 01:00:00' and location = 'B'")
     source = opened()
     (payload,) = fetch(source, START, START + HOUR)
@@ -212,20 +208,20 @@ def test_a_column_of_numbers_and_words_is_text_so_that_words_are_refused_one_by_
     assert decoded.refused["reason"].to_pylist() == ["wind_speed: 'calm?' is no number"]
 
 
-def test_a_tidy_answer_becomes_rows(base: sqlite3.Connection, opened: Open) -> None:
+def test_a_tidy_result(base: sqlite3.Connection, opened: Open) -> None:
     base.execute("create table tidy as select time, location, 'wind_speed' variable, wind_speed value from obs")
     source = opened(query=QUERY.replace("obs", "tidy"), layout="tidy")
     assert len(rows(source, *fetch(source, START, START + 2 * HOUR))) == 46
 
 
-def test_a_window_without_rows_is_no_payload(base: sqlite3.Connection, opened: Open) -> None:
+def test_a_range_without_rows_gives_no_payload(base: sqlite3.Connection, opened: Open) -> None:
     assert fetch(opened(), datetime(2030, 1, 1, tzinfo=UTC), datetime(2030, 2, 1, tzinfo=UTC)) == []
     base.execute("delete from obs")
     assert fetch(opened()) == []
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         ({"url": "sqlite:///none.db"}, "sqlite:///none.db: cannot connect, unable to open database file"),
         ({"query": QUERY.replace("obs", "obz")}, "sqlite:///obs.db: the query failed, no such table: obz"),
@@ -233,28 +229,30 @@ def test_a_window_without_rows_is_no_payload(base: sqlite3.Connection, opened: O
         ({"query": "delete from obs where time >= :since and time < :until"}, "attempt to write a readonly database"),
     ],
 )
-def test_what_the_database_refuses_is_one_line(
-    base: sqlite3.Connection, opened: Open, source: dict[str, Any], said: str
+def test_a_database_error_is_one_line(
+    base: sqlite3.Connection, opened: Open, source: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(SourceError) as caught:
         fetch(opened(**source), START, START + DAY)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert base.execute("select count(*) from obs").fetchone() == (144,)
 
 
-def test_a_file_that_is_not_there_is_not_made(tmp_path: Path, opened: Open) -> None:
+def test_a_missing_file_is_not_created(tmp_path: Path, opened: Open) -> None:
     with pytest.raises(SourceError):
         fetch(opened())
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_answer_that_is_too_long_is_told_and_the_next_chunk_follows(base: sqlite3.Connection, opened: Open) -> None:
+def test_a_result_with_too_many_rows_is_an_error_and_the_next_chunk_follows(
+    base: sqlite3.Connection, opened: Open
+) -> None:
     base.execute("delete from obs where time > '2024-01-02 00:00:00' and location = 'A'")
     first, *others = opened(chunk="1d", max_rows=40).fetch(None, None, at=NOW)
     assert str(first) == (
-        "sqlite:///obs.db: more than 40 rows; shorten feed.source.chunk or raise max_rows "
-        "(stamps from 2024-01-01T00:00Z to 2024-01-01T23:59Z)"
+        "sqlite:///obs.db: more than 40 rows; shorten feed.source.chunk or increase max_rows "
+        "(time stamps 2024-01-01T00:00Z to 2024-01-01T23:59Z)"
     )
     assert [isinstance(other, Payload) for other in others] == [True, True, True]
 
@@ -265,10 +263,10 @@ def test_an_endless_query_ends(base: sqlite3.Connection, opened: Open) -> None:
     )
     source = opened(query=endless, timeout="1s")
     (error,) = source.fetch(START, START + DAY, at=NOW)
-    assert "the query took longer than 1 s; shorten feed.source.chunk or raise timeout" in str(error)
+    assert "the query took longer than 1 s; shorten feed.source.chunk or increase timeout" in str(error)
 
 
-def test_a_torn_payload_and_an_empty_one_are_told(base: sqlite3.Connection, opened: Open) -> None:
+def test_a_truncated_and_an_empty_payload(base: sqlite3.Connection, opened: Open) -> None:
     source = opened()
     (payload,) = fetch(source, START, START + DAY)
     with pytest.raises(SourceError, match="not readable as parquet"):
@@ -277,23 +275,23 @@ def test_a_torn_payload_and_an_empty_one_are_told(base: sqlite3.Connection, open
         source.decode(Payload.of("empty", b""))
 
 
-def test_a_column_that_the_answer_lacks_is_named(base: sqlite3.Connection, opened: Open) -> None:
-    for fields, said in (
+def test_a_missing_column(base: sqlite3.Connection, opened: Open) -> None:
+    for fields, message in (
         ({"location": "station"}, "no column 'station'"),
         ({"known_at": "publish"}, "did you mean 'published'"),
     ):
         source = opened(**fields)
         (payload,) = fetch(source, START, START + DAY)
-        with pytest.raises(ContractError, match=said):
+        with pytest.raises(ContractError, match=message):
             source.decode(payload)
 
 
 def test_two_columns_of_one_name_are_refused(base: sqlite3.Connection, opened: Open) -> None:
-    with pytest.raises(ConfigError, match="'time'; tell them apart with AS"):
+    with pytest.raises(ConfigError, match="'time'; rename one with AS"):
         fetch(opened(query=QUERY.replace("*", "time, location, wind_speed, time")), START, START + DAY)
 
 
-def test_a_driver_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, opened: Open) -> None:
+def test_a_driver_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, opened: Open) -> None:
     with pytest.raises(
         ConfigError, match=r"source.url: the Python package oracledb is not installed; install oracledb"
     ):
@@ -301,9 +299,9 @@ def test_a_driver_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(__import__("sys").modules, "psycopg", None)
     with pytest.raises(ConfigError, match=r"package psycopg is not installed; .*pip install 'nightcast\[postgres\]'"):
         fetch(opened(url="postgresql://reader@host/base"))
-    with pytest.raises(ConfigError, match="'nonsense' is no database that SQLAlchemy knows"):
+    with pytest.raises(ConfigError, match="SQLAlchemy does not support 'nonsense'"):
         fetch(opened(url="nonsense://reader@host/base"))
-    with pytest.raises(ConfigError, match="it names no file"):
+    with pytest.raises(ConfigError, match="the URL has no file name"):
         fetch(opened(url="sqlite://"))
 
 
@@ -320,26 +318,26 @@ def test_a_password_is_a_secret(opened: Open) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
-        ({"url": "postgresql://reader:hush@host/base"}, "it holds a password; keep that as a secret"),
-        ({"url": "postgresql://host/base?password=hush"}, "it holds a password; keep that as a secret"),
-        ({"url": "obs.db"}, "it is no URL; write e.g. postgresql"),
-        ({"url": "postgresql://[/base"}, "it is no URL; write e.g. postgresql"),
-        ({"query": "select :since::date, :until"}, "it lacks ':since'; bound it in time"),
-        ({"query": "select 1"}, "it lacks ':since'; bound it in time"),
-        ({"query": "select :since"}, "it lacks ':until'; bound it in time"),
-        ({"query": "select :since, :until, :at"}, "nothing is known of ':at'; use :since and :until"),
+        ({"url": "postgresql://reader:hush@host/base"}, "contains a password; store it as a secret"),
+        ({"url": "postgresql://host/base?password=hush"}, "contains a password; store it as a secret"),
+        ({"url": "obs.db"}, "not a valid URL; write e.g. postgresql"),
+        ({"url": "postgresql://[/base"}, "not a valid URL; write e.g. postgresql"),
+        ({"query": "select :since::date, :until"}, "':since' is missing; limit the query in time"),
+        ({"query": "select 1"}, "':since' is missing; limit the query in time"),
+        ({"query": "select :since"}, "':until' is missing; limit the query in time"),
+        ({"query": "select :since, :until, :at"}, "':at' is not a known parameter; use :since and :until"),
         ({"chunk": "0.5s"}, "0.5 s is too short"),
     ],
 )
-def test_a_source_that_cannot_be_meant_is_refused(fields: dict[str, Any], said: str) -> None:
+def test_mistakes_in_the_product_file(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError) as caught:
         SqlSource.model_validate_json(json.dumps({"kind": "sql", "url": "sqlite:///obs.db", "query": QUERY} | fields))
-    assert said in caught.value.errors()[0]["msg"]
+    assert message in caught.value.errors()[0]["msg"]
 
 
-def test_times_of_day_and_casts_are_no_bounds() -> None:
+def test_times_of_day_and_casts_are_not_parameters() -> None:
     query = "select time::date, '06:30' from obs where time >= :since and time < :until and note = '\\:x'"
     spec = SqlSource(kind="sql", url="sqlite:///obs.db", query=query)
     assert spec.query == query
@@ -382,9 +380,7 @@ def test_windows_join_without_gap_or_overlap_and_cut_at_the_same_edges(
         ({"format": "%s"}, "sqlite", 1719792001, 1719878401),
     ],
 )
-def test_bounds_are_written_as_the_columns_are(
-    time_: dict[str, Any], backend: str, since: object, until: object
-) -> None:
+def test_bounds_have_the_form_of_the_columns(time_: dict[str, Any], backend: str, since: object, until: object) -> None:
     window = Window(datetime(2024, 7, 1, tzinfo=UTC), datetime(2024, 7, 2, tzinfo=UTC))
     assert bounds(spec_of(time=time_), backend, window) == {"since": since, "until": until}
 
@@ -406,7 +402,7 @@ def test_whole_days_are_those_of_the_zone(time_: dict[str, Any], since: str, unt
     assert found == [{"since": since, "until": until}]
 
 
-def test_labels_zones_and_gathering_ask_for_stamps_before_their_valid_times() -> None:
+def test_labels_zones_and_resampling_query_earlier_time_stamps() -> None:
     def first(step: timedelta, **fields: Any) -> datetime:
         (window,) = windows(spec_of(time=fields), "postgresql", step, START + 6 * HOUR, START + 6 * HOUR)
         return window.after + timedelta(microseconds=1)
@@ -418,7 +414,7 @@ def test_labels_zones_and_gathering_ask_for_stamps_before_their_valid_times() ->
     assert first(DAY, label="start", day_starts="6h") == START - 42 * HOUR
 
 
-def test_answers_keep_their_types() -> None:
+def test_results_keep_their_types() -> None:
     batches = [
         [(datetime(2024, 1, 2, tzinfo=UTC), date(2024, 1, 2), time(6, 30), Decimal("1.50"), 1, "b", None, True)],
         [(datetime(2024, 1, 1, tzinfo=UTC), date(2024, 1, 1), None, Decimal("10.25"), 2.5, "a", 7, None)],
@@ -458,5 +454,5 @@ def test_values_without_a_common_type_are_text_also_across_batches() -> None:
     ]
 
 
-def test_an_answer_without_rows_has_its_columns() -> None:
+def test_an_empty_result_has_its_columns() -> None:
     assert as_table(["a", "b"], [], ["a"]).column_names == ["a", "b"]

@@ -78,7 +78,7 @@ def key(row: dict[str, Any]) -> Row:
     return row["valid_time"], row["location"]
 
 
-def told(source: Synthetic, days: int, variable: str = "air_temperature") -> dict[Row, float]:
+def values_of(source: Synthetic, days: int, variable: str = "air_temperature") -> dict[Row, float]:
     """What is known in the end of the first days."""
     all_rows = rows(source, START + (days + 3) * DAY)
     return {key(row): row[variable] for row in all_rows if row["valid_time"] < START + days * DAY}
@@ -89,7 +89,7 @@ def count(source: Synthetic, days: int) -> dict[str, int]:
     return {name: number for name, number in found.items() if number}
 
 
-def test_without_faults_every_row_comes_once_and_in_time() -> None:
+def test_without_faults_every_row_is_published_once_and_on_time() -> None:
     found = rows(world(published=True), START + 3 * DAY)
     assert [key(row) for row in found] == [(START + n * HOUR, s) for n in range(72) for s in STATIONS.ids]
     assert all(row["known_at"] == row["valid_time"] + HOUR for row in found)
@@ -107,7 +107,7 @@ def test_a_payload_covers_a_chunk_of_publication_time() -> None:
     assert [source.decode(one).rows.num_rows // 8 for one in found] == [19, 24, 9]
 
 
-def test_a_chunk_that_has_passed_has_the_same_bytes_whatever_else_is_asked() -> None:
+def test_a_past_chunk_has_the_same_bytes_at_every_fetch() -> None:
     faults = {"late": {"share": 0.1}, "revised": {"share": 0.1}, "missing": 0.1, "stuck": {"share": 0.1}}
     everything = {one.name: one.digest for one in payloads(world(faults=faults), START + 20 * DAY)}
     window = payloads(world(faults=faults), START + 99 * DAY, START + 9 * DAY, START + 11 * DAY)
@@ -117,7 +117,7 @@ def test_a_chunk_that_has_passed_has_the_same_bytes_whatever_else_is_asked() -> 
 
 @settings(max_examples=15, deadline=None)
 @given(hours=st.lists(st.integers(1, 150), min_size=1, max_size=12))
-def test_a_replay_tells_the_same_as_one_look_back(hours: list[int]) -> None:
+def test_a_replay_gives_the_same_rows_as_a_single_fetch(hours: list[int]) -> None:
     faults = {"late": {"share": 0.1, "by": "5h"}, "revised": {"share": 0.1, "by": "30h"}, "duplicated": 0.05}
     source = world(published=True, faults=faults)
     seen: set[str] = set()
@@ -134,7 +134,7 @@ def test_a_replay_tells_the_same_as_one_look_back(hours: list[int]) -> None:
     assert heard == {tuple(row.values()) for row in rows(source, START + max(hours) * HOUR)}
 
 
-def test_equal_seeds_give_equal_worlds_in_other_processes_too() -> None:
+def test_equal_seeds_give_equal_weather_in_every_process() -> None:
     script = (
         "import sys; sys.path.insert(0, sys.argv[1]);"
         "from tests.unit.ingest.sources.test_synthetic import START, DAY, payloads, world;"
@@ -150,13 +150,13 @@ def test_equal_seeds_give_equal_worlds_in_other_processes_too() -> None:
 
 
 def test_the_weather_of_a_seed_is_pinned() -> None:
-    first = list(told(world(noise=0, bias=0), 1).values())[:3]
+    first = list(values_of(world(noise=0, bias=0), 1).values())[:3]
     assert first == pytest.approx([-1.565, -2.675, -4.151], abs=0.002)
 
 
-def test_a_place_sees_the_same_weather_whoever_else_looks_and_however_often() -> None:
+def test_the_weather_of_a_place_does_not_depend_on_other_places_or_steps() -> None:
     def truth(locations: Locations, **fields: Any) -> dict[Row, float]:
-        return told(world(locations, centre=[-8, 53], noise=0, bias=0, **fields), 2)
+        return values_of(world(locations, centre=[-8, 53], noise=0, bias=0, **fields), 2)
 
     few = Locations(STATIONS.ids[5:7], STATIONS.names[5:7], STATIONS.longitude[5:7], STATIONS.latitude[5:7])
     many, often = truth(STATIONS), truth(few, step="10min")
@@ -170,15 +170,15 @@ def test_a_grid_larger_than_what_is_evaluated_at_once_is_seamless() -> None:
     grid = Locations(ids, ids, tuple(longitude.ravel()), tuple(latitude.ravel()))
     part = Locations(ids[4000:4200], ids[4000:4200], grid.longitude[4000:4200], grid.latitude[4000:4200])
     shared = {"centre": [0, 50], "step": "6h", "end": "2020-01-01T18:00Z"}
-    whole, some = told(world(grid, **shared), 1), told(world(part, **shared), 1)
+    whole, some = values_of(world(grid, **shared), 1), values_of(world(part, **shared), 1)
     assert {where: whole[where] for where in some} == some
     assert len(whole) == 4 * 5400
 
 
-def test_noise_and_bias_have_the_sizes_that_are_asked_for() -> None:
-    truth = told(world(noise=0, bias=0, decimals=9), 20)
-    noisy = told(world(noise=0.2, bias=0, decimals=9), 20)
-    biased = told(world(noise=0, bias=0.2, decimals=9), 20)
+def test_noise_and_bias_have_the_configured_size() -> None:
+    truth = values_of(world(noise=0, bias=0, decimals=9), 20)
+    noisy = values_of(world(noise=0.2, bias=0, decimals=9), 20)
+    biased = values_of(world(noise=0, bias=0.2, decimals=9), 20)
     assert np.std([noisy[where] - truth[where] for where in truth]) == pytest.approx(0.2 * 3.0, rel=0.05)
     shifts = {
         station: {round(biased[at, s] - truth[at, s], 6) for at, s in truth if s == station} for station in ("S0", "S1")
@@ -188,15 +188,15 @@ def test_noise_and_bias_have_the_sizes_that_are_asked_for() -> None:
 
 
 def test_missing_values_are_counted() -> None:
-    clean, source = told(world(), 20), world(faults={"missing": 0.05})
-    faulty = told(source, 20)
+    clean, source = values_of(world(), 20), world(faults={"missing": 0.05})
+    faulty = values_of(source, 20)
     assert len(clean) == 20 * 24 * 8
     assert count(source, 20) == {"rows": len(faulty), "missing": len(clean) - len(faulty)}
     assert len(clean) - len(faulty) == pytest.approx(0.05 * len(clean), rel=0.25)
     assert faulty == {where: clean[where] for where in faulty}
 
 
-def test_of_several_variables_each_is_missing_for_itself() -> None:
+def test_missing_values_are_independent_by_variable() -> None:
     variables: dict[str, Any] = {"air_temperature": {}, "wind_speed": {}}
     source = world(variables=variables, faults={"missing": 0.2})
     found = rows(source, START + 10 * DAY + HOUR)
@@ -217,11 +217,11 @@ def test_late_rows_come_in_a_later_payload_and_are_counted() -> None:
             if lag > HOUR and row["valid_time"] < START + 20 * DAY:
                 late.add(key(row))
     assert count(source, 20) == {"rows": 20 * 24 * 8, "late": len(late)}
-    assert told(source, 20) == told(world(), 20)
+    assert values_of(source, 20) == values_of(world(), 20)
 
 
 def test_revised_rows_come_again_with_the_true_value_and_are_counted() -> None:
-    source, clean = world(published=True, faults={"revised": {"share": 0.05, "scale": 2}}), told(world(), 20)
+    source, clean = world(published=True, faults={"revised": {"share": 0.05, "scale": 2}}), values_of(world(), 20)
     given: dict[Row, list[float]] = {}
     for row in rows(source, START + 23 * DAY):
         if row["valid_time"] < START + 20 * DAY:
@@ -239,17 +239,17 @@ def test_duplicated_rows_are_counted() -> None:
     assert count(source, 20) == {"rows": 20 * 24 * 8, "duplicated": sum(n == 2 for n in times.values())}
 
 
-def test_spikes_are_as_far_off_as_asked_and_counted() -> None:
-    source, clean = world(faults={"spikes": {"share": 0.02, "scale": 8}}), told(world(), 20)
-    off = [abs(value - clean[where]) for where, value in told(source, 20).items() if value != clean[where]]
+def test_spikes_have_the_configured_size_and_are_counted() -> None:
+    source, clean = world(faults={"spikes": {"share": 0.02, "scale": 8}}), values_of(world(), 20)
+    off = [abs(value - clean[where]) for where, value in values_of(source, 20).items() if value != clean[where]]
     assert off == pytest.approx([8 * 3.0] * len(off))
     assert count(source, 20) == {"rows": len(clean), "spikes": len(off)}
 
 
 def test_a_stuck_sensor_repeats_the_first_value_of_its_block() -> None:
     fine = {"decimals": 9}  # so that no two values are equal by chance
-    source, clean = world(faults={"stuck": {"share": 0.1, "lasts": "12h"}}, **fine), told(world(**fine), 20)
-    stuck = {where: value for where, value in told(source, 20).items() if value != clean[where]}
+    source, clean = world(faults={"stuck": {"share": 0.1, "lasts": "12h"}}, **fine), values_of(world(**fine), 20)
+    stuck = {where: value for where, value in values_of(source, 20).items() if value != clean[where]}
     for (at, station), value in stuck.items():
         assert value == clean[at.replace(hour=at.hour // 12 * 12), station]
     assert count(source, 20) == {"rows": len(clean), "stuck": len(stuck)}
@@ -261,14 +261,14 @@ def test_an_outage_and_a_gap_lose_rows_for_good() -> None:
         {"location": "S3", "since": "2020-01-02T00:00Z", "until": "2020-01-02T05:00Z"},
         {"since": "2020-01-03T00:00Z", "until": "2020-01-03T01:00Z"},
     ]
-    clean = told(world(), 20)
-    lost = set(clean) - set(told(world(faults={"outage": outage}), 20))
+    clean = values_of(world(), 20)
+    lost = set(clean) - set(values_of(world(faults={"outage": outage}), 20))
     named = {(START + DAY + n * HOUR, "S3") for n in range(6)}
     assert lost == named | {(START + 2 * DAY + n * HOUR, s) for n in range(2) for s in STATIONS.ids}
     assert count(world(faults={"outage": outage}), 20) == {"rows": len(clean) - 22, "outage": 22}
 
     gappy = world(faults={"gap": {"share": 0.1, "lasts": "6h"}})
-    lost = set(clean) - set(told(gappy, 20))
+    lost = set(clean) - set(values_of(gappy, 20))
     assert count(gappy, 20) == {"rows": len(clean) - len(lost), "gap": len(lost)}
     assert len(lost) % (6 * 8) == 0
     assert lost
@@ -276,8 +276,8 @@ def test_an_outage_and_a_gap_lose_rows_for_good() -> None:
 
 def test_a_change_of_unit_is_silent() -> None:
     change = {"variable": "air_temperature", "units": "degF", "at": "2020-01-05T00:00Z", "until": "2020-01-05T11:00Z"}
-    clean, source = told(world(), 20), world(faults={"unit_change": [change]})
-    for where, value in told(source, 20).items():
+    clean, source = values_of(world(), 20), world(faults={"unit_change": [change]})
+    for where, value in values_of(source, 20).items():
         changed = datetime(2020, 1, 5, tzinfo=UTC) <= where[0] < datetime(2020, 1, 5, 12, tzinfo=UTC)
         assert value == pytest.approx(clean[where] * 1.8 + 32 if changed else clean[where], abs=0.002)
     assert count(source, 20) == {"rows": len(clean), "unit_change": 12 * 8}
@@ -311,36 +311,38 @@ def test_all_faults_together_are_counted() -> None:
 
 
 def test_values_are_delivered_in_the_units_of_the_source_and_kept_in_those_of_the_feed() -> None:
-    plain = told(world(), 1)
+    plain = values_of(world(), 1)
     fahrenheit = world(variables={"air_temperature": {"units": "K", "source_units": "degF"}})
     assert fahrenheit.about.units == {"air_temperature": "degF"}
-    assert list(told(fahrenheit, 1).values()) == pytest.approx([value + 273.15 for value in plain.values()], abs=0.002)
+    assert list(values_of(fahrenheit, 1).values()) == pytest.approx(
+        [value + 273.15 for value in plain.values()], abs=0.002
+    )
 
 
-def test_a_variable_of_ones_own_follows_its_recipe() -> None:
+def test_a_variable_described_in_the_product_file() -> None:
     recipe = {"mean": 100, "spread": 1e-9, "diurnal": 10, "peak": 12, "minimum": 95}
     source = world(variables={"load": {"units": "MW"}}, fields={"load": recipe}, noise=0, bias=0)
-    for (at, station), value in told(source, 1, "load").items():
+    for (at, station), value in values_of(source, 1, "load").items():
         longitude = STATIONS.longitude[STATIONS.ids.index(station)]
         hour = at.hour + longitude / 15
         assert value == pytest.approx(max(95, 100 + 10 * np.cos(2 * np.pi * (hour - 12) / 24)), abs=0.001)
 
 
-def test_a_covariate_is_known_ahead_and_says_so() -> None:
+def test_a_covariate_is_known_in_advance() -> None:
     source = world(covariate=True, ahead="2d", delay="0s")
     found = rows(source, START + 3 * DAY)
     assert {row["valid_time"] - row["known_at"] for row in found} == {2 * DAY}
     assert max(row["valid_time"] for row in found) == START + 5 * DAY
 
 
-def test_a_world_ends_where_it_is_told() -> None:
+def test_the_weather_ends_at_its_end() -> None:
     source = world(end="2020-01-02T12:00Z")
     assert max(row["valid_time"] for row in rows(source, START + 99 * DAY)) == START + 36 * HOUR
 
 
-def test_a_payload_of_another_feed_or_a_torn_one_is_refused() -> None:
+def test_a_payload_of_another_feed_or_a_truncated_one_is_refused() -> None:
     (payload,) = payloads(world(), START + 5 * HOUR)
-    with pytest.raises(SourceError, match="no column 'wind_speed', it was made for another feed"):
+    with pytest.raises(SourceError, match="no column 'wind_speed'; the payload was made for another feed"):
         world(variables={"wind_speed": {}}).decode(payload)
     with pytest.raises(SourceError, match="not readable as parquet"):
         world().decode(Payload.of("torn", payload.content[:-9]))
@@ -349,43 +351,43 @@ def test_a_payload_of_another_feed_or_a_torn_one_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
-        ({"variables": {"load": {"units": "MW"}}}, "feed.variables: the synthetic world has no 'load'"),
+        ({"variables": {"load": {"units": "MW"}}}, "feed.variables: 'load' is not a synthetic variable"),
         (
             {"faults": {"unit_change": [{"variable": "wind_speed", "units": "knot", "at": "2020-01-01"}]}},
             "feed.source.faults.unit_change.0.variable: 'wind_speed' is not in feed.variables",
         ),
         (
             {"faults": {"unit_change": [{"variable": "air_temperature", "units": "knot", "at": "2020-01-01"}]}},
-            "feed.source.faults.unit_change.0.units: 'air_temperature' cannot be had in 'knot'",
+            "feed.source.faults.unit_change.0.units: cannot convert 'air_temperature' to knot",
         ),
         (
             {"faults": {"outage": [{"location": "X", "since": "2020-01-01", "until": "2020-01-02"}]}},
-            "feed.source.faults.outage.0.location: 'X' is none of feed.locations",
+            "feed.source.faults.outage.0.location: 'X' is not in feed.locations",
         ),
     ],
 )
-def test_what_the_feed_does_not_have_is_refused(fields: dict[str, Any], said: str) -> None:
+def test_faults_of_unknown_variables_and_locations(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         world(**fields)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
-        ({"start": "yesterday"}, "'yesterday' is no instant; write e.g. 2020-01-01"),
+        ({"start": "yesterday"}, "'yesterday' is not a date or time; write e.g. 2020-01-01"),
         ({"start": "2020-01-02", "end": "2020-01-01"}, "end: 2020-01-01T00:00Z is before start"),
-        ({"chunk": "0.5s"}, "0.5 s is no whole number of seconds"),
-        ({"faults": {"late": {"share": 0.6}, "revised": {"share": 0.6}}}, "a row has one of these fates"),
+        ({"chunk": "0.5s"}, "0.5 s is not a whole number of seconds"),
+        ({"faults": {"late": {"share": 0.6}, "revised": {"share": 0.6}}}, "a row can have only one of these faults"),
         ({"faults": {"missing": 1.5}}, "less than or equal to 1"),
     ],
 )
-def test_a_world_that_cannot_be_meant_is_refused(fields: dict[str, Any], said: str) -> None:
+def test_mistakes_in_the_product_file(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match="validation error") as caught:
         SyntheticSource.model_validate_json(json.dumps({"kind": "synthetic"} | fields))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.fixture
@@ -418,9 +420,7 @@ def test_ingest_day_by_day_keeps_exactly_what_came(product: Product, tmp_path: P
     assert waiting > 0 < counted["revised"]
 
 
-def test_a_history_that_says_when_it_was_published_is_what_an_ingest_at_each_publication_would_have_learnt(
-    product: Product, tmp_path: Path
-) -> None:
+def test_history_with_publication_times_equals_an_ingest_at_each_publication(product: Product, tmp_path: Path) -> None:
     steady, at_once = make_settings(tmp_path / "steady"), make_settings(tmp_path / "once")
     for publication in range(1, 25):  # every three hours, an hour after the time of the values
         jobs.ingest(Workspace(product, steady), at=START + HOUR + publication * 3 * HOUR)

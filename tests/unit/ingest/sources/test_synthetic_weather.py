@@ -47,7 +47,7 @@ def test_draws_are_uniform_normal_and_unrelated() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(times=st.lists(st.integers(-10 * DAY, 10 * DAY), min_size=1, max_size=20))
-def test_any_instant_can_be_had_without_the_ones_before(times: list[int]) -> None:
+def test_any_time_can_be_computed_without_earlier_ones(times: list[int]) -> None:
     rates, streams = np.array([1e-5, 1e-4, 1e-3]), address(key("x"), np.arange(3))
     together = ornstein_uhlenbeck(START + np.array(times), rates, streams)
     alone = [ornstein_uhlenbeck(START + np.array([time]), rates, streams)[0] for time in times]
@@ -91,7 +91,7 @@ def test_the_field_moves_with_the_wind() -> None:
     assert agreement[10] < 0.3 * max(agreement)  # as far against the wind
 
 
-def test_what_drifts_along_is_forgotten_and_small_structures_first() -> None:
+def test_correlation_decays_faster_at_small_scales() -> None:
     times = START + np.arange(0, 2000 * DAY, 5 * DAY)
 
     def kept(hours: int, **fields: float) -> float:
@@ -107,7 +107,7 @@ def test_what_drifts_along_is_forgotten_and_small_structures_first() -> None:
     assert kept(24) == pytest.approx(float(np.mean(np.exp(-model.rates * DAY))), abs=0.12)
 
 
-def test_a_turning_wind_carries_the_air_as_it_blows_and_back_after_a_turn() -> None:
+def test_displacement_by_a_turning_wind() -> None:
     times = START + np.arange(0, 10 * DAY, HOUR)
     middle = (TURNING.at(times[:-1]) + TURNING.at(times[1:])) / 2
     np.testing.assert_allclose(np.diff(TURNING.carried(times), axis=0), middle * HOUR, atol=5)
@@ -135,7 +135,7 @@ def test_summer_is_in_july_in_the_north_and_in_january_in_the_south() -> None:
     assert np.ptp(mean[:, 1]) < 0.25 * np.ptp(mean[:, 0])
 
 
-def test_every_variable_is_what_it_can_be() -> None:
+def test_every_variable_is_within_physical_limits() -> None:
     times = START + np.arange(0, 365 * DAY, 5 * HOUR)
     weather = air(times, np.linspace(-10, 10, 12), np.linspace(35, 60, 12))
     found = {name: weather.true(name) for name in KNOWN}
@@ -152,7 +152,7 @@ def test_every_variable_is_what_it_can_be() -> None:
     assert 0.4 < dark.mean() < 0.6
 
 
-def test_speed_direction_and_components_are_one_wind() -> None:
+def test_speed_direction_and_components_are_consistent() -> None:
     times = START + np.arange(0, 20 * DAY, HOUR)
     weather = air(times, np.array([0.0, 3.0]), np.array([50.0, 51.0]))
     speed, angle = weather.true("wind_speed"), np.radians(weather.true("wind_from_direction"))
@@ -177,7 +177,7 @@ def test_pressure_is_in_balance_with_the_wind(latitude: float) -> None:
     np.testing.assert_allclose(north, weather.true("northward_wind")[:, 0], atol=0.05)
 
 
-def test_a_recipe_is_mean_spread_and_cycles() -> None:
+def test_a_described_variable_has_mean_spread_and_cycles() -> None:
     times = START + np.arange(0, 1500 * DAY, DAY)
     recipe = FieldSpec(mean=50.0, spread=4.0)
     values = air(times, np.zeros(1), np.full(1, 50.0), load=recipe).true("load")

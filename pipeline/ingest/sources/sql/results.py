@@ -1,4 +1,4 @@
-"""The rows of an answer as a typed table, in an order that does not depend on the database's mood."""
+"""Query results as typed tables, in a reproducible order."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ _INSTANT = pa.timestamp("us", tz="UTC")
 
 
 def as_table(names: Sequence[str], batches: Iterable[Sequence[Sequence[Any]]], order: Sequence[str]) -> pa.Table:
-    """Return an answer as a table, sorted by those columns of `order` that it has, else in the order given.
+    """Return a result as a table, sorted by the columns of `order` that it has, else in the given order.
 
-    Numbers, decimals, text, dates and times keep their types; instants are in UTC. A column of several kinds of values,
-    or of a kind that is neither number, text nor time, is text.
+    Numbers, decimals, text, dates and times keep their types; time stamps with an offset are in UTC. Columns of mixed
+    or other types become text.
     """
     columns: list[list[pa.Array]] = [[] for _ in names]
     for rows in batches:
-        for place, values in enumerate(zip(*rows, strict=True)):
-            columns[place].append(_typed(values))
+        for position, values in enumerate(zip(*rows, strict=True)):
+            columns[position].append(_typed(values))
     table = pa.table([_joined(parts) for parts in columns], names=list(names))
     keys = [(name, "ascending") for name in order if name in names]
-    return table.sort_by(keys) if keys else table  # stable: of equal keys, the order of the answer stays
+    return table.sort_by(keys) if keys else table  # stable: rows with equal keys keep their order
 
 
 def _typed(values: Sequence[Any]) -> pa.Array:
     try:
         array = pa.array(values)
-    except (pa.ArrowException, TypeError, OverflowError):  # values that have no type in common
+    except (pa.ArrowException, TypeError, OverflowError):  # the values have no common type
         return _texts(values)
     kind = array.type
     if pa.types.is_timestamp(kind):
@@ -47,7 +47,7 @@ def _typed(values: Sequence[Any]) -> pa.Array:
 
 
 def _joined(parts: list[pa.Array]) -> pa.ChunkedArray:
-    """Return the parts of a column, which were typed each for itself, as one."""
+    """Return the parts of a column, typed independently, as one column."""
     if not parts:
         return pa.chunked_array([], pa.null())
     try:

@@ -1,4 +1,4 @@
-"""From an answer of Open-Meteo to rows: one object for one point, a list of them for several."""
+"""Decoding of Open-Meteo responses: an object for one location, a list of objects for several."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from pipeline.locations import Locations
 from pipeline.times import as_numpy
 from pipeline.units import convert
 
-_FARTHEST = 2.0  # degrees from a point to the middle of its cell in the coarsest model
+_MAX_DISTANCE = 2.0  # degrees from a location to the centre of its cell in the coarsest model
 _DAY = timedelta(days=1)
 
 Times = NDArray[np.datetime64]
 
 
-def decode_answer(
+def decode_response(
     payload: Payload,
     feed: Feed,
     spec: OpenMeteoSource,
@@ -38,57 +38,60 @@ def decode_answer(
     columns: Sequence[Column],
     block: str,
 ) -> Decoded:
-    """Return the rows of an answer, point by point; see `OpenMeteo.decode`."""
+    """Return the rows of a response, location by location; see `OpenMeteo.decode`."""
     document = read_document(payload)
     try:
-        asked: list[str] = orjson.loads(payload.context["locations"])
+        requested: list[str] = orjson.loads(payload.context["locations"])
         at = as_numpy(datetime.fromisoformat(payload.context["at"]))
     except (KeyError, ValueError) as error:
-        raise SourceError(f"{payload.name}: its context does not say what was asked") from error
-    reading = _Reading(payload.name, feed, spec, columns, block, at)
-    places = {name: n for n, name in enumerate(locations.ids)}
-    points = _points(payload.name, document, len(asked))
-    for position, point in points.items():
-        location = asked[position]
-        if location in places:
-            _check_place(payload.name, point, location, locations, places[location])
-        reading.read(point, location)
-    if len(points) < len(asked):
-        missing = [name for n, name in enumerate(asked) if n not in points]
-        reading.notes.append(f"{len(missing)} of {len(asked)} points were not answered: {', '.join(missing[:5])}")
-    return reading.decoded()
+        raise SourceError(f"{payload.name}: its context lacks the requested locations or the time") from error
+    response = _Response(payload.name, feed, spec, columns, block, at)
+    positions = {name: position for position, name in enumerate(locations.ids)}
+    points = _points(payload.name, document, len(requested))
+    for number, point in points.items():
+        location = requested[number]
+        if location in positions:
+            _check_position(payload.name, point, location, locations, positions[location])
+        response.read(point, location)
+    if len(points) < len(requested):
+        missing = [name for number, name in enumerate(requested) if number not in points]
+        count = f"{len(missing)} of {len(requested)}"
+        response.notes.append(f"{count} locations are missing in the response: {', '.join(missing[:5])}")
+    return response.decoded()
 
 
 def _points(name: str, document: Any, count: int) -> dict[int, Mapping[str, Any]]:
-    """Return the objects of an answer by the position of their point in the request."""
+    """Return the objects of a response by the position of their location in the request."""
     objects = document if isinstance(document, list) else [document]
     if not all(isinstance(one, dict) for one in objects):
-        raise SourceError(f"{name}: no answer of Open-Meteo, it is not made of objects")
+        raise SourceError(f"{name}: not an Open-Meteo response, it does not consist of objects")
     fault = next((one for one in objects if one.get("error")), None)
     if fault is not None:
-        raise SourceError(f"{name}: {str(fault.get('reason', 'an error without a reason'))[:200]}")
-    numbered = any("location_id" in one for one in objects)  # the first point has no number, it stands for 0
+        raise SourceError(f"{name}: {str(fault.get('reason', 'error without a reason'))[:200]}")
+    numbered = any("location_id" in one for one in objects)  # the first location has no number, which means 0
     positions = [one.get("location_id", 0) if numbered else n for n, one in enumerate(objects)]
-    sound = all(type(n) is int and 0 <= n < count for n in positions) and len(set(positions)) == len(positions)
-    if not sound or (not numbered and len(objects) != count):
-        raise SourceError(f"{name}: {len(objects)} points answered where {count} were asked, and which is not clear")
+    valid = all(type(n) is int and 0 <= n < count for n in positions) and len(set(positions)) == len(positions)
+    if not valid or (not numbered and len(objects) != count):
+        raise SourceError(
+            f"{name}: {len(objects)} locations in the response for {count} requested, and it is unclear which"
+        )
     return dict(zip(positions, objects, strict=True))
 
 
-def _check_place(name: str, point: Mapping[str, Any], location: str, locations: Locations, n: int) -> None:
-    """Refuse an answer for another place: an order that shifted must not go unseen."""
+def _check_position(name: str, point: Mapping[str, Any], location: str, locations: Locations, n: int) -> None:
+    """Refuse a response for another position, in case the order of locations changed."""
     here = point.get("latitude"), point.get("longitude")
     there = locations.latitude[n], locations.longitude[n]
     if not all(isinstance(angle, int | float) for angle in here):
-        raise SourceError(f"{name}: the answer for {location} does not say its latitude and longitude")
+        raise SourceError(f"{name}: the response for {location} lacks its latitude and longitude")
     east = (here[1] - there[1] + 180) % 360 - 180  # type: ignore[operator]
-    if hypot(here[0] - there[0], east * cos(radians(there[0]))) > _FARTHEST:  # type: ignore[operator]
-        raise SourceError(f"{name}: the answer for {location} is for {here[0]} N {here[1]} E, another place")
+    if hypot(here[0] - there[0], east * cos(radians(there[0]))) > _MAX_DISTANCE:  # type: ignore[operator]
+        raise SourceError(f"{name}: the response for {location} is for {here[0]} N {here[1]} E, which is too far away")
 
 
 @dataclass
-class _Reading:
-    """What has been read of an answer so far."""
+class _Response:
+    """The rows, refused rows and notes of a response, collected location by location."""
 
     name: str
     feed: Feed
@@ -101,10 +104,10 @@ class _Reading:
     _refused: list[tuple[np.datetime64 | None, str | None, str, str]] = field(default_factory=list)
 
     def read(self, point: Mapping[str, Any], location: str) -> None:
-        """Add the rows of a point."""
+        """Add the rows of a location."""
         data, units = point.get(self.block), point.get(f"{self.block}_units")
         if not isinstance(data, dict) or not isinstance(units, dict):
-            raise ContractError(f"{self.name}: no '{self.block}' with its units; it has {', '.join(point)[:200]}")
+            raise ContractError(f"{self.name}: no '{self.block}' with units; the response has {', '.join(point)[:200]}")
         times = self._times(data.get("time"))
         if self.spec.endpoint == "previous-runs":
             for days in self.spec.previous_days:
@@ -113,22 +116,22 @@ class _Reading:
             self._run(data, units, times, location, "", 0)
 
     def decoded(self) -> Decoded:
-        """Return all that was read."""
+        """Return everything that was read."""
         empty = row_schema(self.feed).empty_table()
         return Decoded(pa.concat_tables([empty, *self._rows]), refused_table(self._refused), notes=tuple(self.notes))
 
     def _run(
         self, data: Mapping[str, Any], units: Mapping[str, Any], times: Times, location: str, suffix: str, days: int
     ) -> None:
-        """Add the rows of a point as forecast `days` before."""
+        """Add the rows of a location that were forecast `days` before."""
         values: dict[str, NDArray[np.float64]] = {}
         wrong: dict[int, list[str]] = {}
         for column in self.columns:
-            given = {name: self._numbers(data, f"{name}{suffix}", len(times), wrong) for name in column.asked}
+            given = {name: self._numbers(data, f"{name}{suffix}", len(times), wrong) for name in column.requested}
             values[column.variable] = self._stored(column, column.values(given), units, suffix)
         known = self._known(times, days)
         present = np.any([~np.isnan(column) for column in values.values()], axis=0)
-        # An observation is not from the future, and what is not known yet the next fetch brings.
+        # Observations are not from the future; values that are not known yet come with the next fetch.
         keep = present & ((known if self.feed.is_covariate else times) <= self.at)
         keep[list(wrong)] = False
         rows = np.flatnonzero(keep)
@@ -138,7 +141,7 @@ class _Reading:
         columns += [pa.array(column[rows], pa.float64(), from_pandas=True) for column in values.values()]
         self._rows.append(pa.table(columns, schema=row_schema(self.feed)))
         for row, reasons in sorted(wrong.items()):
-            names = ("time", *(f"{name}{suffix}" for column in self.columns for name in column.asked))
+            names = ("time", *(f"{name}{suffix}" for column in self.columns for name in column.requested))
             cells = {name: data[name][row] for name in names}
             self._refused.append((times[row], location, as_json(cells), "; ".join(reasons)))
 
@@ -150,10 +153,10 @@ class _Reading:
     def _numbers(
         self, data: Mapping[str, Any], name: str, count: int, wrong: dict[int, list[str]]
     ) -> NDArray[np.float64]:
-        """Return the values of a name, NaN where there is none; a cell that is no number is told in `wrong`."""
+        """Return the values of a name, NaN where missing; cells that are not numbers are added to `wrong`."""
         cells = data.get(name)
         if not isinstance(cells, list):
-            raise ContractError(f"{self.name}: no variable '{name}'; it has {', '.join(data)[:200]}")
+            raise ContractError(f"{self.name}: no variable '{name}'; the response has {', '.join(data)[:200]}")
         if len(cells) != count:
             raise SourceError(f"{self.name}: '{name}' has {len(cells)} values for {count} times")
         values, unreadable = read_numbers(name, pa.chunked_array([as_column(cells)]), ())
@@ -164,22 +167,22 @@ class _Reading:
     def _stored(
         self, column: Column, values: NDArray[np.float64], units: Mapping[str, Any], suffix: str
     ) -> NDArray[np.float64]:
-        """Return values in the unit of the stores, converted from the one that the answer states."""
-        if np.isnan(values).all():  # Open-Meteo states no unit for a variable that it does not have here
+        """Return values in the unit of the store, converted from the unit in the response."""
+        if np.isnan(values).all():  # Open-Meteo states no unit for a variable that it does not have at this location
             return values
-        name = f"{column.asked[0]}{suffix}"
-        said, kept = str(units.get(name))[:40], self.feed.variable(column.variable)[0]
+        name = f"{column.requested[0]}{suffix}"
+        given, kept = str(units.get(name))[:40], self.feed.variable(column.variable)[0]
         try:
-            stored = convert(values, UNITS[said], kept)
+            stored = convert(values, UNITS[given], kept)
         except (KeyError, ValueError):
-            raise ContractError(f"{self.name}: '{name}' comes in '{said}', and {kept} is kept") from None
-        note = f"{name} comes in {said}, not in {column.units} as usual; it was converted"
-        if column.units not in ("", said) and note not in self.notes:
+            raise ContractError(f"{self.name}: cannot convert '{name}' from {given} to {kept}") from None
+        note = f"{name} is in {given} instead of {column.units}; it was converted"
+        if column.units not in ("", given) and note not in self.notes:
             self.notes.append(note)
         return stored
 
     def _known(self, times: Times, days: int) -> Times:
-        """Return when each value became known."""
+        """Return the time at which each value became known."""
         if self.spec.endpoint == "forecast":
             return np.full(len(times), self.at)
         published = self.spec.until_published

@@ -1,4 +1,4 @@
-"""From a JSON document to rows: JMESPath picks the cells, and the layouts of tables do the rest."""
+"""Decoding of JSON responses: JMESPath selects the cells, and the table layouts decode them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pipeline.ingest.sources.http import as_column, as_text
 from pipeline.locations import Locations
 from pipeline.times import as_numpy
 
-_NO_ROWS = 10_000
+_MAX_INVALID_ROWS = 10_000
 _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 Refused = tuple[np.datetime64 | None, str | None, str, str]
@@ -35,22 +35,22 @@ Refused = tuple[np.datetime64 | None, str | None, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Where each column of the table is in a row."""
+    """Where to find each column of the table in a row."""
 
     paths: Mapping[str, str]
     """JMESPath expression by column."""
     compiled: Mapping[str, ParsedResult]
     texts: frozenset[str]
-    """Columns that are text even where the document has numbers, such as ids."""
+    """Columns that are text even if the document has numbers, such as ids."""
     variables: frozenset[str]
-    """Columns that hold values; a row may lack them."""
+    """Columns with values, which a row may lack."""
 
     @classmethod
     def of(cls, feed: Feed, spec: HttpJsonSource) -> Self:
-        """Return the columns that a feed needs of its source.
+        """Return the columns that a feed needs from its source.
 
         Raises:
-            ConfigError: the layout cannot carry the variables, or the product names a column that nothing needs.
+            ConfigError: the layout does not suit the variables, or the product file names an unused column.
         """
         names = [*spec.time.columns, *([spec.known_at] if spec.known_at else [])]
         located = [spec.location] if spec.location and not spec.by_location and spec.layout != "wide" else []
@@ -61,14 +61,14 @@ class Columns:
             names.append(spec.variable)
             variables = [spec.value]
         elif len(feed.variables) > 1:
-            problem = f"wide carries one variable, and feed.variables names {len(feed.variables)}"
+            problem = f"wide holds one variable, and feed.variables has {len(feed.variables)}"
             raise ConfigError(feed.title, "feed.source.layout", problem, "use layout: long")
         needed = [*names, *located, *variables]
         for name in spec.columns:
             if name not in needed:
                 near = difflib.get_close_matches(name, needed, n=1)
                 remedy = f"did you mean '{near[0]}'?" if near else f"needed: {', '.join(needed)}"
-                raise ConfigError(feed.title, f"feed.source.columns.{name}", "no column that is needed", remedy)
+                raise ConfigError(feed.title, f"feed.source.columns.{name}", "not a column of this feed", remedy)
         paths = {name: spec.columns.get(name, f'"{name}"') for name in needed}
         compiled = {name: jmespath.compile(path) for name, path in paths.items()}
         named = frozenset((*located, *([spec.variable] if spec.layout == "tidy" else [])))
@@ -79,12 +79,12 @@ def find_rows(document: Any, spec: HttpJsonSource) -> list[Any]:
     """Return the list of rows of a document.
 
     Raises:
-        ContractError: it is not there.
+        ContractError: the document has no such list.
     """
     found = _search(jmespath.compile(spec.rows), document)
     if isinstance(found, list):
         return found
-    keys = f"; the answer has {', '.join(map(str, document))[:200]}" if isinstance(document, dict) else ""
+    keys = f"; the response has {', '.join(map(str, document))[:200]}" if isinstance(document, dict) else ""
     what = "nothing" if found is None else f"{type(found).__name__}"
     raise ContractError(f"feed.source.rows: '{spec.rows}' finds {what} where the list of rows should be{keys}")
 
@@ -96,7 +96,7 @@ def decode_document(
     try:
         found = find_rows(document, spec)
         rows = [row for row in found if isinstance(row, dict | list)]
-        if len(found) - len(rows) > _NO_ROWS:
+        if len(found) - len(rows) > _MAX_INVALID_ROWS:
             raise ContractError(f"{len(found) - len(rows):,} rows are neither objects nor lists")
         refused: list[Refused] = [
             (None, None, as_json({"row": row}), "the row is neither an object nor a list")
@@ -119,12 +119,12 @@ def decode_document(
 
 
 def _table(rows: Sequence[Any], spec: HttpJsonSource, columns: Columns) -> tuple[pa.Table, list[str]]:
-    """Return the cells of rows as a table, and notes of columns that no row has."""
+    """Return the cells of rows as a table, and notes on columns that no row has."""
     picked = {name: [_search(path, row) for row in rows] for name, path in columns.compiled.items()}
     notes = _check_present(rows, picked, columns)
     if spec.layout == "wide":
-        taken = {path.strip('"') for path in columns.paths.values()}
-        stations = dict.fromkeys(key for row in rows if isinstance(row, dict) for key in row if key not in taken)
+        used = {path.strip('"') for path in columns.paths.values()}
+        stations = dict.fromkeys(key for row in rows if isinstance(row, dict) for key in row if key not in used)
         picked |= {key: [row.get(key) if isinstance(row, dict) else None for row in rows] for key in stations}
     if spec.milliseconds:
         stamps = (*spec.time.columns, *([spec.known_at] if spec.known_at else []))
@@ -137,10 +137,10 @@ def _column(cells: Sequence[Any], *, text: bool) -> pa.Array:
 
 
 def _check_present(rows: Sequence[Any], picked: Mapping[str, Sequence[Any]], columns: Columns) -> list[str]:
-    """Return notes of values that no row has.
+    """Return notes on value columns that no row has.
 
     Raises:
-        ContractError: no row has a stamp or a location, or any value at all: the column may have another name now.
+        ContractError: no row has a time stamp, a location, or any value: a column may have been renamed.
     """
     absent = [
         name
@@ -159,7 +159,7 @@ def _check_present(rows: Sequence[Any], picked: Mapping[str, Sequence[Any]], col
 
 
 def _has(path: str, row: Any) -> bool:
-    """Return whether a row has what a plain path leads to, be it null; what other expressions find tells by itself."""
+    """Return whether a row has the key of a plain path, even if it is null; False for other expressions."""
     plain = path.strip('"')
     if path != f'"{plain}"' and not _PATH.fullmatch(path):
         return False
@@ -173,22 +173,22 @@ def _has(path: str, row: Any) -> bool:
 def _known(
     table: pa.Table, payload: Payload, feed: Feed, spec: HttpJsonSource
 ) -> tuple[pa.Table, Times | None, list[Refused]]:
-    """Return the rows that tell when they became known, when, and the others."""
+    """Return the rows with a valid known_at, their known_at, and the refused rows."""
     if spec.known_at is None:
         if not feed.is_covariate:
             return table, None, []
         try:
             at = as_numpy(datetime.fromisoformat(payload.context["at"]))
         except (KeyError, ValueError):
-            raise SourceError(f"{payload.name}: its context does not say when it was fetched") from None
+            raise SourceError(f"{payload.name}: its context lacks the time of the fetch") from None
         return table, np.full(len(table), at), []
     written = {"columns": (spec.known_at,), "label": "end", "day_starts": timedelta(0), "resample": timedelta(0)}
     form = spec.time.model_copy(update={**written, "hours": "0-23"})
     stamps = read_stamps(table, form, timedelta(seconds=1))
-    unread = np.flatnonzero(np.isnat(stamps.valid_time))
-    cells = table.take(pa.array(unread)).to_pylist()
+    invalid = np.flatnonzero(np.isnat(stamps.valid_time))
+    cells = table.take(pa.array(invalid)).to_pylist()
     refused: list[Refused] = [
-        (None, None, as_json(given), stamps.reasons[int(row)]) for row, given in zip(unread, cells, strict=True)
+        (None, None, as_json(given), stamps.reasons[int(row)]) for row, given in zip(invalid, cells, strict=True)
     ]
     keep = np.flatnonzero(~np.isnat(stamps.valid_time))
     return table.take(pa.array(keep)).drop_columns([spec.known_at]), stamps.valid_time[keep], refused
@@ -198,10 +198,10 @@ def _search(path: ParsedResult, value: Any) -> Any:
     try:
         return path.search(value)
     except JMESPathError as error:
-        said = " ".join(str(error).split())[:200]
-        raise ContractError(f"'{path.expression}' does not fit the answer, {said}") from None
+        problem = " ".join(str(error).split())[:200]
+        raise ContractError(f"'{path.expression}' cannot be applied to the response, {problem}") from None
 
 
 def _seconds(cell: Any) -> Any:
-    """Return milliseconds as seconds; what is no number stays."""
+    """Return milliseconds as seconds; other cells unchanged."""
     return cell / 1000 if type(cell) in (int, float) else cell
