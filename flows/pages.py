@@ -1,28 +1,33 @@
-"""The page server: reads published forecasts, and nothing else, to browsers on this machine.
+"""The page server: published forecasts, read-only, for browsers on this machine.
 
-Its addresses are `/`, `/PRODUCT/latest/FILE` and `/PRODUCT/ISSUE/FILE`. Each part must be a known kind of
-name, so no address can leave a product's published folder; the resolved path is checked again all the same.
+Its addresses are `/`, `/PRODUCT/latest/FILE` and `/PRODUCT/ISSUE/FILE`. Every part of an address must match the
+pattern of its kind of name, so no address leads out of the published folder of a product; the resolved path is
+checked as well, because of symbolic links.
 """
 
 from __future__ import annotations
 
 import re
-import shutil
+import socket
 from collections.abc import Iterator
-from functools import partial
-from html import escape
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
+
+import uvicorn
+from jinja2 import Environment
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 _ADDRESS = re.compile(
     r"/([a-z][a-z0-9_-]{0,62})/(latest|\d{8}T\d{6}Z)/([a-z]{1,30}\.(?:html|svg|parquet|nc|json))", re.ASCII
 )
-_TYPES = {
-    ".html": "text/html; charset=utf-8",
+_MEDIA_TYPES = {
+    ".html": "text/html",
     ".svg": "image/svg+xml",
     ".parquet": "application/vnd.apache.parquet",
+    ".nc": "application/x-netcdf",
     ".json": "application/json",
 }
 _HEADERS = {
@@ -34,88 +39,80 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-cache",
 }
-_PAGE = """<!doctype html>
+_INDEX = Environment(autoescape=True).from_string("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Nightcast</title><style>
-:root {{ color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }}
-body {{ max-width: 42rem; margin: 3rem auto; padding: 0 1rem }}
-h1 {{ font-weight: 600 }}
-ul {{ list-style: none; padding: 0 }}
-li {{ border: 1px solid color-mix(in srgb, currentColor 25%, transparent) }}
-li {{ border-radius: .5rem; margin: .75rem 0 }}
-li a {{ display: block; padding: .75rem 1rem; text-decoration: none }}
-li span {{ display: block; font-size: .875rem; opacity: .7 }}
-</style></head><body><h1>Nightcast</h1>{body}
-<p>{links}</p></body></html>
-"""
+:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }
+body { max-width: 42rem; margin: 3rem auto; padding: 0 1rem }
+h1 { font-weight: 600 }
+ul { list-style: none; padding: 0 }
+li { border: 1px solid color-mix(in srgb, currentColor 25%, transparent); border-radius: .5rem; margin: .75rem 0 }
+li a { display: block; padding: .75rem 1rem; text-decoration: none }
+li span { display: block; font-size: .875rem; opacity: .7 }
+</style></head><body><h1>Nightcast</h1>
+{% if products -%}
+<ul>
+{% for name, issue in products -%}
+<li><a href="/{{ name }}/latest/report.html">{{ name }}<span>Latest forecast: {{ issue }}</span></a></li>
+{% endfor -%}
+</ul>
+{%- else -%}
+<p>No forecast has been published yet. The first one will appear here.</p>
+{%- endif %}
+<p>{% for name, url in links.items() %}{{ " · " if not loop.first }}<a href="{{ url }}">{{ name }}</a>{% endfor %}</p>
+</body></html>
+""")
 
 
-def serve(home: Path, host: str, port: int, links: dict[str, str]) -> ThreadingHTTPServer:
-    """Serve the published forecasts below `home` from a thread until the returned server is shut down."""
-    server = ThreadingHTTPServer((host, port), partial(_Handler, home=home, links=links))
-    server.daemon_threads = True
-    Thread(target=server.serve_forever, name="pages", daemon=True).start()
-    return server
+@contextmanager
+def serve(home: Path, host: str, port: int, links: dict[str, str]) -> Iterator[int]:
+    """Serve the forecasts published below `home` from a thread, and yield the port; on exit the server stops.
+
+    Args:
+        home: Folder of the installation.
+        host: Address to listen on.
+        port: Port to listen on; 0 picks a free one.
+        links: Names and addresses of other servers, for the first page.
+
+    Raises:
+        OSError: the port is in use.
+    """
+    listener = socket.create_server((host, port))
+    config = uvicorn.Config(
+        application(home / "products", links),
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=2,
+    )
+    server = uvicorn.Server(config)
+    thread = Thread(target=server.run, kwargs={"sockets": [listener]}, name="pages", daemon=True)
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    """Answers GET and HEAD."""
+def application(products: Path, links: dict[str, str]) -> ASGIApp:
+    """Return the ASGI application of the page server."""
 
-    server_version = "nightcast"
-    sys_version = ""
-    timeout = 30
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        response = _response(Request(scope, receive), products, links)
+        response.headers.update(_HEADERS)
+        await response(scope, receive, send)
 
-    def __init__(self, *args: object, home: Path, links: dict[str, str]) -> None:
-        self._home, self._links = home / "products", links
-        super().__init__(*args)  # type: ignore[arg-type]
-
-    def do_GET(self) -> None:
-        """Answer with the list of products or with one published file."""
-        if not self._host_is_ours():
-            return self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
-        address = self.path.partition("?")[0]
-        if address == "/":
-            return self._send_text(_index(self._home, self._links))
-        path = find(self._home, address)
-        return self._send_file(path) if path else self.send_error(HTTPStatus.NOT_FOUND)
-
-    do_HEAD = do_GET  # noqa: N815 -- the name that the base class looks for
-
-    def end_headers(self) -> None:
-        """Add the headers that every answer has."""
-        for name, value in _HEADERS.items():
-            self.send_header(name, value)
-        super().end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- as the base class has it
-        """Keep the terminal quiet."""
-
-    def _host_is_ours(self) -> bool:
-        # A page elsewhere may let its own name point here; its requests carry that name.
-        name = self.headers.get("Host", "").partition(":")[0]
-        return name in {"127.0.0.1", "localhost"}
-
-    def _send_text(self, text: str) -> None:
-        content = text.encode()
-        self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Type", _TYPES[".html"])
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(content)
-
-    def _send_file(self, path: Path) -> None:
-        with path.open("rb") as file:
-            self.send_response(HTTPStatus.OK)
-            self.send_header("Content-Type", _TYPES.get(path.suffix, "application/octet-stream"))
-            self.send_header("Content-Length", str(path.stat().st_size))
-            self.end_headers()
-            if self.command == "GET":
-                shutil.copyfileobj(file, self.wfile)
+    return answer
 
 
 def find(products: Path, address: str) -> Path | None:
-    """Return the published file that an address means, None where there is none."""
+    """Return the published file at an address, or None if there is none."""
     match = _ADDRESS.fullmatch(address)
     if match is None:
         return None
@@ -125,14 +122,19 @@ def find(products: Path, address: str) -> Path | None:
     return path if path.is_relative_to(published.resolve()) and path.is_file() else None
 
 
-def _index(products: Path, links: dict[str, str]) -> str:
-    items = "".join(
-        f'<li><a href="/{name}/latest/report.html">{name}<span>Latest forecast: {issue}</span></a></li>'
-        for name, issue in _published(products)
-    )
-    empty = "<p>No forecast has been published yet. The first one appears here by itself.</p>"
-    others = " · ".join(f'<a href="{escape(url)}">{escape(name)}</a>' for name, url in links.items())
-    return _PAGE.format(body=f"<ul>{items}</ul>" if items else empty, links=others)
+def _response(request: Request, products: Path, links: dict[str, str]) -> Response:
+    # Another site can point its own name at this machine (DNS rebinding); such requests carry that name.
+    if request.headers.get("host", "").partition(":")[0] not in {"127.0.0.1", "localhost"}:
+        return PlainTextResponse("Misdirected request", 421)
+    if request.method not in {"GET", "HEAD"}:
+        return PlainTextResponse("Method not allowed", 405, {"Allow": "GET, HEAD"})
+    address = request.scope["path"]
+    if address == "/":
+        return HTMLResponse(_INDEX.render(products=list(_published(products)), links=links))
+    path = find(products, address)
+    if path is None:
+        return PlainTextResponse("Not found", 404)
+    return FileResponse(path, media_type=_MEDIA_TYPES[path.suffix])
 
 
 def _published(products: Path) -> Iterator[tuple[str, str]]:

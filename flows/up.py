@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from threading import Event
 from typing import Annotated
@@ -18,7 +18,6 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from flows import pages
 from flows.servers import LOOPBACK, Installation, Ports
 from flows.supervise import ProcessGroup, Service, ServiceError, Stopped, run
 from pipeline.config import FilesSource, Product, Settings, load_product, settings
@@ -187,14 +186,10 @@ def _register(own: Installation, chosen: list[Path], stop: Event) -> None:
     run(command, own.environment(), own.log("deployments"), what="the registration of deployments", stop=stop)
 
 
-@contextmanager
-def _pages(own: Installation) -> Iterator[None]:
-    server = pages.serve(own.home, LOOPBACK, own.ports.pages, {"Prefect": own.prefect_url, "MLflow": own.mlflow_url})
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
+def _pages(own: Installation) -> AbstractContextManager[int]:
+    from flows import pages  # loads a web server, which other commands do not need
+
+    return pages.serve(own.home, LOOPBACK, own.ports.pages, {"Prefect": own.prefect_url, "MLflow": own.mlflow_url})
 
 
 def _tell(own: Installation, console: Console, as_json: bool, seconds: float) -> None:

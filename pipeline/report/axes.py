@@ -1,4 +1,4 @@
-"""What the fan charts of one variable share: their axes, and how many digits their values need."""
+"""The axes that the fan charts of one variable share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.report.typography import decimals_for, utc
 
 @dataclass(frozen=True)
 class FanAxes:
-    """What the charts of one variable share: the time axis, the units, and how values are printed."""
+    """The time axis, units and decimals shared by the charts of one variable."""
 
     issue_time: datetime
     step: timedelta
@@ -23,9 +23,9 @@ class FanAxes:
     first: datetime
     last: datetime
     history: int
-    newest: datetime
-    seen_through: datetime
-    anchor: datetime
+    history_end: datetime
+    newest_observed: datetime
+    first_valid: datetime
     decimals: int
 
 
@@ -37,15 +37,15 @@ def fan_axes(
     label: TimeLabel,
     history: int | None = None,
 ) -> FanAxes:
-    """Axes for every chart of a variable; `history` counts observed steps, by default 15 to 30."""
+    """Return the axes of every chart of a variable; `history` counts observed steps, 15 to 30 by default."""
     leads = valid_times(variable)
     issued = utc(issue_time)
     steps = history if history is not None else max(15, min(30, 5 * len(leads)))
     newest = [found[0] for series in variable.stations if (found := last_observed(series))]
-    # History ends at the newest period that was over at the issue time, however old the input is.
+    # History ends at the newest period that had ended at the issue time, however old the input is.
     end = leads[0] - step * max(1, math.ceil((leads[0] - issued) / step)) if leads else max(newest, default=issued)
     end = max([end, *newest])
-    reach = max((_reach(series, end, step, steps) for series in variable.stations), default=1.0)
+    largest = max((_largest(series, end, step, steps) for series in variable.stations), default=1.0)
     back = step / 2 if label == "start" else timedelta(0)
     first = end - (steps - 1) * step - back - step / 2
     last = max([end, *leads]) - back + step / 2
@@ -60,23 +60,23 @@ def fan_axes(
         end,
         max(newest, default=end),
         leads[0] if leads else end,
-        decimals_for(reach),
+        decimals_for(largest),
     )
 
 
 def charted_values(series: StationSeries, newest: datetime, step: timedelta, history: int) -> list[float]:
-    """Every finite value that a station's chart shows."""
+    """Return every finite value in the chart of a station."""
     seen = observed(series, newest, step, history)[1]
     outer = [end for band in drawn_bands(series)[:1] for end in (*band.low.tolist(), *band.high.tolist())]
     return [value for value in (*seen, *outer, *median(series).tolist()) if math.isfinite(value)]
 
 
-def _reach(series: StationSeries, newest: datetime, step: timedelta, history: int) -> float:
+def _largest(series: StationSeries, newest: datetime, step: timedelta, history: int) -> float:
     return max((abs(value) for value in charted_values(series, newest, step, history)), default=0.0)
 
 
 def value_ticks(values: list[float]) -> list[float]:
-    """Marks of a vertical axis; it starts at zero when all values are positive and reach near it."""
+    """Return the ticks of a vertical axis; it starts at 0 if no value is negative and some are close to 0."""
     if not values:
         return [0.0, 1.0]
     low, high = min(values), max(values)
@@ -86,11 +86,11 @@ def value_ticks(values: list[float]) -> list[float]:
 
 
 def shared_ticks(variable: VariableForecast, axes: FanAxes) -> list[float] | None:
-    """One vertical axis for every station, or None when it would flatten some chart."""
+    """Return the ticks of one vertical axis for all stations; None if it would flatten a chart."""
     spans = []
     every: list[float] = []
     for series in variable.stations:
-        values = charted_values(series, axes.newest, axes.step, axes.history)
+        values = charted_values(series, axes.history_end, axes.step, axes.history)
         every += values
         spans.append(max(values) - min(values) if values else math.inf)
     ticks = value_ticks(every)

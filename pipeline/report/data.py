@@ -1,4 +1,4 @@
-"""What the report page shows, as plain frozen facts; times are UTC, a naive datetime is taken as UTC."""
+"""What the report page shows, as plain frozen objects. Times are UTC; a naive datetime counts as UTC."""
 
 from __future__ import annotations
 
@@ -23,19 +23,21 @@ Table = Sequence[Sequence[float]] | npt.NDArray[Any]
 class StationSeries:
     """Recent observations of one variable at one station, and its forecast.
 
-    Lengths agree, or construction raises `ValueError`. NaN marks what is not known and is drawn as a gap; a
-    step absent from `observed_time` is a gap too.
+    NaN is a missing value, drawn as a gap; so is a step that `observed_time` does not contain.
 
     Attributes:
         station_id: Opaque id, unique within a variable.
-        name: What people call the station.
+        name: Name of the station.
         latitude: Degrees north; NaN keeps the station off the map.
-        longitude: Degrees east, any turn of the circle.
+        longitude: Degrees east, in any range.
         observed_time: Valid times (period end) of the observations, ascending.
         observed: Observed values, in the units of the variable.
         valid_time: Valid times (period end) of the forecast, ascending, shape `(lead,)`.
         quantile_levels: Levels in 0..1, ascending, shape `(level,)`.
         quantiles: Forecast, in the units of the variable, shape `(lead, level)`.
+
+    Raises:
+        ValueError: lengths or shapes do not match.
     """
 
     station_id: str
@@ -49,7 +51,7 @@ class StationSeries:
     quantiles: Table
 
     def __post_init__(self) -> None:
-        """Refuse series whose parts do not fit."""
+        """Check lengths and shapes."""
         times, values = len(self.observed_time), len(self.observed)
         if times != values:
             raise ValueError(f"station {self.station_id!r}: {values} observed values for {times} times")
@@ -64,11 +66,11 @@ class LeadSkill:
     """Verified skill at one lead.
 
     Attributes:
-        lead: From issue time to valid time.
+        lead: Time from the issue time, in whole steps.
         crps: Mean CRPS of the model, in the units of the variable.
         baseline_crps: Mean CRPS of each baseline over the same forecasts, by name.
-        coverage: Share in 0..1 of outcomes inside the interval; NaN where unknown.
-        count: Number of verified forecasts behind the means.
+        coverage: Share in 0..1 of observations inside the interval; NaN where unknown.
+        count: Number of forecast values behind the means.
     """
 
     lead: timedelta
@@ -79,13 +81,13 @@ class LeadSkill:
 
     @property
     def best_baseline(self) -> tuple[str, float] | None:
-        """The baseline with the lowest finite CRPS, or None."""
+        """The baseline with the lowest finite CRPS and that CRPS, or None."""
         known = [item for item in self.baseline_crps if np.isfinite(item[1])]
         return min(known, key=lambda item: item[1]) if known else None
 
     @property
     def skill(self) -> float:
-        """`1 - crps / best baseline`, NaN where either is unknown or the baseline is perfect."""
+        """`1 - crps / best baseline`; NaN where either is unknown or the CRPS of the baseline is 0."""
         best = self.best_baseline
         if best is None or best[1] <= 0 or not np.isfinite(self.crps):
             return float("nan")
@@ -94,17 +96,16 @@ class LeadSkill:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class VariableForecast:
-    """One target variable: its stations and its skill so far.
+    """One target variable: its stations and its verified skill.
 
     Attributes:
-        name: Key, such as `wind_speed`; becomes the anchor of the section.
-        title: In words, such as "Wind speed".
+        name: Key, such as `wind_speed`.
+        title: Name in words, such as "Wind speed".
         units: UDUNITS text, such as "m s-1".
         stations: Every station of the forecast.
-        skill: One entry per lead, ascending; empty until something is verified.
-        nominal_coverage: Share in 0..1 that the interval of `LeadSkill.coverage` should hold.
-        skill_period: What the skill covers, in words, such as "last 90 days".
-        map_lead: Which forecast time the map shows, counted from 0.
+        skill: One entry per lead, ascending; empty until a forecast is verified.
+        nominal_coverage: Nominal share in 0..1 of the interval of `LeadSkill.coverage`.
+        skill_period: Period that the skill covers, such as "over the last 90 days".
     """
 
     name: str
@@ -114,7 +115,6 @@ class VariableForecast:
     skill: tuple[LeadSkill, ...] = ()
     nominal_coverage: float = 0.8
     skill_period: str = ""
-    map_lead: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,9 +125,9 @@ class ModelFacts:
         name: Kind of model, such as "attention-convlstm".
         version: Registry version.
         digest: Full digest of the weights; the page shows its beginning.
-        trained_through: Latest instant the training saw.
-        gate_verdict: The gate's verdict in sentences.
-        served_by: What made this forecast when the champion did not, such as "persistence"; else empty.
+        trained_through: End of the training data.
+        gate_verdict: The gate's verdict as a sentence.
+        served_by: Model that made this forecast, such as "persistence", where it was not the champion.
     """
 
     name: str
@@ -140,7 +140,7 @@ class ModelFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class RefusedReason:
-    """Why rows went to quarantine, and how many."""
+    """Rows quarantined for one reason."""
 
     reason: str
     count: int
@@ -151,16 +151,16 @@ class DataFacts:
     """The observations behind the forecast.
 
     Attributes:
-        as_of: Only what was known at this instant was used.
+        as_of: The forecast uses only what was known at this instant.
         newest_observation: Valid time of the newest observation used.
         input_age: From the newest observation to the issue time.
         accepted: Rows accepted within `counted_over`.
         revised: Rows that revised an earlier value within `counted_over`.
         refused: Rows refused within `counted_over`.
-        counted_over: Length of the recent period that the counts cover.
-        refused_reasons: The refused rows by reason.
+        counted_over: Length of the recent period that is counted.
+        refused_reasons: Refused rows by reason.
         missing_stations: Names of stations without a current observation.
-        missing_covariates: Names of covariates of which nothing was known for the times to come.
+        missing_covariates: Names of covariates without values for the forecast times.
     """
 
     as_of: Instant
@@ -181,21 +181,21 @@ class ReportData:
 
     Attributes:
         product: Key of the product, such as "ireland-wind".
-        title: Its name in sentences.
-        issue_time: The instant the forecast was made for.
+        title: Its name for readers.
+        issue_time: Issue time of the forecast.
         step: Length of one time step.
         fallback_level: What made the forecast, and from what input.
-        variables: Target variables, each a section.
+        variables: Target variables; each is a section of the page.
         model: The model behind the forecast.
         data: The observations behind the forecast.
-        time_label: "end" shows a value at its valid time; "start" shows it at the beginning of the period it
-            describes, so that the daily value valid at 15 December 00:00 reads "14 Dec".
-        places: What one location is called.
+        time_label: "end" labels a value with its valid time, "start" with the beginning of its period: the daily
+            value valid at 15 December 00:00 is labelled "14 Dec".
+        location_kind: What one location is.
         licence: Provenance and licence of the data, as plain text.
         nightcast_version: Version that made the page.
         code_version: Commit or build that made the forecast.
         links: `(label, relative path)` of files beside the page, such as `("forecast", "forecast.nc")`;
-            anything but a relative path is shown without a link.
+            anything but a plain relative path appears without a link.
     """
 
     product: str
@@ -207,7 +207,7 @@ class ReportData:
     model: ModelFacts
     data: DataFacts
     time_label: TimeLabel = "end"
-    places: Literal["station", "cell"] = "station"
+    location_kind: Literal["station", "cell"] = "station"
     licence: str = ""
     nightcast_version: str = ""
     code_version: str = ""

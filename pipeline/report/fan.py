@@ -1,4 +1,4 @@
-"""The fan chart: what was observed, then the forecast as central intervals around the median."""
+"""The fan chart: observations, then the forecast as central intervals around the median."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FEW_LEADS = 4
 
 
 class _Canvas(NamedTuple):
-    """One chart's axes in pixels."""
+    """The axes of one chart, in pixels."""
 
     axes: FanAxes
     ticks: list[float]
@@ -52,7 +52,7 @@ def _grid(on: _Canvas) -> list[str]:
         out.append(svg.text(on.scale.left - 6, y + 3.5, number(value, tick_decimals(on.ticks)), "tick", "end"))
     if units := units_text(on.axes.units):
         out.append(svg.text(0, 9, units, "tick"))
-    for tick in time_ticks(on.scale, on.axes.anchor, int((on.scale.right - on.scale.left) // 42)):
+    for tick in time_ticks(on.scale, on.axes.first_valid, int((on.scale.right - on.scale.left) // 42)):
         x = on.scale.x(tick.at)
         out.append(svg.line(x, on.base, x, on.base + (8 if tick.below else 4), "axis"))
         out.append(svg.text(x, on.base + 15, tick.label, "tick", "middle"))
@@ -62,7 +62,7 @@ def _grid(on: _Canvas) -> list[str]:
 
 
 def _history(series: StationSeries, on: _Canvas) -> list[str]:
-    times, values = observed(series, on.axes.newest, on.axes.step, on.axes.history)
+    times, values = observed(series, on.axes.history_end, on.axes.step, on.axes.history)
     xs = [on.scale.value_x(time) for time in times]
     paths, marks = [], []
     for start, stop in svg.runs(values):
@@ -71,10 +71,10 @@ def _history(series: StationSeries, on: _Canvas) -> list[str]:
             marks.append(svg.tag("circle", class_="seen1", cx=points[0][0], cy=points[0][1], r=1.7))
         else:
             paths.append(svg.polyline(points))
-    # What no station has reported yet is blank, not a gap of this one.
-    due = [time <= on.axes.seen_through for time in times]
+    # Steps that no station has reported yet stay blank: they are not gaps of this station.
+    expected = [time <= on.axes.newest_observed for time in times]
     gaps = svg.runs(
-        [0.0 if late and not math.isfinite(value) else math.nan for late, value in zip(due, values, strict=True)]
+        [0.0 if due and not math.isfinite(value) else math.nan for due, value in zip(expected, values, strict=True)]
     )
     half = on.step / 2
     for start, stop in gaps:
@@ -156,7 +156,7 @@ def _hover(series: StationSeries, on: _Canvas) -> list[str]:
 
 
 def _end_labels(series: StationSeries, on: _Canvas) -> list[str]:
-    """The last median and the ends of its widest interval, pushed apart where they would touch."""
+    """Label the last median and the ends of its widest interval, moved apart where they would touch."""
     finite = [i for i, value in enumerate(median(series).tolist()) if math.isfinite(value)]
     if not finite:
         return []
@@ -174,7 +174,7 @@ def _end_labels(series: StationSeries, on: _Canvas) -> list[str]:
 
 
 def summary(series: StationSeries, axes: FanAxes) -> str:
-    """The chart in one sentence, for those who cannot see it."""
+    """Return the chart as one sentence, for screen readers."""
     words = f"{shown_name(series.name)}: "
     if found := last_observed(series):
         seen = quantity(found[1], axes.decimals, axes.units)
@@ -185,13 +185,13 @@ def summary(series: StationSeries, axes: FanAxes) -> str:
     if not known:
         return words + "; no forecast."
     ends = [known[0], known[-1]] if len(known) > 1 else known
-    told = [f"{number(value, axes.decimals)} on {period_text(time, axes.step, axes.label)}" for time, value in ends]
-    return f"{words}; forecast median {' to '.join(told)}."
+    medians = [f"{number(value, axes.decimals)} on {period_text(time, axes.step, axes.label)}" for time, value in ends]
+    return f"{words}; forecast median {' to '.join(medians)}."
 
 
 def fan_body(series: StationSeries, axes: FanAxes, ticks: list[float] | None = None) -> list[str]:
-    """The chart's elements on `WIDTH` by `HEIGHT`; without `ticks` it has a vertical axis of its own."""
-    ticks = ticks or value_ticks(charted_values(series, axes.newest, axes.step, axes.history))
+    """Return the elements of the chart, `WIDTH` by `HEIGHT`; without `ticks` it has its own vertical axis."""
+    ticks = ticks or value_ticks(charted_values(series, axes.history_end, axes.step, axes.history))
     left = 8 + max(svg.text_width(number(value, tick_decimals(ticks)), 10) for value in ticks)
     scale = TimeScale(axes.first, axes.last, left, WIDTH - _RIGHT, axes.step, axes.label)
     on = _Canvas(axes, ticks, scale, HEIGHT - (22 if whole_days(axes.step) else 34))
@@ -207,5 +207,5 @@ def fan_body(series: StationSeries, axes: FanAxes, ticks: list[float] | None = N
 
 
 def fan_chart(series: StationSeries, axes: FanAxes, ticks: list[float] | None = None) -> str:
-    """The chart as inline SVG."""
+    """Return the chart as inline SVG."""
     return svg.drawing(WIDTH, HEIGHT, summary(series, axes), *fan_body(series, axes, ticks))

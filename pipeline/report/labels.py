@@ -1,4 +1,4 @@
-"""Places names beside dots so that they cover neither each other nor a dot."""
+"""Place labels beside dots so that they overlap neither each other nor a dot."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class Rect(NamedTuple):
     right: float
     bottom: float
 
-    def meets(self, other: Rect) -> bool:
+    def overlaps(self, other: Rect) -> bool:
         """Whether the two overlap."""
         return (
             self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
         )
 
-    def holds(self, other: Rect) -> bool:
+    def contains(self, other: Rect) -> bool:
         """Whether `other` lies inside."""
         return (
             self.left <= other.left
@@ -29,8 +29,8 @@ class Rect(NamedTuple):
         )
 
 
-class Spot(NamedTuple):
-    """Where a label stands: the start of its baseline, and whether it needs a line to its dot."""
+class LabelPosition(NamedTuple):
+    """Where a label begins, the rectangle it covers, and whether it needs a line to its dot."""
 
     x: float
     y: float
@@ -41,9 +41,9 @@ class Spot(NamedTuple):
 _SIDES = ((1, 0), (-1, 0), (1, -1), (-1, -1), (1, 1), (-1, 1), (0, -1), (0, 1))
 
 
-def candidates(x: float, y: float, radius: float, width: float, size: float) -> list[Spot]:
-    """Spots around a dot, best first: right, left, corners, above, below; then the same further out."""
-    out: list[Spot] = []
+def label_positions(x: float, y: float, radius: float, width: float, size: float) -> list[LabelPosition]:
+    """Return positions around a dot, best first: right, left, corners, above, below; then the same further out."""
+    out: list[LabelPosition] = []
     for reach in (3.0, 13.0, 25.0, 38.0):
         for dx, dy in _SIDES:
             gap = radius + reach
@@ -51,23 +51,25 @@ def candidates(x: float, y: float, radius: float, width: float, size: float) -> 
             left = x + dx * gap * diagonal - (width if dx < 0 else width / 2 if dx == 0 else 0)
             middle = y + dy * (gap * diagonal + size * 0.35)
             rect = Rect(left, middle - size * 0.55, left + width, middle + size * 0.55)
-            out.append(Spot(left, middle + size * 0.35, rect, reach > 3.0))
+            out.append(LabelPosition(left, middle + size * 0.35, rect, reach > 3.0))
     return out
 
 
-def place(
+def place_labels(
     dots: list[tuple[float, float]], widths: list[float], *, radius: float, size: float, frame: Rect
-) -> list[Spot | None]:
-    """A spot for each dot's label, or None where there is no room.
+) -> list[LabelPosition | None]:
+    """Return a position for the label of each dot, or None where there is no room.
 
-    The dot with the fewest free spots is served first; on a tie, the earlier one.
+    The dot with the fewest free positions comes first; on a tie, the earlier one.
     """
-    taken = [Rect(x - radius, y - radius, x + radius, y + radius) for x, y in dots]
+    occupied = [Rect(x - radius, y - radius, x + radius, y + radius) for x, y in dots]
     options = []
     for (x, y), width in zip(dots, widths, strict=True):
-        spots = candidates(x, y, radius, width, size)
-        options.append([s for s in spots if frame.holds(s.rect) and not any(s.rect.meets(t) for t in taken)])
-    out: list[Spot | None] = [None] * len(dots)
+        spots = label_positions(x, y, radius, width, size)
+        options.append(
+            [s for s in spots if frame.contains(s.rect) and not any(s.rect.overlaps(rect) for rect in occupied)]
+        )
+    out: list[LabelPosition | None] = [None] * len(dots)
     waiting = list(range(len(dots)))
     while waiting:
         index = min(waiting, key=lambda i: (len(options[i]), i))
@@ -77,5 +79,5 @@ def place(
         spot = options[index][0]
         out[index] = spot
         for other in waiting:
-            options[other] = [s for s in options[other] if not s.rect.meets(spot.rect)]
+            options[other] = [s for s in options[other] if not s.rect.overlaps(spot.rect)]
     return out

@@ -1,4 +1,4 @@
-"""The outline of land, cut to a box of longitudes and latitudes; see LAND.md for where it comes from."""
+"""The outline of land, clipped to a box of longitudes and latitudes. LAND.md names the source of the data."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class _Rings(NamedTuple):
 @cache
 def _load() -> _Rings:
     raw = files("pipeline.report").joinpath("land.npz").read_bytes()
-    with np.load(BytesIO(raw), allow_pickle=False) as held:
-        lon = np.cumsum(held["lon"], dtype=np.uint16)
-        lat = np.cumsum(held["lat"], dtype=np.uint16)
-        size = held["size"].astype(np.int64)
+    with np.load(BytesIO(raw), allow_pickle=False) as arrays:
+        lon = np.cumsum(arrays["lon"], dtype=np.uint16)
+        lat = np.cumsum(arrays["lat"], dtype=np.uint16)
+        size = arrays["size"].astype(np.int64)
     points = np.column_stack([lon * (360 / 65535) - 180, lat * (180 / 65535) - 90])
     starts = np.concatenate([[0], np.cumsum(size)])
     low = np.minimum.reduceat(points, starts[:-1], axis=0)
@@ -46,7 +46,7 @@ def _load() -> _Rings:
 
 
 def clip_half(ring: Floats, axis: int, limit: float, keep_above: bool) -> Floats:
-    """The part of a closed ring on one side of a line (Sutherland and Hodgman 1974), shape `(point, 2)`."""
+    """Return the part of a closed ring on one side of a line, shape `(point, 2)` (Sutherland and Hodgman 1974)."""
     if len(ring) == 0:
         return ring
     here, there = ring, np.roll(ring, -1, axis=0)
@@ -62,7 +62,10 @@ def clip_half(ring: Floats, axis: int, limit: float, keep_above: bool) -> Floats
 
 
 def land_within(box: Box) -> list[Floats]:
-    """Closed rings of land inside the box, each `(point, 2)` in degrees east (on its turn) and north."""
+    """Return the closed rings of land inside the box, each `(point, 2)` in degrees east and north.
+
+    Longitudes are in the range of the box, which may pass 180.
+    """
     rings = _load()
     out: list[Floats] = []
     for turn in (-360.0, 0.0, 360.0):
@@ -83,8 +86,8 @@ def land_within(box: Box) -> list[Floats]:
     return out
 
 
-def thin(ring: Floats, least: float) -> Floats:
-    """The ring without points closer than `least` to the last point kept."""
+def simplify(ring: Floats, least: float) -> Floats:
+    """Return the ring without points closer than `least` to the last point kept."""
     kept = [0]
     x, y = ring[0]
     square = least * least

@@ -1,4 +1,4 @@
-"""The map of stations: equirectangular, true to scale at its middle latitude, dots coloured by the median."""
+"""The map of stations: equirectangular, true to scale at its middle latitude, dots coloured by value."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import math
 from typing import NamedTuple
 
 from pipeline.report import svg
-from pipeline.report.labels import Spot, place
-from pipeline.report.land import RESOLUTION_DEG, Box, land_within, thin
+from pipeline.report.labels import LabelPosition, place_labels
+from pipeline.report.land import RESOLUTION_DEG, Box, land_within, simplify
 from pipeline.report.projection import Frame, degrees_text, frame_for, unwrap
 from pipeline.report.ticks import nice_step, nice_ticks, tick_decimals
 from pipeline.report.typography import number, shorten
@@ -21,7 +21,7 @@ _FONT = 11.5
 
 
 class Station(NamedTuple):
-    """A dot: what it is called, what is said on hover, where it lies in degrees, and its value."""
+    """A dot: its name, its text on hover, its position in degrees, and its value."""
 
     name: str
     hover: str
@@ -30,8 +30,8 @@ class Station(NamedTuple):
     value: float
 
 
-class Drawn(NamedTuple):
-    """The finished map, and whether dots carry numbers (their place in the list, from 1) instead of names."""
+class DrawnMap(NamedTuple):
+    """A drawn map, and whether its dots have numbers (positions in the list, from 1) instead of names."""
 
     svg: str
     numbered: bool
@@ -74,14 +74,14 @@ def _land(frame: Frame) -> str:
         pixels = ring.copy()
         pixels[:, 0] = frame.left + (ring[:, 0] - box.west) * frame.cosine * frame.scale
         pixels[:, 1] = frame.top + (box.north - ring[:, 1]) * frame.scale
-        kept = thin(pixels, 0.9)
+        kept = simplify(pixels, 0.9)
         if len(kept) >= 3:
             parts.append(svg.polyline([(x, y) for x, y in kept.tolist()], closed=True))
     return svg.tag("path", class_="land", fill_rule="evenodd", d="".join(parts)) if parts else ""
 
 
-def apart(dots: list[svg.Point], reach: float) -> list[svg.Point]:
-    """Dots on the same pixel moved onto a small ring around it, so that each can be seen."""
+def separate(dots: list[svg.Point], reach: float) -> list[svg.Point]:
+    """Move dots on the same pixel onto a small ring around it, so that each is visible."""
     groups: dict[tuple[int, int], list[int]] = {}
     for index, (x, y) in enumerate(dots):
         groups.setdefault((round(x), round(y)), []).append(index)
@@ -96,7 +96,7 @@ def apart(dots: list[svg.Point], reach: float) -> list[svg.Point]:
 
 
 def colour_edges(values: list[float]) -> list[float]:
-    """Round edges of at most `CLASSES` colour classes that hold every value."""
+    """Return round edges of at most `CLASSES` colour classes that contain every value."""
     if not values:
         return [0.0, 1.0]
     edges = nice_ticks(min(values), max(values), CLASSES)
@@ -104,7 +104,7 @@ def colour_edges(values: list[float]) -> list[float]:
 
 
 def value_class(value: float, edges: list[float]) -> str:
-    """The style of a dot: `v0` (lowest) to `v6` (highest), spread over the classes; `vx` unknown."""
+    """Return the style of a dot: `v0` (lowest) to `v6` (highest), or `vx` for an unknown value."""
     if not math.isfinite(value):
         return "vx"
     count = len(edges) - 1
@@ -143,22 +143,24 @@ def _scale_bar(frame: Frame, top: float) -> list[str]:
     ]
 
 
-def _names(frame: Frame, dots: list[svg.Point], stations: list[Station]) -> tuple[list[Spot | None], list[str], bool]:
+def _names(
+    frame: Frame, dots: list[svg.Point], stations: list[Station]
+) -> tuple[list[LabelPosition | None], list[str], bool]:
     names = [shorten(station.name, 34) for station in stations]
     widths = [svg.text_width(name, _FONT) for name in names]
-    spots = place(dots, widths, radius=_DOT + 1, size=_FONT, frame=frame.rect)
+    spots = place_labels(dots, widths, radius=_DOT + 1, size=_FONT, frame=frame.rect)
     lost, led = sum(spot is None for spot in spots), sum(spot is not None and spot.far for spot in spots)
     if lost == 0 and led <= max(1.0, 0.2 * len(spots)):
         return spots, names, False
     numbers = [str(index + 1) for index in range(len(stations))]
     widths = [svg.text_width(name, _FONT) for name in numbers]
-    return place(dots, widths, radius=_DOT + 1, size=_FONT, frame=frame.rect), numbers, True
+    return place_labels(dots, widths, radius=_DOT + 1, size=_FONT, frame=frame.rect), numbers, True
 
 
-def station_map(stations: list[Station], *, caption: str, label: str, width: float) -> Drawn | None:
-    """The map as inline SVG, or None when no station has coordinates.
+def station_map(stations: list[Station], *, caption: str, label: str, width: float) -> DrawnMap | None:
+    """Return the map as inline SVG; None if no station has coordinates.
 
-    Stations without coordinates are left out, but keep their place in the numbering.
+    Stations without coordinates are left out but still count in the numbering.
     """
     kept = [i for i, s in enumerate(stations) if math.isfinite(s.longitude) and abs(s.latitude) <= 90]
     if not kept:
@@ -166,7 +168,7 @@ def station_map(stations: list[Station], *, caption: str, label: str, width: flo
     longitudes = unwrap([stations[i].longitude for i in kept])
     latitudes = [stations[i].latitude for i in kept]
     frame = frame_for(longitudes, latitudes, 48, 8, width - 56)
-    dots = apart([frame.xy(x, y) for x, y in zip(longitudes, latitudes, strict=True)], _DOT + 0.5)
+    dots = separate([frame.xy(x, y) for x, y in zip(longitudes, latitudes, strict=True)], _DOT + 0.5)
     spots, names, numbered = _names(frame, dots, [stations[i] for i in kept])
     if numbered:
         names = [str(i + 1) for i in kept]
@@ -199,4 +201,4 @@ def station_map(stations: list[Station], *, caption: str, label: str, width: flo
     if values:
         body += _legend(edges, caption, frame, foot, len(values) < len(kept))
     body += _scale_bar(frame, foot)
-    return Drawn(svg.drawing(width, foot + 34, label, *body), numbered)
+    return DrawnMap(svg.drawing(width, foot + 34, label, *body), numbered)

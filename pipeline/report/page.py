@@ -1,4 +1,4 @@
-"""Puts the page together: facts become sentences and pictures, the template arranges them."""
+"""Render the report page: sentences and charts from plain facts, arranged by a template."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jinja2 import Environment, StrictUndefined
 from pipeline.fallback_level import FallbackLevel
 from pipeline.report import sentences
 from pipeline.report.data import DataFacts, ReportData
-from pipeline.report.section import section
+from pipeline.report.section import build_section
 from pipeline.report.svg_export import asset
 from pipeline.report.typography import clean, duration_text, instant_text, number, plural, utc
 
@@ -29,13 +29,13 @@ def _environment() -> Environment:
 
 
 def content_security_policy(styles: str) -> str:
-    """A policy that allows this one stylesheet and nothing else: no script, no network, no form."""
+    """Return a policy that allows this stylesheet only: no script, no network, no form."""
     digest = base64.b64encode(hashlib.sha256(styles.encode()).digest()).decode()
     return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
 def relative_link(path: str) -> str:
-    """The path quoted for a link, or nothing when it is not a plain relative path below the page."""
+    """Return the path quoted for a link; empty unless it is a plain relative path below the page."""
     text = path.strip()
     parts = text.split("/")
     safe = text and text.isprintable() and not any(c in text for c in "\\:?#") and ".." not in parts and parts[0] != ""
@@ -43,11 +43,11 @@ def relative_link(path: str) -> str:
 
 
 def _refused_note(data: DataFacts) -> str:
-    over = duration_text(data.counted_over)
+    period = duration_text(data.counted_over)
     if data.refused == 0 and not data.refused_reasons:
-        return f"None in the last {over}."
-    note = f"{plural(data.refused, 'row')} refused in the last {over}, kept in quarantine"
-    return note if data.refused_reasons else f"{note}; no reason on record."
+        return f"None in the last {period}."
+    note = f"{plural(data.refused, 'row')} refused and quarantined in the last {period}"
+    return f"{note}:" if data.refused_reasons else f"{note}; reasons were not recorded."
 
 
 def _made_by(data: ReportData) -> str:
@@ -61,7 +61,7 @@ def _links(links: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
 
 
 def render(data: ReportData) -> str:
-    """The report as one HTML page that needs no network and runs no script; equal data give equal text."""
+    """Return the report as one HTML page that needs no network and runs no script. Equal data give equal pages."""
     styles = asset("chart.css") + asset("page.css")
     issued = utc(data.issue_time)
     template = _environment().from_string(asset("report.html.j2"))
@@ -74,12 +74,13 @@ def render(data: ReportData) -> str:
         level=data.fallback_level,
         levels=[{"title": sentences.level_title(level), "note": level.description} for level in FallbackLevel],
         level_note=sentences.level_note(data),
-        variables=[section(variable, data) for variable in data.variables],
+        variables=[build_section(variable, data) for variable in data.variables],
         model=sentences.model_facts(data.model),
-        data=sentences.data_facts(data.data, data.step, data.time_label),
+        data=sentences.data_facts(data),
         refused=[{"reason": clean(r.reason), "count": number(r.count, 0)} for r in data.data.refused_reasons],
         refused_note=_refused_note(data.data),
         links=_links(data.links),
+        location_kind=data.location_kind,
         licence=data.licence,
         made_by=_made_by(data),
     )

@@ -1,4 +1,4 @@
-"""From degrees to pixels: equirectangular, true at the middle latitude, whole across the antimeridian."""
+"""From degrees to pixels: equirectangular, true at the middle latitude, continuous across the antimeridian."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Frame(NamedTuple):
     scale: float
 
     def xy(self, longitude: float, latitude: float) -> Point:
-        """Position in pixels of a point on the box's own turn of the circle."""
+        """Return the position in pixels of a point; longitudes are in the range of the box."""
         x = self.left + (longitude - self.box.west) * self.cosine * self.scale
         return x, self.top + (self.box.north - latitude) * self.scale
 
@@ -34,7 +34,10 @@ class Frame(NamedTuple):
 
 
 def unwrap(longitudes: list[float]) -> list[float]:
-    """The longitudes on one turn, cut open at their widest gap: neighbours across 180 degrees stay so."""
+    """Return the longitudes in one range of 360 degrees that starts after their widest gap.
+
+    Neighbours across the antimeridian stay neighbours.
+    """
     turned = [(value + 180) % 360 - 180 for value in longitudes]
     ordered = sorted(set(turned))
     gaps = [b - a for a, b in zip(ordered, [*ordered[1:], ordered[0] + 360], strict=True)]
@@ -43,7 +46,7 @@ def unwrap(longitudes: list[float]) -> list[float]:
 
 
 def frame_for(longitudes: list[float], latitudes: list[float], left: float, top: float, width: float) -> Frame:
-    """A frame of the given width with room around the stations, neither a tower nor a ribbon."""
+    """Return a frame of the given width with a margin around the stations and a bounded aspect ratio."""
     south, north = min(latitudes), max(latitudes)
     middle, centre = (south + north) / 2, (min(longitudes) + max(longitudes)) / 2
     cosine = max(math.cos(math.radians(middle)), 0.05)
@@ -58,7 +61,7 @@ def frame_for(longitudes: list[float], latitudes: list[float], left: float, top:
 
 
 def degrees_text(value: float, positive: str, negative: str, decimals: int) -> str:
-    """Such as "53°N" or "8.5°W"; the equator and Greenwich have no letter."""
+    """Return such as "53°N" or "8.5°W"; the equator and the prime meridian have no letter."""
     turned = (value + 180) % 360 - 180 if positive == "E" else value
     shown = f"{abs(turned):.{decimals}f}°"
     return shown if float(shown[:-1]) in (0.0, 180.0) else shown + (positive if turned > 0 else negative)

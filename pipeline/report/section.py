@@ -1,4 +1,4 @@
-"""One variable's section of the page: map, table, fan charts and skill, ready for the template."""
+"""The section of one variable: map, table, fan charts and skill, ready for the template."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from pipeline.report import sentences, svg
 from pipeline.report.axes import FanAxes, fan_axes, shared_ticks
 from pipeline.report.data import ReportData, StationSeries, VariableForecast
 from pipeline.report.fan import fan_chart
-from pipeline.report.map import Drawn, Station, station_map
+from pipeline.report.map import DrawnMap, Station, station_map
 from pipeline.report.series import (
-    Cell,
-    cells,
-    chosen_time,
+    PointForecast,
     drawn_bands,
+    forecasts_by_time,
     last_observed,
     quoted_share,
     valid_times,
@@ -37,38 +36,40 @@ MAP_WIDE, MAP_NARROW = 620.0, 366.0
 
 _MOST_COLUMNS = 3
 _MOST_SKILL_ROWS = 24
-_UNKNOWN = Cell(math.nan, math.nan, math.nan)
+_UNKNOWN = PointForecast(math.nan, math.nan, math.nan)
 
 
-def spread(count: int, most: int) -> list[int]:
-    """At most `most` of the indices below `count`, evenly, with the first and the last."""
+def evenly_spaced(count: int, most: int) -> list[int]:
+    """Return at most `most` of the indices below `count`, evenly spaced, with the first and the last."""
     if count <= most:
         return list(range(count))
     return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
 
 
-def _maps(variable: VariableForecast, found: list[Cell], when: str, decimals: int) -> list[Drawn]:
+def _maps(
+    variable: VariableForecast, found: list[PointForecast], when: str, decimals: int, kind: str
+) -> list[DrawnMap]:
     dots = []
     for series, cell in zip(variable.stations, found, strict=True):
         name = shown_name(series.name)
-        told = quantity(cell.median, decimals, variable.units) if math.isfinite(cell.median) else "no value"
-        dots.append(Station(name, f"{name}: {told}", series.latitude, series.longitude, cell.median))
+        value = quantity(cell.median, decimals, variable.units) if math.isfinite(cell.median) else "no value"
+        dots.append(Station(name, f"{name}: {value}", series.latitude, series.longitude, cell.median))
     units = units_text(variable.units)
     caption = f"Median {when}{f', {units}' if units else ''}"
-    label = f"Map of {plural(len(dots), 'station')}, coloured by the forecast median for {when or 'no time'}."
+    label = f"Map of {plural(len(dots), kind)}, coloured by the forecast median{f' for {when}' if when else ''}."
     drawn = [station_map(dots, caption=caption, label=label, width=width) for width in (MAP_WIDE, MAP_NARROW)]
     return [one for one in drawn if one is not None]
 
 
-def _numbered(maps: list[Drawn]) -> str:
-    """Style of the map's numbers in the table: " " for always, a width, or "" for never."""
+def _numbered(maps: list[DrawnMap]) -> str:
+    """Return the style of the row numbers: " " if both maps have numbers, the width of the one that has, or ""."""
     wide, narrow = (drawn.numbered for drawn in maps) if maps else (False, False)
     return " " if wide and narrow else " wide" if wide else " narrow" if narrow else ""
 
 
-def _table(variable: VariableForecast, table: list[dict[datetime, Cell]], axes: FanAxes) -> dict[str, Any]:
+def _table(variable: VariableForecast, table: list[dict[datetime, PointForecast]], axes: FanAxes) -> dict[str, Any]:
     times, share = valid_times(variable), quoted_share(variable)
-    columns = [times[i] for i in spread(len(times), _MOST_COLUMNS)]
+    columns = [times[i] for i in evenly_spaced(len(times), _MOST_COLUMNS)]
     rows = []
     for series, by_time in zip(variable.stations, table, strict=True):
         shown = []
@@ -101,8 +102,8 @@ def _fans(variable: VariableForecast, axes: FanAxes, missing: set[str]) -> dict[
         for index, band in enumerate(example)
     ]
     scaled = "All charts share one vertical axis." if ticks else "Each chart has its own vertical axis."
-    over = duration_text(axes.history * axes.step)
-    return {"fans": fans, "bands": key[::-1], "fan_note": f"Last {over} and the forecast, in UTC. {scaled}"}
+    past = duration_text(axes.history * axes.step)
+    return {"fans": fans, "bands": key[::-1], "fan_note": f"The last {past} and the forecast, in UTC. {scaled}"}
 
 
 def _fan_note(series: StationSeries, axes: FanAxes) -> str:
@@ -116,7 +117,7 @@ def _skill(variable: VariableForecast) -> dict[str, Any]:
     if not sum(entry.count for entry in variable.skill):
         return {"panels": [], "skill": [], "baselines": [], "skill_caption": "", "nominal": ""}
     names, decimals = baseline_names(variable.skill), sentences.skill_decimals(variable.skill)
-    kept = [variable.skill[i] for i in spread(len(variable.skill), _MOST_SKILL_ROWS)]
+    kept = [variable.skill[i] for i in evenly_spaced(len(variable.skill), _MOST_SKILL_ROWS)]
     rows = [
         {
             "lead": lead_text(entry.lead),
@@ -130,7 +131,7 @@ def _skill(variable: VariableForecast) -> dict[str, Any]:
         for entry in kept
     ]
     units = units_text(variable.units)
-    caption = f"Mean CRPS{f', {units}' if units else ''}; skill is against the best baseline at that lead"
+    caption = f"Mean CRPS{f', {units}' if units else ''}; skill relative to the best baseline at each lead"
     if len(kept) < len(variable.skill):
         caption += f"; {len(kept)} of {len(variable.skill)} leads"
     panels = [
@@ -146,17 +147,18 @@ def _skill(variable: VariableForecast) -> dict[str, Any]:
     }
 
 
-def section(variable: VariableForecast, data: ReportData) -> dict[str, Any]:
-    """Everything the template needs for one variable."""
+def build_section(variable: VariableForecast, data: ReportData) -> dict[str, Any]:
+    """Return everything that the template needs for one variable."""
     axes = fan_axes(variable, issue_time=data.issue_time, step=data.step, label=data.time_label)
-    at, share = chosen_time(variable), quoted_share(variable)
-    table = [cells(series, share) for series in variable.stations]
+    times, share = valid_times(variable), quoted_share(variable)
+    at = times[0] if times else None
+    table = [forecasts_by_time(series, share) for series in variable.stations]
     found = [by_time.get(at, _UNKNOWN) if at else _UNKNOWN for by_time in table]
     when = period_text(at, data.step, data.time_label) if at else ""
-    maps = _maps(variable, found, when, axes.decimals)
+    maps = _maps(variable, found, when, axes.decimals, data.location_kind)
     return {
         "title": variable.title,
-        "lede": sentences.lede(variable, found, share, axes.decimals, when),
+        "extremes": sentences.extremes(variable, found, share, axes.decimals, when),
         "map_wide": maps[0].svg if maps else "",
         "map_narrow": maps[1].svg if maps else "",
         "numbered": _numbered(maps),

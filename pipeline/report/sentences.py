@@ -1,9 +1,8 @@
-"""The sentences of the page: headline, ledes, and what the fallback level means."""
+"""The sentences of the page."""
 
 from __future__ import annotations
 
 import math
-from datetime import timedelta
 from typing import NamedTuple
 
 from pipeline.fallback_level import FallbackLevel
@@ -12,10 +11,9 @@ from pipeline.report.data import (
     LeadSkill,
     ModelFacts,
     ReportData,
-    TimeLabel,
     VariableForecast,
 )
-from pipeline.report.series import Cell, valid_times
+from pipeline.report.series import PointForecast, valid_times
 from pipeline.report.skill import baseline_names
 from pipeline.report.typography import (
     UNKNOWN,
@@ -33,11 +31,11 @@ from pipeline.report.typography import (
 )
 
 _NAMED = 3
-"""Stations that a sentence names; more are counted."""
+"""Up to this many stations are named in a sentence; more are counted."""
 
 
 class Fact(NamedTuple):
-    """A line of a list of facts."""
+    """One entry of a list of facts."""
 
     term: str
     text: str
@@ -45,22 +43,22 @@ class Fact(NamedTuple):
 
 
 def headline(data: ReportData) -> str:
-    """Such as "Wind speed at 12 stations, next 3 days, issued "; the issue time follows."""
+    """Return such as "Wind speed at 12 stations, next 3 days, issued "; the issue time follows."""
     titles = [clean(variable.title) for variable in data.variables]
     titles = titles[:1] + [t[:1].lower() + t[1:] if t[1:2].islower() else t for t in titles[1:]]
     stations = {series.station_id for variable in data.variables for series in variable.stations}
     steps = max((len(valid_times(variable)) for variable in data.variables), default=0)
-    ahead = f"next {duration_text(steps * data.step)}" if steps else "no forecast time"
-    return f"{listed(titles) or 'No variable'} at {plural(len(stations), data.places)}, {ahead}, issued "
+    ahead = f"next {duration_text(steps * data.step)}" if steps else "no forecast times"
+    return f"{listed(titles) or 'No variables'} at {plural(len(stations), data.location_kind)}, {ahead}, issued "
 
 
 def level_title(level: FallbackLevel) -> str:
-    """The label of a fallback level as a heading."""
+    """Return the label of a fallback level as a heading."""
     return level.label[0].upper() + level.label[1:]
 
 
 def level_note(data: ReportData) -> str:
-    """The fallback level of this forecast and, where its input has gaps, what is missing."""
+    """Return the fallback level of this forecast and, where its input has gaps, what is missing."""
     level = data.fallback_level
     sentences = [f"Fallback level {level} of {max(FallbackLevel)}.", level.description]
     if level == FallbackLevel.CHAMPION_WITH_GAPS:
@@ -73,7 +71,7 @@ def _missing(data: ReportData) -> list[str]:
     total = len({series.station_id for variable in data.variables for series in variable.stations})
     found = []
     if len(stations) > _NAMED:
-        found.append(f"No current value at {number(len(stations), 0)} of {plural(total, data.places)}.")
+        found.append(f"No current value at {number(len(stations), 0)} of {plural(total, data.location_kind)}.")
     elif stations:
         found.append(f"No current value at {listed(stations)}.")
     if data.data.missing_covariates:
@@ -81,29 +79,29 @@ def _missing(data: ReportData) -> list[str]:
     return found
 
 
-def interval_text(cell: Cell, decimals: int) -> str:
-    """Ends of an interval, with a dash between them, or "to" when one is negative."""
+def interval_text(cell: PointForecast, decimals: int) -> str:
+    """Return the ends of an interval, joined by a dash, or by "to" if one is negative."""
     between = " to " if min(cell.low, cell.high) < 0 else UNKNOWN
     return number(cell.low, decimals) + between + number(cell.high, decimals)
 
 
-def lede(variable: VariableForecast, found: list[Cell], share: float, decimals: int, when: str) -> str:
-    """Where the median is highest and lowest, or nothing without two stations to compare."""
+def extremes(variable: VariableForecast, found: list[PointForecast], share: float, decimals: int, when: str) -> str:
+    """Return where the median is highest and lowest; empty with fewer than two stations to compare."""
     known = [item for item in zip(found, variable.stations, strict=True) if math.isfinite(item[0].median)]
     if len(known) < 2:
         return ""
-    top, where = max(known, key=lambda item: item[0].median)
-    bottom, calm = min(known, key=lambda item: item[0].median)
+    top, highest = max(known, key=lambda item: item[0].median)
+    bottom, lowest = min(known, key=lambda item: item[0].median)
     most = quantity(top.median, decimals, variable.units)
     least = quantity(bottom.median, decimals, variable.units)
-    said = f"For {when} the median is highest at {shown_name(where.name)}, {most}"
+    sentence = f"For {when} the median is highest at {shown_name(highest.name)}, {most}"
     if math.isfinite(top.low + top.high) and math.isfinite(share):
-        said += f" ({percent(share)} interval {interval_text(top, decimals)})"
-    return f"{said}, and lowest at {shown_name(calm.name)}, {least}."
+        sentence += f" ({percent(share)} interval {interval_text(top, decimals)})"
+    return f"{sentence}, and lowest at {shown_name(lowest.name)}, {least}."
 
 
 def skill_decimals(skill: tuple[LeadSkill, ...]) -> int:
-    """Decimals for scores: one more than for values of their size, so that differences show."""
+    """Return the decimals for scores: one more than for values of their size, so that differences show."""
     scores = [
         s for entry in skill for s in (entry.crps, *(value for _, value in entry.baseline_crps)) if math.isfinite(s)
     ]
@@ -117,12 +115,12 @@ def _mean(pairs: list[tuple[float, int]]) -> float:
 
 
 def skill_note(variable: VariableForecast) -> str:
-    """The skill in one or two sentences, over the leads at which model and baseline were both scored."""
+    """Return the skill in one to three sentences, over the leads at which model and baseline both have scores."""
     count = sum(entry.count for entry in variable.skill)
     if count == 0:
-        return "Not verified yet: no forecast of this model has matured."
-    over = f", {clean(variable.skill_period)}" if variable.skill_period else ""
-    words = f"{plural(count, 'forecast')} verified{over}."
+        return "Not verified yet: there are no observations for the forecast times."
+    period = f" {clean(variable.skill_period)}" if variable.skill_period else ""
+    sentences = [f"{plural(count, 'forecast value')} verified{period}."]
     gains = {}
     for name in baseline_names(variable.skill):
         both = [(e, dict(e.baseline_crps).get(name, math.nan)) for e in variable.skill]
@@ -133,43 +131,44 @@ def skill_note(variable: VariableForecast) -> str:
     if gains:
         best = min(gains, key=lambda name: gains[name])
         gain = gains[best]
-        verb = "lower than" if gain >= 0 else "higher than"
-        words += f" Over all leads CRPS is {percent(abs(gain))} {verb} that of the best baseline"
-        words += f", {shown_name(best)}."
+        compared = f"{percent(abs(gain))} {'lower' if gain >= 0 else 'higher'}"
+        sentences.append(f"Over all leads, the CRPS is {compared} than that of the best baseline, {shown_name(best)}.")
     covered = _mean([(entry.coverage, entry.count) for entry in variable.skill])
     if math.isfinite(covered):
-        words += f" The {percent(variable.nominal_coverage)} interval held {percent(covered)} of outcomes."
-    return words
+        nominal = percent(variable.nominal_coverage)
+        sentences.append(f"The {nominal} interval contained {percent(covered)} of the observations.")
+    return " ".join(sentences)
 
 
 def model_facts(model: ModelFacts) -> list[Fact]:
-    """The model, as a list."""
-    facts = [Fact("This forecast by", shown_name(model.served_by))] if model.served_by else []
+    """Return the facts about the model."""
+    facts = [Fact("Forecast made by", shown_name(model.served_by))] if model.served_by else []
     facts.append(Fact("Champion", shown_name(model.name)))
     facts.append(Fact("Registry version", clean(model.version) or "not registered"))
-    facts.append(Fact("Digest", clean(model.digest).removeprefix("sha256:")[:12] or "unknown", bool(model.digest)))
-    facts.append(Fact("Trained through", instant_text(model.trained_through)))
-    facts.append(Fact("Gate", clean(model.gate_verdict) or "no verdict on record"))
+    facts.append(Fact("Digest", clean(model.digest).removeprefix("sha256:")[:12] or "none", bool(model.digest)))
+    facts.append(Fact("Trained on data until", instant_text(model.trained_through)))
+    facts.append(Fact("Gate verdict", clean(model.gate_verdict) or "not recorded"))
     return facts
 
 
-def data_facts(data: DataFacts, step: timedelta, label: TimeLabel) -> list[Fact]:
-    """The observations, as a list."""
+def data_facts(report: ReportData) -> list[Fact]:
+    """Return the facts about the observations."""
+    data, step, kind = report.data, report.step, report.location_kind
     newest = instant_text(data.newest_observation)
-    if data.newest_observation is not None and label == "start":
+    if data.newest_observation is not None and report.time_label == "start":
         newest = f"{period_text(data.newest_observation, step, 'start')} (period ended {newest})"
     age = duration_text(data.input_age) if data.input_age is not None else "unknown"
     missing = [shown_name(name) for name in data.missing_stations]
     return [
-        Fact("As of", instant_text(data.as_of)),
+        Fact("Data known by", instant_text(data.as_of)),
         Fact("Newest observation", newest),
         Fact("Input age", f"{age} at issue time" if data.input_age is not None else age),
         Fact(f"Last {duration_text(data.counted_over)}", counts_text(data)),
-        Fact("Missing now", listed(missing) if missing else "no station"),
+        Fact(f"Missing {kind}s", listed(missing) or "none"),
     ]
 
 
 def counts_text(data: DataFacts) -> str:
-    """Such as "288 rows accepted, 4 revised, 2 refused"."""
+    """Return such as "288 rows accepted, 4 revised, 2 refused"."""
     revised, refused = number(data.revised, 0), number(data.refused, 0)
     return f"{plural(data.accepted, 'row')} accepted, {revised} revised, {refused} refused"

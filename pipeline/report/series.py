@@ -1,4 +1,4 @@
-"""Arithmetic on a station's series that its charts, the map and the table share."""
+"""Arithmetic on the series of a station, shared by charts, map and table."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Floats = npt.NDArray[np.float64]
 
 
 class Band(NamedTuple):
-    """A central interval: its share in 0..1 and its ends per lead."""
+    """A central interval: its nominal share in 0..1 and its ends by lead."""
 
     share: float
     low: Floats
     high: Floats
 
 
-class Cell(NamedTuple):
-    """Forecast at one time: median and the ends of the interval quoted in words, in the variable's units."""
+class PointForecast(NamedTuple):
+    """Forecast of one station at one time: the median and the ends of the quoted interval."""
 
     median: float
     low: float
@@ -32,13 +32,13 @@ class Cell(NamedTuple):
 
 
 def quantiles(series: StationSeries) -> Floats:
-    """Quantiles as `(lead, level)` floats, infinities turned into NaN."""
+    """Return the quantiles, shape `(lead, level)`, with NaN for infinities."""
     out = np.asarray(series.quantiles, dtype=float).reshape(len(series.valid_time), len(series.quantile_levels))
     return np.where(np.isfinite(out), out, np.nan)
 
 
 def median(series: StationSeries) -> Floats:
-    """Median per lead; between two levels it is interpolated, outside all levels it is NaN."""
+    """Return the median by lead, interpolated between levels; NaN where 0.5 is outside the levels."""
     levels = np.asarray(series.quantile_levels, dtype=float)
     if len(levels) == 0 or len(series.valid_time) == 0:
         return np.full(len(series.valid_time), np.nan)
@@ -47,7 +47,7 @@ def median(series: StationSeries) -> Floats:
 
 
 def bands(series: StationSeries) -> list[Band]:
-    """Central intervals, widest first: each level below one half with its mirror above."""
+    """Return the central intervals, widest first: each level below one half with its mirror above."""
     levels = np.asarray(series.quantile_levels, dtype=float)
     table = quantiles(series)
     out = []
@@ -59,41 +59,36 @@ def bands(series: StationSeries) -> list[Band]:
 
 
 def drawn_bands(series: StationSeries) -> list[Band]:
-    """At most three of the bands: the widest, the middle one and the narrowest."""
+    """Return at most three of the intervals: the widest, the middle one and the narrowest."""
     every = bands(series)
     return every if len(every) <= 3 else [every[0], every[len(every) // 2], every[-1]]
 
 
 def quoted_share(variable: VariableForecast) -> float:
-    """Share of the interval quoted in words: the one nearest to 80 %, NaN when there is none."""
+    """Return the share of the interval quoted in text: the one nearest to 80 %; NaN if there is none."""
     shares = {band.share for series in variable.stations for band in bands(series)}
     return min(shares, key=lambda share: (abs(share - 0.8), share)) if shares else math.nan
 
 
-def cells(series: StationSeries, share: float) -> dict[datetime, Cell]:
-    """Forecast by valid time."""
+def forecasts_by_time(series: StationSeries, share: float) -> dict[datetime, PointForecast]:
+    """Return the forecast of a station by valid time, with the interval of this share."""
     middle = median(series)
     band = next((b for b in bands(series) if abs(b.share - share) < 1e-6), None)
     empty = np.full(len(middle), np.nan)
     low, high = (band.low, band.high) if band else (empty, empty)
     return {
-        utc(time): Cell(float(middle[i]), float(low[i]), float(high[i])) for i, time in enumerate(series.valid_time)
+        utc(time): PointForecast(float(middle[i]), float(low[i]), float(high[i]))
+        for i, time in enumerate(series.valid_time)
     }
 
 
 def valid_times(variable: VariableForecast) -> list[datetime]:
-    """Every forecast time of any station, ascending."""
+    """Return the valid times forecast for any station, ascending."""
     return sorted({utc(time) for series in variable.stations for time in series.valid_time})
 
 
-def chosen_time(variable: VariableForecast) -> datetime | None:
-    """The forecast time that the map shows, or None without a forecast."""
-    times = valid_times(variable)
-    return times[min(max(variable.map_lead, 0), len(times) - 1)] if times else None
-
-
 def observed(series: StationSeries, last: datetime, step: timedelta, most: int) -> tuple[list[datetime], list[float]]:
-    """The `most` steps up to `last`: observations where they are, NaN at each step that has none near."""
+    """Return the `most` steps up to `last` as times and values; NaN at a step without an observation."""
     known = {utc(time): float(value) for time, value in zip(series.observed_time, series.observed, strict=True)}
     known = {time: value for time, value in known.items() if last - most * step < time}
     filled = {round((last - time) / step) for time in known}
@@ -102,7 +97,7 @@ def observed(series: StationSeries, last: datetime, step: timedelta, most: int) 
 
 
 def last_observed(series: StationSeries) -> tuple[datetime, float] | None:
-    """The newest finite observation and its valid time."""
+    """Return the valid time and the value of the newest finite observation."""
     for time, value in sorted(zip(map(utc, series.observed_time), series.observed, strict=True), reverse=True):
         if math.isfinite(value):
             return time, float(value)

@@ -1,4 +1,4 @@
-"""Charts of skill by lead: the score beside its baselines, the gain, and the honesty of the intervals."""
+"""Charts of skill by lead: CRPS beside the baselines, skill, and coverage of the interval."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TOP, _BOTTOM, _RIGHT = 12.0, 24.0, 84.0
 
 
 class _Plot:
-    """Positions on a canvas whose horizontal axis is the lead."""
+    """A plot area with leads on the horizontal axis."""
 
     def __init__(self, skill: Sequence[LeadSkill], ticks: list[float], shown: Callable[[float], str], right: float):
         self.ticks = ticks
@@ -53,7 +53,7 @@ class _Plot:
 
 
 def baseline_names(skill: Sequence[LeadSkill]) -> list[str]:
-    """Names of the baselines, in the order in which they first appear."""
+    """Return the names of the baselines in order of appearance."""
     return list(dict.fromkeys(name for entry in skill for name, _ in entry.baseline_crps))
 
 
@@ -62,14 +62,14 @@ def _last(values: Sequence[float]) -> float:
 
 
 def crps_body(skill: Sequence[LeadSkill]) -> list[str]:
-    """CRPS by lead of the model (strong) and each baseline (faint), labelled at the end; lower is better."""
+    """Draw the CRPS by lead of the model and of each baseline, labelled at the right end."""
     curves = {
         name: [dict(entry.baseline_crps).get(name, math.nan) for entry in skill] for name in baseline_names(skill)
     }
     model = [entry.crps for entry in skill]
     every = [value for curve in (model, *curves.values()) for value in curve if math.isfinite(value)]
     if not every:
-        return [svg.text(8, 20, "no scores", "note")]
+        return [svg.text(8, 20, "no scores yet", "note")]
     ticks = nice_ticks(0, max(every), 4)
     decimals = tick_decimals(ticks)
     plot = _Plot(skill, ticks, lambda value: number(value, decimals), _RIGHT)
@@ -90,11 +90,11 @@ def crps_body(skill: Sequence[LeadSkill]) -> list[str]:
 
 
 def gain_body(skill: Sequence[LeadSkill]) -> list[str]:
-    """Skill over the best baseline by lead, as bars from zero."""
+    """Draw the skill relative to the best baseline by lead, as bars from 0."""
     values = [entry.skill for entry in skill]
     known = [value for value in values if math.isfinite(value)]
     if not known:
-        return [svg.text(8, 20, "no baseline to compare with", "note")]
+        return [svg.text(8, 20, "no baseline scores yet", "note")]
     ticks = nice_ticks(min(0.0, *known), max(0.05, *known), 4)
     plot = _Plot(skill, ticks, percent, 14)
     body = list(plot.grid)
@@ -112,11 +112,11 @@ def gain_body(skill: Sequence[LeadSkill]) -> list[str]:
 
 
 def coverage_body(skill: Sequence[LeadSkill], nominal: float) -> list[str]:
-    """Share of outcomes inside the interval by lead, beside the share that should be."""
+    """Draw the share of observations inside the interval by lead, beside the nominal share."""
     values = [entry.coverage for entry in skill]
     known = [value for value in values if math.isfinite(value)]
     if not known:
-        return [svg.text(8, 20, "coverage is not known yet", "note")]
+        return [svg.text(8, 20, "coverage not known yet", "note")]
     low = min(0.5, *known, nominal - 0.1)
     ticks = [tick for tick in nice_ticks(low, 1.0, 5) if tick <= 1.0 + 1e-9]
     plot = _Plot(skill, ticks, percent, 76)
@@ -128,7 +128,7 @@ def coverage_body(skill: Sequence[LeadSkill], nominal: float) -> list[str]:
 
 
 def skill_panels(skill: Sequence[LeadSkill], units: str, nominal: float) -> list[tuple[str, str, list[str]]]:
-    """Heading, spoken description and elements of each chart, for at least one lead."""
+    """Return heading, description for screen readers, and elements of each chart; needs at least one lead."""
     printed = units_text(units)
     overall = [f"{lead_text(e.lead)} {percent(e.skill, sign=True)}" for e in skill if math.isfinite(e.skill)]
     covered = [f"{lead_text(e.lead)} {percent(e.coverage)}" for e in skill if math.isfinite(e.coverage)]
@@ -136,16 +136,16 @@ def skill_panels(skill: Sequence[LeadSkill], units: str, nominal: float) -> list
     return [
         (
             heading,
-            "CRPS by lead of the model and its baselines; the table has the numbers.",
+            "CRPS by lead of the model and the baselines; the table has the numbers.",
             crps_body(skill),
         ),
         (
-            "Skill over the best baseline",
+            "Skill relative to the best baseline",
             f"Skill by lead: {', '.join(overall) or 'unknown'}.",
             gain_body(skill),
         ),
         (
-            f"Outcomes inside the {percent(nominal)} interval",
+            f"Coverage of the {percent(nominal)} interval",
             f"Coverage by lead: {', '.join(covered) or 'unknown'}; nominal {percent(nominal)}.",
             coverage_body(skill, nominal),
         ),

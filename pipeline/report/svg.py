@@ -1,4 +1,4 @@
-"""Small pure pieces of SVG: elements, paths and the estimated width of text."""
+"""Pieces of SVG as text: elements, paths, and the estimated width of text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ _WIDE = frozenset("mwMW@%—…")
 
 
 def num(value: float) -> str:
-    """A coordinate with at most one decimal; `ValueError` on NaN or infinity: none reaches a page."""
+    """Return a coordinate with at most one decimal.
+
+    Raises:
+        ValueError: it is NaN or infinite.
+    """
     if not math.isfinite(value):
         raise ValueError("a coordinate is not finite")
     text = f"{value:.1f}"
@@ -24,7 +28,7 @@ def num(value: float) -> str:
 
 
 def tag(name: str, *children: str, **attributes: str | float) -> str:
-    """An element. Children are finished SVG; attribute values are escaped; `_` is a hyphen."""
+    """Return an element. Children are SVG already; attribute values are escaped; `_` becomes a hyphen."""
     parts = [name]
     for key, value in attributes.items():
         shown = num(value) if isinstance(value, (int, float)) else escape(clean(value), quote=True)
@@ -35,7 +39,7 @@ def tag(name: str, *children: str, **attributes: str | float) -> str:
 
 
 def text(x: float, y: float, content: str, class_: str = "", anchor: str = "start") -> str:
-    """A line of text, escaped."""
+    """Return a line of text, escaped."""
     extra: dict[str, str | float] = {}
     if class_:
         extra["class_"] = class_
@@ -45,17 +49,17 @@ def text(x: float, y: float, content: str, class_: str = "", anchor: str = "star
 
 
 def title(content: str) -> str:
-    """The text that appears on hover and that a screen reader speaks."""
+    """Return a title: the text on hover and for screen readers."""
     return tag("title", escape(clean(content)))
 
 
 def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> str:
-    """A straight line."""
+    """Return a straight line."""
     return tag("path", class_=class_, d=f"M{num(x1)} {num(y1)}L{num(x2)} {num(y2)}")
 
 
 def polyline(points: Sequence[Point], *, closed: bool = False) -> str:
-    """Path data through the points, in relative steps of a tenth; empty for no point."""
+    """Return path data through the points, in relative steps rounded to a tenth; empty without points."""
     if not points:
         return ""
     at = [(round(x * 10), round(y * 10)) for x, y in points]
@@ -69,7 +73,7 @@ def polyline(points: Sequence[Point], *, closed: bool = False) -> str:
 
 
 def runs(values: Iterable[float]) -> list[tuple[int, int]]:
-    """Half-open index ranges of the longest stretches of finite values."""
+    """Return the half-open index ranges of consecutive finite values."""
     out: list[tuple[int, int]] = []
     start: int | None = None
     count = 0
@@ -86,7 +90,7 @@ def runs(values: Iterable[float]) -> list[tuple[int, int]]:
 
 
 def text_width(content: str, size: float) -> float:
-    """A slightly generous estimate of the width of sans-serif text, in the units of `size`."""
+    """Return a slightly generous estimate of the width of sans-serif text, in the units of `size`."""
     total = 0.0
     for c in content:
         if c in _NARROW:
@@ -106,12 +110,12 @@ def _opening(width: float, height: float, label: str) -> str:
 
 
 def drawing(width: float, height: float, label: str, *children: str) -> str:
-    """An inline SVG that scales with its container and speaks its label."""
+    """Return an inline SVG that scales with its container; `label` is for screen readers."""
     return f'<svg class="chart" {_opening(width, height, label)}{"".join(children)}</svg>'
 
 
 def standalone(width: float, height: float, label: str, styles: str, *children: str) -> str:
-    """A complete SVG file that carries its own styles and background."""
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" class="chart sheet" {_opening(width, height, label)}'
+    """Return a complete SVG file with its own styles and background."""
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" {_opening(width, height, label)}'
     paper = tag("rect", class_="paper", width=width, height=height)
     return head + tag("style", escape(styles, quote=False)) + paper + "".join(children) + "</svg>\n"

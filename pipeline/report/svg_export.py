@@ -1,4 +1,4 @@
-"""The report's charts as complete SVG files, for a run page or a notebook."""
+"""The charts of the report as complete SVG files, for a run page or a notebook."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _PAD, _HEAD, _CAPTION = 16.0, 46.0, 20.0
 
 @cache
 def asset(name: str) -> str:
-    """Text of a file shipped beside this module."""
+    """Return the text of a file beside this module."""
     return files("pipeline.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _sheet(
+def _arrange(
     heading: str, note: str, panels: Sequence[tuple[str, list[str]]], columns: int, size: tuple[float, float]
 ) -> str:
     columns = max(1, min(columns, len(panels)))
@@ -46,20 +46,20 @@ def fan_svg(
     station_ids: Collection[str] | None = None,
     columns: int = 3,
 ) -> str:
-    """Fan charts of the chosen stations (all by default) as one SVG file."""
+    """Return the fan charts of the chosen stations (all by default) as one SVG file."""
     shared = axes.fan_axes(variable, issue_time=issue_time, step=step, label=time_label)
     ticks = axes.shared_ticks(variable, shared)
     chosen = [s for s in variable.stations if station_ids is None or s.station_id in station_ids]
     panels = [(shown_name(series.name), fan.fan_body(series, shared, ticks)) for series in chosen]
     printed = units_text(variable.units)
     heading = f"{variable.title}{f', {printed}' if printed else ''}"
-    return _sheet(heading, f"issued {instant_text(issue_time)}", panels, columns, (fan.WIDTH, fan.HEIGHT))
+    return _arrange(heading, f"issued {instant_text(issue_time)}", panels, columns, (fan.WIDTH, fan.HEIGHT))
 
 
 def skill_svg(title: str, entries: Sequence[LeadSkill], *, units: str, nominal_coverage: float = 0.8) -> str:
-    """Skill by lead as one SVG file; without entries it says that nothing is verified yet."""
+    """Return skill by lead as one SVG file; without entries it reads "not verified yet"."""
     count = sum(entry.count for entry in entries)
     if not entries:
-        return _sheet(title, "not verified yet", [], 1, (skill.WIDTH, 0.0))
+        return _arrange(title, "not verified yet", [], 1, (skill.WIDTH, 0.0))
     panels = [(heading, body) for heading, _, body in skill.skill_panels(entries, units, nominal_coverage)]
-    return _sheet(title, f"{count} verified forecasts", panels, 3, (skill.WIDTH, skill.HEIGHT))
+    return _arrange(title, f"{count} verified forecast values", panels, 3, (skill.WIDTH, skill.HEIGHT))

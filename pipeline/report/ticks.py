@@ -1,4 +1,4 @@
-"""Where axes put their marks: round numbers, and dates people can read."""
+"""Ticks of axes: round numbers, and readable dates and times."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DAYS = (1, 2, 3, 5, 7, 10, 14, 28, 56, 91, 182, 365, 730, 1826, 3652)
 
 
 def nice_step(rough: float) -> float:
-    """The smallest of 1, 2 or 5 times a power of ten that is at least `rough`."""
+    """Return the smallest of 1, 2 or 5 times a power of ten that is at least `rough`."""
     power = 10.0 ** math.floor(math.log10(rough))
     for factor in (1, 2, 5):
         if factor * power >= rough * (1 - 1e-9):
@@ -24,9 +24,9 @@ def nice_step(rough: float) -> float:
 
 
 def nice_ticks(low: float, high: float, most: int) -> list[float]:
-    """Round values, ascending and evenly spaced, that enclose `low`..`high` with at most `most` intervals.
+    """Return round values, ascending and evenly spaced, that enclose `low`..`high` in about `most` intervals.
 
-    Two equal values are spread apart first. A rounded grid can need one interval more than asked.
+    Equal limits are widened first. Rounding can add one interval.
     """
     if high - low <= 1e-9 * max(1.0, abs(low), abs(high)):
         pad = max(abs(low) * 0.02, 1.0)
@@ -37,14 +37,14 @@ def nice_ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def tick_decimals(ticks: list[float]) -> int:
-    """Decimals that tell the ticks apart."""
+    """Return the decimals needed to distinguish the ticks."""
     step = min((b - a for a, b in pairwise(ticks)), default=1.0)
     return max(0, -math.floor(math.log10(step) + 1e-9))
 
 
 @dataclass(frozen=True)
 class TimeTick:
-    """A mark on a time axis: where, the label beneath it, and a second line where a new day begins."""
+    """A tick on a time axis: its instant, its label, and a second line where a new day begins."""
 
     at: datetime
     label: str
@@ -53,9 +53,9 @@ class TimeTick:
 
 @dataclass(frozen=True)
 class TimeScale:
-    """Turns valid times into positions along `left`..`right`.
+    """Positions of times along `left`..`right`.
 
-    With "start" a value stands in the middle of the period it covers; with "end" at its valid time.
+    With "start" a value is drawn in the middle of its period, with "end" at its valid time.
     """
 
     first: datetime
@@ -65,22 +65,22 @@ class TimeScale:
     step: timedelta
     label: TimeLabel
 
-    def place(self, valid_time: Instant) -> datetime:
-        """Where on the axis a value stands, as an instant."""
+    def drawn_at(self, valid_time: Instant) -> datetime:
+        """Return the instant at which a value is drawn."""
         return utc(valid_time) - (self.step / 2 if self.label == "start" else timedelta(0))
 
     def x(self, at: datetime) -> float:
-        """Position of an instant."""
+        """Return the position of an instant."""
         length = (self.last - self.first) / timedelta(seconds=1)
         return self.left + (self.right - self.left) * ((at - self.first) / timedelta(seconds=1)) / max(length, 1e-9)
 
     def value_x(self, valid_time: Instant) -> float:
-        """Position of a value."""
-        return self.x(self.place(valid_time))
+        """Return the position of a value."""
+        return self.x(self.drawn_at(valid_time))
 
 
 def time_ticks(scale: TimeScale, anchor: Instant, most: int) -> list[TimeTick]:
-    """At most about `most` marks: days counted from the value valid at `anchor`, or round clock times."""
+    """Return about `most` ticks or fewer: days counted from the value valid at `anchor`, or round clock times."""
     span = scale.last - scale.first
     if whole_days(scale.step) or span > most * _CLOCK[-1]:
         return _day_ticks(scale, anchor, span, most)
@@ -100,7 +100,7 @@ def time_ticks(scale: TimeScale, anchor: Instant, most: int) -> list[TimeTick]:
 def _day_ticks(scale: TimeScale, anchor: Instant, span: timedelta, most: int) -> list[TimeTick]:
     days = next((d for d in _DAYS if span / (d * DAY) <= most and d * DAY >= min(scale.step, DAY)), _DAYS[-1])
     if whole_days(scale.step):
-        centre, shift = scale.place(anchor), (scale.step / 2 if scale.label == "start" else timedelta(0))
+        centre, shift = scale.drawn_at(anchor), (scale.step / 2 if scale.label == "start" else timedelta(0))
     else:
         centre, shift = utc(anchor).replace(hour=0, minute=0, second=0, microsecond=0), timedelta(0)
     back = math.floor((centre - scale.first) / (days * DAY))

@@ -1,4 +1,4 @@
-"""Facts in words: every text a person reads on the page is cleaned and formatted here."""
+"""Numbers, times, units and names as text: everything a reader sees is cleaned and formatted here."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ _FORMULA_STARTS = ("=", "+", "-", "@")
 
 
 def clean(text: object) -> str:
-    """One line of text, free of control characters, lone surrogates and marks that reorder the line."""
+    """Return one line of text without control characters, lone surrogates and bidirectional marks."""
     kept = "".join(" " if c in "\t\r\n\v\f" else c for c in str(text).translate(_BIDI))
     return "".join(c for c in kept if unicodedata.category(c) not in ("Cc", "Cs") and c not in "\ufffe\uffff")
 
 
 def shown_name(name: str) -> str:
-    """A name that stays text when pasted into a spreadsheet: a formula gets an apostrophe in front."""
+    """Return a name that stays text in a spreadsheet: a formula gets an apostrophe in front."""
     text = clean(name).strip()
     return "'" + text if text.startswith(_FORMULA_STARTS) else text
 
 
 def shorten(text: str, most: int) -> str:
-    """At most `most` characters, ending in an ellipsis when something was left out."""
+    """Return at most `most` characters, ending in an ellipsis if the text was longer."""
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"
 
 
 def units_text(units: str) -> str:
-    """Units as printed: "m s-1" becomes "m s⁻¹", "degC" becomes "°C"."""
+    """Return units as printed: "m s⁻¹" for "m s-1", "°C" for "degC"."""
     text = clean(units)
     if text in _UNITS:
         return _UNITS[text]
@@ -58,14 +58,14 @@ def units_text(units: str) -> str:
 
 
 def decimals_for(spread: float) -> int:
-    """Decimals worth showing of values that reach `spread`: 0 from 100 on, 1 from 1 on, 2 from 0.1 on, ..."""
+    """Return the decimals to show for values up to `spread`: 0 from 100, 1 from 1, 2 from 0.1, and so on."""
     if not math.isfinite(spread) or spread <= 0:
         return 1
     return 0 if spread >= 100 else min(6, 1 + max(0, -math.floor(math.log10(spread) + 1e-9)))
 
 
 def number(value: float, decimals: int) -> str:
-    """A number with a real minus sign and thousands set apart, or a dash when it is not finite."""
+    """Return a number with a minus sign and grouped thousands, or a dash if it is not finite."""
     if not math.isfinite(value):
         return UNKNOWN
     text = f"{value:,.{decimals}f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
@@ -75,13 +75,13 @@ def number(value: float, decimals: int) -> str:
 
 
 def quantity(value: float, decimals: int, units: str) -> str:
-    """A number with its units, kept on one line."""
+    """Return a number with its units, joined by a no-break space."""
     printed = units_text(units).replace(" ", NBSP)
     return f"{number(value, decimals)}{NBSP}{printed}" if printed else number(value, decimals)
 
 
 def percent(share: float, *, sign: bool = False) -> str:
-    """A share as whole percent, such as "12 %", with an explicit plus when asked."""
+    """Return a share as whole percent, such as "12 %"; with `sign`, such as "+12 %"."""
     if not math.isfinite(share):
         return UNKNOWN
     text = number(100 * share, 0)
@@ -89,20 +89,20 @@ def percent(share: float, *, sign: bool = False) -> str:
 
 
 def utc(time: Instant) -> datetime:
-    """The instant as a datetime in UTC; without a zone it is taken as UTC."""
+    """Return the instant as a datetime in UTC; a naive one counts as UTC."""
     if isinstance(time, np.datetime64):
         return EPOCH + timedelta(microseconds=int(time.astype("datetime64[us]").astype(np.int64)))
     return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def day_text(time: Instant) -> str:
-    """Such as "14 Dec"."""
+    """Return such as "14 Dec"."""
     at = utc(time)
     return f"{at.day} {MONTHS[at.month - 1]}"
 
 
 def instant_text(time: Instant | None) -> str:
-    """Such as "14 Dec 1978 07:00 UTC"; "unknown" for None."""
+    """Return such as "14 Dec 1978 07:00 UTC"; "unknown" for None."""
     if time is None:
         return "unknown"
     at = utc(time)
@@ -110,14 +110,14 @@ def instant_text(time: Instant | None) -> str:
 
 
 def whole_days(step: timedelta) -> bool:
-    """Whether a step is one or more whole days."""
+    """Return whether a step is one or more whole days."""
     return step >= DAY and step % DAY == timedelta(0)
 
 
 def period_text(valid_time: Instant, step: timedelta, label: TimeLabel) -> str:
-    """The period that ends at `valid_time`, as the reader knows it.
+    """Return the label of the period that ends at `valid_time`.
 
-    With "start" and a step of one day, the value valid at 15 December 00:00 is "14 Dec", the day it covers.
+    With "start" and a step of one day, the value valid at 15 December 00:00 is labelled "14 Dec".
     """
     at = utc(valid_time) - (step if label == "start" else timedelta(0))
     if whole_days(step) and (label == "start" or (at.hour, at.minute) == (0, 0)):
@@ -126,12 +126,12 @@ def period_text(valid_time: Instant, step: timedelta, label: TimeLabel) -> str:
 
 
 def plural(count: int, one: str, many: str = "") -> str:
-    """Such as "1 station" or "12 stations"."""
+    """Return such as "1 station" or "12 stations"."""
     return f"{number(count, 0)} {one if count == 1 else many or one + 's'}"
 
 
 def duration_text(length: timedelta) -> str:
-    """In words, such as "3 days", "24 hours", "1 hour 30 minutes"."""
+    """Return such as "3 days", "24 hours", "1 hour 30 minutes"."""
     seconds = round(abs(length.total_seconds()))
     hours, minutes = divmod(round(seconds / 60), 60)
     if hours >= 48:
@@ -143,7 +143,7 @@ def duration_text(length: timedelta) -> str:
 
 
 def lead_text(lead: timedelta) -> str:
-    """Short, such as "2 d", "17 h", "2 d 17 h", "10 min"."""
+    """Return such as "2 d", "17 h", "2 d 17 h", "10 min"."""
     minutes = round(lead.total_seconds() / 60)
     if minutes % 60:
         return f"{minutes} min" if minutes < 180 else f"{minutes // 60} h {minutes % 60} min"
@@ -154,5 +154,5 @@ def lead_text(lead: timedelta) -> str:
 
 
 def listed(items: list[str]) -> str:
-    """Such as "a, b and c"."""
+    """Return such as "a, b and c"."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""

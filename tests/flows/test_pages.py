@@ -26,10 +26,8 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def port(home: Path) -> Iterator[int]:
-    server = pages.serve(home, "127.0.0.1", 0, {"Prefect": "http://127.0.0.1:4200"})
-    yield server.server_address[1]
-    server.shutdown()
-    server.server_close()
+    with pages.serve(home, "127.0.0.1", 0, {"Prefect": "http://127.0.0.1:4200"}) as port:
+        yield port
 
 
 def ask(port: int, path: str, *, method: str = "GET", host: str = "localhost") -> tuple[HTTPResponse, bytes]:
@@ -51,8 +49,10 @@ def test_a_report_is_served(port: int, address: str) -> None:
 
 
 def test_every_answer_has_security_headers(port: int) -> None:
-    for address in ("/", "/wind/latest/report.html", "/none"):
-        headers = ask(port, address)[0].headers
+    answers = [ask(port, address)[0] for address in ("/", "/wind/latest/report.html", "/none")]
+    answers += [ask(port, "/", host="evil.example")[0], ask(port, "/", method="POST")[0]]
+    assert [answer.status for answer in answers] == [200, 200, 404, 421, 405]
+    for headers in (answer.headers for answer in answers):
         assert headers["Content-Security-Policy"].startswith("default-src 'none'")
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["X-Frame-Options"] == "DENY"
@@ -64,13 +64,9 @@ def test_the_first_page_lists_products_and_servers(port: int) -> None:
     assert '<a href="http://127.0.0.1:4200">Prefect</a>' in text
 
 
-def test_the_first_page_tells_when_nothing_is_published(tmp_path: Path) -> None:
-    server = pages.serve(tmp_path, "127.0.0.1", 0, {})
-    try:
-        assert b"No forecast has been published yet" in ask(server.server_address[1], "/")[1]
-    finally:
-        server.shutdown()
-        server.server_close()
+def test_the_first_page_of_an_empty_home(tmp_path: Path) -> None:
+    with pages.serve(tmp_path, "127.0.0.1", 0, {}) as port:
+        assert b"No forecast has been published yet" in ask(port, "/")[1]
 
 
 @pytest.mark.parametrize(
@@ -93,24 +89,44 @@ def test_the_first_page_tells_when_nothing_is_published(tmp_path: Path) -> None:
         f"/{'a' * 300}/latest/report.html",
     ],
 )
-def test_f36_nothing_else_is_found(port: int, address: str) -> None:
+def test_nothing_else_is_found(port: int, address: str) -> None:
     response, content = ask(port, address)
     assert response.status == 404
     assert b"secret" not in content
 
 
-def test_f40_a_foreign_host_name_is_refused(port: int) -> None:
-    assert ask(port, "/", host="evil.example")[0].status == 421
+def test_a_foreign_host_name_is_refused(port: int) -> None:
+    response, content = ask(port, "/wind/latest/report.html", host="evil.example")
+    assert response.status == 421
+    assert b"report" not in content
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
 def test_only_reading_is_possible(port: int, method: str) -> None:
-    assert ask(port, "/", method=method)[0].status == 501
+    assert ask(port, "/wind/latest/report.html", method=method)[0].status == 405
 
 
 def test_head_has_no_body(port: int) -> None:
     response, content = ask(port, "/wind/latest/forecast.parquet", method="HEAD")
     assert (response.status, response.headers["Content-Length"], content) == (200, "4", b"")
+
+
+def test_names_are_escaped_on_the_first_page(home: Path) -> None:
+    with pages.serve(home, "127.0.0.1", 0, {"<b>": 'http://127.0.0.1/"><script>'}) as port:
+        text = ask(port, "/")[1].decode()
+    assert "<script" not in text
+    assert "&lt;b&gt;" in text
+
+
+def test_the_server_stops_and_frees_its_port(home: Path) -> None:
+    with pages.serve(home, "127.0.0.1", 0, {}) as port:
+        assert ask(port, "/")[0].status == 200
+        with pytest.raises(OSError, match="in use"), pages.serve(home, "127.0.0.1", port, {}):
+            pass
+    with pytest.raises(ConnectionRefusedError):
+        ask(port, "/")
+    with pages.serve(home, "127.0.0.1", port, {}):
+        assert ask(port, "/")[0].status == 200
 
 
 def test_listens_on_loopback_only(port: int) -> None:

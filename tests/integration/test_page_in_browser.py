@@ -36,9 +36,9 @@ addEventListener("load", () => {{
       if (getComputedStyle(up).overflowX !== "visible") return false;
     return one.getBoundingClientRect().right > {width} + 1;
   }});
-  const told = document.createElement("pre");
-  told.id = "told";
-  told.textContent = JSON.stringify({{
+  const facts = document.createElement("pre");
+  facts.id = "facts";
+  facts.textContent = JSON.stringify({{
     width: root.scrollWidth,
     height: root.scrollHeight,
     wide: wide.slice(0, 5).map(one => one.outerHTML.slice(0, 80)),
@@ -47,7 +47,7 @@ addEventListener("load", () => {{
     requests: frame.contentWindow.performance.getEntriesByType("resource").map(one => one.name),
     title: document.title,
   }});
-  document.body.append(told);
+  document.body.append(facts);
 }});
 </script>"""
 
@@ -74,15 +74,15 @@ def _chromium(folder: Path, *arguments: str) -> str:
     return ended.stdout
 
 
-def _look(folder: Path, page: str, width: int) -> dict[str, Any]:
-    """Return what the browser sees of a page in a frame of some width."""
+def _open(folder: Path, page: str, width: int) -> dict[str, Any]:
+    """Return facts about a page that the browser shows in a frame of this width."""
     wrapper = folder / f"wrapper-{width}.html"
     wrapper.write_text(WRAPPER.format(width=width, page=html.escape(page)))
     dom = _chromium(folder, "--window-size=1600,1000", "--dump-dom", wrapper.as_uri())
-    found = re.search(r'<pre id="told">(.*?)</pre>', dom, re.DOTALL)
+    found = re.search(r'<pre id="facts">(.*?)</pre>', dom, re.DOTALL)
     assert found, dom[:2000]
-    told: dict[str, Any] = json.loads(html.unescape(found[1]))
-    return told
+    facts: dict[str, Any] = json.loads(html.unescape(found[1]))
+    return facts
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def page(trained: Trained) -> Path:
 
 @pytest.fixture
 def hostile(fresh: Callable[..., ProductHome]) -> Path:
-    """A page of stations, a title and an attribution that would like to run something; one station has no value."""
+    """A page whose station names, title and attribution try to run a script; no station has a current value."""
     place = fresh(title=f"<script>{FIRE}</script>", feed={"attribution": f'<a href="javascript:{FIRE}">licence</a>'})
     rows = [f'S{n},"{name.replace(chr(34), chr(34) * 2)}",-{10 - n},5{n}.5' for n, name in enumerate(NAMES)]
     (place.product.folder / "stations.csv").write_text("\n".join(["id,name,longitude,latitude", *rows]) + "\n")
@@ -105,38 +105,38 @@ def hostile(fresh: Callable[..., ProductHome]) -> Path:
 
 
 @pytest.mark.parametrize("width", [1400, 400])
-def test_the_page_fits_and_asks_for_nothing_else(page: Path, tmp_path: Path, width: int) -> None:
-    told = _look(tmp_path, page.read_text(), width)
-    assert told["width"] <= width
-    assert told["wide"] == []
-    assert told["requests"] == []
-    assert told["charts"] >= 3  # map, fan and skill
-    assert told["text"] > 500
+def test_the_page_fits_and_requests_nothing(page: Path, tmp_path: Path, width: int) -> None:
+    shown = _open(tmp_path, page.read_text(), width)
+    assert shown["width"] <= width
+    assert shown["wide"] == []
+    assert shown["requests"] == []
+    assert shown["charts"] >= 3  # map, fan and skill
+    assert shown["text"] > 500
 
 
 @pytest.mark.parametrize("width", [1400, 400])
-def test_names_are_words_and_never_run_f37(hostile: Path, tmp_path: Path, width: int) -> None:
-    told = _look(tmp_path, hostile.read_text(), width)
-    assert told["title"] == "waiting"
-    assert told["requests"] == []
-    assert told["width"] <= width
+def test_hostile_names_are_text_and_never_run(hostile: Path, tmp_path: Path, width: int) -> None:
+    shown = _open(tmp_path, hostile.read_text(), width)
+    assert shown["title"] == "waiting"
+    assert shown["requests"] == []
+    assert shown["width"] <= width
 
 
-def test_the_picture_is_inert_too_f37(hostile: Path, tmp_path: Path) -> None:
+def test_the_svg_file_is_inert(hostile: Path, tmp_path: Path) -> None:
     picture = hostile.parent / "forecast.svg"
     dom = _chromium(tmp_path, "--dump-dom", picture.as_uri())
     assert "<script" not in dom
     assert not re.search(r"<[^>]*\son\w+=", dom)
-    assert _look(tmp_path, picture.read_text(), 1400)["title"] == "waiting"
+    assert _open(tmp_path, picture.read_text(), 1400)["title"] == "waiting"
 
 
-def test_this_browser_would_have_noticed(tmp_path: Path) -> None:
+def test_the_checks_detect_a_bad_page(tmp_path: Path) -> None:
     bad = f'<p>x</p><img src="http://example.org/x.png"><img src="x" onerror="{FIRE}"><div style="width:2000px">w</div>'
-    told = _look(tmp_path, bad, 400)
-    assert told["width"] >= 2000
-    assert told["wide"]
-    assert "http://example.org/x.png" in told["requests"]
-    assert told["title"] == "fired"
+    shown = _open(tmp_path, bad, 400)
+    assert shown["width"] >= 2000
+    assert shown["wide"]
+    assert "http://example.org/x.png" in shown["requests"]
+    assert shown["title"] == "fired"
 
 
 def test_a_screenshot_can_be_taken(page: Path, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def report_data(forecast: PublishedForecast, background: Background, links: tupl
             missing_covariates=missing_covariates(forecast.notes),
         ),
         time_label=product.feed.source.time_label,
-        places="cell" if isinstance(product.feed.locations, Grid) else "station",
+        location_kind="cell" if isinstance(product.feed.locations, Grid) else "station",
         licence=product.feed.attribution,
         nightcast_version=forecast.code_version.partition("+")[0],
         code_version=forecast.code_version,
@@ -126,7 +126,7 @@ def _variable(forecast: PublishedForecast, background: Background, index: int) -
         stations=stations,
         skill=lead_skill(background.scores, name, product.feed.step),
         nominal_coverage=nominal_coverage(forecast.levels),
-        skill_period="since the first verified forecast",
+        skill_period="since the first forecast",
     )
 
 

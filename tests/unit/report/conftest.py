@@ -22,6 +22,8 @@ from pipeline.report import (
 )
 
 DAY = timedelta(days=1)
+MakeStation = Callable[..., StationSeries]
+MakeReport = Callable[..., ReportData]
 ISSUE = datetime(1978, 12, 14, 7)  # noqa: DTZ001 - a naive time is UTC on this page
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 
@@ -45,7 +47,7 @@ def _station(number: int, name: str, **changes: Any) -> StationSeries:
 
 
 @pytest.fixture
-def station() -> Callable[..., StationSeries]:
+def station() -> MakeStation:
     """Makes a station by number and name; keywords replace its fields."""
     return _station
 
@@ -86,7 +88,7 @@ def variable(skill: tuple[LeadSkill, ...]) -> VariableForecast:
 
 
 @pytest.fixture
-def report(variable: VariableForecast) -> Callable[..., ReportData]:
+def report(variable: VariableForecast) -> MakeReport:
     """Makes the report; keywords replace its fields, `stations` those of its variable."""
     base = ReportData(
         product="ireland-wind",
