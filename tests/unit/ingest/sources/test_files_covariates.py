@@ -104,7 +104,7 @@ def test_a_csv_of_a_weather_model_is_ingested_and_seen_as_of_its_runs(tmp_path: 
         )
         frames = told.frames
         return (
-            [] if frames is None else future.at(_us(at), _us(datetime(2001, 1, 12, tzinfo=UTC))[None])[0, 0, 0].tolist()
+            [] if frames is None else told.at(_us(at), _us(datetime(2001, 1, 12, tzinfo=UTC))[None])[0, 0, 0].tolist()
         )
 
     assert seen(10, 2) == []
