@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
+import textwrap
 from datetime import timedelta
-from typing import Annotated
+from itertools import pairwise
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    WithJsonSchema,
+)
+from pydantic_core import CoreSchema
 
 from pipeline.errors import InvalidValueError
 from pipeline.names import check_name
@@ -23,16 +36,41 @@ _PATTERN = r"^(\d+(?:\.\d+)?)(s|min|h|d|w|y)$"
 
 
 class Strict(BaseModel):
-    """A frozen object that rejects unknown fields and implicit type conversions."""
+    """A frozen object that rejects unknown fields and implicit type conversions.
+
+    In the JSON schema, the docstrings of the fields are their descriptions. They are read when a schema is generated:
+    `use_attribute_docstrings` would parse the source of every class on import.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
         strict=True,
         defer_build=True,  # importing a class costs less; the first object builds its validator
-        use_attribute_docstrings=True,
         serialize_by_alias=True,  # so that output can be read back
     )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        result = handler(schema)
+        properties = handler.resolve_ref_schema(result).get("properties", {})
+        for name, text in _field_docstrings(cls).items():
+            properties[cls.model_fields[name].alias or name].setdefault("description", text)
+        return result
+
+
+def _field_docstrings(cls: type[Strict]) -> dict[str, str]:
+    """Return the docstrings of the fields of a class and its bases."""
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if issubclass(base, Strict) and base is not Strict:
+            (definition,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+            for field, text in pairwise(definition.body if isinstance(definition, ast.ClassDef) else ()):
+                match field, text:
+                    case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(docstring))):
+                        if name in cls.model_fields:
+                            found[name] = inspect.cleandoc(docstring)
+    return found
 
 
 def parse_duration(text: object) -> timedelta:

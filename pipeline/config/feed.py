@@ -107,8 +107,8 @@ class Feed(Strict):
     """Publication delay: time from valid_time until a value usually becomes available. Sets known_at of loaded
     history."""
     mode: Literal["live", "archive"] = "live"
-    """live: observations keep arriving. archive: the data has ended, and the current time is taken to be when the next
-    value would be due."""
+    """live: observations keep arriving. archive: the data has ended, and the current time is assumed to be when the
+    next value would be due."""
     locations: Annotated[Stations | Grid, Field(discriminator="kind")]
     """Where the observations are made: at stations, or in the cells of a grid."""
     lookback: Duration = timedelta(days=2)

@@ -51,7 +51,7 @@ class _Check(Strict):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        resolved = handler.resolve_ref_schema(handler(schema))
+        resolved = handler.resolve_ref_schema(super().__get_pydantic_json_schema__(schema, handler))
         resolved["type"] = ["object", "string", "boolean"]
         return resolved
 

@@ -28,7 +28,7 @@ def windows_to_ask(feed: OpenFeed, *, at: datetime) -> list[Window]:
     What an earlier run could not have is asked for again. A source that is not asked by time has one open window.
     """
     about, spec = feed.source.about, feed.spec
-    if not about.windowed:
+    if not about.supports_time_range:
         return [(None, None)]
     until = None if spec.is_covariate else at  # covariates tell of times to come
     reached, newest = feed.progress.read(), feed.observations.newest()

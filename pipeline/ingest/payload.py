@@ -135,7 +135,7 @@ def _judged(
             return _Judged(None, refused, {}, decoded.thinned, decoded.notes)
         checked = judge(rows, feed, at=at, live=live and _is_newest(rows, feed))
     except NoDataError as error:
-        if feed.source.about.windowed:  # a quiet window is no fault, a file without rows is
+        if feed.source.about.supports_time_range:  # a quiet window is no fault, a file without rows is
             return _Judged(None, refused_table([]), {}, warnings=(str(error),))
         return _Judged(None, _whole(error), {}, fault=error)
     except (SourceError, ContractError) as error:

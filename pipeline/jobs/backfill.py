@@ -86,7 +86,7 @@ def backfill(
 
 
 def _pieces(feed: OpenFeed, since: datetime, until: datetime, at: datetime, run: Runner) -> Iterator[Piece]:
-    if feed.source.about.windowed:
+    if feed.source.about.supports_time_range:
         for begin, end in months(since, until):
             yield Piece(f"{begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}", begin, end)
         return

@@ -55,7 +55,7 @@ def _look(feed: OpenFeed, at: datetime, *, archive: bool) -> list[tuple[str, str
     spec, locations = feed.spec, feed.locations
     where = f"{locations.shape[0]} x {locations.shape[1]} cells" if locations.shape else f"{len(locations)} stations"
     source = feed.source
-    recent = source.about.windowed and spec.mode == "live"
+    recent = source.about.supports_time_range and spec.mode == "live"
     since, until = (at - spec.lookback, at) if recent else (None, None)
     payload = next(islice(source.fetch(since, until, at=at), 1), None)
     if payload is None:
@@ -99,7 +99,7 @@ def _range(feed: Feed, name: str, rows: pa.Table) -> str:
 
 def _declared(about: About) -> str:
     facts = []
-    if about.windowed:
+    if about.supports_time_range:
         facts.append("asked by time")
     if about.delay is not None:
         facts.append(f"usually {format_duration(about.delay)} late")

@@ -71,7 +71,7 @@ def _ingest(
     again = since is not None or until is not None
     progress = feed.progress
     history = not progress.read().loaded
-    asked_by_time = not again and feed.source.about.windowed
+    asked_by_time = not again and feed.source.about.supports_time_range
     taken: list[PayloadResult] = []
     for window in [(since, until)] if again else windows_to_ask(feed, at=began):
         payloads = run(fetch_payloads, feed, at=began, since=window[0], until=window[1], again=again)

@@ -24,7 +24,7 @@ GROUP = "nightcast.source_specs"
 
 
 class _InstalledKinds:
-    """Stands for the union of all installed kinds, told apart by `kind`; loads them when a feed is first validated."""
+    """The union of all installed kinds, distinguished by `kind`, which are loaded when a feed is first validated."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         found = sorted(entry_points(group=GROUP), key=lambda entry: entry.name)

@@ -169,7 +169,7 @@ class HttpJsonSource(HttpSpec):
         return frozenset(place.partition(":")[0] for text in texts for place in PLACEHOLDER.findall(text))
 
     @property
-    def windowed(self) -> bool:
+    def supports_time_range(self) -> bool:
         """Whether requests contain a time range."""
         return bool(self.placeholders & set(_WINDOW))
 

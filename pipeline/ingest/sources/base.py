@@ -33,7 +33,7 @@ REFUSED_SCHEMA = pa.schema(
 class About:
     """Properties of an opened source."""
 
-    windowed: bool = False
+    supports_time_range: bool = False
     """Whether requests contain a time range; if not, the times in a payload are known only after decoding."""
     delay: timedelta | None = None
     """Usual publication delay; None if the provider does not state it."""

@@ -133,7 +133,7 @@ def test_a_change_of_the_product_file_puts_no_old_value_over_a_correction(inbox:
     inbox.put("corrected", "time,S0,S1\n2001-01-01,7,2\n")
     inbox.ingest(NOW + DAY)
     if change == {"quality": None}:
-        change = {"quality": inbox.product.feed.quality.model_copy(update={"memory": 3 * DAY})}
+        change = {"quality": inbox.product.feed.quality.model_copy(update={"reference_period": 3 * DAY})}
     inbox.product = inbox.product.model_copy(update={"feed": inbox.product.feed.model_copy(update=change)})
     inbox.ingest(NOW + 2 * DAY)
     inbox.ingest(NOW + 3 * DAY, since=NOW - 60 * DAY)

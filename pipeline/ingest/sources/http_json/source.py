@@ -42,7 +42,12 @@ class HttpJson:
     def about(self) -> About:
         """Properties of the service as declared in the product file."""
         units = {name: spec.source_units or self._feed.variable(name)[0] for name, spec in self._feed.variables.items()}
-        return About(windowed=self._spec.windowed, archive=self._spec.archive, units=units, secrets=self._spec.secrets)
+        return About(
+            supports_time_range=self._spec.supports_time_range,
+            archive=self._spec.archive,
+            units=units,
+            secrets=self._spec.secrets,
+        )
 
     def fetch(self, since: datetime | None, until: datetime | None, *, at: datetime) -> Iterator[Payload | SourceError]:
         """Yield the pages for each time range and location, the oldest range first.

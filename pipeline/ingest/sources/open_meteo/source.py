@@ -79,7 +79,7 @@ class OpenMeteo:
     def about(self) -> About:
         """Properties of the endpoint."""
         return About(
-            windowed=True,
+            supports_time_range=True,
             delay=self._spec.until_published,
             archive=_ARCHIVE[self._spec.endpoint],
             units={column.variable: UNITS[column.units] for column in self._columns if column.units},

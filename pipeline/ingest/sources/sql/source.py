@@ -45,7 +45,7 @@ class Sql:
     @property
     def about(self) -> About:
         """Properties of the source: requested by time range, with a password if there is one."""
-        return About(windowed=True, secrets=(self._spec.password,) if self._spec.password else ())
+        return About(supports_time_range=True, secrets=(self._spec.password,) if self._spec.password else ())
 
     def fetch(self, since: datetime | None, until: datetime | None, *, at: datetime) -> Iterator[Payload | SourceError]:
         """Yield the results for the valid times in [since, until], one per chunk; equal results give equal bytes.

@@ -61,7 +61,7 @@ class Synthetic:
     def about(self) -> About:
         """Properties of the source, as the feed declares them."""
         units = {name: self._instruments.delivered(name) for name in self._feed.variables}
-        return About(windowed=True, delay=self._feed.delay, units=units)
+        return About(supports_time_range=True, delay=self._feed.delay, units=units)
 
     def fetch(self, since: datetime | None, until: datetime | None, *, at: datetime) -> Iterator[Payload | SourceError]:
         """Yield what was published by `at` for the valid times in [since, until], one payload per chunk.

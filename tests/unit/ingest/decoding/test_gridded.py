@@ -224,7 +224,7 @@ def test_cells_need_a_grid_and_stations_a_dimension(tmp_path: Path) -> None:
     stations = {"kind": "stations", "path": "stations.csv", "latitude": "latitude", "longitude": "longitude"}
     (tmp_path / "stations.csv").write_text("id,name,longitude,latitude\na,A,0,51\n")
     feed = make_feed(tmp_path, locations=stations)
-    with pytest.raises(ConfigError, match=r"^test: feed\.locations: netcdf holds cells of a grid"):
+    with pytest.raises(ConfigError, match=r"^test: feed\.locations: netcdf holds a grid"):
         open_source(feed, read_locations(feed))
     named = make_feed(tmp_path, locations=stations, grid={"station": "station"})
     assert open_source(named, read_locations(named)) is not None

@@ -98,7 +98,7 @@ def test_the_order_by_time_is_that_of_sorted_keys(make, keys: list[tuple[int, st
 @pytest.fixture
 def window(product: Product, locations: Locations, make_rows):
     def of(*times: datetime | None, memory: timedelta = 7 * DAY, places: int = 3):
-        feed = product.feed.model_copy(update={"quality": Quality(memory=memory)})
+        feed = product.feed.model_copy(update={"quality": Quality(reference_period=memory)})
         many = Locations(("x",) * places, ("x",) * places, (0.0,) * places, (0.0,) * places)
         return recent_window(make_rows(*((time, "A", 1.0, 1.0) for time in times)), feed, many)
 

@@ -232,7 +232,7 @@ def test_any_check_may_refuse_the_batch(make_feed: MakeFeed, stations: Locations
 
 
 def test_what_is_off_is_not_looked_at(make_feed: MakeFeed, stations: Locations) -> None:
-    names = ("stuck", "jump", "buddy", "unit_change", "drift", "completeness", "order", "freshness")
+    names = ("persistence", "step", "buddy", "unit_change", "drift", "completeness", "order", "freshness")
     feed = make_feed(checks=dict.fromkeys(names, False))
     checked = check_rows(rows(feed, change=freeze), feed, stations, now=at(4900), recent=rows(feed, 48, 96))
     assert {entry["check"] for entry in checked.report["checks"]}.isdisjoint(names)

@@ -179,8 +179,8 @@ class TestRequests:
         (got,) = server.fetch()
         (again,) = server.fetch(now=AT + DAY)
         assert again.digest == got.digest
-        assert not opened().about.windowed
-        assert opened(query={"from": "{since}"}).about.windowed
+        assert not opened().about.supports_time_range
+        assert opened(query={"from": "{since}"}).about.supports_time_range
 
 
 class TestPaging:

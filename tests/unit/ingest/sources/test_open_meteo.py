@@ -423,7 +423,7 @@ class TestProduct:
         feed = make_feed({"kind": "open-meteo", "endpoint": "historical"})
         source = open_source(feed, PLACES)
         assert isinstance(source, OpenMeteo)
-        assert source.about.windowed
+        assert source.about.supports_time_range
         assert (source.about.delay, source.about.units) == (5 * DAY, {"wind_speed": "m s-1"})
 
     @pytest.mark.parametrize(
@@ -506,8 +506,8 @@ class TestStores:
         return take
 
     def test_observations(self, take) -> None:
-        (taken,), stored = take(point(ALPHA), endpoint="historical")
-        assert (taken.fault, taken.appended.accepted, taken.refused) == (None, 2, 0)
+        (result,), stored = take(point(ALPHA), endpoint="historical")
+        assert (result.fault, result.appended.accepted, result.refused) == (None, 2, 0)
         assert [(row["valid_time"], row["wind_speed"]) for row in stored] == [(stamp(), 3.5), (stamp(1), 4.25)]
 
     def test_a_forecast_that_changed_is_a_revision_known_when_it_was_fetched(self, take) -> None:

@@ -165,7 +165,7 @@ def test_known_at_in_a_repeated_hour_is_the_later_time(base: sqlite3.Connection,
 def test_covariates_need_known_at(opened: Open) -> None:
     with pytest.raises(ConfigError, match=r"test.nwp: source.known_at: missing.*name the column"):
         opened(covariate=True)
-    assert opened(covariate=True, known_at="published").about.windowed
+    assert opened(covariate=True, known_at="published").about.supports_time_range
 
 
 def test_days_labelled_by_their_start_are_queried_by_it(base: sqlite3.Connection, opened: Open) -> None:
