@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 RENAMED_OPTIONS = {"average": "ema_decay", "outage": "input_dropout", "taken": "correction"}
 """Options of network models, from the old name to the new one."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from models.legacy import RENAMED_OPTIONS
+
 Location = tuple[str | int, ...]
 
 
@@ -14,7 +16,8 @@ class Renamed:
     """A field that was renamed, and its values that were."""
 
     parent: tuple[str, ...]
-    """Path of the section that contains the field; `feed` stands for every covariate too."""
+    """Path of the section that contains the field; `feed` stands for every covariate too, `training.options` for the
+    options of every model."""
     old: str
     new: str
     """The new name; empty if the field was removed because nothing used it."""
@@ -31,6 +34,7 @@ RENAMED = (
     Renamed(("feed", "quality", "checks"), "stuck", "persistence"),
     Renamed(("feed", "quality", "checks"), "jump", "step"),
     Renamed(("gate",), "metric", ""),
+    *(Renamed(("training", "options"), old, new) for old, new in RENAMED_OPTIONS.items()),
 )
 
 
@@ -78,7 +82,10 @@ def with_old_names(feed: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parents(product: Any, parent: tuple[str, ...]) -> list[Location]:
-    """Return the locations of a section: those of all feeds where it belongs to a feed."""
+    """Return the locations of a section: those of all feeds, or of all models, where it belongs to one."""
+    if parent == ("training", "options"):
+        options = _section(product, parent)
+        return [(*parent, model) for model in options] if isinstance(options, dict) else []
     covariates = product.get("covariates") if isinstance(product, dict) and parent[0] == "feed" else None
     names = covariates if isinstance(covariates, dict) else ()
     return [parent, *(("covariates", name, *parent[1:]) for name in names)]

@@ -37,6 +37,7 @@ covariates:
     locations: {kind: stations, path: s.csv}
     variables: {wind_speed: {}}
 forecast: {targets: [wind_speed]}
+training: {candidates: [convlstm], options: {convlstm: {outage: 0.1}}}
 gate: {metric: crps, issues: 40}
 """
 NEW = (
@@ -48,6 +49,7 @@ NEW = (
     .replace("jump:", "step:")
     .replace("grid:", "time_step:")
     .replace("known:", "known_at:")
+    .replace("outage:", "input_dropout:")
     .replace("metric: crps, ", "")
 )
 
@@ -70,8 +72,8 @@ def test_each_old_name_is_logged_with_its_line(tmp_path: Path, caplog: pytest.Lo
     assert f"{path}:19: covariates.nwp.clock is now covariates.nwp.mode: live; please rename it" in caplog.messages
     quality = "feed.quality.checks"
     assert f"{path}:11: {quality}.stuck is now {quality}.persistence; please rename it" in caplog.messages
-    assert f"{path}:23: gate.metric is no longer used; please remove it" in caplog.messages
-    assert len(caplog.messages) == 9
+    assert f"{path}:24: gate.metric is no longer used; please remove it" in caplog.messages
+    assert len(caplog.messages) == 10
 
 
 def test_current_names_are_not_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

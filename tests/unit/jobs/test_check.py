@@ -37,7 +37,7 @@ def test_a_covariate_that_ended_with_its_archive_is_told_of_the_clock(tmp_path: 
         check_product(_with_an_old_model(tmp_path), make_settings(tmp_path), at=NOW)
     assert str(caught.value) == (
         "tiny-wind.nwp: the source has nothing to give of the last 2d; "
-        "say mode: archive, as the product's feed does, if it is an archive that has ended"
+        "set mode: archive, as the product's feed does, if it is an archive that has ended"
     )
 
 
