@@ -1,7 +1,7 @@
-"""Distribution drift: the values of a batch are spread otherwise than those of the last weeks.
+"""Distribution drift: the values of a batch are distributed differently from those of the last weeks.
 
-The distance is that of Kolmogorov and Smirnov between anomalies from the usual value at that time of day, so that a
-batch of a few hours is compared fairly. Neighbouring values are alike, so samples count by their effective size
+The distance is the Kolmogorov-Smirnov statistic of anomalies from the mean at each time of day, so that a batch of a
+few hours is compared fairly. Successive values are correlated, so samples count with their effective size
 n (1 - r) / (1 + r), r the lag-1 autocorrelation (Wilks 2011, Statistical Methods in the Atmospheric Sciences, 5.2.4).
 """
 
@@ -14,33 +14,34 @@ import numpy as np
 from expectations.series import Floats, Ints, Series
 
 MIN_SIZE = 8.0
-"""Effective size of a sample below which nothing is judged."""
+"""Smallest effective size of a sample that is tested."""
 CRITICAL = 1.95
-"""Of the Kolmogorov-Smirnov distance at the 0.1 % level, times sqrt((n + m) / n m) for samples of n and m."""
+"""Critical value at the 0.1 % level; for samples of n and m, times sqrt((n + m) / (n m))."""
 MOST_LOCATIONS = 500
-"""Locations looked at; of more, as of a grid, an even selection."""
+"""Most locations tested; of more, as in a grid, an even selection is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """Median over the judged locations of the distance, and of the distance that chance allows."""
+    """Medians over the tested locations of the distance and of the distance that chance explains."""
 
-    judged: int
+    locations: int
+    """Number of locations tested."""
     distance: float = 0.0
     chance: float = 0.0
 
 
 def drift(batch: Series, recent: Series, *, day: int) -> Drift:
-    """Return how far the values of a batch are from those of the last weeks, 0 alike to 1 apart.
+    """Return the distance of the values of a batch from those of the last weeks: 0 for equal distributions, at most 1.
 
-    `day` is the number of steps of a day, 1 where a step is a day or longer. O(n log n).
+    `day` is the number of steps per day, 1 where a step is a day or longer. O(n log n).
     """
     now, before = batch.present(), recent.present()
     shared = np.intersect1d(now.location, before.location)
     chosen = shared[np.unique(np.linspace(0, len(shared) - 1, min(len(shared), MOST_LOCATIONS)).astype(np.int64))]
     found: list[tuple[float, float]] = []
-    for place in chosen:
-        new, old = (_of(series, int(place)) for series in (now, before))
+    for location in chosen:
+        new, old = (_at(series, int(location)) for series in (now, before))
         one, other = _anomalies(new, old, day)
         sizes = effective_size(one), effective_size(other)
         if min(sizes) >= MIN_SIZE:
@@ -52,32 +53,32 @@ def drift(batch: Series, recent: Series, *, day: int) -> Drift:
 
 
 def distance(one: Floats, other: Floats) -> float:
-    """Return the largest difference between the two empirical distribution functions."""
-    one, other = np.sort(one), np.sort(other)
-    every = np.concatenate([one, other])
-    ranks = [np.searchsorted(sample, every, side="right") / len(sample) for sample in (one, other)]
-    return float(np.abs(ranks[0] - ranks[1]).max())
+    """Return the Kolmogorov-Smirnov statistic of two samples: the largest distance of their distribution functions."""
+    from scipy.stats import ks_2samp  # slow to import, and needed by this check alone
+
+    with np.errstate(divide="ignore"):  # in the p-value, which is not used, of samples of one value
+        return float(ks_2samp(one, other, method="asymp").statistic)
 
 
 def effective_size(values: Floats) -> float:
-    """Return how many independent values tell as much as these, in order of time; constant ones tell as one."""
+    """Return the number of independent values worth as much as these, which are in order of time; 1 for a constant."""
     if len(values) < 3:
         return float(len(values))
-    away = values - values.mean()
-    total = float(away @ away)
+    anomaly = values - values.mean()
+    total = float(anomaly @ anomaly)
     if total == 0:
         return 1.0
-    r = min(max(float(away[1:] @ away[:-1]) / total, 0.0), 1.0)
+    r = min(max(float(anomaly[1:] @ anomaly[:-1]) / total, 0.0), 1.0)
     return len(values) * (1 - r) / (1 + r)
 
 
-def _of(series: Series, place: int) -> Series:
-    low, high = np.searchsorted(series.location, [place, place + 1])
+def _at(series: Series, location: int) -> Series:
+    low, high = np.searchsorted(series.location, [location, location + 1])
     return Series(series.location[low:high], series.step[low:high], series.value[low:high])
 
 
 def _anomalies(new: Series, old: Series, day: int) -> tuple[Floats, Floats]:
-    """Values less the mean of the old ones at their time of day; new ones at times that the old lack are left out."""
+    """Return values minus the old mean at their time of day, without new values at times of day that have none."""
     if day <= 1:
         return new.value, old.value
     hours, where = np.unique(old.step % day, return_inverse=True)

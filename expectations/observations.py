@@ -1,62 +1,79 @@
-"""What observations must satisfy before they are stored: a contract, and the words of every refusal.
+"""What observations must satisfy before they are stored: the contract of a feed, and the checks that it makes.
 
-Two kinds of checks: of rows, each of which passes or not, and of the batch as a whole. A check reads one column of a
-frame; where the column is not part of the rows it is derived before (`off_grid`, the measures of series).
+Some checks test each row, others the batch as a whole. A check reads one column of a frame. A column that the rows lack
+is derived first: the offset from the time grid (`off_grid`), and the measures of checks of series.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from expectations.reasons import Reason, cell_value, summarise
+
 Severity = Literal["row", "batch", "warn"]
-"""What a broken check means: the row is refused, the batch is refused, or a warning is kept."""
-RowKind = Literal[
-    "rows", "present", "location", "grid", "past", "future", "limits", "known", "stuck", "jump", "buddy", "unique"
-]
+"""Consequence of a broken check: the row is refused, the batch is refused, or a warning is given."""
+SeriesKind = Literal["persistence", "step", "buddy"]
 BatchKind = Literal["unit_change", "drift", "completeness", "order", "freshness"]
-Kind = RowKind | BatchKind | Literal["custom"]
+RowKind = Literal["rows", "present", "location", "grid", "past", "future", "limits", "known", "unique", "custom"]
+Kind = RowKind | SeriesKind | BatchKind
 
 TIME, LOCATION, KNOWN, OFF_GRID, EARLY = "valid_time", "location", "known_at", "off_grid_us", "early_us"
-"""Columns of a batch; the last two are derived: microseconds past the last point of the time grid, and microseconds
+"""Columns of a batch; the last two are derived: microseconds after the last point of the time grid, and microseconds
 by which a value was known before its time."""
 _LARGEST = float(np.finfo(np.float64).max)
+_FAULTS: dict[SeriesKind | BatchKind, str] = {
+    "persistence": "a value stays the same for too long",
+    "step": "a value changes too much in one step",
+    "buddy": "a value disagrees with its neighbours",
+    "unit_change": "values agree with the recent ones only in another unit",
+    "drift": "values are distributed differently from the last weeks",
+    "completeness": "rows are missing that the step leads one to expect",
+    "order": "times go back from row to row",
+    "freshness": "the newest value is late",
+}
+
+MEASURES: frozenset[Kind] = frozenset(_FAULTS)
+"""Checks that read a measure and not what the rows hold; its column has the name of the check."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that must hold, and what is said of a row where it does not."""
+    """One condition on the rows or on the batch."""
 
     kind: Kind
     column: str
     """Column whose values the check reads."""
-    template: str
-    """Reason for a refused row; ``{value}`` stands for what the row has."""
+    fault: str
+    """What is wrong where the check is broken."""
+    reason: Reason | None = None
+    """Why a row is refused, yet without the value of the row; None for checks that make their own reasons."""
     low: float | datetime | None = None
     high: float | datetime | None = None
     severity: Severity = "row"
     values: tuple[str, ...] = ()
     """What the column may hold, for `location`."""
     columns: tuple[str, ...] = ()
-    """What makes up a key, for `unique`."""
+    """Columns of the key, for `unique`."""
     expectation: str = ""
-    """Type of a further expectation, for `custom`."""
+    """Type of the expectation that a product adds, for `custom`."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
-    def reason(self, value: object) -> str:
+    def reason_for(self, value: object) -> Reason:
         """Return why a row with this value is refused."""
-        shown = f"{value:.10g}" if isinstance(value, float) else str(value)
-        return self.template.replace("{value}", shown)
+        if self.reason is None:
+            raise ValueError(f"the check {self.kind} refuses no single rows")
+        return replace(self.reason, value=cell_value(value))
 
 
 @dataclass(frozen=True, slots=True)
 class VariableLimits:
-    """The values of one variable that can be meant, in its unit; None is open, yet never infinite."""
+    """The range of one variable in its unit; None is open, but a value is always finite."""
 
     name: str
     units: str
@@ -65,139 +82,89 @@ class VariableLimits:
 
     @property
     def unit(self) -> str:
-        """The unit as words have it after a number, with a blank before it; nothing for a plain number."""
-        return "" if self.units == "1" else f" {self.units}"
+        """The unit as it follows a number; empty for a plain number."""
+        return "" if self.units == "1" else self.units
 
     def bounds(self) -> tuple[float, float]:
-        """Return the smallest and the largest value that can be meant, both finite."""
+        """Return the smallest and the largest value allowed, both finite."""
         return -_LARGEST if self.low is None else self.low, _LARGEST if self.high is None else self.high
 
     def check(self, severity: Severity = "row") -> Check:
         """Return the check that each value is null, or finite and within the limits."""
-        if self.low is not None and self.high is not None:
-            fault = f"is outside {self.low:g} to {self.high:g}"
-        elif self.low is not None:
-            fault = f"is below {self.low:g} or not finite"
-        elif self.high is not None:
-            fault = f"is above {self.high:g} or not finite"
-        else:
-            fault = "is not finite"
         low, high = self.bounds()
-        return Check("limits", self.name, f"{self.name} {{value}}{self.unit} {fault}", low, high, severity)
-
-
-_MEASURES: dict[RowKind, str] = {
-    "stuck": "a value stays the same for too long",
-    "jump": "a value changes too much in a step",
-    "buddy": "a value is not borne out by its neighbours",
-}
-_BATCH: dict[BatchKind, str] = {
-    "unit_change": "values agree with the recent ones only in another unit",
-    "drift": "values are spread otherwise than in the last weeks",
-    "completeness": "rows are missing that the step lets expect",
-    "order": "times go back from row to row",
-    "freshness": "the newest value is late",
-}
-
-MEASURES: frozenset[Kind] = frozenset([*_MEASURES, *_BATCH])
-"""Checks that read a measure, not what rows have; its column is named as the check."""
+        reason = Reason("limits", self.name, unit=self.unit, low=self.low, high=self.high)
+        return _row_check("limits", self.name, reason, low, high, severity)
 
 
 @dataclass(frozen=True, slots=True)
 class ObservationContract:
-    """What one feed promises of every batch of rows."""
+    """What every batch of rows of a feed must satisfy."""
 
     stations: tuple[str, ...]
     variables: tuple[VariableLimits, ...]
     step: timedelta
     now: datetime
-    """Instant of the check."""
+    """Time of the check."""
     tolerance: timedelta
-    """How far after `now` a valid time may lie; clocks differ."""
+    """How far after `now` a valid time may lie, because clocks differ."""
     phase: timedelta = timedelta(0)
-    """Where the time grid starts, counted from the epoch in UTC."""
+    """Start of the time grid, counted from the epoch in UTC."""
     oldest: datetime = datetime(1850, 1, 1, tzinfo=UTC)
-    """Earliest valid time that can be meant."""
+    """Earliest valid time allowed."""
     known: bool = False
-    """Whether rows say when they became known, so that keys have it too."""
-    foretold: bool = False
-    """Whether values may be known before their time, as those of a weather forecast."""
+    """Whether rows have a column `known_at`, which is then part of the key."""
+    forecasts: bool = False
+    """Whether values may be known before their time, as those of a weather model are."""
     severity: Mapping[Kind, Severity] = field(default_factory=dict)
-    """How severe a broken check is; those of rows that are not named refuse the row."""
-    measured: tuple[RowKind, ...] = ()
-    """Checks of series to carry out, of stuck, jump and buddy; their measure is 1 at what is allowed."""
+    """Severity by kind; a kind that is missing refuses the row."""
+    series_checks: tuple[SeriesKind, ...] = ()
+    """Checks of series to carry out; their measure is 1 at what is allowed."""
     custom: tuple[Check, ...] = ()
-    """Further expectations."""
+    """Expectations that the product adds."""
 
     @property
     def latest(self) -> datetime:
-        """The latest valid time that can be meant."""
+        """The latest valid time allowed."""
         return self.now + self.tolerance
 
     @property
     def key(self) -> tuple[str, ...]:
-        """Columns that tell rows apart."""
+        """Columns that identify a row."""
         return (TIME, LOCATION, KNOWN) if self.known else (TIME, LOCATION)
 
     def checks(self) -> tuple[Check, ...]:
-        """Return everything that must hold of rows, in the order in which reasons are told."""
-        every = f"{self.step.total_seconds():g} s"
-        grid, past, future = self._of("grid"), self._of("past"), self._of("future")
+        """Return all checks of rows, in the order in which the reasons of a row are listed."""
+        oldest, latest = _text(self.oldest), _text(self.latest)
+        grid = Reason("grid", TIME, expected=f"{self.step.total_seconds():g} s")
+        unique = Reason("unique")
         return (
             Check("rows", TIME, "the batch has no rows", severity="batch"),
-            Check("present", TIME, "valid_time is missing"),
-            Check("present", LOCATION, "location is missing"),
-            Check(
-                "location",
-                LOCATION,
-                "location '{value}' is no station of the feed",
-                severity=self._of("location"),
+            _row_check("present", TIME, Reason("missing", TIME)),
+            _row_check("present", LOCATION, Reason("missing", LOCATION)),
+            replace(
+                _row_check("location", LOCATION, Reason("location"), severity=self._of("location")),
                 values=self.stations,
             ),
-            Check(
-                "grid", OFF_GRID, f"valid_time {{value}} is off the grid of one every {every}", 0.0, 0.0, severity=grid
-            ),
-            Check("past", TIME, f"valid_time {{value}} is before {_told(self.oldest)}", self.oldest, None, past),
-            Check(
-                "future",
-                TIME,
-                f"valid_time {{value}} is in the future, after {_told(self.latest)}",
-                None,
-                self.latest,
-                future,
-            ),
+            _row_check("grid", OFF_GRID, grid, 0.0, 0.0, self._of("grid")),
+            _row_check("past", TIME, Reason("past", TIME, low=oldest), self.oldest, None, self._of("past")),
+            _row_check("future", TIME, Reason("future", TIME, high=latest), None, self.latest, self._of("future")),
             *self._known(),
             *(variable.check(self._of("limits")) for variable in self.variables),
-            *(Check(kind, kind, _MEASURES[kind], None, 1.0, self._of(kind)) for kind in self.measured),
+            *(Check(kind, kind, _FAULTS[kind], high=1.0, severity=self._of(kind)) for kind in self.series_checks),
             *self.custom,
-            Check(
-                "unique",
-                TIME,
-                "duplicate key, a later row of the payload differs",
-                severity=self._of("unique"),
-                columns=self.key,
-            ),
+            replace(_row_check("unique", TIME, unique, severity=self._of("unique")), columns=self.key),
         )
 
     def _known(self) -> tuple[Check, ...]:
         if not self.known:
             return ()
-        severity = self._of("known")
-        low, high = _told(self.oldest), _told(self.now + self.step)
-        early = Check(
-            "known", EARLY, "known_at {value} is before the valid_time", None, float(self.step.total_seconds() * 1e6)
-        )
+        low, high = self.oldest, self.now + self.step
+        outside = Reason("known", KNOWN, low=_text(low), high=_text(high))
+        step = self.step / timedelta(microseconds=1)
         return (
-            Check("present", KNOWN, "known_at is missing"),
-            Check(
-                "known",
-                KNOWN,
-                f"known_at {{value}} is outside {low} to {high}",
-                self.oldest,
-                self.now + self.step,
-                severity,
-            ),
-            *(() if self.foretold else (early,)),
+            _row_check("present", KNOWN, Reason("missing", KNOWN)),
+            _row_check("known", KNOWN, outside, low, high, self._of("known")),
+            *(() if self.forecasts else (_row_check("known", EARLY, Reason("early", KNOWN), None, step),)),
         )
 
     def _of(self, kind: Kind) -> Severity:
@@ -205,15 +172,26 @@ class ObservationContract:
 
 
 def batch_check(kind: BatchKind, severity: Severity, *, low: float | None = None, high: float | None = None) -> Check:
-    """Return a check of the batch as a whole; its measure stands in a column named as the kind."""
-    return Check(kind, kind, _BATCH[kind], low, high, severity)
+    """Return a check of the batch as a whole; its measure is in a column with the name of the kind."""
+    return Check(kind, kind, _FAULTS[kind], None, low, high, severity)
 
 
 def off_grid(times: NDArray[np.datetime64], step: timedelta, phase: timedelta = timedelta(0)) -> NDArray[np.int64]:
-    """Return microseconds of each UTC time past the last point of the grid; 0 where there is no time."""
+    """Return microseconds from the last point of the time grid to each UTC time; 0 for NaT."""
     past = times.astype("datetime64[us]").astype(np.int64) - round(phase / timedelta(microseconds=1))
     return np.where(np.isnat(times), 0, past % round(step / timedelta(microseconds=1)))
 
 
-def _told(instant: datetime) -> str:
+def _row_check(
+    kind: RowKind,
+    column: str,
+    reason: Reason,
+    low: float | datetime | None = None,
+    high: float | datetime | None = None,
+    severity: Severity = "row",
+) -> Check:
+    return Check(kind, column, summarise([reason]), reason, low, high, severity)
+
+
+def _text(instant: datetime) -> str:
     return instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")

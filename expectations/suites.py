@@ -25,20 +25,18 @@ _one_at_a_time = Lock()
 
 
 def build_suite(checks: Sequence[Check], names: Collection[str] = ()) -> ExpectationSuite:
-    """Return the suite of some checks; each expectation's meta has its place among them and its reason.
+    """Return the suite of some checks; each expectation's meta has the index of its check and the fault it looks for.
 
-    `names` are those that the locations of the batch have.
+    `names` are the location names of the batch.
     """
     from great_expectations import ExpectationSuite
 
-    wanted = [
-        _expectation(check, {"check": place, "reason": check.template}, names) for place, check in enumerate(checks)
-    ]
+    wanted = [_expectation(check, {"check": index, "reason": check.fault}, names) for index, check in enumerate(checks)]
     return ExpectationSuite(name="observations", expectations=wanted)
 
 
 def validate(frame: pd.DataFrame, checks: Sequence[Check]) -> ExpectationSuiteValidationResult:
-    """Return the result of a batch, complete for what is broken: with the index of every row that breaks a check.
+    """Return the result of a batch; a broken check has the index of every row that breaks it.
 
     `frame` has the columns that the checks read, and any unique index. Threads take turns.
     """
@@ -48,16 +46,17 @@ def validate(frame: pd.DataFrame, checks: Sequence[Check]) -> ExpectationSuiteVa
         batches = _batches()
         try:
             batch = batches.get_batch({"dataframe": frame})
-            # Whether it holds costs half of the rest, and mostly that is all there is to tell.
+            # A plain yes or no takes half the time, and mostly all checks hold.
             result = batch.validate(suite, result_format="BOOLEAN_ONLY")
-            unclear = {place_of(told) for told in result.results if not told.success}
-            unclear |= {place for place, check in enumerate(checks) if check.kind == "custom"}  # may hold but for a few
-            if unclear:
-                rest = type(suite)(name=suite.name, expectations=[suite.expectations[place] for place in unclear])
+            again = {index_of(outcome) for outcome in result.results if not outcome.success}
+            again |= {index for index, check in enumerate(checks) if check.kind == "custom"}  # `mostly` lets rows fail
+            if again:
+                rest = type(suite)(name=suite.name, expectations=[suite.expectations[index] for index in again])
                 complete = batch.validate(rest, result_format=_COMPLETE)
-                result.results = [told for told in result.results if place_of(told) not in unclear] + complete.results
+                kept = [outcome for outcome in result.results if index_of(outcome) not in again]
+                result.results = kept + complete.results
             return result
-        finally:  # the library would keep the frame until the next one comes
+        finally:  # the library would keep the frame until the next one
             manager = batches.data_asset.datasource.get_execution_engine().batch_manager
             manager.reset_batch_cache()
             manager.batch_data_cache.clear()
@@ -65,7 +64,7 @@ def validate(frame: pd.DataFrame, checks: Sequence[Check]) -> ExpectationSuiteVa
 
 @cache
 def _batches() -> BatchDefinition[Any]:
-    """What makes a batch of a frame: costly to set up, and the same for all."""
+    """Return the definition that makes batches of frames: slow to set up, and the same for all."""
     from great_expectations import get_context
     from great_expectations.data_context.types.base import (
         DataContextConfig,
@@ -88,25 +87,25 @@ def _batches() -> BatchDefinition[Any]:
     )
 
 
-def place_of(outcome: ExpectationValidationResult) -> int:
-    """Return the place of an outcome among the checks that the suite was built from."""
+def index_of(outcome: ExpectationValidationResult) -> int:
+    """Return the index of the check, among those the suite was built from, that an outcome belongs to."""
     config = outcome.expectation_config
     if config is None or config.meta is None:
-        raise ValueError("an expectation came back without its name")
+        raise ValueError("Great Expectations returned an expectation without its meta")
     return int(config.meta["check"])
 
 
-def fault_of(outcome: ExpectationValidationResult) -> str:
-    """Return why an expectation could not be carried out; nothing when it was."""
-    told: dict[str, Any] = outcome.exception_info or {}
-    for part in (told, *(value for value in told.values() if isinstance(value, dict))):
+def error_of(outcome: ExpectationValidationResult) -> str:
+    """Return why an expectation could not be carried out; empty when it was."""
+    info: dict[str, Any] = outcome.exception_info or {}
+    for part in (info, *(value for value in info.values() if isinstance(value, dict))):
         if part.get("raised_exception"):
             return str(part.get("exception_message") or "unknown")
     return ""
 
 
 def explain_expectation(name: str, arguments: dict[str, Any]) -> str:
-    """Return what is wrong with an expectation given by type and arguments, in words; nothing when it can be built."""
+    """Return what is wrong with an expectation given by type and arguments; empty when it can be built."""
     from great_expectations.exceptions.exceptions import ExpectationNotFoundError
     from great_expectations.expectations.registry import get_expectation_impl
     from pydantic.v1 import ValidationError
@@ -118,13 +117,13 @@ def explain_expectation(name: str, arguments: dict[str, Any]) -> str:
     except ValidationError as error:
         first = error.errors()[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}; see the documentation of {name}"
-    except (TypeError, ValueError) as error:  # what else its validators say
+    except (TypeError, ValueError) as error:  # from its own validators
         return f"{str(error).splitlines()[0]}; see the documentation of {name}"
     return ""
 
 
-def judges_rows(name: str) -> bool:
-    """Return whether an expectation tells which rows break it."""
+def is_row_expectation(name: str) -> bool:
+    """Return whether an expectation tests each row."""
     from great_expectations.expectations.expectation import (
         ColumnMapExpectation,
         ColumnPairMapExpectation,
@@ -146,16 +145,16 @@ def _expectation(check: Check, meta: dict[str, object], names: Collection[str]) 
 
 
 def _described(check: Check, names: Collection[str]) -> tuple[str, Mapping[str, Any]]:
-    """The type and the arguments of the expectation that carries out a check."""
+    """Return the type and the arguments of the expectation that carries out a check."""
     match check.kind:
         case "rows":
             return "expect_table_row_count_to_be_between", {"min_value": 1}
         case "present":
             return "expect_column_values_to_not_be_null", {"column": check.column}
         case "location":
-            # Those that must not be, which are few, for the library copies the set hundreds of times.
-            foreign = sorted(set(names) - set(check.values))
-            return "expect_column_values_to_not_be_in_set", {"column": check.column, "value_set": foreign}
+            # The unknown names, which are few: the library copies the set hundreds of times.
+            unknown = sorted(set(names) - set(check.values))
+            return "expect_column_values_to_not_be_in_set", {"column": check.column, "value_set": unknown}
         case "unique":
             return "expect_compound_columns_to_be_unique", {"column_list": list(check.columns)}
         case "custom":

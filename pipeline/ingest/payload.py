@@ -9,12 +9,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from expectations.reasons import Reason
 from pipeline import atomic
 from pipeline.errors import BatchError, ContractError, NightcastError, NoDataError, SourceError
 from pipeline.ingest.feed import OpenFeed
 from pipeline.ingest.fetch import Received
 from pipeline.ingest.quality.batch import recent_window
-from pipeline.ingest.quality.checks import Checked, check_rows
+from pipeline.ingest.quality.checks import Validated, check_rows
 from pipeline.ingest.quality.page import quality_page
 from pipeline.ingest.quality.reasons import count_reasons
 from pipeline.ingest.sources.base import refused_table
@@ -65,7 +66,7 @@ def ingest_payload(
     feed.quarantine.add(judged.refused, at=at, payload=digest, name=received.name)
     appended = Appended(0, 0, 0)
     if judged.accepted is not None and judged.accepted.num_rows:
-        rows = _missing(judged.accepted, feed) if received.known else judged.accepted
+        rows = not_stored(judged.accepted, feed) if received.known else judged.accepted
         added = feed.observations.append(rows, at=at, payload=digest, history=history)
         appended = replace(added, unchanged=added.unchanged + judged.accepted.num_rows - rows.num_rows)
     if judged.report:
@@ -94,7 +95,7 @@ def ingest_payload(
     return taken
 
 
-def judge(rows: pa.Table, feed: OpenFeed, *, at: datetime, live: bool = False) -> Checked:
+def judge(rows: pa.Table, feed: OpenFeed, *, at: datetime, live: bool = False) -> Validated:
     """Return rows split by the contract of their feed, beside what was observed in the weeks before them.
 
     Raises:
@@ -103,6 +104,13 @@ def judge(rows: pa.Table, feed: OpenFeed, *, at: datetime, live: bool = False) -
     window = recent_window(rows, feed.spec, feed.locations)
     recent = feed.observations.read(since=window[0], until=window[1]) if window else None
     return check_rows(rows, feed.spec, feed.locations, now=at, recent=recent, live=live)
+
+
+def not_stored(rows: pa.Table, feed: OpenFeed) -> pa.Table:
+    """Return the rows whose time and location are not stored, by time, then location."""
+    bounds = pc.min_max(rows["valid_time"])
+    stored = feed.observations.read(since=bounds["min"].as_py(), until=bounds["max"].as_py())
+    return rows.join(stored.select(KEY), KEY, join_type="left anti").sort_by([(name, "ascending") for name in KEY])
 
 
 @dataclass(frozen=True)
@@ -155,14 +163,7 @@ def _is_newest(rows: pa.Table, feed: OpenFeed) -> bool:
 
 
 def _whole(error: NightcastError) -> pa.Table:
-    return refused_table([(None, None, "{}", f"the whole payload: {error}")])
-
-
-def _missing(rows: pa.Table, feed: OpenFeed) -> pa.Table:
-    """Return the rows whose time and location are not stored yet."""
-    bounds = pc.min_max(rows["valid_time"])
-    stored = feed.observations.read(since=bounds["min"].as_py(), until=bounds["max"].as_py())
-    return rows.join(stored.select(KEY), KEY, join_type="left anti").sort_by([(name, "ascending") for name in KEY])
+    return refused_table([(None, None, "{}", [Reason("payload", value=str(error))])])
 
 
 def _within(rows: pa.Table, since: datetime | None, until: datetime | None) -> pa.Table:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from expectations.reasons import summarise
 from pipeline.errors import UsageError
 from pipeline.ingest.feed import OpenFeed
-from pipeline.ingest.quality.reasons import kind_of
+from pipeline.ingest.quality.reasons import has_reason, reasons_of
 from pipeline.ingest.release import decide, judge_release, store_released
 from pipeline.results import QuarantineResult, RefusedGroup, RefusedRow, RefusedRows, ReleaseResult
 from pipeline.workspace import Workspace
@@ -24,7 +25,7 @@ def list_refused(ws: Workspace) -> QuarantineResult:
         quarantine = feed.quarantine
         by_reason: dict[str, Rows] = {}
         for row in quarantine.open_rows().to_pylist():
-            by_reason.setdefault(kind_of(row["reason"]), []).append(row)
+            by_reason.setdefault(summarise(reasons_of(row)), []).append(row)
         for reason, rows in by_reason.items():
             times = sorted(row["valid_time"] for row in rows if row["valid_time"] is not None)
             first, last = (times[0], times[-1]) if times else (None, None)
@@ -151,7 +152,7 @@ def _choose(ws: Workspace, ids: Sequence[str], reason: str) -> list[tuple[OpenFe
             named = [one for one in ids if row["id"].startswith(one)]
             for one in named:
                 met[one] += 1
-            if (named or not ids) and reason in row["reason"]:
+            if (named or not ids) and has_reason(row, reason):
                 kept.append(row)
         chosen.append((feed, kept))
     for one, count in met.items():

@@ -41,7 +41,7 @@ from pipeline.config import Product, Settings, load_product
 from pipeline.features.frames import build_frames
 from pipeline.ingest import payload
 from pipeline.ingest.feed import OpenFeed
-from pipeline.ingest.quality import judgement
+from pipeline.ingest.quality import validation
 from pipeline.locations import read_locations
 from pipeline.store.observations import Observations
 from pipeline.workspace import Workspace
@@ -109,7 +109,7 @@ def _ingest(product: Product, table: pa.Table, folder: Path) -> None:
         assert result.accepted == table.num_rows
         return settings
 
-    with patch.object(judgement, "validate", recorded):
+    with patch.object(validation, "validate", recorded):
         settings = ours()
 
     def floor() -> None:

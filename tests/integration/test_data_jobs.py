@@ -162,7 +162,7 @@ def test_the_quarantine_is_listed_by_reason_and_shown_by_row(refused: ProductHom
     listed = jobs.list_refused(refused.workspace)
     assert [(group.rows, group.reason) for group in listed.groups] == [
         (1, "wind_speed … m s-1 is outside 0 to 100"),
-        (1, "wind_speed: … is no number"),
+        (1, "wind_speed: … is not a number"),
     ]  # as many rows: by their words
     shown = jobs.show_refused(refused.workspace, reason="outside")
     (row,) = shown.rows

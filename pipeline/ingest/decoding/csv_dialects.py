@@ -10,10 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
+from expectations.reasons import Reason
 from pipeline.config.sources.files import Csv
 from pipeline.errors import ContractError, NoDataError, SourceError
 
-Ragged = list[tuple[str, str]]
+Ragged = list[tuple[str, Reason]]
+"""Text of each line whose number of cells is not that of the header, and what is wrong with it."""
 
 _BOM = "\ufeff".encode()
 _LINE = re.compile(rb"[^\r\n]+")
@@ -84,10 +86,10 @@ def _fit(names: list[str], cells: list[str]) -> None:
 
 
 def _read(text: bytes, start: int, names: list[str], dialect: Csv, block: int) -> tuple[pa.Table, Ragged]:
-    faulty: list[tuple[int, str, str]] = []
+    faulty: list[tuple[int, str, int]] = []
 
     def keep(row: arrow_csv.InvalidRow) -> str:
-        faulty.append((row.number, row.text, f"has {row.actual_columns} columns, not {row.expected_columns}"))
+        faulty.append((row.number, row.text, row.actual_columns))
         return "skip"
 
     keys = [str(number) for number in range(len(names))]  # names may stand twice, which the caller tells
@@ -113,7 +115,11 @@ def _read(text: bytes, start: int, names: list[str], dialect: Csv, block: int) -
     if not faulty:
         return table, []
     numbers = _numbers(text, start, faulty[-1][0])
-    return table, [(line, f"line {numbers[at - 1]} {fault}") for at, line, fault in faulty]
+    expected = str(len(names))
+    return table, [
+        (line, Reason("ragged_line", value=numbers[row - 1], measure=columns, expected=expected))
+        for row, line, columns in faulty
+    ]
 
 
 def _blank(column: pa.ChunkedArray) -> bool:

@@ -7,6 +7,7 @@ from datetime import timedelta
 import numpy as np
 import pyarrow as pa
 
+from expectations.reasons import Reason
 from pipeline.config import TimeStamps
 from pipeline.ingest.decoding.cells import as_json
 from pipeline.ingest.decoding.rows import cells_of, require
@@ -41,6 +42,6 @@ def split_known(table: pa.Table, name: str, time: TimeStamps) -> tuple[pa.Table,
     known = np.where(np.isnat(clock.instants), later_of_two(clock.local, time.zone), clock.instants)
     told = ~np.isnat(known) & (known >= EARLIEST) & (known < LATEST)
     untold = np.flatnonzero(~told)
-    reason = f"{name}: no time stamp, so that it is not known when the row became known"
-    refused = refused_table((None, None, as_json(cells), reason) for cells in cells_of(table, untold).values())
+    reasons = [Reason("missing_known_at", name)]
+    refused = refused_table((None, None, as_json(cells), reasons) for cells in cells_of(table, untold).values())
     return table.filter(pa.array(told)).combine_chunks(), known[told], refused

@@ -15,7 +15,7 @@ from pipeline.ingest.decoding.rows import (
     cells_of,
     in_store_units,
     near,
-    no_number,
+    not_a_number,
     number,
     read_places,
     require,
@@ -83,9 +83,9 @@ def decode_wide(
         cells, name = given[int(line)], others[station]
         reasons = [stamps.reasons[line]] if line in stamps.reasons else []
         if unreadable[line, station]:
-            reasons.append(no_number(variable, cells[name]))
+            reasons.append(not_a_number(variable, cells[name]))
         kept = {key: cells[key] for key in (*source.time.columns, name)}
-        refused.append((stamps.valid_time[line], name, as_json(kept), "; ".join(reasons)))
+        refused.append((stamps.valid_time[line], name, as_json(kept), reasons))
     return assemble(
         feed,
         source,
@@ -128,9 +128,9 @@ def decode_long(
     for line in map(int, bad):
         cells = given[line]
         reasons = [stamps.reasons[line]] if line in stamps.reasons else []
-        reasons += [no_number(name, cells[columns[name]]) for name, (_, wrong) in read.items() if wrong[line]]
+        reasons += [not_a_number(name, cells[columns[name]]) for name, (_, wrong) in read.items() if wrong[line]]
         location = ids[place[line]].as_py() if place[line] >= 0 else None
-        refused.append((stamps.valid_time[line], location, as_json(cells), "; ".join(reasons)))
+        refused.append((stamps.valid_time[line], location, as_json(cells), reasons))
     return assemble(
         feed,
         source,

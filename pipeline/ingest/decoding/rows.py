@@ -11,16 +11,15 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from expectations.reasons import Reason
 from pipeline.config import Feed, TimeStamps
 from pipeline.errors import ConfigError, ContractError
 from pipeline.ingest.decoding.cells import Decimal, encode, read_texts
 from pipeline.ingest.decoding.resample import stand_ins
 from pipeline.ingest.decoding.timestamp_parsing import Times
-from pipeline.ingest.sources.base import TIME, Decoded, refused_table, row_schema
+from pipeline.ingest.sources.base import TIME, Decoded, RefusedRow, refused_table, row_schema
 from pipeline.locations import Locations
 from pipeline.units import convert
-
-Refused = tuple[np.datetime64 | None, str | None, str, str]
 
 
 class LayoutSpec(Protocol):
@@ -76,7 +75,7 @@ def assemble(
     values: Mapping[str, NDArray[np.float64]],
     *,
     known: Times | None,
-    refused: Iterable[Refused],
+    refused: Iterable[RefusedRow],
     notes: tuple[str, ...],
 ) -> Decoded:
     """Return good rows, in payload order, as a source decodes them; irregular ones gathered to the time grid.
@@ -178,6 +177,6 @@ def near(name: str, known: Iterable[str]) -> str:
     return f"did you mean '{close[0]}'? " if close else ""
 
 
-def no_number(variable: str, cell: object) -> str:
-    """Return why a cell is refused."""
-    return f"{variable}: {str(cell).strip()[:80]!r} is no number"
+def not_a_number(variable: str, cell: object) -> Reason:
+    """Return the reason of a cell that holds no number."""
+    return Reason("invalid_number", variable, str(cell).strip()[:80])

@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from expectations.reasons import Reason
 from pipeline.config import Feed
 from pipeline.errors import ContractError
 from pipeline.ingest.decoding.cells import as_json, encode, read_numbers, read_texts
@@ -16,7 +17,7 @@ from pipeline.ingest.decoding.rows import (
     at,
     cells_of,
     near,
-    no_number,
+    not_a_number,
     number,
     read_places,
     require,
@@ -64,11 +65,11 @@ def decode_tidy(
         reasons = [stamps.reasons[line]] if line in stamps.reasons else []
         name = names[which[line]] if which[line] >= 0 else ""
         if not name:
-            reasons.append(f"{source.variable}: no variable is named")
+            reasons.append(Reason("missing_variable", source.variable))
         if unreadable[line]:
-            reasons.append(no_number(name or source.value, cells[source.value]))
+            reasons.append(not_a_number(name or source.value, cells[source.value]))
         location = ids[place[line]].as_py() if place[line] >= 0 else None
-        refused.append((stamps.valid_time[line], location, as_json(cells), "; ".join(reasons)))
+        refused.append((stamps.valid_time[line], location, as_json(cells), reasons))
 
     keep, row = _put_together(keep, stamps.valid_time, place, known, which, values)
     first = np.zeros(row.max(initial=-1) + 1, np.int64)

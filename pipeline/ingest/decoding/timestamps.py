@@ -18,6 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from expectations.observations import off_grid
+from expectations.reasons import Reason
 from pipeline.config import TimeStamps
 from pipeline.ingest.decoding.time_zones import to_utc
 from pipeline.ingest.decoding.timestamp_parsing import HOUR, Times, read_clock, since_midnight
@@ -32,7 +33,7 @@ class Stamps:
 
     valid_time: Times
     """UTC, microseconds, the end of the period; NaT where the stamp is refused."""
-    reasons: dict[int, str]
+    reasons: dict[int, Reason]
     """Why, by row, for every NaT."""
     notes: tuple[str, ...] = ()
     """What was read by a rule because the payload does not tell, a sentence each."""
@@ -74,9 +75,9 @@ def read_stamps(
     columns = [table.column(name) for name in spec.columns]
     reasons = {int(row): _unread(spec, columns, int(row)) for row in np.flatnonzero(unread)}
     for row in np.flatnonzero(read.skipped):
-        reasons[int(row)] = f"{_shown_time(local[row])} does not exist in {spec.zone} (clocks went forward)"
+        reasons[int(row)] = Reason("nonexistent_time", value=_shown_time(local[row]), expected=spec.zone)
     for row in np.flatnonzero((valid_time < EARLIEST) | (valid_time >= LATEST)):
-        reasons[int(row)] = f"{_shown(columns, int(row))!r} is outside the years 1700 to 2261"
+        reasons[int(row)] = Reason("time_out_of_range", value=_shown(columns, int(row)))
         valid_time[row] = np.datetime64("NaT")
     guessed = np.flatnonzero(read.guessed & ~np.isnat(valid_time) & (not whole_days))
     return Stamps(valid_time, reasons, (_note(local[guessed], spec.zone),) if len(guessed) else ())
@@ -88,12 +89,13 @@ def _note(local: Times, zone: str) -> str:
     return f"{rows} that clocks in {zone} showed twice, and their order does not tell: {example}"
 
 
-def _unread(spec: TimeStamps, columns: Sequence[pa.ChunkedArray], row: int) -> str:
+def _unread(spec: TimeStamps, columns: Sequence[pa.ChunkedArray], row: int) -> Reason:
     *before, last = spec.columns
-    where = f"{', '.join(before)} and {last}" if before else last
+    names = f"{', '.join(before)} and {last}" if before else last
     shown = _shown(columns, row)
-    asked = f" as in {spec.format!r}" if spec.format else ""
-    return f"{where}: {shown!r} is no time stamp{asked}" if shown else f"{where}: no time stamp"
+    if not shown:
+        return Reason("missing_time", names)
+    return Reason("invalid_time", names, shown, expected=spec.format)
 
 
 def _shown(columns: Sequence[pa.ChunkedArray], row: int) -> str:

@@ -1,4 +1,4 @@
-"""A batch as checks want it: distinct rows, a frame, codes for locations, and series beside what is stored."""
+"""A batch prepared for checks: distinct rows as a frame, coded locations, and series joined with the stored ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MOST_ROWS, _FEWEST_STEPS = 1_000_000, 8
 
 @dataclass(frozen=True)
 class Points:
-    """Rows that have a place on the time grid: index of their location, steps, and the row of the table they are."""
+    """Rows on the time grid: the index of their location, the step, and the row of the table."""
 
     location: Ints
     step: Ints
@@ -38,19 +38,20 @@ class Batch:
 
     rows: pa.Table
     frame: pd.DataFrame
-    """The rows, and the derived columns that checks of single rows read; the location is categorical."""
+    """The rows and the derived columns that checks of rows read; the location is categorical."""
     contract: ObservationContract
     collapsed: int
-    """Rows left out because an equal one comes later."""
+    """Number of rows left out because an equal row comes later."""
     location: Ints
-    """Index of the location of each row, beyond the last one for what is none of the feed."""
+    """Index of the location of each row; an unknown location has an index after the last one of the feed."""
     time: Ints
-    """Microseconds since the epoch; meaningless where there is no time."""
+    """Microseconds since the epoch; meaningless where the row has no time."""
     timed: Bools
+    """Whether each row has a time."""
 
     @classmethod
     def of(cls, rows: pa.Table, contract: ObservationContract) -> Batch:
-        """Return a batch of rows of `row_schema`; of equal rows the last stays."""
+        """Return the batch of some rows of `row_schema`; the last of equal rows is kept."""
         location, time, timed = _codes(rows, contract)
         extra = ~_distinct(rows, location, time)
         if extra.any():
@@ -58,9 +59,9 @@ class Batch:
             location, time, timed = location[~extra], time[~extra], timed[~extra]
         coded = rows.set_column(1, LOCATION, pc.dictionary_encode(rows[LOCATION]).unify_dictionaries())
         frame = coded.to_pandas()
-        stamps = time.astype("datetime64[us]")
-        frame[OFF_GRID] = np.where(timed, off_grid(stamps, contract.step, contract.phase), 0)
-        if contract.known and not contract.foretold:
+        times = time.astype("datetime64[us]")
+        frame[OFF_GRID] = np.where(timed, off_grid(times, contract.step, contract.phase), 0)
+        if contract.known and not contract.forecasts:
             known, known_timed = _instants(rows[KNOWN])
             frame[EARLY] = np.where(timed & known_timed, np.maximum(time - known, 0), 0).astype(np.float64)
         return cls(rows, frame, contract, int(extra.sum()), location, time, timed)
@@ -70,12 +71,12 @@ class Batch:
 
     @cached_property
     def points(self) -> Points:
-        """The latest revision of each key that can be placed, by location, then time."""
+        """The latest revision of each key on the grid, by location, then time."""
         return _points(self.rows, self.location, self.time, self.timed, self.contract)
 
     @cached_property
     def by_time(self) -> Ints:
-        """The order of the rows by time, then location, then when they became known."""
+        """The order of the rows by time, then location, then the time they became known."""
         order = np.arange(len(self))
         if self.contract.known:
             order = order[np.argsort(_instants(self.rows[KNOWN])[0], kind="stable")]
@@ -84,7 +85,7 @@ class Batch:
 
     @cached_property
     def _rank(self) -> Ints:
-        """The place of each location's id among the sorted ids."""
+        """The rank of each location's id in sorted order."""
         ids = np.array(self.contract.stations, object)
         rank = np.empty(len(ids) + 1, np.int64)
         rank[:-1][np.argsort(ids)] = np.arange(len(ids))
@@ -93,7 +94,7 @@ class Batch:
 
 
 class BatchWithHistory:
-    """The series of a batch together with what is stored of the weeks before it and beside it."""
+    """The series of a batch joined with the stored rows of the weeks before it and of its own time."""
 
     def __init__(self, batch: Batch, recent: pa.Table | None) -> None:
         self.batch = batch
@@ -111,22 +112,22 @@ class BatchWithHistory:
             order, location, step = _last_of_key(order, location[order], step[order])
         self._order, self.location, self.step = order, location, step
         self.row: Ints = np.where(order >= len(self._old.row), order - len(self._old.row), -1)
-        """For each value of the series, its place among the points of the batch; -1 for a stored one."""
+        """For each value of the series, its index among the points of the batch; -1 for a stored value."""
         self._bounds = {variable.name: variable.bounds() for variable in contract.variables}
         self._cache: Mapping[str, Floats] = {}
 
     def series(self, name: str) -> Series:
-        """Return a variable's values, of the batch and stored; NaN where they break their limits."""
+        """Return the values of a variable, new and stored; NaN where they break their limits."""
         values = np.concatenate([self._values(self.stored, name, self._old), self._values_of_batch(name)])
         return Series(self.location, self.step, values[self._order])
 
     def new(self, name: str) -> Series:
-        """Return a variable's values of the batch alone."""
+        """Return the values of a variable in the batch."""
         points = self.batch.points
         return Series(points.location, points.step, self._values_of_batch(name))
 
     def old(self, name: str) -> Series:
-        """Return a variable's stored values."""
+        """Return the stored values of a variable."""
         return Series(self._old.location, self._old.step, self._values(self.stored, name, self._old))
 
     def _values_of_batch(self, name: str) -> Floats:
@@ -141,32 +142,32 @@ class BatchWithHistory:
 
 
 def _codes(rows: pa.Table, contract: ObservationContract) -> tuple[Ints, Ints, Bools]:
-    """Index of the location, microseconds, and whether there is a time, of each row."""
+    """Return the index of the location, the microseconds, and whether there is a time, of each row."""
     codes, distinct = encode(rows[LOCATION])
     found = pc.index_in(distinct, value_set=pa.array(contract.stations, pa.string()))
     unknown = len(contract.stations) + np.arange(len(distinct))
-    places = np.where(pc.is_valid(found), pc.fill_null(found, 0), unknown).astype(np.int64)
-    location = np.append(places, len(contract.stations) + len(distinct))[codes]  # null is the last
+    index = np.where(pc.is_valid(found), pc.fill_null(found, 0), unknown).astype(np.int64)
+    location = np.append(index, len(contract.stations) + len(distinct))[codes]  # null is the last
     time, timed = _instants(rows[TIME])
     return location, time, timed
 
 
 def _instants(column: pa.ChunkedArray) -> tuple[Ints, Bools]:
-    """Microseconds since the epoch, the smallest number for null, and where there is an instant."""
+    """Return microseconds since the epoch, the smallest number for null, and where there is an instant."""
     time = column.to_numpy().astype("datetime64[us]")
     return time.astype(np.int64), ~np.isnat(time)
 
 
 def _distinct(rows: pa.Table, location: Ints, time: Ints) -> Bools:
-    """Whether no later row is equal; only rows that share a key are compared as a whole."""
+    """Return whether no later row is equal; only rows that share a key are compared as a whole."""
     keep = np.ones(rows.num_rows, np.bool_)
     order = in_order(location, time)
     twin = (np.diff(location[order]) == 0) & (np.diff(time[order]) == 0)
     if twin.any():
         shared = np.zeros(len(order), np.bool_)
         shared[order[:-1][twin]] = shared[order[1:][twin]] = True
-        places = np.flatnonzero(shared)
-        keep[places] = ~rows.take(pa.array(places)).to_pandas().duplicated(keep="last").to_numpy()
+        candidates = np.flatnonzero(shared)
+        keep[candidates] = ~rows.take(pa.array(candidates)).to_pandas().duplicated(keep="last").to_numpy()
     return keep
 
 
@@ -191,11 +192,11 @@ def _last_of_key(order: Ints, location: Ints, step: Ints) -> tuple[Ints, Ints, I
 
 
 def recent_window(rows: pa.Table, feed: Feed, locations: Locations) -> tuple[datetime, datetime] | None:
-    """Return the span of valid times, both ends included, whose stored rows a batch is to be compared with.
+    """Return the span of valid times, both ends included, of the stored rows to compare a batch with.
 
-    It is the memory of the feed before the batch, and the time of the batch itself; of a long batch its last part, so
-    that it is never longer than twice the memory. Of very many locations, as of a grid, the memory is shorter, so that
-    it holds about a million rows. None without a time or a memory.
+    It covers the reference period of the feed before the batch and the time of the batch; of a long batch only the
+    last part, so that it never exceeds twice the reference period. With very many locations, as in a grid, it is
+    shortened to about a million rows. None when no row has a time, or without a reference period.
     """
     bounds = pc.min_max(rows[TIME])
     first, last = bounds["min"].as_py(), bounds["max"].as_py()

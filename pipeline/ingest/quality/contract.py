@@ -1,4 +1,4 @@
-"""The contract of a feed: what its product file demands, in the terms of the checks."""
+"""The contract of a feed: the demands of its product file, in the terms of the checks."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from functools import cache
 
 import numpy as np
 
-from expectations.observations import Check, Kind, ObservationContract, RowKind, Severity, VariableLimits
-from expectations.suites import explain_expectation, judges_rows
+from expectations.observations import Check, Kind, ObservationContract, SeriesKind, Severity, VariableLimits
+from expectations.reasons import Reason, summarise
+from expectations.suites import explain_expectation, is_row_expectation
 from expectations.unit_change import UnitChange
 from pipeline.config import Feed
 from pipeline.config.quality import Expectation
@@ -24,16 +25,16 @@ _ALIKE = (
     ("km", "m", "mile", "ft"),
     ("W m-2", "kJ m-2 h-1"),
 )
-"""Units that are taken for one another."""
+"""Units that are easily confused."""
 _POWERS = (10.0, 100.0, 1000.0)
 _FAR = timedelta(days=400)
 
 
 def contract_of(feed: Feed, locations: Locations, now: datetime, *, known: bool = False) -> ObservationContract:
-    """Return what a feed promises of its observations at an instant.
+    """Return the contract of a feed at an instant.
 
     Raises:
-        ConfigError: an expectation of the product cannot be meant.
+        ConfigError: an expectation of the product is not valid.
     """
     quality, checks = feed.quality, feed.quality.checks
     variables = []
@@ -49,15 +50,15 @@ def contract_of(feed: Feed, locations: Locations, now: datetime, *, known: bool 
         "known": checks.known_at.severity,
         "unique": checks.unique.severity,
     }
-    measured: list[RowKind] = []
-    series: tuple[tuple[RowKind, str], ...] = (
-        ("stuck", checks.persistence.severity),
-        ("jump", checks.step.severity if checks.step.at_most else "off"),
+    series_checks: list[SeriesKind] = []
+    severities: tuple[tuple[SeriesKind, str], ...] = (
+        ("persistence", checks.persistence.severity),
+        ("step", checks.step.severity if checks.step.at_most else "off"),
         ("buddy", checks.buddy.severity if locations.shape is None and len(locations) > 3 else "off"),
     )
-    for kind, severity in series:
+    for kind, severity in severities:
         if severity != "off":
-            measured.append(kind)
+            series_checks.append(kind)
             rules[kind] = severity  # type: ignore[assignment]
     return ObservationContract(
         locations.ids,
@@ -67,44 +68,44 @@ def contract_of(feed: Feed, locations: Locations, now: datetime, *, known: bool 
         tolerance=quality.ahead if quality.ahead is not None else _FAR if feed.is_covariate else feed.step,
         oldest=datetime.combine(quality.oldest, time(), UTC),
         known=known,
-        foretold=feed.is_covariate,
+        forecasts=feed.is_covariate,
         severity=rules,
-        measured=tuple(measured),
-        custom=tuple(_custom(place, each, feed) for place, each in enumerate(quality.expectations)),
+        series_checks=tuple(series_checks),
+        custom=tuple(_custom(index, each, feed) for index, each in enumerate(quality.expectations)),
     )
 
 
 def check_quality(feed: Feed) -> None:
-    """Make sure that what a product file says of quality can be carried out.
+    """Make sure that the expectations of a product file can be carried out.
 
     Raises:
-        ConfigError: it names an expectation that there is none of, or gives it arguments that it does not take.
+        ConfigError: an expectation is unknown to Great Expectations, or does not take the arguments given.
     """
-    for place, expectation in enumerate(feed.quality.expectations):
-        _custom(place, expectation, feed)
+    for index, expectation in enumerate(feed.quality.expectations):
+        _custom(index, expectation, feed)
 
 
 def unit_changes(feed: Feed, name: str) -> tuple[UnitChange, ...]:
-    """Return what the values of a variable look like when the source changes its unit, or slips by powers of ten."""
+    """Return the changes that values of a variable undergo if the source changes its unit or slips by a power of 10."""
     return _unit_changes(feed.variables[name].source_units or feed.variable(name)[0], feed.variable(name)[0])
 
 
 @cache
-def _unit_changes(said: str, units: str) -> tuple[UnitChange, ...]:
+def _unit_changes(usual: str, units: str) -> tuple[UnitChange, ...]:
     found: list[UnitChange] = []
     for group in _ALIKE:
-        if not any(_same(said, other) for other in group):
+        if not any(_same(usual, other) for other in group):
             continue
         for other in group:
-            if not _same(said, other):
-                # Sent in `other`, and taken for what the source used to send.
-                zero, one = convert(convert(np.array([0.0, 1.0]), units, other), said, units)
-                found.append(UnitChange(f"{other} taken for {said}", float(one - zero), float(zero)))
+            if not _same(usual, other):
+                # Sent in `other` and read as the unit that the source usually sends.
+                zero, one = convert(convert(np.array([0.0, 1.0]), units, other), usual, units)
+                found.append(UnitChange(f"{other} instead of {usual}", float(one - zero), float(zero)))
     known = [change.factor for change in found if not change.offset]
     for power in _POWERS:
-        for factor, words in ((power, f"{power:g} times too large"), (1 / power, f"{power:g} times too small")):
+        for factor, description in ((power, f"{power:g} times too large"), (1 / power, f"{power:g} times too small")):
             if not any(abs(factor / each - 1) < 0.01 for each in known):
-                found.append(UnitChange(words, factor))
+                found.append(UnitChange(description, factor))
     return tuple(found)
 
 
@@ -115,23 +116,25 @@ def _same(one: str, other: str) -> bool:
     return convertible(one, other) and bool(np.allclose(convert(probe, one, other), probe, rtol=1e-9, atol=1e-12))
 
 
-def _custom(place: int, expectation: Expectation, feed: Feed) -> Check:
+def _custom(index: int, expectation: Expectation, feed: Feed) -> Check:
     name, arguments = expectation.type, expectation.kwargs
-    where = f"feed.quality.expectations.{place}"
+    where = f"feed.quality.expectations.{index}"
     problem = explain_expectation(name, arguments)
     if problem:
         what, _, remedy = problem.partition("; ")
         raise ConfigError(feed.title, where, what, remedy)
-    if expectation.severity == "row" and not judges_rows(name):
-        raise ConfigError(feed.title, where, f"{name} judges the batch, not rows", "make its severity batch or warn")
+    if expectation.severity == "row" and not is_row_expectation(name):
+        remedy = "make its severity batch or warn"
+        raise ConfigError(feed.title, where, f"{name} tests the batch and not rows", remedy)
     column = ", ".join(expectation.columns)
-    others = {part: value for part, value in arguments.items() if not part.startswith("column")}
-    told = ", ".join(f"{part} {value}" for part, value in others.items())
-    words = f"{column} {{value}} breaks {name}" if judges_rows(name) else f"{column} breaks {name}".strip()
+    others = ", ".join(f"{part} {value}" for part, value in arguments.items() if not part.startswith("column"))
+    expected = f"{name} ({others})" if others else name
+    reason = Reason("custom", column, expected=expected)
     return Check(
         "custom",
         column,
-        words + (f" ({told})" if told else ""),
+        summarise([reason]) if is_row_expectation(name) else f"{column} breaks {expected}".strip(),
+        reason,
         severity=expectation.severity,
         columns=expectation.columns,
         expectation=name,

@@ -1,20 +1,30 @@
-"""Refused rows counted by kind of reason."""
+"""The reasons of refused rows, counted by kind and read from stored rows."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-_TOLD = re.compile(
-    r"'[^']*'|\"[^\"]*\""  # what a cell said
-    r"|\d{4}-\d\d-\d\d[T ][\d:.]+(?:Z|[+-][\d:]+)?"  # an instant
-    r"|(?<=line )\d+(?= has )|(?<= has )\d+(?= columns)"  # a ragged line
-    r"|(?<=for )\d+(?= values)|(?<=by )[\d.e+-]+(?= a step)|(?<=is )[\d.]+(?= sigmas)"  # how far a check is broken
-)
-_VALUE = re.compile(r"(?:(?<=^)|(?<=; ))([a-z][a-z0-9_-]*) (?:[+-]?[\d.]+(?:e[+-]?\d+)?|[+-]?inf) ")
+from expectations.reasons import Reason, from_json, summarise
+from pipeline.ingest.quality.earlier_reasons import parse_reasons
+
+
+def reasons_of(row: Mapping[str, Any]) -> tuple[Reason, ...]:
+    """Return why a row of the quarantine was refused. Rows of earlier releases have a sentence alone."""
+    return from_json(row["reasons"]) if row.get("reasons") else parse_reasons(row["reason"])
+
+
+def is_whole_payload(row: Mapping[str, Any]) -> bool:
+    """Return whether a row of the quarantine stands for a payload that was refused as a whole."""
+    return any(reason.kind == "payload" for reason in reasons_of(row))
+
+
+def has_reason(row: Mapping[str, Any], text: str) -> bool:
+    """Return whether a text is part of a row's reason, as the row has it or as it is listed."""
+    return text in row["reason"] or text in summarise(reasons_of(row))
 
 
 def count_reasons(refused: pa.Table) -> dict[str, int]:
@@ -23,12 +33,11 @@ def count_reasons(refused: pa.Table) -> dict[str, int]:
     What differs from row to row, such as a value, is shown as ``…``. A row with several reasons counts once,
     under all of them together, so that the counts add up to the rows.
     """
-    counts: Counter[str] = Counter()
-    for entry in pc.value_counts(refused.column("reason")).to_pylist():
-        counts[kind_of(entry["values"])] += entry["counts"]
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-
-
-def kind_of(reason: str) -> str:
-    """Return a reason without what differs from row to row, such as a value, which is shown as ``…``."""
-    return _VALUE.sub(r"\1 … ", _TOLD.sub("…", reason))
+    counts: Counter[tuple[Reason, ...]] = Counter()
+    distinct = refused.select(["reason", "reasons"]).group_by(["reason", "reasons"]).aggregate([([], "count_all")])
+    for entry in distinct.to_pylist():
+        counts[tuple(reason.general for reason in reasons_of(entry))] += entry["count_all"]
+    named: Counter[str] = Counter()
+    for reasons, count in counts.items():
+        named[summarise(reasons)] += count
+    return dict(sorted(named.items(), key=lambda item: (-item[1], item[0])))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -11,11 +11,23 @@ import numpy as np
 import pyarrow as pa
 from pydantic import SecretStr
 
+from expectations.reasons import Reason, explain, to_json
 from pipeline.config import Feed
 from pipeline.errors import ConfigError, SourceError
 from pipeline.store.raw import Payload
 
-__all__ = ["REFUSED_SCHEMA", "TIME", "About", "Decoded", "Payload", "Source", "refused_table", "row_schema", "secret"]
+__all__ = [
+    "REFUSED_SCHEMA",
+    "TIME",
+    "About",
+    "Decoded",
+    "Payload",
+    "RefusedRow",
+    "Source",
+    "refused_table",
+    "row_schema",
+    "secret",
+]
 
 TIME = pa.timestamp("us", tz="UTC")
 REFUSED_SCHEMA = pa.schema(
@@ -24,9 +36,12 @@ REFUSED_SCHEMA = pa.schema(
         ("location", pa.string()),
         ("values", pa.string()),  # JSON object of the original cells
         ("reason", pa.string()),
+        ("reasons", pa.string()),  # JSON list of `Reason`
     ]
 )
-"""Columns of refused rows; valid_time and location are null if they could not be read."""
+"""Columns of refused rows; valid_time and location are null where they could not be read."""
+RefusedRow = tuple[np.datetime64 | None, str | None, str, Sequence[Reason]]
+"""Valid time, location, the given values as JSON, and why the row is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +115,13 @@ def row_schema(feed: Feed, *, known: bool = False) -> pa.Schema:
     return pa.schema([("valid_time", TIME), ("location", pa.string()), *instant, *variables])
 
 
-def refused_table(rows: Iterable[tuple[np.datetime64 | None, str | None, str, str]]) -> pa.Table:
-    """Return a table of (valid_time, location, values, reason) tuples; NaT and None become null."""
-    times, *texts = list(zip(*rows, strict=True)) or [()] * len(REFUSED_SCHEMA)
+def refused_table(rows: Iterable[RefusedRow]) -> pa.Table:
+    """Return refused rows as a table of `REFUSED_SCHEMA`; NaT and None become null."""
+    times, locations, values, reasons = list(zip(*rows, strict=True)) or [()] * 4
     nat = np.datetime64("NaT")
     stamps = np.array([nat if time is None else time for time in times], dtype="datetime64[us]")
-    columns = [pa.array(stamps, TIME), *(pa.array(text, pa.string()) for text in texts)]
-    return pa.table(columns, schema=REFUSED_SCHEMA)
+    texts = [locations, values, map(explain, reasons), map(to_json, reasons)]
+    return pa.table([pa.array(stamps, TIME), *(pa.array(text, pa.string()) for text in texts)], schema=REFUSED_SCHEMA)
 
 
 def secret(secrets: Mapping[str, SecretStr], name: str, feed: Feed) -> str:

@@ -105,5 +105,5 @@ class Files:
             raise SourceError(f"{payload.name}: {error}") from error
         if not ragged and not len(refused):
             return decoded
-        lines = refused_table((None, None, as_json({"line": text}), reason) for text, reason in ragged)
+        lines = refused_table((None, None, as_json({"line": text}), [reason]) for text, reason in ragged)
         return replace(decoded, refused=pa.concat_tables([decoded.refused, refused, lines]))

@@ -47,7 +47,7 @@ def test_the_effective_size_of_values_that_follow_one_another() -> None:
 def test_alike_is_near_and_shifted_is_far() -> None:
     recent = daily(0, 400)
     alike, apart = (drift(daily(400, 500, shift, seed=1), recent, day=1) for shift in (0.0, 2.0))
-    assert alike.judged == apart.judged == 3
+    assert alike.locations == apart.locations == 3
     assert alike.distance < alike.chance
     assert apart.distance > 0.6 > apart.chance
     assert alike.chance == pytest.approx(CRITICAL * (1 / 100 + 1 / 400) ** 0.5, rel=0.25)
@@ -61,21 +61,21 @@ def test_a_night_is_compared_with_nights() -> None:
     nights = recent.where((hours % 24 < 6) & (hours >= 24 * 50))
     before = recent.where(hours < 24 * 50)
     told = drift(nights, before, day=24)
-    assert told.judged == 1
+    assert told.locations == 1
     assert told.distance < told.chance
     assert drift(nights, before, day=1).distance > 0.7
 
 
 def test_too_few_independent_values_are_not_judged() -> None:
-    assert drift(daily(400, 405), daily(0, 400), day=1).judged == 0
-    assert drift(daily(400, 500), daily(0, 5), day=1).judged == 0
+    assert drift(daily(400, 405), daily(0, 400), day=1).locations == 0
+    assert drift(daily(400, 500), daily(0, 5), day=1).locations == 0
     steps = np.arange(200)
     slow = Series(np.zeros(200, np.int64), steps, steps / 200.0)
-    assert drift(Series(slow.location, steps + 200, slow.value), slow, day=1).judged == 0
+    assert drift(Series(slow.location, steps + 200, slow.value), slow, day=1).locations == 0
 
 
 def test_locations_without_a_past_are_left_out_and_of_very_many_an_even_part_is_looked_at() -> None:
     new = daily(400, 500, places=4)
-    assert drift(new, daily(0, 400, places=3), day=1).judged == 3
+    assert drift(new, daily(0, 400, places=3), day=1).locations == 3
     many = drift(daily(40, 80, places=1200), daily(0, 40, places=1200, seed=1), day=1)
-    assert 400 < many.judged <= 500
+    assert 400 < many.locations <= 500

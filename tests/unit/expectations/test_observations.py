@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from expectations.observations import ObservationContract, VariableLimits, off_grid
+from expectations.reasons import explain
 
 NOW = datetime(2020, 1, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -21,12 +22,12 @@ HOUR = timedelta(hours=1)
 def test_the_reason_tells_value_unit_and_limits(
     limits: tuple[float | None, float | None], value: float, reason: str
 ) -> None:
-    assert VariableLimits("wind_speed", "m s-1", *limits).check().reason(value) == reason
+    assert explain([VariableLimits("wind_speed", "m s-1", *limits).check().reason_for(value)]) == reason
 
 
 def test_a_plain_count_has_no_unit_in_its_reason() -> None:
-    reason = VariableLimits("pedestrian_count", "1", 0, 20_000).check().reason(3e5)
-    assert reason == "pedestrian_count 300000 is outside 0 to 20000"
+    reason = VariableLimits("pedestrian_count", "1", 0, 20_000).check().reason_for(3e5)
+    assert explain([reason]) == "pedestrian_count 300000 is outside 0 to 20000"
 
 
 def test_an_open_limit_still_bars_infinity() -> None:
@@ -41,12 +42,12 @@ def test_the_contract_names_everything_that_must_hold() -> None:
     contract = ObservationContract(("A",), (VariableLimits("x", "1", 0, 1),), HOUR, NOW, tolerance=HOUR)
     kinds = [check.kind for check in contract.checks()]
     assert kinds == ["rows", "present", "present", "location", "grid", "past", "future", "limits", "unique"]
-    reasons = {check.kind: check.reason("V") for check in contract.checks()}
-    assert reasons["location"] == "location 'V' is no station of the feed"
-    assert reasons["grid"] == "valid_time V is off the grid of one every 3600 s"
+    reasons = {check.kind: explain([check.reason_for("V")]) for check in contract.checks() if check.reason}
+    assert reasons["location"] == "unknown location 'V'"
+    assert reasons["grid"] == "valid_time V is off the time grid, one step every 3600 s"
     assert reasons["future"] == "valid_time V is in the future, after 2020-01-01 13:00:00"
     assert reasons["past"] == "valid_time V is before 1850-01-01 00:00:00"
-    assert reasons["unique"] == "duplicate key, a later row of the payload differs"
+    assert reasons["unique"] == "duplicate key, a later row of the payload has other values"
 
 
 def test_off_grid_counts_from_the_epoch_and_from_a_phase() -> None:
@@ -62,9 +63,9 @@ def test_rows_that_say_when_they_became_known_have_that_in_their_key() -> None:
     assert observed.checks()[-1].columns == observed.key
     columns = [check.column for check in observed.checks() if check.kind == "known"]
     assert columns == ["known_at", "early_us"]
-    foretold = ObservationContract(("A",), (), HOUR, NOW, tolerance=HOUR, known=True, foretold=True)
-    (known,) = (check for check in foretold.checks() if check.kind == "known")
-    assert known.reason("V") == "known_at V is outside 1850-01-01 00:00:00 to 2020-01-01 13:00:00"
+    forecasts = ObservationContract(("A",), (), HOUR, NOW, tolerance=HOUR, known=True, forecasts=True)
+    (known,) = (check for check in forecasts.checks() if check.kind == "known")
+    assert explain([known.reason_for("V")]) == "known_at V is outside 1850-01-01 00:00:00 to 2020-01-01 13:00:00"
 
 
 def test_severity_is_row_unless_the_contract_says_otherwise() -> None:
@@ -74,10 +75,10 @@ def test_severity_is_row_unless_the_contract_says_otherwise() -> None:
         HOUR,
         NOW,
         tolerance=HOUR,
-        severity={"grid": "batch", "stuck": "warn"},
-        measured=("stuck", "jump"),
+        severity={"grid": "batch", "persistence": "warn"},
+        series_checks=("persistence", "step"),
     )
     severity = {check.kind: check.severity for check in contract.checks()}
     assert severity["grid"] == "batch"
-    assert severity["stuck"] == "warn"
-    assert {severity[kind] for kind in ("limits", "future", "past", "location", "unique", "jump")} == {"row"}
+    assert severity["persistence"] == "warn"
+    assert {severity[kind] for kind in ("limits", "future", "past", "location", "unique", "step")} == {"row"}

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from expectations.observations import OFF_GRID, Check, ObservationContract, VariableLimits, batch_check, off_grid
-from expectations.suites import build_suite, explain_expectation, fault_of, judges_rows, place_of, validate
+from expectations.suites import build_suite, error_of, explain_expectation, index_of, is_row_expectation, validate
 
 HOUR = timedelta(hours=1)
 CONTRACT = ObservationContract(
@@ -35,7 +35,7 @@ def batch(rows: list[tuple[str | None, str | None, float, float]]) -> pd.DataFra
 def broken(frame: pd.DataFrame) -> dict[str, list[int]]:
     found = {}
     for outcome in validate(frame, CONTRACT.checks()).results:
-        check = CONTRACT.checks()[place_of(outcome)]
+        check = CONTRACT.checks()[index_of(outcome)]
         if not outcome.success:
             found[f"{check.kind} {check.column}"] = outcome.result.get("unexpected_index_list")
     return found
@@ -84,7 +84,7 @@ def test_zero_rows_are_a_failure() -> None:
 
 def test_every_expectation_carries_its_reason() -> None:
     reasons = [expectation.meta["reason"] for expectation in build_suite(CONTRACT.checks()).expectations]
-    assert reasons == [check.template for check in CONTRACT.checks()]
+    assert reasons == [check.fault for check in CONTRACT.checks()]
 
 
 def test_severity_is_told_to_great_expectations() -> None:
@@ -97,7 +97,7 @@ def test_a_summary_has_a_row_a_subject_and_what_was_not_judged_holds() -> None:
         {"subject": ["", "x", "y"], "drift": [np.nan, 0.5, 1.5], "completeness": [0.4, np.nan, np.nan]}
     )
     checks = (batch_check("drift", "warn", high=1.0), batch_check("completeness", "batch", low=0.5))
-    told = sorted(validate(frame, checks).results, key=place_of)
+    told = sorted(validate(frame, checks).results, key=index_of)
     assert [outcome.result["unexpected_index_list"] for outcome in told] == [[2], [0]]
 
 
@@ -112,11 +112,11 @@ def test_a_further_expectation_is_carried_out_as_it_is_given() -> None:
         custom("expect_column_values_to_be_in_set", column="wind_speed", value_set=[1.0, 2.0]),
         custom("expect_column_mean_to_be_between", column="location", min_value=6),
     )
-    mean, within, wrong = sorted(validate(rows, checks).results, key=place_of)
+    mean, within, wrong = sorted(validate(rows, checks).results, key=index_of)
     assert (mean.success, float(mean.result["observed_value"])) == (False, 5.0)
     assert within.result["unexpected_index_list"] == [1]
-    assert (fault_of(mean), fault_of(within)) == ("", "")
-    assert "mean" in fault_of(wrong)
+    assert (error_of(mean), error_of(within)) == ("", "")
+    assert "mean" in error_of(wrong)
 
 
 @pytest.mark.parametrize(
@@ -160,11 +160,11 @@ def test_threads_judge_their_own_frames() -> None:
 
 
 def test_some_expectations_judge_rows_and_others_the_batch() -> None:
-    assert judges_rows("expect_column_values_to_be_between")
-    assert judges_rows("expect_column_pair_values_a_to_be_greater_than_b")
-    assert judges_rows("expect_compound_columns_to_be_unique")
-    assert not judges_rows("expect_column_mean_to_be_between")
-    assert not judges_rows("expect_table_row_count_to_be_between")
+    assert is_row_expectation("expect_column_values_to_be_between")
+    assert is_row_expectation("expect_column_pair_values_a_to_be_greater_than_b")
+    assert is_row_expectation("expect_compound_columns_to_be_unique")
+    assert not is_row_expectation("expect_column_mean_to_be_between")
+    assert not is_row_expectation("expect_table_row_count_to_be_between")
 
 
 def test_a_run_leaves_no_file_no_thread_and_no_noise(

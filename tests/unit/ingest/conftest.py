@@ -1,6 +1,7 @@
 import json
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ from pipeline.config import Product
 from pipeline.ingest.sources import row_schema
 from pipeline.locations import Locations
 
+MakeProduct = Callable[..., Product]
 MakeRows = Callable[..., pa.Table]
 
 
@@ -34,8 +36,25 @@ def product() -> Product:
 
 
 @pytest.fixture
+def make_product(tmp_path: Path) -> MakeProduct:
+    """Return a function that makes a product of source fields; `step` and `variables` belong to its feed."""
+
+    def make(*, step: str = "1h", variables: dict[str, Any] | None = None, **source: Any) -> Product:
+        feed = {
+            "source": {"kind": "files", "path": "data.csv", "format": "csv", "layout": "wide"} | source,
+            "step": step,
+            "locations": {"kind": "stations", "path": "stations.csv"},
+            "variables": variables or {"wind_speed": {"units": "m s-1", "limits": [0, 60]}},
+        }
+        fields = {"name": "test", "feed": feed, "forecast": {"targets": list(feed["variables"])}}
+        return Product.model_validate_json(json.dumps(fields)).within(tmp_path)
+
+    return make
+
+
+@pytest.fixture
 def make_rows(product: Product) -> MakeRows:
-    """Rows from (valid_time, location, wind_speed, air_temperature) tuples."""
+    """Return a function that makes rows of (valid_time, location, wind_speed, air_temperature) tuples."""
 
     def make(*rows: tuple[datetime | None, str | None, float | None, float | None]) -> pa.Table:
         schema = row_schema(product.feed)

@@ -198,7 +198,13 @@ def test_bad_rows_are_quarantined_and_the_good_ones_stored(inbox: Inbox) -> None
     assert {row["payload"] for row in rows} == {digest}
     assert {row["quarantined_at"] for row in rows} == {NOW}
     reasons = " | ".join(row["reason"] for row in rows)
-    for part in ("-9999 m s-1 is outside", "'calm' is no number", "off the grid", "in the future", "has 2 columns"):
+    for part in (
+        "-9999 m s-1 is outside",
+        "'calm' is not a number",
+        "off the time grid",
+        "in the future",
+        "has 2 columns",
+    ):
         assert part in reasons
     assert sum(result.reasons.values()) == 7
 
@@ -257,10 +263,10 @@ def test_when_decoding_refuses_every_row_its_refusals_are_kept(inbox: Inbox) -> 
     with pytest.raises(ContractError, match="all 4 rows were refused"):
         inbox.ingest()
     assert sorted(inbox.quarantine.read()["reason"].to_pylist()) == [
-        "time: 'never' is no time stamp",
-        "time: 'never' is no time stamp",
-        f"{VARIABLE}: 'calm' is no number",
-        f"{VARIABLE}: 'still' is no number",
+        "time: 'never' is not a time stamp",
+        "time: 'never' is not a time stamp",
+        f"{VARIABLE}: 'calm' is not a number",
+        f"{VARIABLE}: 'still' is not a number",
     ]
 
 

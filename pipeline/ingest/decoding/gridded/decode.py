@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from expectations.reasons import Reason
 from pipeline.config import Feed, FilesSource
 from pipeline.errors import ContractError, NoDataError, SourceError
 from pipeline.ingest.decoding.cells import as_json
@@ -16,10 +17,10 @@ from pipeline.ingest.decoding.gridded.axes import LATITUDE, LONGITUDE
 from pipeline.ingest.decoding.gridded.fields import Field, read_field
 from pipeline.ingest.decoding.gridded.readers import open_arrays
 from pipeline.ingest.decoding.resample import stand_ins
-from pipeline.ingest.decoding.rows import Refused, number
+from pipeline.ingest.decoding.rows import number
 from pipeline.ingest.decoding.timestamp_parsing import Times
 from pipeline.ingest.decoding.timestamps import Stamps, read_stamps
-from pipeline.ingest.sources.base import TIME, Decoded, Payload, refused_table, row_schema
+from pipeline.ingest.sources.base import TIME, Decoded, Payload, RefusedRow, refused_table, row_schema
 from pipeline.locations import Locations
 from pipeline.units import convert
 
@@ -114,7 +115,7 @@ def _rows(
     times: Times,
     known: Times | None,
     frames: NDArray[np.int64],
-) -> tuple[pa.Table, list[Refused]]:
+) -> tuple[pa.Table, list[RefusedRow]]:
     """Return the rows of some frames, and the cells that hold an infinity."""
     places = next(iter(fields.values())).places
     values = {name: _numbers(field, _span(frames), spec) for name, field in fields.items()}
@@ -133,22 +134,22 @@ def _rows(
         columns.append(pa.array(stored, pa.float64(), from_pandas=True))  # NaN is null
     schema = row_schema(feed, known=known is not None)
     rows = pa.table([pa.array(times[frames][frame], TIME), locations, *instants, *columns], schema=schema)
-    refused = []
+    refused: list[RefusedRow] = []
     for at, where in np.argwhere(bad):
         given = {name: float(numbers[at, where]) for name, numbers in values.items()}
-        reason = "; ".join(f"{name}: {given[name]} is no number" for name in given if infinite[name][at, where])
-        refused.append((times[frames[at]], places.ids[places.codes[where]], as_json(given), reason))
+        reasons = [Reason("invalid_number", name, str(given[name])) for name in given if infinite[name][at, where]]
+        refused.append((times[frames[at]], places.ids[places.codes[where]], as_json(given), reasons))
     return rows, refused
 
 
-def _untimed(fields: Mapping[str, Field], spec: FilesSource, stamps: Stamps) -> Iterator[Refused]:
+def _untimed(fields: Mapping[str, Field], spec: FilesSource, stamps: Stamps) -> Iterator[RefusedRow]:
     """Return a refused row for each frame that has values and no time."""
     first = next(iter(fields.values()))
     for frame, reason in stamps.reasons.items():
         count = int(_present(fields, spec, slice(frame, frame + 1)).sum())
         if count:
             given = {first.time_name: first.times[frame].as_py(), "cells": count}
-            yield None, None, as_json(given), reason
+            yield None, None, as_json(given), [reason]
 
 
 def _present(fields: Mapping[str, Field], spec: FilesSource, frames: slice) -> NDArray[np.bool_]:

@@ -15,6 +15,7 @@ import pyarrow as pa
 from jmespath.exceptions import JMESPathError  # type: ignore[import-untyped]
 from jmespath.parser import ParsedResult  # type: ignore[import-untyped]
 
+from expectations.reasons import Reason
 from pipeline.config import Feed
 from pipeline.config.sources.http_json import HttpJsonSource
 from pipeline.errors import ConfigError, ContractError, SourceError
@@ -22,15 +23,13 @@ from pipeline.ingest.decoding.cells import as_json
 from pipeline.ingest.decoding.layouts import decode_table
 from pipeline.ingest.decoding.timestamp_parsing import Times
 from pipeline.ingest.decoding.timestamps import read_stamps
-from pipeline.ingest.sources.base import Decoded, Payload, refused_table, row_schema
+from pipeline.ingest.sources.base import Decoded, Payload, RefusedRow, refused_table, row_schema
 from pipeline.ingest.sources.http import as_column, as_text
 from pipeline.locations import Locations
 from pipeline.times import as_numpy
 
 _MAX_INVALID_ROWS = 10_000
 _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-
-Refused = tuple[np.datetime64 | None, str | None, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +97,8 @@ def decode_document(
         rows = [row for row in found if isinstance(row, dict | list)]
         if len(found) - len(rows) > _MAX_INVALID_ROWS:
             raise ContractError(f"{len(found) - len(rows):,} rows are neither objects nor lists")
-        refused: list[Refused] = [
-            (None, None, as_json({"row": row}), "the row is neither an object nor a list")
+        refused: list[RefusedRow] = [
+            (None, None, as_json({"row": row}), [Reason("malformed_row")])
             for row in found
             if not isinstance(row, dict | list)
         ]
@@ -172,8 +171,8 @@ def _has(path: str, row: Any) -> bool:
 
 def _known(
     table: pa.Table, payload: Payload, feed: Feed, spec: HttpJsonSource
-) -> tuple[pa.Table, Times | None, list[Refused]]:
-    """Return the rows with a valid known_at, their known_at, and the refused rows."""
+) -> tuple[pa.Table, Times | None, list[RefusedRow]]:
+    """Return the rows that tell when they became known, when, and the others."""
     if spec.known_at is None:
         if not feed.is_covariate:
             return table, None, []
@@ -185,10 +184,10 @@ def _known(
     written = {"columns": (spec.known_at,), "label": "end", "day_starts": timedelta(0), "resample": timedelta(0)}
     form = spec.time.model_copy(update={**written, "hours": "0-23"})
     stamps = read_stamps(table, form, timedelta(seconds=1))
-    invalid = np.flatnonzero(np.isnat(stamps.valid_time))
-    cells = table.take(pa.array(invalid)).to_pylist()
-    refused: list[Refused] = [
-        (None, None, as_json(given), stamps.reasons[int(row)]) for row, given in zip(invalid, cells, strict=True)
+    unread = np.flatnonzero(np.isnat(stamps.valid_time))
+    cells = table.take(pa.array(unread)).to_pylist()
+    refused: list[RefusedRow] = [
+        (None, None, as_json(given), [stamps.reasons[int(row)]]) for row, given in zip(unread, cells, strict=True)
     ]
     keep = np.flatnonzero(~np.isnat(stamps.valid_time))
     return table.take(pa.array(keep)).drop_columns([spec.known_at]), stamps.valid_time[keep], refused

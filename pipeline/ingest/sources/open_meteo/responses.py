@@ -13,11 +13,12 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from expectations.reasons import Reason
 from pipeline.config import Feed
 from pipeline.config.sources.open_meteo import OpenMeteoSource
 from pipeline.errors import ContractError, SourceError
 from pipeline.ingest.decoding.cells import as_json, read_numbers
-from pipeline.ingest.sources.base import TIME, Decoded, Payload, refused_table, row_schema
+from pipeline.ingest.sources.base import TIME, Decoded, Payload, RefusedRow, refused_table, row_schema
 from pipeline.ingest.sources.http import as_column, read_document
 from pipeline.ingest.sources.open_meteo.names import UNITS, Column
 from pipeline.locations import Locations
@@ -101,7 +102,7 @@ class _Response:
     at: np.datetime64
     notes: list[str] = field(default_factory=list)
     _rows: list[pa.Table] = field(default_factory=list)
-    _refused: list[tuple[np.datetime64 | None, str | None, str, str]] = field(default_factory=list)
+    _refused: list[RefusedRow] = field(default_factory=list)
 
     def read(self, point: Mapping[str, Any], location: str) -> None:
         """Add the rows of a location."""
@@ -125,7 +126,7 @@ class _Response:
     ) -> None:
         """Add the rows of a location that were forecast `days` before."""
         values: dict[str, NDArray[np.float64]] = {}
-        wrong: dict[int, list[str]] = {}
+        wrong: dict[int, list[Reason]] = {}
         for column in self.columns:
             given = {name: self._numbers(data, f"{name}{suffix}", len(times), wrong) for name in column.requested}
             values[column.variable] = self._stored(column, column.values(given), units, suffix)
@@ -143,7 +144,7 @@ class _Response:
         for row, reasons in sorted(wrong.items()):
             names = ("time", *(f"{name}{suffix}" for column in self.columns for name in column.requested))
             cells = {name: data[name][row] for name in names}
-            self._refused.append((times[row], location, as_json(cells), "; ".join(reasons)))
+            self._refused.append((times[row], location, as_json(cells), reasons))
 
     def _times(self, given: Any) -> Times:
         if not isinstance(given, list) or not all(type(time) is int and abs(time) < 2**33 for time in given):
@@ -151,7 +152,7 @@ class _Response:
         return np.array(given, np.int64).astype("datetime64[s]").astype("datetime64[us]")
 
     def _numbers(
-        self, data: Mapping[str, Any], name: str, count: int, wrong: dict[int, list[str]]
+        self, data: Mapping[str, Any], name: str, count: int, wrong: dict[int, list[Reason]]
     ) -> NDArray[np.float64]:
         """Return the values of a name, NaN where missing; cells that are not numbers are added to `wrong`."""
         cells = data.get(name)
@@ -161,7 +162,7 @@ class _Response:
             raise SourceError(f"{self.name}: '{name}' has {len(cells)} values for {count} times")
         values, unreadable = read_numbers(name, pa.chunked_array([as_column(cells)]), ())
         for row in map(int, np.flatnonzero(unreadable)):
-            wrong.setdefault(row, []).append(f"{name}: {str(cells[row])[:80]!r} is no number")
+            wrong.setdefault(row, []).append(Reason("invalid_number", name, str(cells[row])[:80]))
         return values
 
     def _stored(

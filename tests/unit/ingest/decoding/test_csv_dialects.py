@@ -6,9 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from expectations.reasons import Reason
 from pipeline.config.sources.files import Csv
 from pipeline.errors import ContractError, NoDataError, SourceError
 from pipeline.ingest.decoding.csv_dialects import Ragged, read_csv
+
+
+def ragged_line(number: int, columns: int) -> Reason:
+    return Reason("ragged_line", value=number, measure=columns, expected="2")
 
 
 def read(content: str | bytes, **dialect: Any) -> tuple[dict[str, list[str]], Ragged]:
@@ -81,8 +86,8 @@ def test_latin_1_is_read_where_it_is_named_and_told_where_not() -> None:
 def test_lines_that_do_not_fit_are_kept_aside_with_their_place_in_the_file() -> None:
     cells, ragged = read("title\n# note\ntime,A\n\nt1,1\nt8\n\n# note\nt2,2\nt9,9,9\n", skip=1, comment="#")
     assert cells == TABLE
-    assert ragged == [("t8", "line 6 has 1 columns, not 2"), ("t9,9,9", "line 10 has 3 columns, not 2")]
-    assert read("time,A\r\nt1,1\r\n\r\nt8\r\nt2,2\r\n") == (TABLE, [("t8", "line 4 has 1 columns, not 2")])
+    assert ragged == [("t8", ragged_line(6, 1)), ("t9,9,9", ragged_line(10, 3))]
+    assert read("time,A\r\nt1,1\r\n\r\nt8\r\nt2,2\r\n") == (TABLE, [("t8", ragged_line(4, 1))])
 
 
 def test_a_nameless_column_with_cells_stays() -> None:

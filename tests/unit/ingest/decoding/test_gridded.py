@@ -104,7 +104,8 @@ def test_an_infinite_cell_is_refused_alone(tmp_path: Path) -> None:
         "valid_time": datetime(2020, 1, 1, 2, tzinfo=UTC),
         "location": "r002c003",
         "values": '{"t": "-inf"}',
-        "reason": "t: -inf is no number",
+        "reason": "t: '-inf' is not a number",
+        "reasons": '[{"kind":"invalid_number","variable":"t","value":"-inf"}]',
     }
 
 
@@ -152,7 +153,7 @@ def test_a_frame_without_a_time_is_refused_as_one_row_that_counts_its_cells(tmp_
     decoded = decode(make_feed(tmp_path, format="npz"), content)
     assert cells(decoded) == {key: value for key, value in EXPECTED.items() if key[0] == "02:00"}
     (row,) = decoded.refused.to_pylist()
-    assert (row["valid_time"], row["location"], row["reason"]) == (None, None, "time: no time stamp")
+    assert (row["valid_time"], row["location"], row["reason"]) == (None, None, "time: the time stamp is missing")
     assert json.loads(row["values"]) == {"time": None, "cells": 8}
 
 

@@ -112,14 +112,14 @@ def test_a_time_that_was_never_written_is_refused_alone(tmp_path: Path) -> None:
     stamps = np.ma.masked_array([1, 2], mask=[True, False])
     decoded = decode(make_feed(tmp_path), raw(tmp_path, stamps, "i4", units="hours since 2020-01-01"))
     assert {hour for hour, _ in cells(decoded)} == {"02:00"}
-    assert decoded.refused["reason"].to_pylist() == ["time: no time stamp"]
+    assert decoded.refused["reason"].to_pylist() == ["time: the time stamp is missing"]
 
 
 @pytest.mark.parametrize("stamp", [1e12, -1e12, 3e8])
 def test_a_time_beyond_all_years_is_refused_alone(tmp_path: Path, stamp: float) -> None:
     decoded = decode(make_feed(tmp_path), raw(tmp_path, [stamp, 2], units="days since 2020-01-01"))
     assert {hour for hour, _ in cells(decoded)} == {"00:00"}
-    assert decoded.refused["reason"].to_pylist() == ["time: no time stamp"]
+    assert decoded.refused["reason"].to_pylist() == ["time: the time stamp is missing"]
 
 
 def test_a_time_coordinate_of_another_name_is_found_by_its_standard_name(tmp_path: Path) -> None:

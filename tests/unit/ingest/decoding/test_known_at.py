@@ -12,8 +12,8 @@ from pipeline.ingest.decoding.known_at import split_known
 
 def known(cells: list[Any] | pa.Array, **time: Any) -> tuple[list[Any], list[str]]:
     """The instants of a column, and the reasons of the rows that are refused."""
-    table = pa.table({"said": cells, "row": range(len(cells))})
-    rows, instants, refused = split_known(table, "said", TimeStamps(**time))
+    table = pa.table({"published": cells, "row": range(len(cells))})
+    rows, instants, refused = split_known(table, "published", TimeStamps(**time))
     assert len(rows) == len(instants)
     return [np.datetime_as_string(instant, unit="m") for instant in instants], refused["reason"].to_pylist()
 
@@ -51,9 +51,9 @@ def test_a_column_of_nulls_refuses_every_row() -> None:
 def test_a_row_that_does_not_say_when_it_became_known_is_refused(cell: str | None) -> None:
     instants, reasons = known(["2024-01-10 06:00", cell], zone="Europe/Dublin")  # where no clock showed 01:30
     assert instants == ["2024-01-10T06:00"]
-    assert reasons == ["said: no time stamp, so that it is not known when the row became known"]
+    assert reasons == ["published has no time stamp, so it is unknown when the row became known"]
 
 
 def test_a_column_that_is_not_there_is_named() -> None:
-    with pytest.raises(ContractError, match="no column 'sayd'; did you mean 'said'"):
-        split_known(pa.table({"said": ["2024-01-10"]}), "sayd", TimeStamps())
+    with pytest.raises(ContractError, match="no column 'publishd'; did you mean 'published'"):
+        split_known(pa.table({"published": ["2024-01-10"]}), "publishd", TimeStamps())

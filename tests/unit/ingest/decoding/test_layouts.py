@@ -50,9 +50,9 @@ def test_unreadable_wide_cells_are_refused_with_what_was_given(make_product, loc
     assert decoded.rows.num_rows == 1
     refused = decoded.refused.to_pylist()
     assert [(row["valid_time"], row["location"], row["reason"]) for row in refused] == [
-        (SIX, "A", "wind_speed: 'abc' is no number"),
-        (None, "A", "time: 'soon' is no time stamp; wind_speed: '1e999' is no number"),
-        (None, "B", "time: 'soon' is no time stamp"),
+        (SIX, "A", "wind_speed: 'abc' is not a number"),
+        (None, "A", "time: 'soon' is not a time stamp; wind_speed: '1e999' is not a number"),
+        (None, "B", "time: 'soon' is not a time stamp"),
     ]
     assert json.loads(refused[1]["values"]) == {"time": "soon", "A": "1e999"}
 
@@ -120,7 +120,7 @@ def test_one_unreadable_cell_refuses_the_long_row_with_all_its_values(make_produ
     assert decoded.rows.column("location").to_pylist() == ["A", "Z"]
     (row,) = decoded.refused.to_pylist()
     assert (row["valid_time"], row["location"]) == (SIX, "B")
-    assert row["reason"] == "wind_speed: 'x' is no number; air_temperature: 'y' is no number"
+    assert row["reason"] == "wind_speed: 'x' is not a number; air_temperature: 'y' is not a number"
     expected = {"time": "2020-01-01 06:00", "location": "B", "wind_speed": "x", "T": "y"}
     assert json.loads(row["values"]) == expected
 
@@ -245,7 +245,7 @@ def test_the_decimal_comma_of_the_product_is_read(make_product, locations: Locat
     table = pa.table({"time": ["2020-01-01 06:00"] * 3, "A": ["1,5", "-99,90", "1.5"]})
     decoded = decode(product, table, locations)
     assert found(decoded) == [("06:00", "A", 1.5)]
-    assert decoded.refused.column("reason").to_pylist() == ["wind_speed: '1.5' is no number"]
+    assert decoded.refused.column("reason").to_pylist() == ["wind_speed: '1.5' is not a number"]
 
 
 def test_a_nested_column_is_refused_where_it_is_needed(make_product, locations: Locations) -> None:

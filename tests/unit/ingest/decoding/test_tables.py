@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
+from expectations.reasons import explain
 from pipeline.config.sources.files import Csv
 from pipeline.errors import ContractError, NoDataError, SourceError
 from pipeline.ingest.decoding.layouts import decode_table
@@ -44,7 +45,10 @@ def test_a_csv_file_of_a_header_alone_has_no_rows() -> None:
 def test_ragged_csv_lines_are_kept_aside_with_their_number() -> None:
     table, ragged = csv(b"time,A\nt1,1\nt2,2,3\nt3\nt4,4\n")
     assert table.column("A").to_pylist() == ["1", "4"]
-    assert ragged == [("t2,2,3", "line 3 has 3 columns, not 2"), ("t3", "line 4 has 1 columns, not 2")]
+    assert [(line, explain([reason])) for line, reason in ragged] == [
+        ("t2,2,3", "line 3 has 3 columns, not 2"),
+        ("t3", "line 4 has 1 columns, not 2"),
+    ]
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
@@ -232,5 +236,5 @@ def test_refused_parquet_cells_are_kept_as_strict_json(make_product, locations: 
     )
     assert decoded.rows.num_rows == 0
     (refused,) = decoded.refused.to_pylist()
-    assert refused["reason"] == "wind_speed: 'inf' is no number"
+    assert refused["reason"] == "wind_speed: 'inf' is not a number"
     assert json.loads(refused["values"])["wind_speed"] == "inf"

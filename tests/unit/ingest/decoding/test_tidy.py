@@ -73,9 +73,9 @@ def test_a_cell_that_cannot_be_read_refuses_itself_alone(product: Product, locat
     assert rows(decoded) == [(SIX, "A", 2.0, None)]
     refused = decoded.refused.to_pylist()
     assert [(row["valid_time"], row["location"], row["reason"]) for row in refused] == [
-        (SIX, "A", "air_temperature: 'warm' is no number"),
-        (None, "A", "time: no time stamp"),
-        (SIX, None, "variable: no variable is named"),
+        (SIX, "A", "air_temperature: 'warm' is not a number"),
+        (None, "A", "time: the time stamp is missing"),
+        (SIX, None, "variable: the name of the variable is missing"),
     ]
     assert json.loads(refused[0]["values"]) == {
         "time": "2020-01-01 06:00",

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from expectations.reasons import Reason
 from pipeline.config import TimeStamps
 from pipeline.errors import ContractError
 from pipeline.ingest.decoding.timestamp_parsing import Clock, read_clock
@@ -75,7 +76,7 @@ def test_columns_that_make_no_stamp_are_refused_with_their_cells(cells: dict[str
     stamps = read_stamps(table, spec(columns=["year", "month", "day", "hour"]), HOUR)
     assert np.isnat(stamps.valid_time).all()
     given = " ".join(cell for (cell,) in table.to_pydict().values() if cell)
-    assert stamps.reasons == {0: f"year, month, day and hour: '{given}' is no time stamp"}
+    assert stamps.reasons == {0: Reason("invalid_time", "year, month, day and hour", given)}
 
 
 @settings(max_examples=50, deadline=None)
@@ -109,7 +110,7 @@ def test_hours_named_by_their_end_become_that_end_in_winter_and_across_both_swit
         "2024-11-03T07:00",
         "2024-11-04T05:00",
     ]
-    assert stamps.reasons == {1: "2024-03-10 02:00 does not exist in America/New_York (clocks went forward)"}
+    assert stamps.reasons == {1: Reason("nonexistent_time", value="2024-03-10 02:00", expected="America/New_York")}
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,7 @@ def test_what_does_not_fit_the_format_is_refused_and_names_it(text: str) -> None
     table = pa.table({"time": ["03/11/2013 01:00", text]})
     stamps = read_stamps(table, spec(format="%d/%m/%Y %H:%M"), HOUR)
     assert texts(stamps.valid_time) == ["2013-11-03T01:00", None]
-    assert stamps.reasons == {1: f"time: '{text}' is no time stamp as in '%d/%m/%Y %H:%M'"}
+    assert stamps.reasons == {1: Reason("invalid_time", "time", text, expected="%d/%m/%Y %H:%M")}
 
 
 def test_a_format_with_an_offset_gives_instants() -> None:

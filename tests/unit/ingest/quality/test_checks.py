@@ -100,13 +100,13 @@ def test_a_stuck_sensor_is_a_warning_and_its_rows_are_stored(make_feed: MakeFeed
     feed = make_feed(checks={"buddy": "off"})
     checked = check_rows(rows(feed, change=freeze), feed, stations, now=at(49))
     assert checked.warnings == (
-        "20 values of wind_speed at 1 location in runs of more than 12 equal ones, "
-        "the longest 20 of 7.5 m s-1 at B, 2020-01-01 20:00 UTC",
-        "20 values of air_temperature at 1 location in runs of more than 12 equal ones, "
-        "the longest 20 of 2.5 degC at B, 2020-01-01 20:00 UTC",
+        "20 values of wind_speed at 1 location in runs of more than 12 equal values, "
+        "the longest has 20 values of 7.5 m s-1 at B, 2020-01-01 20:00 UTC",
+        "20 values of air_temperature at 1 location in runs of more than 12 equal values, "
+        "the longest has 20 values of 2.5 degC at B, 2020-01-01 20:00 UTC",
     )
     assert checked.accepted.num_rows == 192
-    assert broken(checked.report) == {"stuck": 20}
+    assert broken(checked.report) == {"persistence": 20}
 
 
 def test_a_stuck_sensor_is_refused_when_the_product_says_so(make_feed: MakeFeed, stations: Locations) -> None:
@@ -116,7 +116,7 @@ def test_a_stuck_sensor_is_refused_when_the_product_says_so(make_feed: MakeFeed,
     told = checked.refused.to_pylist()
     assert [row["valid_time"] for row in told] == [at(hour) for hour in range(20, 40)]
     assert {row["location"] for row in told} == {"B"}
-    assert count_reasons(checked.refused) == {"wind_speed … m s-1 is the same for … values, more than 12": 20}
+    assert count_reasons(checked.refused) == {"wind_speed … m s-1 stays the same for … values, more than 12": 20}
 
 
 @pytest.mark.parametrize(("after", "count"), [("19h", 20), ("20h", 0)])
@@ -149,10 +149,10 @@ def test_a_jump_is_told_by_the_limit_of_the_product(make_feed: MakeFeed, station
     checked = check_rows(rows(feed, change=spike), feed, stations, now=at(49))
     (row,) = checked.refused.to_pylist()
     assert (row["valid_time"], row["location"]) == (at(30), "C")
-    assert row["reason"].startswith("wind_speed 40 m s-1 is a change by 2")
-    assert count_reasons(checked.refused) == {"wind_speed … m s-1 is a change by … a step, more than 20": 1}
+    assert row["reason"].startswith("wind_speed 40 m s-1 is a change of 2")
+    assert count_reasons(checked.refused) == {"wind_speed … m s-1 is a change of … per step, more than 20": 1}
     unlimited = check_rows(rows(make_feed()), make_feed(), stations, now=at(49))
-    assert "jump" not in {entry["check"] for entry in unlimited.report["checks"]}
+    assert "step" not in {entry["check"] for entry in unlimited.report["checks"]}
 
 
 def test_a_value_that_its_neighbours_do_not_bear_out(make_feed: MakeFeed, stations: Locations) -> None:
@@ -161,7 +161,7 @@ def test_a_value_that_its_neighbours_do_not_bear_out(make_feed: MakeFeed, statio
     (row,) = checked.refused.to_pylist()
     assert (row["valid_time"], row["location"]) == (at(30), "C")
     (reason,) = count_reasons(checked.refused)
-    assert reason == "wind_speed … m s-1 is … sigmas from what its neighbours let expect, more than 6"
+    assert reason == "wind_speed … m s-1 is … sigmas from what its neighbours suggest, more than 6"
     assert json.loads(row["values"])["wind_speed"] == 40.0
 
 
@@ -185,7 +185,7 @@ def test_a_value_beyond_its_limits_spoils_no_other_check(make_feed: MakeFeed, st
 
 @pytest.mark.parametrize(
     ("words", "change"),
-    [("K taken for degC", lambda t: t + 273.15), ("degF taken for degC", lambda t: t * 1.8 + 32)],
+    [("K instead of degC", lambda t: t + 273.15), ("degF instead of degC", lambda t: t * 1.8 + 32)],
 )
 def test_a_batch_in_another_unit_is_refused_as_a_whole_with_its_report(
     make_feed: MakeFeed, stations: Locations, words: str, change: Callable[[np.ndarray], np.ndarray]
@@ -217,13 +217,13 @@ def test_the_unit_of_the_source_is_what_it_is_taken_for(make_feed: MakeFeed, sta
     feed = make_feed(variables={"wind_speed": {"source_units": "knot", "limits": [0, 200]}})
     recent, batch = rows(feed, 0, 24 * 20), rows(feed, 24 * 19, 24 * 21)  # a day comes again
     taken = batch.set_column(2, "wind_speed", pa.array(batch["wind_speed"].to_numpy() * 1852 / 3600))
-    with pytest.raises(BatchError, match="m s-1 taken for knot"):
+    with pytest.raises(BatchError, match="m s-1 instead of knot"):
         check_rows(taken, feed, stations, now=at(24 * 21), recent=recent)
 
 
 def test_any_check_may_refuse_the_batch(make_feed: MakeFeed, stations: Locations) -> None:
     feed = make_feed(checks={"limits": "batch"})
-    with pytest.raises(BatchError, match=r"refused: 1 of 192 rows: wind_speed m s-1 is outside 0 to 60"):
+    with pytest.raises(BatchError, match=r"refused: 1 of 192 rows: wind_speed … m s-1 is outside 0 to 60"):
         check_rows(rows(feed, change=lambda wind: wind.__setitem__((3, 3), 61.0)), feed, stations, now=at(49))
     feed = make_feed(checks={"completeness": {"at_least": 0.9, "severity": "batch"}})
     some = rows(feed).take(pa.array([0, 1, 2, 3, 188, 189, 190, 191]))  # the first hour and the last
@@ -268,7 +268,9 @@ def test_drift_is_told_with_how_much_is_usual(make_feed: MakeFeed, stations: Loc
     moved = rows(feed, 24 * 20, 24 * 24, change=lambda wind: wind.__iadd__(1.0))
     assert check_rows(rows(feed, 24 * 20, 24 * 24), feed, stations, now=at(24 * 24), recent=recent).warnings == ()
     (warning,) = check_rows(moved, feed, stations, now=at(24 * 24), recent=recent).warnings
-    assert warning.startswith("wind_speed is spread otherwise than in the last weeks: distance 1.00, at most ")
+    assert warning.startswith(
+        "wind_speed is distributed differently from the last weeks: distance 1.00, usually at most "
+    )
 
 
 def with_known(table: pa.Table, feed: Feed, known: list[datetime | None]) -> pa.Table:
@@ -357,7 +359,7 @@ def test_an_expectation_of_rows_refuses_those_that_break_it(make_feed: MakeFeed,
         ({"type": "expect_column_meen", "kwargs": {}}, "Great Expectations has no 'expect_column_meen'"),
         ({"type": MEAN["type"], "kwargs": {"column": "wind_speed", "minimum": 3}}, "minimum: extra fields"),
         ({"type": MEAN["type"], "kwargs": {}}, "column: field required"),
-        ({**MEAN, "severity": "row"}, "judges the batch, not rows; make its severity batch or warn"),
+        ({**MEAN, "severity": "row"}, "tests the batch and not rows; make its severity batch or warn"),
     ],
 )
 def test_an_expectation_that_cannot_be_meant_is_one_line(

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.config import Feed, Product
-from pipeline.ingest.quality.checks import Checked, check_rows
+from pipeline.ingest.quality.checks import Validated, check_rows
 from pipeline.ingest.sources import row_schema
 from pipeline.locations import Locations, parse_angle
 
@@ -59,11 +59,11 @@ def rows_of(feed: Feed, times: pd.Series, location: list[str] | pd.Series, value
     return pa.Table.from_arrays(columns, schema=row_schema(feed))
 
 
-def unexpected(checked: Checked) -> dict[str, int]:
+def unexpected(checked: Validated) -> dict[str, int]:
     return {entry["check"]: entry["unexpected"] for entry in checked.report["checks"] if not entry["success"]}
 
 
-def mast(names: list[str], **quality: Any) -> Checked:
+def mast(names: list[str], **quality: Any) -> Validated:
     data = pd.read_parquet(folder("dirty_cases") / "brightwind_metmast_10min.parquet")
     units = {"Dir78mS": "degree", "Spd80mN": "m s-1", "T2m": "degC", "RH2m": "%"}
     limits = {"Dir78mS": [0, 360], "Spd80mN": [0, 60], "T2m": [-60, 60], "RH2m": [0, 105]}
@@ -76,9 +76,9 @@ def mast(names: list[str], **quality: Any) -> Checked:
 def test_the_frozen_vane_of_the_met_mast_is_found() -> None:
     checked = mast(["Dir78mS"])
     (warning,) = checked.warnings
-    assert warning.startswith("15,029 values of dir78ms at 1 location in runs of more than 144 equal ones")
-    assert "the longest 15,029 of 200.5 degree at mast, 2017-08-" in warning
-    assert unexpected(checked) == {"stuck": 15_029}
+    assert warning.startswith("15,029 values of dir78ms at 1 location in runs of more than 144 equal values")
+    assert "the longest has 15,029 values of 200.5 degree at mast, 2017-08-" in warning
+    assert unexpected(checked) == {"persistence": 15_029}
     assert checked.refused.num_rows == 0
 
 
@@ -87,14 +87,14 @@ def test_its_rows_are_refused_when_the_product_says_so() -> None:
     assert checked.warnings == ()
     assert checked.refused.num_rows == 15_029
     first = checked.refused["reason"][0].as_py()
-    assert first == "dir78ms 200.5 degree is the same for 15029 values, more than 144"
+    assert first == "dir78ms 200.5 degree stays the same for 15029 values, more than 144"
 
 
 def test_the_iced_anemometer_is_found_and_the_sound_sensors_are_not() -> None:
     checked = mast(["Spd80mN", "T2m", "RH2m"])
     (warning,) = checked.warnings
     assert warning.startswith("46 values of spd80mn at 1 location in runs of more than 12")  # 27 and 19
-    assert "the longest 27 of 0.215 m s-1" in warning
+    assert "the longest has 27 values of 0.215 m s-1" in warning
 
 
 def test_the_impossible_wind_of_newark_is_refused_by_its_limits_and_told_as_a_jump() -> None:
@@ -116,10 +116,10 @@ def test_the_impossible_wind_of_newark_is_refused_by_its_limits_and_told_as_a_ju
     feed = feed_of("1h", variables, checks={"step": {"wind_speed": 60, "severity": "row"}})
     checked = check_rows(rows_of(feed, data["time"], data["origin"], data), feed, places, now=NOW)
     (row,) = checked.refused.to_pylist()
-    assert row["reason"].startswith("wind_speed 1048.36058 mph is a change by 10")
+    assert row["reason"].startswith("wind_speed 1048.36058 mph is a change of 10")
 
 
-def footfall(**quality: Any) -> tuple[Checked, list[str]]:
+def footfall(**quality: Any) -> tuple[Validated, list[str]]:
     data = pd.read_parquet(folder("akl_pedestrian_hourly") / "hourly_counts_wide.parquet")
     table = pd.read_csv(folder("akl_pedestrian_hourly") / "locations.csv", skipinitialspace=True)
     table = table.set_index(table["Address"].str.strip())
@@ -139,7 +139,7 @@ def footfall(**quality: Any) -> tuple[Checked, list[str]]:
 def test_the_dead_counter_of_auckland_is_found_and_refused_by_one_line() -> None:
     checked, ids = footfall()
     stuck, buddy = checked.warnings
-    assert "runs of more than 12 equal ones, the longest 25,5" in stuck
+    assert "runs of more than 12 equal values, the longest has 25,5" in stuck
     assert "of 0 at 107 Quay Street" in stuck
     assert "values of pedestrian_count" in buddy
     assert checked.refused.num_rows == 0

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from pipeline.config import Product, load_product
 from pipeline.errors import ContractError, NoDataError
-from pipeline.ingest.quality import judgement
-from pipeline.ingest.quality.checks import Checked, check_rows, contract_of
+from pipeline.ingest.quality import validation
+from pipeline.ingest.quality.checks import Validated, check_rows, contract_of
 from pipeline.ingest.quality.reasons import count_reasons
 from pipeline.ingest.sources import REFUSED_SCHEMA, open_source, row_schema
 from pipeline.locations import Locations, read_locations
@@ -21,24 +21,24 @@ from pipeline.paths import deploy_folder
 SIX, SEVEN, EIGHT = (datetime(2020, 1, 1, hour, tzinfo=UTC) for hour in (6, 7, 8))
 NOW = datetime(2020, 1, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-DUPLICATE = "duplicate key, a later row of the payload differs"
+DUPLICATE = "duplicate key, a later row of the payload has other values"
 
 Row = tuple[datetime | None, str | None, float | None, float | None]
 
 
 @pytest.fixture
 def check(product: Product, locations: Locations, make_rows):
-    def run_check(*rows: Row) -> Checked:
+    def run_check(*rows: Row) -> Validated:
         return check_rows(make_rows(*rows), product.feed, locations, now=NOW, live=False)
 
     return run_check
 
 
-def accepted(checked: Checked) -> list[Row]:
+def accepted(checked: Validated) -> list[Row]:
     return [tuple(row.values()) for row in checked.accepted.to_pylist()]
 
 
-def refused(checked: Checked) -> list[tuple[datetime | None, str | None, str]]:
+def refused(checked: Validated) -> list[tuple[datetime | None, str | None, str]]:
     rows = checked.refused.to_pylist()
     return [(row["valid_time"], row["location"], row["reason"]) for row in rows]
 
@@ -67,12 +67,12 @@ def test_nan_is_stored_as_null(check) -> None:
         ((SIX, "A", math.inf, 1.0), "wind_speed inf m s-1 is outside 0 to 60"),
         ((SIX, "A", 1.0, 283.15), "air_temperature 283.15 degC is outside -90 to 60"),  # F12: kelvin
         ((SIX, "A", -9999.0, 1.0), "wind_speed -9999 m s-1 is outside 0 to 60"),
-        ((SIX, "D", 1.0, 1.0), "location 'D' is no station of the feed"),
+        ((SIX, "D", 1.0, 1.0), "unknown location 'D'"),
         ((SIX, None, 1.0, 1.0), "location is missing"),
         ((None, "A", 1.0, 1.0), "valid_time is missing"),
         (
             (SIX + timedelta(minutes=20), "A", 1.0, 1.0),
-            "valid_time 2020-01-01 06:20:00+00:00 is off the grid of one every 3600 s",
+            "valid_time 2020-01-01 06:20:00+00:00 is off the time grid, one step every 3600 s",
         ),
         (
             (datetime(1821, 5, 5, tzinfo=UTC), "A", 1.0, 1.0),
@@ -103,7 +103,7 @@ def test_every_reason_of_a_row_is_told_and_its_values_kept(check) -> None:
     checked = check((NOW + 2 * HOUR, "D", -1.0, math.inf), (SIX, "A", 1.0, None))
     (row,) = checked.refused.to_pylist()
     assert row["reason"] == (
-        "location 'D' is no station of the feed; "
+        "unknown location 'D'; "
         "valid_time 2020-01-01 14:00:00+00:00 is in the future, after 2020-01-01 13:00:00; "
         "wind_speed -1 m s-1 is outside 0 to 60; air_temperature inf degC is outside -90 to 60"
     )
@@ -162,8 +162,8 @@ def test_a_check_that_cannot_run_refuses_the_batch(
     def validate(frame, checks):
         return run_suite(frame.astype({"wind_speed": object}).assign(wind_speed="calm"), checks)
 
-    run_suite = judgement.validate
-    monkeypatch.setattr(judgement, "validate", validate)
+    run_suite = validation.validate
+    monkeypatch.setattr(validation, "validate", validate)
     with pytest.raises(ContractError, match=r"the check 'wind_speed .* failed to run"):
         check_rows(make_rows((SIX, "A", 1.0, 1.0)), product.feed, locations, now=NOW)
 
@@ -183,7 +183,7 @@ def test_the_report_is_small_strict_json_and_the_same_for_equal_batches(check) -
     }
     by_reason = {entry["reason"]: entry for entry in report["checks"]}
     assert by_reason["wind_speed … m s-1 is outside 0 to 60"]["examples"] == ["inf"]
-    unknown = by_reason["location '…' is no station of the feed"]
+    unknown = by_reason["unknown location …"]
     assert (unknown["success"], unknown["unexpected"], len(unknown["examples"])) == (False, 50, 5)
 
 

@@ -448,7 +448,7 @@ class TestKnownAt:
         decoded = opened("nwp", known_at="run").decode(got)
         assert rows(decoded) == [(at(6), "A", at(6) - 12 * HOUR, 3.5)]
         ((_, values, reason),) = refused(decoded)
-        assert (values["run"], reason) == ("late", "run: 'late' is no time stamp")
+        assert (values["run"], reason) == ("late", "run: 'late' is not a time stamp")
 
     def test_known_at_is_not_shifted_by_the_label(self) -> None:
         decoded = decode([row(run="2026-11-20T08:00Z")], known_at="run", time={"label": "start"})

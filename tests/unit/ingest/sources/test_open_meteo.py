@@ -309,7 +309,7 @@ class TestDecoding:
         assert rows(decoded) == [(stamp(1), "A", 4.25)]
         (refused,) = decoded.refused.to_pylist()
         assert (refused["valid_time"], refused["location"]) == (stamp(), "A")
-        assert refused["reason"] == f"wind_speed_10m: {str(cell)!r} is no number"
+        assert refused["reason"] == f"wind_speed_10m: {str(cell)!r} is not a number"
         assert json.loads(refused["values"])["time"] == SIX
 
     @pytest.mark.parametrize(

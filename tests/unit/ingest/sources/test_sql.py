@@ -150,7 +150,7 @@ def test_rows_may_carry_known_at(base: sqlite3.Connection, opened: Open) -> None
         "wind_speed": 0.1,
     }
     assert decoded.refused["reason"].to_pylist() == [
-        "published: no time stamp, so that it is not known when the row became known"
+        "published: has no time stamp, so it is unknown when the row became known"
     ]
     assert json.loads(decoded.refused["values"][0].as_py())["wind_speed"] == 0.2
 
@@ -205,7 +205,7 @@ def test_words_in_a_numeric_column_are_refused_row_by_row(base: sqlite3.Connecti
     (payload,) = fetch(source, START, START + HOUR)
     decoded = source.decode(payload)
     assert decoded.rows["wind_speed"].to_pylist()[:2] == [0.1, 0.2]
-    assert decoded.refused["reason"].to_pylist() == ["wind_speed: 'calm?' is no number"]
+    assert decoded.refused["reason"].to_pylist() == ["wind_speed: 'calm?' is not a number"]
 
 
 def test_a_tidy_result(base: sqlite3.Connection, opened: Open) -> None:

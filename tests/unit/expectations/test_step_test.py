@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expectations.jump import jumps
 from expectations.series import Series
+from expectations.step_test import changes_per_step
 
 NAN = float("nan")
 
@@ -32,23 +32,23 @@ def series(values: list[float], steps: list[int] | None = None, locations: list[
     ],
 )
 def test_the_change_per_step(values: list[float], expected: list[float]) -> None:
-    assert jumps(series(values), 10.0).tolist() == expected
+    assert changes_per_step(series(values), 10.0).tolist() == expected
 
 
 def test_a_change_across_a_gap_counts_per_step_and_none_from_another_location() -> None:
-    assert jumps(series([0, 30], [0, 3]), 5.0).tolist() == [0, 10]
-    assert jumps(series([0, 30], [0, 1], [0, 1]), 5.0).tolist() == [0, 0]
+    assert changes_per_step(series([0, 30], [0, 3]), 5.0).tolist() == [0, 10]
+    assert changes_per_step(series([0, 30], [0, 1], [0, 1]), 5.0).tolist() == [0, 0]
 
 
 @given(st.lists(st.floats(-100, 100) | st.just(NAN), max_size=30), st.floats(0.1, 50))
 def test_a_shift_changes_nothing_and_a_location_stands_alone(values: list[float], limit: float) -> None:
     whole = [round(value) if value == value else value for value in values]  # exact under a shift
-    alone = jumps(series(whole), limit)
-    assert jumps(series([value + 1024 for value in whole]), limit).tolist() == alone.tolist()
-    both = jumps(series(whole + whole, [*range(len(whole))] * 2, [0] * len(whole) + [1] * len(whole)), limit)
+    alone = changes_per_step(series(whole), limit)
+    assert changes_per_step(series([value + 1024 for value in whole]), limit).tolist() == alone.tolist()
+    both = changes_per_step(series(whole + whole, [*range(len(whole))] * 2, [0] * len(whole) + [1] * len(whole)), limit)
     assert both.tolist() == alone.tolist() * 2
     assert (alone >= 0).all()
 
 
 def test_infinite_changes_do_not_warn() -> None:
-    assert jumps(series([-1e308, 1e308, -1e308]), 10.0).tolist() == [0, np.inf, 0]
+    assert changes_per_step(series([-1e308, 1e308, -1e308]), 10.0).tolist() == [0, np.inf, 0]

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from expectations.persistence import longest_natural_run, run_lengths, share_of_runs, share_of_ties
 from expectations.series import Series
-from expectations.stuck import longest_natural_run, run_lengths, share_of_runs, share_of_ties
 
 NAN = float("nan")
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expectations.coverage import MIN_TRANSITIONS, completeness, share_backwards
+from expectations.completeness import MIN_TRANSITIONS, completeness, share_backwards
 
 
 def ints(*values: int) -> np.ndarray:
@@ -14,7 +14,7 @@ def test_keys_are_counted_against_the_cadence() -> None:
     # Steps 10 to 14 at places 0 and 3: ten expected, seven there.
     found = completeness(ints(0, 0, 0, 0, 0, 3, 3), ints(10, 11, 12, 13, 14, 10, 14))
     assert (found.times, found.expected, found.share) == (5, 10, 0.7)
-    assert (found.places.tolist(), found.present.tolist()) == ([0, 3], [5, 2])
+    assert (found.locations.tolist(), found.present.tolist()) == ([0, 3], [5, 2])
 
 
 def test_one_row_is_complete_and_none_expects_none() -> None:

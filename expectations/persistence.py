@@ -1,4 +1,4 @@
-"""A sensor that is stuck: the same value again and again (persistence test, WMO-No. 8, Vol. V, Ch. 1, 2018)."""
+"""Persistence test: a sensor repeats the same value (WMO-No. 8, Vol. V, Ch. 1, 2018)."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import numpy as np
 from expectations.series import Ints, Series, segments
 
 COMMON = 0.02
-"""A value that makes up at least this share of the runs at half of the locations is natural, such as no rain."""
+"""A value with at least this share of the runs at half of the locations is natural, such as no rain."""
 SELDOM, MOSTLY = 0.05, 0.5
-"""Shares of values equal to the one before, below and above which runs are taken for short and for long by nature."""
+"""Shares of values equal to the one before: below the first, runs are short by nature; above the second, long."""
 SHORTEST = 12
-"""Values of a run that are never too many."""
+"""Length that a run may always have."""
 
 
 def run_lengths(series: Series, *, gap: int) -> Ints:
-    """Return how many values the run of equal values has in which each stands; 0 for a missing value.
+    """Return for each value the length of its run of equal values; 0 for a missing value.
 
-    A missing value does not end a run; a gap of more than `gap` steps does: what happened in it is not known.
+    A missing value does not end a run; a gap of more than `gap` steps does, because nobody knows what happened in it.
     Linear in the number of values.
     """
     lengths = np.zeros(len(series), np.int64)
@@ -35,19 +35,19 @@ def run_lengths(series: Series, *, gap: int) -> Ints:
 
 
 def longest_natural_run(series: Series, *, day: int) -> int:
-    """Return how many equal values may stand together when nothing else is said; `day` is the steps of a day.
+    """Return the longest run of equal values that is natural for a variable; `day` is the number of steps per day.
 
-    Twelve where neighbouring values are seldom equal, else a day, and two where most are, as of a quantity that is told
-    in coarse steps; never fewer than twelve.
+    It is 12 values where successive values are seldom equal, two days where most are, as in a quantity reported in
+    coarse steps, and a day in between; never fewer than 12.
     """
     ties = share_of_ties(series)
     return max(SHORTEST, SHORTEST if ties < SELDOM else day if ties < MOSTLY else 2 * day)
 
 
 def share_of_runs(series: Series, value: float) -> float:
-    """Return the share of the runs of equal values that are of one value, the median over locations.
+    """Return the share of the runs of equal values that have one value, the median over locations.
 
-    A sensor that is dead at a value for years has but one such run, where nature has many.
+    A dead sensor has a single long run of its value, where nature has many.
     """
     seen = series.present()
     if not len(seen):
@@ -60,7 +60,7 @@ def share_of_runs(series: Series, value: float) -> float:
 
 
 def share_of_ties(series: Series) -> float:
-    """Return how often a value equals the one before, the median over locations; 0 without values."""
+    """Return the share of values equal to the one before, the median over locations; 0 without values."""
     seen = series.present()
     bounds = segments(seen.location)
     if len(bounds) < 2:
