@@ -1,1 +1,1 @@
-"""From observations to what a model sees: the as-of join, frames, windows."""
+"""From observations to the inputs of models: frames, the as-of join, windows, covariates."""

@@ -1,7 +1,6 @@
-"""Frames of a whole history, kept on disk by what they were made from: made once, then only mapped.
+"""A cache of frames of whole histories on disk, keyed by their input: built once, then memory-mapped.
 
-A cache and nothing more: it may be deleted at any time. What is damaged is thrown away with a line in the log and made
-again; what nobody used lately makes room.
+It may be deleted at any time. Damaged entries are logged, deleted and rebuilt; the least recently used are evicted.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ from pipeline.atomic import new_folder
 from pipeline.config import Feed
 from pipeline.errors import NoDataError, StoreError
 from pipeline.features.arrays import Frames
-from pipeline.features.files import FORMAT, read_frames, writing
-from pipeline.features.frames import arrange
+from pipeline.features.files import FORMAT, frame_writer, read_frames
+from pipeline.features.frames import frames_from_rows
 from pipeline.ingest.feed import OpenFeed
 from pipeline.locations import Locations
 from pipeline.store.observations import Observations
@@ -39,79 +38,67 @@ _DAY_SECONDS = 86_400
 
 @dataclass(frozen=True)
 class FrameCache:
-    """The cached frames of one feed, a folder a key."""
+    """The cached frames of one feed, one folder per key."""
 
     folder: Path
 
-    def find(self, key: str, *, grid: tuple[int, int] | None = None) -> Frames | None:
-        """Return the frames of a key, or None; damaged ones are thrown away."""
-        place = self.folder / key
-        if not place.is_dir():
+    def find(self, key: str) -> Frames | None:
+        """Return the frames of a key, or None; damaged frames are deleted."""
+        entry = self.folder / key
+        if not entry.is_dir():
             return None
         try:
-            frames = read_frames(place, grid)
-            os.utime(place)
+            frames = read_frames(entry)
+            os.utime(entry)
         except (StoreError, OSError) as error:
-            log.warning("%s; the frames are made again", error)
-            _discard(place)
+            log.warning("%s; rebuilding the frames", error)
+            _delete(entry)
             return None
         return frames
 
     def put(self, key: str, fill: Callable[[Path], None], *, keep: int = KEPT) -> None:
-        """Let `fill` write the frames of a key into a folder that appears whole or not at all; make room for them."""
+        """Store the frames that `fill` writes into a new folder, atomically, and evict others."""
         with new_folder(self.folder / key) as fresh:
             fill(fresh)
         self.evict(keep=keep, new=key)
 
     def evict(self, *, keep: int = KEPT, new: str | None = None) -> list[str]:
-        """Delete all but the frames used last, and what killed writers left a day before those; return the names.
+        """Delete all but the `keep` most recently used entries and return the names of those deleted.
 
-        `new` counts as used last, whatever the clock says.
-
-        Who has them mapped goes on reading them.
+        `new` counts as the most recent. What killed writers left more than a day before the newest entry goes too.
+        Processes that have an entry mapped can still read it.
         """
         if not self.folder.is_dir():
             return []
         used = [(_used(entry), entry) for entry in self.folder.iterdir()]
         entries = sorted(((at, entry) for at, entry in used if at is not None and entry.is_dir()), reverse=True)
         whole = [(at, entry) for at, entry in entries if not entry.name.startswith(".")]
-        whole.sort(key=lambda one: one[1].name != new)  # stable: the others stay in order
+        whole.sort(key=lambda one: one[1].name != new)  # stable: the others keep their order
         newest = max((at for at, _ in whole), default=0.0)
-        left = [entry for at, entry in entries if entry.name.startswith(".") and at < newest - _DAY_SECONDS]
-        gone = [entry for _, entry in whole[keep:]] + left
-        for entry in gone:
-            _discard(entry)
-        return [entry.name for entry in gone]
-
-    def check(self) -> list[str]:
-        """Read every folder and return what is wrong, a line each."""
-        faults = []
-        for place in sorted(self.folder.iterdir()) if self.folder.is_dir() else []:
-            try:
-                if not place.name.startswith("."):
-                    read_frames(place)
-            except StoreError as error:
-                faults.append(str(error))
-        return faults
+        abandoned = [entry for at, entry in entries if entry.name.startswith(".") and at < newest - _DAY_SECONDS]
+        evicted = [entry for _, entry in whole[keep:]] + abandoned
+        for entry in evicted:
+            _delete(entry)
+        return [entry.name for entry in evicted]
 
 
-def history(feed: OpenFeed, *, known_by: datetime, keep: int = KEPT) -> tuple[Frames, int]:
-    """Return all that was known of a feed at an instant, memory-mapped, and the version of the table it is from.
+def load_history(feed: OpenFeed, *, known_by: datetime, keep: int = KEPT) -> tuple[Frames, int]:
+    """Return the whole history of a feed as known at an instant, memory-mapped, and the version of its table.
 
-    Memory holds some months of rows while frames are made, and nothing once they are.
+    While frames are built, some months of rows are in memory.
 
     Raises:
-        NoDataError: nothing was known then, or of none of the locations.
-        StoreError: the observations cannot be read, or the frames not be written.
+        NoDataError: nothing was known then of any of the locations.
+        StoreError: the observations cannot be read, or the frames cannot be written.
     """
     observations, locations, cache = feed.observations, feed.locations, FrameCache(feed.layout.frames)
     for _ in range(_ATTEMPTS):
         version, identity = _identity(observations)
         key = _key(identity, feed.spec, locations, known_by)
-        frames = cache.find(key, grid=locations.shape)
+        frames = cache.find(key)
         if frames is not None:
             return frames, version
-        parts = observations.scan(known_by=known_by)  # all from one version, that of its first part
+        parts = observations.scan(known_by=known_by)  # all from one version of the table
         first = next(parts, None)
         if _identity(observations)[1] != identity:
             continue
@@ -120,14 +107,13 @@ def history(feed: OpenFeed, *, known_by: datetime, keep: int = KEPT) -> tuple[Fr
             raise NoDataError(f"{feed.title}: nothing was known by {when}; run `nightcast ingest` first")
         rows = chain([first], parts)
         cache.put(key, partial(_write, rows=rows, feed=feed.spec, locations=locations), keep=keep)
-    raise StoreError(f"{cache.folder}: the frames were gone or damaged {_ATTEMPTS} times after they had been made")
+    raise StoreError(f"{cache.folder}: the frames were missing or damaged {_ATTEMPTS} times after they were built")
 
 
 def _write(folder: Path, *, rows: Iterable[pa.Table], feed: Feed, locations: Locations) -> None:
-    variables, places = tuple(feed.variables), locations.ids
-    with writing(folder, channels=len(variables), locations=len(places), step=feed.step) as writer:
+    with frame_writer(folder, channels=len(feed.variables), locations=len(locations), step=feed.step) as writer:
         for part in rows:
-            frames = arrange(part, locations=places, variables=variables, step=feed.step)
+            frames = frames_from_rows(part, locations=locations.ids, variables=tuple(feed.variables), step=feed.step)
             if frames is not None:
                 writer.append(frames, rows=part.num_rows)
         if not writer.rows:
@@ -135,7 +121,7 @@ def _write(folder: Path, *, rows: Iterable[pa.Table], feed: Feed, locations: Loc
 
 
 def _identity(observations: Observations) -> tuple[int, str]:
-    """Return the newest version of a table and what tells its content from that of any other table or version."""
+    """Return the newest version of a table and a digest that identifies its content."""
     view = observations.table.versions.newest()
     if view is None:
         return -1, ""
@@ -159,15 +145,15 @@ def _key(identity: str, feed: Feed, locations: Locations, known_by: datetime) ->
 def _used(entry: Path) -> float | None:
     try:
         return entry.stat().st_mtime
-    except FileNotFoundError:  # another process made room first
+    except FileNotFoundError:  # another process evicted it
         return None
 
 
-def _discard(place: Path) -> None:
-    """Delete a folder that others may be opening: first it loses its name, whole."""
-    gone = place.with_name(f".{place.name.lstrip('.')}.{uuid4().hex}")
+def _delete(entry: Path) -> None:
+    """Delete an entry that another process may be opening: rename it first, so that it disappears at once."""
+    renamed = entry.with_name(f".{entry.name.lstrip('.')}.{uuid4().hex}")
     try:
-        place.rename(gone)
+        entry.rename(renamed)
     except FileNotFoundError:  # another process was first
         return
-    shutil.rmtree(gone, ignore_errors=True)
+    shutil.rmtree(renamed, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""Frames on disk: .npy files written front to back in one pass, and a card that tells whether they are still whole.
+"""Frames on disk: .npy files written in one pass, and metadata with their checksums.
 
-A folder of frames holds one file an array and `card.json`. Arrays are opened as read-only memory maps, so that what is
-read of them is all that takes memory, and processes share it.
+A folder of frames holds one file per array and `metadata.json`. Arrays are opened as read-only memory maps: only the
+parts that are read take memory, and processes share them.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from pipeline.errors import StoreError
-from pipeline.features.arrays import ALWAYS, NEVER, Frames, Revisions, Seal, digest_of
-from pipeline.features.frames import refuse_stray
+from pipeline.features.arrays import ALWAYS, NEVER, Frames, FrameSummary, Revisions, frames_digest
+from pipeline.features.frames import check_gap
 
-FORMAT = 1
-CARD = "card.json"
-LATEST = "latest"
+FORMAT = 2
+METADATA = "metadata.json"
+COMPLETE_AT = "complete_at"
 _BLOCK = 1 << 20
 _verified: dict[Path, tuple[int, int, int]] = {}
 
 
 class ArrayFile:
-    """One .npy file that grows along its first axis; its digest is that of the content, without the header."""
+    """One .npy file that grows along its first axis. Its digest covers the content without the header."""
 
     def __init__(self, path: Path, dtype: str, tail: tuple[int, ...]) -> None:
         self.path, self.dtype, self.tail, self.rows = path, np.dtype(dtype), tail, 0
         self._digest = hashlib.sha256()
         self._file: BinaryIO = path.open("wb")
-        self._head()
+        self._write_header()
 
     def append(self, part: NDArray[Any]) -> None:
         """Add rows."""
@@ -46,23 +46,23 @@ class ArrayFile:
         self.rows += len(part)
 
     def close(self) -> dict[str, Any]:
-        """Complete the file; return its type, shape and SHA-256."""
+        """Complete the file and return its type, shape and SHA-256."""
         self._file.seek(0)
-        self._head()  # numpy leaves room for the number of rows to grow
+        self._write_header()  # numpy reserves space for a larger number of rows
         self._file.close()
         return {"dtype": self.dtype.str, "shape": [self.rows, *self.tail], "sha256": self._digest.hexdigest()}
 
     def abandon(self) -> None:
-        """Close the file as it is."""
+        """Close the file without completing it."""
         self._file.close()
 
-    def _head(self) -> None:
-        head = {"descr": self.dtype.str, "fortran_order": False, "shape": (self.rows, *self.tail)}
-        npy.write_array_header_1_0(self._file, head)
+    def _write_header(self) -> None:
+        header = {"descr": self.dtype.str, "fortran_order": False, "shape": (self.rows, *self.tail)}
+        npy.write_array_header_1_0(self._file, header)
 
 
 class FrameWriter:
-    """Writes frames part by part, in order of time. Memory holds one part, whatever the history."""
+    """Writes frames part by part, in order of time, with one part in memory."""
 
     def __init__(self, folder: Path, *, channels: int, locations: int, step: timedelta) -> None:
         self.folder, self.step, self.rows = folder, step, 0
@@ -77,71 +77,71 @@ class FrameWriter:
             "revised_location": ArrayFile(folder / "revised_location.npy", "<i8", ()),
             "revised_known_at": ArrayFile(folder / "revised_known_at.npy", "<i8", ()),
             "revised_values": ArrayFile(folder / "revised_values.npy", "<f4", (channels,)),
-            LATEST: ArrayFile(folder / "latest.npy", "<i8", ()),
+            COMPLETE_AT: ArrayFile(folder / f"{COMPLETE_AT}.npy", "<i8", ()),
         }
 
     def append(self, part: Frames, *, rows: int) -> None:
-        """Add frames that start after the last one that was added; the frames in between are empty.
+        """Add frames that start after the last one; frames in between are empty.
 
         Args:
             part: The frames.
-            rows: How many observations they were made of.
+            rows: Number of observations that they were built from.
 
         Raises:
-            StoreError: they do not start after it, or so long after it that one of the two cannot be meant.
+            StoreError: they start before the last one, or so long after it that one of the two must be wrong.
         """
         if self._start is None:
             self._start = part.times[0]
         at = int((part.times[0] - self._start) // self._width)
         missing = at - self._files["first"].rows
         if missing < 0:
-            raise StoreError(f"{self.folder}: frames of {part.times[0]} come after later ones")
+            raise StoreError(f"{self.folder}: cannot append frames of {part.times[0]} after later ones")
         last = part.times[0] - (missing + 1) * self._width
-        refuse_stray(missing * self._shape[1], (last, self.rows), (part.times[0], rows))
-        self._leave_empty(missing)
+        check_gap(missing * self._shape[1], (last, self.rows), (part.times[0], rows))
+        self._append_empty(missing)
         for name, array in part.arrays().items():
             self._files[name].append(array + at if name == "revised_frame" else array)
-        self._files[LATEST].append(part.latest)
+        self._files[COMPLETE_AT].append(part.complete_at)
         self.rows += rows
 
     def close(self) -> None:
-        """Complete the files and write the card; without any frame there is none."""
+        """Complete the files and write the metadata; without frames, write none."""
         if self._start is None:
             self.abandon()
             return
         arrays = {name: file.close() for name, file in self._files.items()}
-        latest = arrays.pop(LATEST)
-        card = {
+        complete_at = arrays.pop(COMPLETE_AT)
+        metadata = {
             "format": FORMAT,
             "start": str(self._start),
             "step": self.step.total_seconds(),
             "arrays": arrays,
-            LATEST: latest,
-            "digest": digest_of(self._start, self.step, arrays),
+            COMPLETE_AT: complete_at,
+            "digest": frames_digest(self._start, self.step, arrays),
         }
-        (self.folder / CARD).write_text(json.dumps({**card, "sha256": _sealed(card)}, indent=1))
+        (self.folder / METADATA).write_text(json.dumps({**metadata, "sha256": _checksum(metadata)}, indent=1))
 
     def abandon(self) -> None:
-        """Close the files as they are."""
+        """Close the files without completing them."""
         for file in self._files.values():
             file.abandon()
 
-    def _leave_empty(self, frames: int) -> None:
+    def _append_empty(self, frames: int) -> None:
         at_once = max(1, _BLOCK // max(self._shape[1], 1))
         for start in range(0, frames, at_once):
             count = min(at_once, frames - start)
             self._files["first"].append(np.zeros((count, *self._shape), np.float32))
             self._files["mask"].append(np.zeros((count, *self._shape), np.bool_))
             self._files["known_at"].append(np.full((count, self._shape[1]), NEVER))
-            self._files[LATEST].append(np.full(count, ALWAYS))
+            self._files[COMPLETE_AT].append(np.full(count, ALWAYS))
 
 
 @contextmanager
-def writing(folder: Path, *, channels: int, locations: int, step: timedelta) -> Iterator[FrameWriter]:
-    """Give a writer for a folder; the frames are complete when the block ends well.
+def frame_writer(folder: Path, *, channels: int, locations: int, step: timedelta) -> Iterator[FrameWriter]:
+    """Yield a writer for a folder; the frames are complete when the block ends without an error.
 
     Raises:
-        StoreError: the disk refuses.
+        StoreError: a file cannot be written.
     """
     with ExitStack() as stack:
         try:
@@ -153,47 +153,42 @@ def writing(folder: Path, *, channels: int, locations: int, step: timedelta) -> 
             raise StoreError(f"{folder}: cannot write frames, {error.strerror}; make room or move the home") from error
 
 
-def read_frames(folder: Path, grid: tuple[int, int] | None = None) -> Frames:
-    """Return the frames of a folder as read-only memory maps; each file's digest is compared once a process.
+def read_frames(folder: Path) -> Frames:
+    """Return the frames of a folder as read-only memory maps; a process checks the digest of each file once.
 
     Raises:
-        StoreError: the card or a file is missing, torn or altered.
+        StoreError: the metadata or a file is missing, torn or altered.
     """
     try:
-        card = json.loads((folder / CARD).read_bytes())
-        if card.pop("sha256", None) != _sealed(card) or card["format"] != FORMAT:
-            raise StoreError(f"{folder}: the card is altered")
-        arrays = {name: _open(folder / f"{name}.npy", told) for name, told in card["arrays"].items()}
-        latest = _open(folder / f"{LATEST}.npy", card[LATEST])
+        metadata = json.loads((folder / METADATA).read_bytes())
+        if metadata.pop("sha256", None) != _checksum(metadata) or metadata["format"] != FORMAT:
+            raise StoreError(f"{folder}: {METADATA} is altered")
+        arrays = {name: _map_array(folder / f"{name}.npy", facts) for name, facts in metadata["arrays"].items()}
+        complete_at = _map_array(folder / f"{COMPLETE_AT}.npy", metadata[COMPLETE_AT])
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise StoreError(f"{folder}: the frames cannot be read, {error}") from error
-    start, step = np.datetime64(card["start"], "us"), timedelta(seconds=card["step"])
-    times = start + np.arange(len(latest)) * np.timedelta64(step)
+        raise StoreError(f"{folder}: cannot read the frames, {error}") from error
+    start, step = np.datetime64(metadata["start"], "us"), timedelta(seconds=metadata["step"])
+    times = start + np.arange(len(complete_at)) * np.timedelta64(step)
     revisions = Revisions(*(arrays[f"revised_{name}"] for name in ("frame", "location", "known_at", "values")))
-    seal = Seal(card["digest"], latest)
-    return Frames(times, step, arrays["first"], arrays["mask"], arrays["known_at"], revisions, grid, seal)
+    summary = FrameSummary(metadata["digest"], complete_at)
+    return Frames(times, step, arrays["first"], arrays["mask"], arrays["known_at"], revisions, summary)
 
 
-def forget_checks() -> None:
-    """Forget which files were found to be whole, so that each is read again."""
-    _verified.clear()
-
-
-def _open(path: Path, told: dict[str, Any]) -> NDArray[Any]:
+def _map_array(path: Path, facts: dict[str, Any]) -> NDArray[Any]:
     array: NDArray[Any] = np.asarray(npy.open_memmap(path, mode="r"))
-    if array.dtype.str != told["dtype"] or list(array.shape) != told["shape"]:
-        raise StoreError(f"{path}: holds {array.dtype} {array.shape} instead of {told['dtype']} {told['shape']}")
+    if array.dtype.str != facts["dtype"] or list(array.shape) != facts["shape"]:
+        raise StoreError(f"{path}: holds {array.dtype} {array.shape} instead of {facts['dtype']} {facts['shape']}")
     status = path.stat()
     mark = status.st_size, status.st_mtime_ns, status.st_ino
     if _verified.get(path) != mark:
-        if _content(path, array.nbytes) != told["sha256"]:
-            raise StoreError(f"{path}: is altered, its content has another digest than its card tells")
+        if _content_digest(path, array.nbytes) != facts["sha256"]:
+            raise StoreError(f"{path}: is altered, the digest of its content differs from {METADATA}")
         _verified[path] = mark
     return array
 
 
-def _content(path: Path, size: int) -> str:
-    """Return the SHA-256 of the last `size` bytes of a file: read, not mapped, so that they do not stay in memory."""
+def _content_digest(path: Path, size: int) -> str:
+    """Return the SHA-256 of the last `size` bytes of a file; reads them, so that mapped pages stay out of memory."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         file.seek(-size, 2)
@@ -202,5 +197,5 @@ def _content(path: Path, size: int) -> str:
     return digest.hexdigest()
 
 
-def _sealed(card: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(card, sort_keys=True).encode()).hexdigest()
+def _checksum(metadata: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Rows in any order to frames, at the speed of the memory where they come sorted."""
+"""Build frames from rows in any order; sorted rows are copied without searching."""
 
 from __future__ import annotations
 
@@ -10,28 +10,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.errors import NoDataError, StoreError
-from pipeline.features.arrays import NEVER, Bool, Float, Frames, Int, Revisions, Seal, Times, clear
+from pipeline.features.arrays import NEVER, Bool, Frames, Int, Revisions, zero_missing
 from pipeline.times import as_datetime
 
-__all__ = [
-    "NEVER",
-    "Bool",
-    "Float",
-    "Frames",
-    "Int",
-    "Revisions",
-    "Seal",
-    "Times",
-    "arrange",
-    "build_frames",
-    "refuse_stray",
-]
-
-FEW_CELLS = 50_000_000
-"""So many empty cells in a row are always allowed."""
-MOST_EMPTY = 200
-"""More only where either side of them has a row for each so many, or `_ENOUGH`: else some valid time is no one's."""
-_ENOUGH = 100_000
+ALLOWED_EMPTY_CELLS = 50_000_000
+"""A gap in time may always have this many empty cells."""
+EMPTY_CELLS_PER_ROW = 200
+"""A larger gap needs one row per this many empty cells on either side of it, or `_ENOUGH_ROWS`."""
+_ENOUGH_ROWS = 100_000
 
 
 def build_frames(
@@ -40,39 +26,37 @@ def build_frames(
     locations: tuple[str, ...],
     variables: tuple[str, ...],
     step: timedelta,
-    grid: tuple[int, int] | None = None,
 ) -> Frames:
-    """Arrange bitemporal rows (valid_time, location, known_at, variables) as frames.
+    """Return bitemporal rows (valid_time, location, known_at, variables) as frames.
 
-    Every row lies on the grid of `step`; rows of other locations are left out. The order of the rows does not matter.
+    Valid times are multiples of `step` apart. Rows of other locations are ignored; the order of rows does not matter.
 
     Raises:
-        NoDataError: there is no row of any of the locations.
-        StoreError: a valid time lies so far from the others that the frames would be empty almost everywhere.
+        NoDataError: no row is of any of the locations.
+        StoreError: a valid time is so far from the others that the frames would be almost entirely empty.
     """
-    frames = arrange(rows, locations=locations, variables=variables, step=step, grid=grid)
+    frames = frames_from_rows(rows, locations=locations, variables=variables, step=step)
     if frames is None:
         raise NoDataError("no observations of any location of the product; run `nightcast ingest` first")
     return frames
 
 
-def arrange(
+def frames_from_rows(
     rows: pa.Table,
     *,
     locations: tuple[str, ...],
     variables: tuple[str, ...],
     step: timedelta,
-    grid: tuple[int, int] | None = None,
 ) -> Frames | None:
-    """Return the frames of rows as `build_frames` does, or None where there is no row of any of the locations.
+    """Return the frames that `build_frames` returns, or None if no row is of any of the locations.
 
     Raises:
         StoreError: as in `build_frames`.
     """
-    place = _places(rows["location"], locations)
-    if len(place) and place.min() < 0:
-        mine = place >= 0
-        rows, place = rows.filter(pa.array(mine)), place[mine]
+    location = _location_indices(rows["location"], locations)
+    if len(location) and location.min() < 0:
+        included = location >= 0
+        rows, location = rows.filter(pa.array(included)), location[included]
     if rows.num_rows == 0:
         return None
     valid = rows["valid_time"].cast(pa.int64()).to_numpy()
@@ -80,75 +64,75 @@ def arrange(
     values = [rows[name].to_numpy() for name in variables]
     width = step // timedelta(microseconds=1)
     start, count = int(valid.min()), (int(valid.max()) - int(valid.min())) // width + 1
-    _check_axis(valid, width, len(locations))
+    _check_gaps(valid, width, len(locations))
     axis = start + width * np.arange(count)
     times, shape = axis.astype("datetime64[us]"), (count, len(locations))
     first = np.empty((count, len(variables), len(locations)), np.float32)
-    if _complete(valid, place, axis, len(locations)):
+    if _is_complete(valid, location, axis, len(locations)):
         for channel, column in enumerate(values):
             first[:, channel] = column.reshape(shape)
-        return Frames(times, step, first, clear(first), known.reshape(shape), _none(len(variables)), grid)
+        return Frames(times, step, first, zero_missing(first), known.reshape(shape), _no_revisions(len(variables)))
 
-    cell = _cells(valid, place, start, width, len(locations))
-    later = _later(cell, known, count * len(locations))
-    once: Bool | slice = slice(None)
+    cell = _cells(valid, location, start, width, len(locations))
+    later = _revision_rows(cell, known, count * len(locations))
+    initial: Bool | slice = slice(None)
     if len(later):
-        once = np.ones(len(cell), bool)
-        once[later] = False
-    target = cell[once]
+        initial = np.ones(len(cell), bool)
+        initial[later] = False
+    target = cell[initial]
     plane = np.empty(count * len(locations), np.float32)
     for channel, column in enumerate(values):
         plane.fill(np.nan)
-        plane[target] = column[once]
+        plane[target] = column[initial]
         first[:, channel] = plane.reshape(shape)
     known_at = np.full(count * len(locations), NEVER, np.int64)
-    known_at[target] = known[once]
-    frame, location = np.divmod(cell[later], len(locations))
-    changed = np.stack([column[later] for column in values], axis=1, dtype=np.float32, casting="same_kind")
-    revisions = Revisions(frame, location, known[later], changed)
-    return Frames(times, step, first, clear(first), known_at.reshape(shape), revisions, grid)
+    known_at[target] = known[initial]
+    frame, revised_location = np.divmod(cell[later], len(locations))
+    revised = np.stack([column[later] for column in values], axis=1, dtype=np.float32, casting="same_kind")
+    revisions = Revisions(frame, revised_location, known[later], revised)
+    return Frames(times, step, first, zero_missing(first), known_at.reshape(shape), revisions)
 
 
-def refuse_stray(empty: int, before: tuple[np.datetime64, int], after: tuple[np.datetime64, int]) -> None:
-    """Refuse a time axis that a few stray valid times make absurdly long.
+def check_gap(empty: int, before: tuple[np.datetime64, int], after: tuple[np.datetime64, int]) -> None:
+    """Check that no few stray valid times make the time axis absurdly long.
 
     Args:
-        empty: Cells between the valid times of two groups of rows.
-        before: Last valid time of the earlier group, and how many rows it has.
-        after: First valid time of the later group, and how many rows it has.
+        empty: Number of cells between two groups of rows.
+        before: Last valid time of the earlier group, and its number of rows.
+        after: First valid time of the later group, and its number of rows.
 
     Raises:
-        StoreError: one group is too small for such a gap; the error names its valid time.
+        StoreError: one group has too few rows for such a gap; the error names its valid time.
     """
-    needed = min(empty // MOST_EMPTY, _ENOUGH)
+    needed = min(empty // EMPTY_CELLS_PER_ROW, _ENOUGH_ROWS)
     few, other = sorted((before, after), key=lambda group: group[1])
-    if empty > FEW_CELLS and few[1] < needed:
-        apart, near = (f"{as_datetime(instant):%Y-%m-%d %H:%M} UTC" for instant, _ in (few, other))
+    if empty > ALLOWED_EMPTY_CELLS and few[1] < needed:
+        stray, near = (f"{as_datetime(instant):%Y-%m-%d %H:%M} UTC" for instant, _ in (few, other))
         raise StoreError(
-            f"the valid time {apart} lies so far from the next, {near}, that frames would have {empty:,} empty cells; "
-            "no source can mean it: take it out, and say feed.history or --since when loading anew"
+            f"the valid time {stray} is so far from the next, {near}, that frames would have {empty:,} empty cells; "
+            "remove it from the source, then load the observations again with feed.history or --since"
         )
 
 
-def _check_axis(valid: Int, width: int, places: int) -> None:
-    if (int(valid.max()) - int(valid.min())) // width * places <= FEW_CELLS:
+def _check_gaps(valid: Int, width: int, locations: int) -> None:
+    if (int(valid.max()) - int(valid.min())) // width * locations <= ALLOWED_EMPTY_CELLS:
         return
     order, counts = np.unique(valid, return_counts=True)
     gaps, times = np.diff(order), order.astype("datetime64[us]")
     gap = int(gaps.argmax())
     before, after = int(counts[: gap + 1].sum()), int(counts[gap + 1 :].sum())
-    refuse_stray((int(gaps[gap]) // width - 1) * places, (times[gap], before), (times[gap + 1], after))
+    check_gap((int(gaps[gap]) // width - 1) * locations, (times[gap], before), (times[gap + 1], after))
 
 
-def _places(column: pa.ChunkedArray, locations: tuple[str, ...]) -> NDArray[np.int32]:
-    """Return the position of each location, -1 for others."""
+def _location_indices(column: pa.ChunkedArray, locations: tuple[str, ...]) -> NDArray[np.int32]:
+    """Return the index of the location of each row, -1 for others."""
     wanted = pa.array(locations, pa.string())
     if not pa.types.is_dictionary(column.type):
-        place = pc.index_in(column, value_set=wanted)
-        found: NDArray[np.int32] = (place.fill_null(-1) if place.null_count else place).to_numpy()
+        index = pc.index_in(column, value_set=wanted)
+        found: NDArray[np.int32] = (index.fill_null(-1) if index.null_count else index).to_numpy()
         return found
     parts = []
-    for chunk in column.chunks:  # a name is looked up once, not once a row
+    for chunk in column.chunks:  # look up each name once, not once per row
         names = pc.fill_null(pc.index_in(chunk.dictionary.cast(pa.string()), value_set=wanted), -1).to_numpy()
         codes = chunk.indices
         if codes.null_count:
@@ -157,29 +141,28 @@ def _places(column: pa.ChunkedArray, locations: tuple[str, ...]) -> NDArray[np.i
     return np.concatenate(parts) if parts else np.zeros(0, np.int32)
 
 
-def _complete(valid: Int, place: NDArray[np.int32], axis: Int, places: int) -> bool:
-    """Whether the rows are every cell once, by time and then by location: nothing is to be moved."""
-    if len(valid) != len(axis) * places:
+def _is_complete(valid: Int, location: NDArray[np.int32], axis: Int, locations: int) -> bool:
+    """Return whether the rows contain each cell once, sorted by time and then by location."""
+    if len(valid) != len(axis) * locations:
         return False
-    in_order = (place.reshape(-1, places) == np.arange(places, dtype=np.int32)).all()
-    return bool(in_order and (valid.reshape(-1, places) == axis[:, None]).all())
+    in_order = (location.reshape(-1, locations) == np.arange(locations, dtype=np.int32)).all()
+    return bool(in_order and (valid.reshape(-1, locations) == axis[:, None]).all())
 
 
-def _cells(valid: Int, place: NDArray[np.int32], start: int, width: int, places: int) -> Int:
-    """Return the position of each row in (time, location), flat."""
-    begins = np.flatnonzero(np.concatenate(([True], valid[1:] != valid[:-1])))  # sorted rows: divide once a frame
-    base = (valid[begins] - start) // width * places
+def _cells(valid: Int, location: NDArray[np.int32], start: int, width: int, locations: int) -> Int:
+    """Return the index of each row in (time, location), flattened."""
+    begins = np.flatnonzero(np.concatenate(([True], valid[1:] != valid[:-1])))  # sorted rows: divide once per frame
+    base = (valid[begins] - start) // width * locations
     cell: Int = np.repeat(base, np.diff(begins, append=len(valid)))
-    cell += place
+    cell += location
     return cell
 
 
-def _later(cell: Int, known: Int, cells: int) -> Int:
-    """Return the rows that revise a cell, by cell and then by known_at: all but the first known of each cell."""
-    ahead = cell[1:] > cell[:-1]
-    if ahead.all():
+def _revision_rows(cell: Int, known: Int, cells: int) -> Int:
+    """Return the rows that revise a cell, sorted by cell and known_at: all but the first known row of each cell."""
+    if (cell[1:] > cell[:-1]).all():
         return np.zeros(0, np.int64)
-    # Most cells have one row: only the others are sorted.
+    # Most cells have one row; only the others are sorted.
     repeated = np.flatnonzero(np.bincount(cell, minlength=cells)[cell] > 1)
     ordered = repeated[np.lexsort((known[repeated], cell[repeated]))]
     again = np.zeros(len(ordered), bool)
@@ -187,6 +170,6 @@ def _later(cell: Int, known: Int, cells: int) -> Int:
     return ordered[again]
 
 
-def _none(channels: int) -> Revisions:
-    none = np.zeros(0, np.int64)
-    return Revisions(none, none, none, np.zeros((0, channels), np.float32))
+def _no_revisions(channels: int) -> Revisions:
+    empty = np.zeros(0, np.int64)
+    return Revisions(empty, empty, empty, np.zeros((0, channels), np.float32))

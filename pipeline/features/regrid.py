@@ -1,4 +1,4 @@
-"""From the locations of one feed to those of another: the same ids, four corners of a grid, or the nearest stations."""
+"""Regrid from the locations of one feed to those of another: by id, bilinearly, or from the nearest stations."""
 
 from __future__ import annotations
 
@@ -12,66 +12,67 @@ from pipeline.features.arrays import Bool, Float, Int
 from pipeline.locations import Locations
 
 NEAREST = 4
-"""So many stations make a value where there is none."""
+"""Number of stations in the mean at a target that is not a station itself."""
 _SAME_DEGREES = 1e-6
-_SAME_PLACE = 1e-6
-"""Distance on the unit sphere, some metres: there a station speaks alone."""
+_SAME_POINT = 1e-6
+"""Distance on the unit sphere, some metres, within which one station gives the value alone."""
 _LEAST_WEIGHT = 1e-3
-"""Below it a mean would rest on what lies next to nowhere near."""
+"""Least total weight of the known sources; with less, the value is unknown."""
 
 Degrees = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Regrid:
-    """Weighted means of a few source locations for each target; where some are unknown, of those that are known."""
+    """For each target location, the weighted mean of those of a few source locations that are known."""
 
     index: Int
-    """(target, k) positions of the source locations."""
+    """(target, k) indices of the source locations."""
     weight: Float
-    """(target, k), each row sums to 1; to 0 where the sources do not reach."""
+    """(target, k); each row sums to 1, or to 0 where the sources are too far away."""
 
     @classmethod
     def between(cls, source: Locations, target: Locations) -> Regrid:
-        """Return the way from one feed's locations to another's.
+        """Return the regridding from the locations of one feed to those of another.
 
-        Locations of the same name are one place (cells only where both grids are the same). From a grid, a target has
-        the bilinear mean of the four cells around it; up to one cell outside it has that of the edge, farther out
-        nothing. From stations it has the mean of the nearest four, weighted by the inverse square of their distance.
+        Locations with the same id are the same location (cells only if both grids are equal). From a grid, a target
+        gets the bilinear mean of the four cells around it; up to one cell outside the grid it gets that of the edge,
+        farther out it is unknown. From stations, it gets the mean of the nearest four, weighted by inverse squared
+        distance.
         """
-        if _alike(source, target):
+        if _are_equal(source, target):
             count = len(target)
             return cls(np.arange(count)[:, None], np.ones((count, 1), np.float32))
         if source.shape is not None:
             return cls(*_corners(source, target))
         index, weight = _nearest(source, target)
-        named = {} if target.shape else {place: position for position, place in enumerate(source.ids)}
-        for row, place in enumerate(target.ids):
-            if place in named:
-                index[row], weight[row] = named[place], 0
+        known = {} if target.shape else {name: position for position, name in enumerate(source.ids)}
+        for row, name in enumerate(target.ids):
+            if name in known:
+                index[row], weight[row] = known[name], 0
                 weight[row, 0] = 1
         return cls(index, weight)
 
     def __call__(self, values: Float, mask: Bool) -> tuple[Float, Bool]:
-        """Return values (..., target), 0 where unknown, and where they are known, from values (..., source)."""
+        """Return values (..., target), 0 where unknown, and their mask, from values and mask (..., source)."""
         if self.weight.shape[1] == 1:
-            return (values, mask) if values.shape[-1] == len(self.index) else self._picked(values, mask)
+            return (values, mask) if values.shape[-1] == len(self.index) else self._select(values, mask)
         shape = (*values.shape[:-1], len(self.index))
-        total, share = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-        whole = bool(mask.all())
+        total, weights = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        complete = bool(mask.all())
         for index, weight in zip(self.index.T, self.weight.T, strict=True):
-            known = weight if whole else mask[..., index] * weight
+            known = weight if complete else mask[..., index] * weight
             total += values[..., index] * known
-            share += known
-        seen = share > _LEAST_WEIGHT
-        return np.divide(total, share, out=np.zeros(shape, np.float32), where=seen), seen
+            weights += known
+        enough = weights > _LEAST_WEIGHT
+        return np.divide(total, weights, out=np.zeros(shape, np.float32), where=enough), enough
 
-    def _picked(self, values: Float, mask: Bool) -> tuple[Float, Bool]:
-        place = self.index[:, 0]
-        return values[..., place], mask[..., place]
+    def _select(self, values: Float, mask: Bool) -> tuple[Float, Bool]:
+        index = self.index[:, 0]
+        return values[..., index], mask[..., index]
 
 
-def _alike(source: Locations, target: Locations) -> bool:
+def _are_equal(source: Locations, target: Locations) -> bool:
     if source.ids != target.ids or source.shape != target.shape:
         return False
     if source.shape is None:
@@ -83,8 +84,8 @@ def _alike(source: Locations, target: Locations) -> bool:
 def _nearest(source: Locations, target: Locations) -> tuple[Int, Float]:
     count = min(NEAREST, len(source))
     distance, index = cKDTree(_sphere(source)).query(_sphere(target), k=[*range(1, count + 1)])
-    weight = 1 / np.maximum(distance, _SAME_PLACE) ** 2
-    here = distance[:, 0] <= _SAME_PLACE
+    weight = 1 / np.maximum(distance, _SAME_POINT) ** 2
+    here = distance[:, 0] <= _SAME_POINT
     weight[here] = np.arange(count) == 0
     return np.asarray(index, np.int64), (weight / weight.sum(axis=1, keepdims=True)).astype(np.float32)
 
@@ -115,9 +116,9 @@ def _corners(source: Locations, target: Locations) -> tuple[Int, Float]:
 
 
 def _along(axis: Degrees, points: Degrees, *, around: float | None) -> tuple[Int, Int, Degrees]:
-    """Return the cells before and after each point on one axis, and how far it is from the first to the second.
+    """Return the cells before and after each point along one axis, and its position between them in 0..1.
 
-    The way is NaN where the point lies more than a cell outside. With `around`, the axis may close into a circle.
+    The position is NaN more than one cell outside the axis. With `around`, an axis of that length is a circle.
     """
     count = len(axis)
     step = float(axis[-1] - axis[0]) / (count - 1) if count > 1 else 1.0
@@ -127,7 +128,7 @@ def _along(axis: Degrees, points: Degrees, *, around: float | None) -> tuple[Int
         turn = around / abs(step)
         position = position % turn
         closed = count > 1 and abs(turn - count) < 0.5
-        if not closed:  # of the two ways around to a point outside, the shorter
+        if not closed:  # go the shorter way around to a point outside
             position = np.where(position - (count - 1) > turn - position, position - turn, position)
     if closed:
         low = np.floor(position).astype(np.int64) % count

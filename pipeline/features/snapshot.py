@@ -1,4 +1,4 @@
-"""A snapshot: all that a job may see of a product's observations at one instant."""
+"""A snapshot: the observations of a product as known at one instant."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from datetime import datetime
 from models.task import Task
 from pipeline.config import Product
 from pipeline.errors import NoDataError
-from pipeline.features.cache import history
-from pipeline.features.covariates import FutureCovariates, take_future_covariates
-from pipeline.features.frames import Frames, build_frames
+from pipeline.features.arrays import Frames
+from pipeline.features.cache import load_history
+from pipeline.features.covariates import FutureCovariates, load_future_covariates
+from pipeline.features.frames import build_frames
 from pipeline.features.windows import IssueWindows, make_task
 from pipeline.ingest.feed import OpenFeed
 from pipeline.locations import Locations
@@ -21,7 +22,7 @@ from pipeline.times import Cadence
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Frames as of an instant, and how they are to be read."""
+    """Frames and covariates as known at an instant, with the task and the cadence they are read for."""
 
     product: Product
     locations: Locations
@@ -30,19 +31,19 @@ class Snapshot:
     frames: Frames
     known_by: datetime
     table_version: int
-    ahead: FutureCovariates = field(default_factory=FutureCovariates)
-    """What covariates had said of the times to come; nothing in a snapshot of a part of the history."""
+    covariates: FutureCovariates = field(default_factory=FutureCovariates)
+    """Empty in a snapshot of a part of the history."""
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the frames and the covariates: equal for equal data, whatever the history of the tables."""
-        if not self.ahead:
+        """SHA-256 of the frames and the covariates; equal for equal data, however the tables came about."""
+        if not self.covariates:
             return self.frames.digest()
-        return hashlib.sha256(f"{self.frames.digest()} {self.ahead.digest()}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.frames.digest()} {self.covariates.digest()}".encode()).hexdigest()
 
     def windows(self, issues: Sequence[datetime], *, truth_at: datetime) -> IssueWindows:
-        """Return the windows of some issue times, none of them after `known_by`, with the truth as of an instant."""
-        return IssueWindows(self.task, self.cadence, self.frames, issues, truth_at=truth_at, ahead=self.ahead)
+        """Return the windows of issue times, none after `known_by`; their targets are as known at `truth_at`."""
+        return IssueWindows(self.task, self.cadence, self.frames, issues, truth_at=truth_at, covariates=self.covariates)
 
 
 def take_snapshot(
@@ -54,26 +55,25 @@ def take_snapshot(
     known_by: datetime,
     since: datetime | None = None,
 ) -> Snapshot:
-    """Return the observations known at an instant, from a valid time on.
+    """Return the observations known at an instant, of all valid times or of those from `since`.
 
-    The whole history, with that of the covariates, is mapped from the cache of frames and takes no memory until it is
-    read. A part of it is built in memory from the months that it touches, so it costs the same however long the
-    history is; it has no covariates.
+    The whole history, with the covariates, is memory-mapped from the cache of frames. With `since`, frames are built in
+    memory from the months concerned, at a cost that does not grow with the history, and without covariates.
 
     Raises:
         NoDataError: nothing was known then.
-        StoreError: the observations cannot be read, or the cache not be written.
+        StoreError: the observations cannot be read, or the cache cannot be written.
     """
     locations = feed.locations
     if since is None:
-        frames, version = history(feed, known_by=known_by)
-        ahead = take_future_covariates(covariates, cadence, locations, known_by=known_by)
+        frames, version = load_history(feed, known_by=known_by)
+        future = load_future_covariates(covariates, cadence, locations, known_by=known_by)
     else:
-        ahead = FutureCovariates()
+        future = FutureCovariates()
         version = feed.observations.table.version
         frames = _recent(feed, known_by, since)
     task = make_task(product, cadence, locations)
-    return Snapshot(product, locations, cadence, task, frames, known_by, version, ahead)
+    return Snapshot(product, locations, cadence, task, frames, known_by, version, future)
 
 
 def _recent(feed: OpenFeed, known_by: datetime, since: datetime) -> Frames:
@@ -87,5 +87,4 @@ def _recent(feed: OpenFeed, known_by: datetime, since: datetime) -> Frames:
         locations=feed.locations.ids,
         variables=tuple(feed.spec.variables),
         step=feed.spec.step,
-        grid=feed.locations.shape,
     )

@@ -1,4 +1,4 @@
-"""Windows: for each issue time, the frames that were known then and, where they are known by now, the true ones."""
+"""Windows: for each issue time, the frames known then and the observations that verify its forecast."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from pipeline.times import Cadence, as_numpy
 
 
 def make_task(product: Product, cadence: Cadence, locations: Locations) -> Task:
-    """Return what a model must know of a product besides its data."""
-    known = [product.feed.variable(name) for name in product.feed.variables]
+    """Return the forecasting task of a product, which models are built for."""
+    variables = [product.feed.variable(name) for name in product.feed.variables]
     return Task(
         channels=tuple(product.feed.variables),
         targets=product.forecast.targets,
@@ -30,8 +30,8 @@ def make_task(product: Product, cadence: Cadence, locations: Locations) -> Task:
         locations=locations.ids,
         longitude=locations.longitude,
         latitude=locations.latitude,
-        transforms=tuple(transform for _, _, transform, _ in known),
-        limits=tuple(limits for _, limits, _, _ in known),
+        transforms=tuple(transform for _, _, transform, _ in variables),
+        limits=tuple(limits for _, limits, _, _ in variables),
         grid=locations.shape,
         covariates=covariate_names(product),
         static=locations.static,
@@ -40,10 +40,10 @@ def make_task(product: Product, cadence: Cadence, locations: Locations) -> Task:
 
 
 class IssueWindows:
-    """Windows of a list of issue times, cut lazily in batches; it is what models train on.
+    """Windows of a list of issue times, read lazily in batches; models train on them.
 
-    Inputs are as known at each issue time, what covariates had said of the times to come among them. Targets are as
-    known at `truth_at`. Only what a batch needs is read, so memory does not grow with the history.
+    Inputs, with the future covariates, are as known at each issue time; targets are as known at `truth_at`. Only what
+    a batch needs is read, so memory does not grow with the history.
     """
 
     def __init__(
@@ -54,9 +54,9 @@ class IssueWindows:
         issues: Sequence[datetime],
         *,
         truth_at: datetime,
-        ahead: FutureCovariates | None = None,
+        covariates: FutureCovariates | None = None,
     ) -> None:
-        self._task, self._frames, self._told = task, frames, ahead
+        self._task, self._frames, self._covariates = task, frames, covariates
         self.horizon = cadence.horizon
         self.issues = tuple(issues)
         self.gaps = np.array([cadence.gap(issue) for issue in self.issues], np.int64)
@@ -65,36 +65,38 @@ class IssueWindows:
         self._truth_at = as_numpy(truth_at).astype(np.int64)
         first, step = frames.times[0].astype("datetime64[s]").astype(np.int64), task.step_seconds
         self._seconds = first + self._last * step
-        self._past, self._ahead = (np.arange(1 - task.context, 1) * step, np.arange(1, task.leads + 1) * step)
+        self._past = np.arange(1 - task.context, 1) * step
+        self._future = np.arange(1, task.leads + 1) * step
 
     @property
     def task(self) -> Task:
-        """What is to be forecast."""
+        """The task that every window belongs to."""
         return self._task
 
     def __len__(self) -> int:
         return len(self.issues)
 
     def inputs(self, index: NDArray[np.intp]) -> Inputs:
-        """Return what was known at the issue times `index`."""
+        """Return the inputs known at the issue times `index`."""
         last, context = self._last[index], self._task.context
         values, mask = windows_as_of(self._frames, last, self._known_by[index], context)
         seconds = self._seconds[index][:, None]
-        target_time = (seconds + self._ahead).view("datetime64[s]")
-        told, said = None, None
-        if self._told:
-            told, said = self._told.at(self._known_by[index].view("datetime64[us]"), target_time)
+        target_time = (seconds + self._future).view("datetime64[s]")
+        future, future_mask = None, None
+        if self._covariates:
+            issues = self._known_by[index].view("datetime64[us]")
+            future, future_mask = self._covariates.values_and_mask(issues, target_time)
         return Inputs(
             values=values,
             mask=mask,
             time=(seconds + self._past).view("datetime64[s]"),
             target_time=target_time,
-            covariates=told,
-            covariates_mask=said,
+            covariates=future,
+            covariates_mask=future_mask,
         )
 
     def truth(self, index: NDArray[np.intp]) -> Float:
-        """Return what came true after the issue times `index`: (n, lead, target, location), NaN where unknown."""
+        """Return the observed targets of the issue times `index`: (n, lead, target, location), NaN where unknown."""
         target, mask = self._targets(index)
         return np.where(mask, target, np.float32(np.nan))
 

@@ -13,7 +13,7 @@ from models.base import Model
 from models.catalogue import build
 from pipeline.config import Product
 from pipeline.errors import NoDataError
-from pipeline.features.covariates import take_future_covariates
+from pipeline.features.covariates import load_future_covariates
 from pipeline.features.snapshot import Snapshot, take_snapshot
 from pipeline.forecasting.fallback import CLIMATOLOGY, Forecast, InputState, forecast_with_fallbacks, inspect
 from pipeline.forecasting.serving import BundleStore
@@ -57,8 +57,8 @@ def issue(
     except NoDataError:  # nothing recent: the frames of the past still tell the climate
         long_ago = issue_time - product.training.window
         snapshot = take_snapshot(product, cadence, feed, {}, known_by=issue_time, since=long_ago)
-    ahead = take_future_covariates(covariates, cadence, snapshot.locations, known_by=issue_time, faults=bundles.notes)
-    windows = replace(snapshot, ahead=ahead).windows([issue_time], truth_at=issue_time)
+    future = load_future_covariates(covariates, cadence, snapshot.locations, known_by=issue_time, faults=bundles.notes)
+    windows = replace(snapshot, covariates=future).windows([issue_time], truth_at=issue_time)
     state = inspect(windows)
     served = forecast_with_fallbacks(windows, bundles, lambda: _climatology(product, cadence, feed, issue_time))
     newest = cadence.origin(issue_time)

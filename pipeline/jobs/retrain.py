@@ -42,7 +42,7 @@ def retrain(
     warnings = tuple(
         f"covariate {name} has no rows by {at:%Y-%m-%d %H:%M} UTC: training goes on without it, and the models learn "
         "nothing from it; run `nightcast ingest`, or look at its source"
-        for name in snapshot.ahead.without_rows
+        for name in snapshot.covariates.without_rows
     )
     for line in warnings:
         log.warning("%s: %s", product.name, line)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from pipeline.config import Product
 from pipeline.errors import NoDataError
-from pipeline.features.asof import anything_known
-from pipeline.features.frames import Frames
+from pipeline.features.arrays import Frames
+from pipeline.features.asof import any_known
 from pipeline.features.snapshot import Snapshot
 from pipeline.times import Cadence, as_datetime
 
@@ -40,7 +40,7 @@ def split(snapshot: Snapshot) -> Folds:
     """
     product, cadence, frames = snapshot.product, snapshot.cadence, snapshot.frames
     first = as_datetime(frames.times[0]) + product.forecast.context * cadence.step
-    known = anything_known(frames, snapshot.known_by)
+    known = any_known(frames, snapshot.known_by)
     issues = [issue for issue in cadence.issues(first, snapshot.known_by) if _any_truth(issue, cadence, frames, known)]
     holdout = _last(_matured(issues, cadence, snapshot.known_by), product.gate.issues)
     validation = _last(_matured(issues, cadence, holdout[0]), product.training.validation) if holdout else []

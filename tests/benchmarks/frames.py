@@ -31,8 +31,9 @@ import pyarrow.parquet as pq
 
 from models.task import Task
 from pipeline.config import Product, Settings, load_product
-from pipeline.features.files import read_frames, writing
-from pipeline.features.frames import Frames, Revisions, build_frames
+from pipeline.features.arrays import Frames, Revisions
+from pipeline.features.files import frame_writer, read_frames
+from pipeline.features.frames import build_frames
 from pipeline.features.windows import IssueWindows
 from pipeline.ingest.feed import OpenFeed
 from pipeline.times import Cadence
@@ -132,7 +133,7 @@ def record(folder: Path, places: int, frames: int) -> IssueWindows:
     none = np.zeros(0, np.int64)
     revisions = Revisions(none, none, none, np.zeros((0, 1), np.float32))
     step, names = timedelta(hours=1), tuple(f"s{n}" for n in range(places))
-    with writing(folder, channels=1, locations=places, step=step) as writer:
+    with frame_writer(folder, channels=1, locations=places, step=step) as writer:
         whole = Frames(times, step, values, np.ones(shape, bool), known_at, revisions)
         writer.append(whole, rows=frames * places)
     zero = (0.0,) * places

@@ -14,8 +14,9 @@ import pyarrow as pa
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.features.files import read_frames, writing
-from pipeline.features.frames import Frames, arrange, build_frames
+from pipeline.features.arrays import Frames
+from pipeline.features.files import frame_writer, read_frames
+from pipeline.features.frames import build_frames, frames_from_rows
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -49,10 +50,10 @@ def mapped_frames_of(rows: Sequence[Row], cuts: Sequence[datetime] = ()) -> Fram
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         bounds = [datetime.min.replace(tzinfo=UTC), *sorted(cuts), datetime.max.replace(tzinfo=UTC)]
-        with writing(folder, channels=len(CHANNELS), locations=len(PLACES), step=DAY) as writer:
+        with frame_writer(folder, channels=len(CHANNELS), locations=len(PLACES), step=DAY) as writer:
             for since, until in pairwise(bounds):
                 part = [row for row in rows if since <= row.valid_time < until]
-                frames = arrange(table_of(part), locations=PLACES, variables=CHANNELS, step=DAY)
+                frames = frames_from_rows(table_of(part), locations=PLACES, variables=CHANNELS, step=DAY)
                 if frames is not None:
                     writer.append(frames, rows=len(part))
         return read_frames(folder)

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.features.asof import anything_known, as_of, windows_as_of
+from pipeline.features.asof import any_known, as_of, windows_as_of
 from pipeline.times import as_datetime, as_numpy
 from tests.unit.features.replay import (
     CHANNELS,
@@ -29,10 +29,10 @@ def as_int(instant: datetime) -> int:
     return int(as_numpy(instant).astype(np.int64))
 
 
-def test_a_value_is_known_from_its_very_instant_on() -> None:
+def test_a_value_is_known_from_its_known_at_on() -> None:
     frames = frames_of([Row(START, "A", START + HOUR, 1.0, None), Row(START, "A", START + DAY, 2.0, 5.0)])
-    told = [as_of(frames, instant)[0, :, 0].tolist() for instant in (START + HOUR, START + DAY - TICK, START + DAY)]
-    np.testing.assert_array_equal(told, [[1, np.nan], [1, np.nan], [2, 5]])
+    expected = [as_of(frames, instant)[0, :, 0].tolist() for instant in (START + HOUR, START + DAY - TICK, START + DAY)]
+    np.testing.assert_array_equal(expected, [[1, np.nan], [1, np.nan], [2, 5]])
     assert np.isnan(as_of(frames, START + HOUR - TICK)).all()
 
 
@@ -48,14 +48,14 @@ def test_as_of_is_a_naive_replay(rows: list[Row], instant: datetime, cuts: list[
     # F15; of frames in memory and of those on disk.
     for frames in (frames_of(rows), mapped_frames_of(rows, [START + cut * DAY for cut in cuts])):
         times = [as_datetime(time) for time in frames.times]
-        told = replay(rows, instant, times)
-        np.testing.assert_array_equal(as_of(frames, instant), told)
-        np.testing.assert_array_equal(anything_known(frames, instant), np.isfinite(told).any(axis=(1, 2)))
-        np.testing.assert_array_equal(as_of(frames, instant, begin=1), told[1:])
-        np.testing.assert_array_equal(as_of(frames, instant, end=len(times) - 1), told[:-1])
+        expected = replay(rows, instant, times)
+        np.testing.assert_array_equal(as_of(frames, instant), expected)
+        np.testing.assert_array_equal(any_known(frames, instant), np.isfinite(expected).any(axis=(1, 2)))
+        np.testing.assert_array_equal(as_of(frames, instant, begin=1), expected[1:])
+        np.testing.assert_array_equal(as_of(frames, instant, end=len(times) - 1), expected[:-1])
 
 
-def test_every_value_revised_many_times_is_what_was_known_at_each_instant() -> None:
+def test_each_of_many_revisions_is_known_from_its_instant_on() -> None:
     # Every cell has five revisions, an hour apart; looked at between them.
     rows = [
         Row(START + day * DAY, place, START + day * DAY + again * HOUR, 10.0 * day + again, float(again))
@@ -66,12 +66,12 @@ def test_every_value_revised_many_times_is_what_was_known_at_each_instant() -> N
     frames = mapped_frames_of(rows, [START + 2 * DAY])
     assert len(frames.revisions.time_index) == 4 * 2 * 5
     for again in range(6):
-        told = as_of(frames, START + 3 * DAY + again * HOUR)[3]
-        np.testing.assert_array_equal(told, [[30 + again] * 2, [again] * 2])
+        expected = as_of(frames, START + 3 * DAY + again * HOUR)[3]
+        np.testing.assert_array_equal(expected, [[30 + again] * 2, [again] * 2])
     assert np.isnan(as_of(frames, START + 3 * DAY - TICK)[3]).all()
 
 
-def test_only_the_channels_asked_for_in_their_order() -> None:
+def test_channels_are_returned_in_the_order_asked_for() -> None:
     frames = frames_of([Row(START, "A", START, 1.0, 2.0), Row(START, "A", START + HOUR, 3.0, None)])
     last = np.array([0])
     for instant, u, v in ((START, 1, 2), (START + HOUR, 3, 0)):
@@ -120,7 +120,7 @@ def test_each_window_is_a_naive_replay_at_its_own_instant(
                 assert np.isnan(values[n]).all()
 
 
-def test_no_windows_are_no_values() -> None:
+def test_without_windows_there_are_no_values() -> None:
     frames = frames_of([Row(START, "A", START, 1.0, 1.0)])
     none = np.zeros(0, np.int64)
     assert [array.shape for array in windows_as_of(frames, none, none, 3)] == [(0, 3, 2, 2), (0, 3, 2, 2)]

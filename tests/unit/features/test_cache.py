@@ -12,9 +12,10 @@ import pytest
 from pipeline.config import Product, Settings
 from pipeline.errors import NoDataError, StoreError
 from pipeline.features import cache
-from pipeline.features.cache import FrameCache, history
-from pipeline.features.files import CARD, forget_checks
-from pipeline.features.frames import Frames, build_frames
+from pipeline.features.arrays import Frames
+from pipeline.features.cache import FrameCache, load_history
+from pipeline.features.files import METADATA
+from pipeline.features.frames import build_frames
 from pipeline.ingest.feed import OpenFeed
 from pipeline.store.observations import Observations
 from pipeline.workspace import Workspace
@@ -53,7 +54,7 @@ class ProductHome:
 
     def frames(self, **options: object) -> Frames:
         arguments = {"known_by": self.end} | options
-        return history(self.workspace.feed, **arguments)[0]  # type: ignore[arg-type]
+        return load_history(self.workspace.feed, **arguments)[0]  # type: ignore[arg-type]
 
     def at_once(self) -> Frames:
         rows = self.workspace.feed.observations.read(known_by=self.end)
@@ -62,21 +63,22 @@ class ProductHome:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProductHome:
-    forget_checks()
+    monkeypatch.setattr("pipeline.features.files._verified", {})
     return ProductHome(tmp_path, monkeypatch)
 
 
-def test_frames_are_made_once_and_are_those_made_in_memory(place: ProductHome) -> None:
+def test_frames_are_built_once_and_equal_those_built_in_memory(place: ProductHome) -> None:
     first, second = place.frames(), place.frames()
     assert place.made == 1
     assert first.digest() == second.digest() == place.at_once().digest()
     assert isinstance(first.first.base, np.memmap)
     (key,) = place.keys()
     assert len(key) == 64
-    assert sorted(path.name for path in (place.folder / key).iterdir())[:2] == [CARD, "first.npy"]
+    assert sorted(path.name for path in (place.folder / key).iterdir())[:2] == ["complete_at.npy", "first.npy"]
+    assert (place.folder / key / METADATA).is_file()
 
 
-def test_frames_are_made_part_by_part(place: ProductHome, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_do_not_depend_on_the_parts_that_are_read(place: ProductHome, monkeypatch: pytest.MonkeyPatch) -> None:
     # Whatever pieces the store reads in, the frames are the same.
     whole = place.frames().digest()
     real = Observations.scan
@@ -92,7 +94,7 @@ def test_frames_are_made_part_by_part(place: ProductHome, monkeypatch: pytest.Mo
     assert place.made == 2
 
 
-def test_another_instant_version_or_product_is_another_key(place: ProductHome, tmp_path: Path) -> None:
+def test_another_instant_version_or_product_has_another_key(place: ProductHome, tmp_path: Path) -> None:
     before = place.frames(known_by=place.end - 30 * DAY)
     assert len(before.times) < len(place.frames().times)
     store = place.workspace.feed.observations
@@ -104,12 +106,12 @@ def test_another_instant_version_or_product_is_another_key(place: ProductHome, t
     assert len(revised.revisions.time_index) == 1
     assert place.made == 3
     fewer = make_product(tmp_path, days=70, stations=1)
-    history(OpenFeed(fewer.feed, place.settings), known_by=later)
+    load_history(OpenFeed(fewer.feed, place.settings), known_by=later)
     assert place.made == 4
     assert len(place.keys()) == cache.KEPT
 
 
-def test_a_table_made_anew_is_not_taken_for_the_old_one(place: ProductHome) -> None:
+def test_a_recreated_table_has_another_key(place: ProductHome) -> None:
     place.frames()
     shutil.rmtree(place.settings.home / "products")
     rows = record_rows(place.product)
@@ -118,10 +120,8 @@ def test_a_table_made_anew_is_not_taken_for_the_old_one(place: ProductHome) -> N
     assert place.made == 2
 
 
-@pytest.mark.parametrize("name", ["first.npy", "known_at.npy", CARD])
-def test_what_is_damaged_is_thrown_away_told_and_made_again(
-    place: ProductHome, caplog: pytest.LogCaptureFixture, name: str
-) -> None:
+@pytest.mark.parametrize("name", ["first.npy", "known_at.npy", METADATA])
+def test_damaged_frames_are_logged_and_rebuilt(place: ProductHome, caplog: pytest.LogCaptureFixture, name: str) -> None:
     whole = place.frames().digest()
     path = place.folder / place.keys()[0] / name
     content = bytearray(path.read_bytes())
@@ -132,7 +132,7 @@ def test_what_is_damaged_is_thrown_away_told_and_made_again(
     assert place.made == 2
     assert len(caplog.records) == 1
     assert str(place.folder) in caplog.text
-    assert "the frames are made again" in caplog.text
+    assert "rebuilding the frames" in caplog.text
     assert len(place.keys()) == 1
     assert place.frames().digest() == whole
     assert place.made == 2
@@ -146,7 +146,7 @@ def test_the_cache_may_be_deleted_while_its_frames_are_in_use(place: ProductHome
     assert place.frames().digest() == place.at_once().digest()
 
 
-def test_the_frames_used_last_are_kept(place: ProductHome) -> None:
+def test_the_most_recently_used_frames_are_kept(place: ProductHome) -> None:
     instants = [place.end - n * DAY for n in range(4)]
     for age, instant in enumerate(instants[:3]):
         before = set(place.keys()) if place.folder.exists() else set()
@@ -161,7 +161,7 @@ def test_the_frames_used_last_are_kept(place: ProductHome) -> None:
     assert place.made == 5
 
 
-def test_what_was_made_just_now_stays_though_the_clock_went_back(place: ProductHome) -> None:
+def test_a_new_entry_stays_even_if_the_clock_went_back(place: ProductHome) -> None:
     for n in range(3):
         place.frames(known_by=place.end - n * DAY)
     for path in place.folder.iterdir():
@@ -171,46 +171,32 @@ def test_what_was_made_just_now_stays_though_the_clock_went_back(place: ProductH
     assert len(place.keys()) == cache.KEPT
 
 
-def test_what_killed_writers_left_goes_once_it_is_a_day_older_than_what_is_used(place: ProductHome) -> None:
+def test_leftovers_of_killed_writers_are_deleted_after_a_day(place: ProductHome) -> None:
     place.frames()
     (key,) = place.keys()
     now = (place.folder / key).stat().st_mtime
     for name, age in ((".old", 90_000), (".young", 80_000)):
         (place.folder / name).mkdir()
         os.utime(place.folder / name, (now - age, now - age))
-    (place.folder / "note.txt").write_text("no folder is no concern of ours")
+    (place.folder / "note.txt").write_text("not a folder, so it stays")
     assert FrameCache(place.folder).evict() == [".old"]
     assert place.keys() == [".young", key, "note.txt"]
     assert FrameCache(place.folder).evict(keep=0) == [key]
     assert FrameCache(place.folder / "none").evict() == []
 
 
-def test_check_reads_every_folder_and_tells_what_is_wrong(place: ProductHome) -> None:
-    place.frames()
-    place.frames(known_by=place.end - DAY)
-    frame_cache = FrameCache(place.workspace.feed.layout.frames)
-    assert frame_cache.check() == []
-    bad = place.folder / place.keys()[1] / "latest.npy"
-    bad.write_bytes(bad.read_bytes()[:-1] + b"!")
-    (fault,) = frame_cache.check()
-    assert str(bad) in fault
-    assert "\n" not in fault
-
-
-def test_nothing_known_leaves_nothing_behind(place: ProductHome, tmp_path: Path) -> None:
+def test_without_observations_no_entry_is_left(place: ProductHome, tmp_path: Path) -> None:
     with pytest.raises(NoDataError, match="tiny-wind: nothing was known by 1990-"):
         place.frames(known_by=place.end.replace(year=1990))
     others = make_product(tmp_path, days=70, stations=2)
     stations = others.folder / "stations.csv"
     stations.write_text(stations.read_text().replace("S0", "X0").replace("S1", "X1"))
     with pytest.raises(NoDataError, match="tiny-wind: no observations of any location of the product"):
-        history(OpenFeed(others.feed, place.settings), known_by=place.end)
+        load_history(OpenFeed(others.feed, place.settings), known_by=place.end)
     assert not place.folder.exists() or place.keys() == []
 
 
-def test_a_table_that_moves_while_the_frames_are_begun_is_read_again(
-    place: ProductHome, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_commit_during_the_build_starts_it_again(place: ProductHome, monkeypatch: pytest.MonkeyPatch) -> None:
     store = place.workspace.feed.observations
     real = Observations.scan
     newest = store.newest()
@@ -218,7 +204,7 @@ def test_a_table_that_moves_while_the_frames_are_begun_is_read_again(
     news = [make_rows((newest, "S0", 50.0))]
 
     def disturbed(self: Observations, **options: object):  # type: ignore[no-untyped-def]
-        if news:  # another process commits between the look at the version and the read
+        if news:  # another process commits between reading the version and reading the rows
             store.append(news.pop(), at=place.end, payload="p")
         yield from real(self, **options)  # type: ignore[arg-type]
 
@@ -230,13 +216,13 @@ def test_a_table_that_moves_while_the_frames_are_begun_is_read_again(
     assert place.made == 1
 
 
-def test_frames_that_others_keep_deleting_are_told(place: ProductHome, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FrameCache, "find", lambda self, key, grid=None: None)
-    with pytest.raises(StoreError, match="gone or damaged 5 times"):
+def test_frames_that_keep_disappearing_are_an_error(place: ProductHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FrameCache, "find", lambda self, key: None)
+    with pytest.raises(StoreError, match="missing or damaged 5 times"):
         place.frames()
 
 
-def test_a_disk_that_refuses_is_told_in_one_line(place: ProductHome, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_a_one_line_error(place: ProductHome, monkeypatch: pytest.MonkeyPatch) -> None:
     from pipeline.features.files import ArrayFile
 
     def full(self: ArrayFile, part: object) -> None:

@@ -1,4 +1,4 @@
-"""A covariate is what had been published by the issue time, and nothing that came after."""
+"""A covariate holds what was published by the issue time, and nothing later."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from pipeline.config import Product, Settings
 from pipeline.errors import NightcastError
 from pipeline.features.arrays import Float
-from pipeline.features.covariates import Covariate, take_covariate
+from pipeline.features.covariates import Covariate, load_covariate
 from pipeline.ingest.feed import OpenFeed
 from pipeline.locations import Locations
 from pipeline.times import Cadence, as_numpy
@@ -43,21 +44,28 @@ def make(folder: Path, *, step: str = "1d", **options: Any) -> Product:
 
 
 def covariate_frames(product: Product, installed: Settings, name: str, issues: Sequence[datetime]) -> Float:
-    """What was known of a covariate at each issue time, for the lead times of a model."""
+    """Return a covariate as known at each issue time, for the lead times of a model."""
     cadence = Cadence.of(product)
     origins = [cadence.origin(issue) for issue in issues]
     first, last = min(origins) + cadence.step, max(origins) + cadence.leads * cadence.step
-    covariate = take_covariate(
+    covariate = load_covariate(
         OpenFeed(product.covariates[name], installed), known_by=max(issues), since=first, until=last
     )
     ahead = np.arange(1, cadence.leads + 1) * np.timedelta64(cadence.step)
     times = np.array([as_numpy(origin) for origin in origins])[:, None] + ahead
-    return covariate.at(np.array([as_numpy(issue) for issue in issues]), times)
+    return values_of(covariate, np.array([as_numpy(issue) for issue in issues]), times)
 
 
-def publish(product: Product, installed: Settings, at: datetime, *said: tuple[datetime, str, float]) -> None:
-    """One model run: what it says of some valid times, published at an instant."""
-    rows = [dict(zip(("valid_time", "location", "air_temperature"), one, strict=True)) for one in said]
+def values_of(covariate: Covariate, issues: NDArray[np.datetime64], times: NDArray[np.datetime64]) -> Float:
+    """Return the values of a covariate, NaN where unknown."""
+    values, mask = covariate.values_and_mask(issues, times)
+    assert not values[~mask].any()
+    return np.where(mask, values, np.float32(np.nan))
+
+
+def publish(product: Product, installed: Settings, at: datetime, *values: tuple[datetime, str, float]) -> None:
+    """Publish one model run at an instant."""
+    rows = [dict(zip(("valid_time", "location", "air_temperature"), one, strict=True)) for one in values]
     schema = pa.schema([("valid_time", TIME), ("location", pa.string()), ("air_temperature", pa.float64())])
     store = OpenFeed(product.covariates["nwp"], installed).observations
     store.append(pa.Table.from_pylist(rows, schema=schema), at=at, payload="run")
@@ -89,7 +97,7 @@ def test_the_leads_are_those_of_the_target_times_of_the_inputs(tmp_path: Path, i
     assert np.isnan(found[0, :, 0, 0]).all()
 
 
-def test_a_finer_covariate_is_taken_at_the_instant_a_coarser_one_where_it_has_one(
+def test_a_finer_covariate_is_read_at_the_instant_and_a_coarser_one_only_at_its_own_times(
     tmp_path: Path, installed: Settings
 ) -> None:
     issue = START + 2 * DAY + 7 * HOUR
@@ -101,39 +109,41 @@ def test_a_finer_covariate_is_taken_at_the_instant_a_coarser_one_where_it_has_on
     coarse = make(tmp_path / "coarse", step="6h", delay="1h")
     hourly = make_settings(tmp_path / "coarse")
     publish(coarse, hourly, START, *((START + 6 * n * HOUR, "S0", 250.0 + n) for n in range(9)))
-    covariate = take_covariate(OpenFeed(coarse.covariates["nwp"], hourly), known_by=START + DAY)
+    covariate = load_covariate(OpenFeed(coarse.covariates["nwp"], hourly), known_by=START + DAY)
     times = np.array([[as_numpy(START + n * HOUR) for n in (-6, 0, 1, 6, 7, 48, 54)]])
-    found = covariate.at(np.array([as_numpy(START + DAY)]), times)[0, :, 0, 0]
+    found = values_of(covariate, np.array([as_numpy(START + DAY)]), times)[0, :, 0, 0]
     np.testing.assert_array_equal(found, [NAN, 250, NAN, 251, NAN, 258, NAN])
 
 
-def test_the_whole_history_is_mapped_and_says_the_same(tmp_path: Path, installed: Settings) -> None:
+def test_the_whole_history_is_mapped_and_has_the_same_values(tmp_path: Path, installed: Settings) -> None:
     product = make(tmp_path)
     for run in range(8):
         at = START + run * DAY
         publish(product, installed, at, *((at + n * DAY, "S0", 250.0 + 10 * run + n) for n in range(1, 6)))
     issues = [START + n * DAY + 7 * HOUR for n in range(1, 8)]
     known_by = issues[-1] + DAY
-    whole = take_covariate(OpenFeed(product.covariates["nwp"], installed), known_by=known_by)
+    whole = load_covariate(OpenFeed(product.covariates["nwp"], installed), known_by=known_by)
     assert whole.frames is not None
     assert isinstance(whole.frames.first.base, np.memmap)
     assert (installed.home / "cache" / "frames" / "tiny-wind.nwp").is_dir()
     leads = np.arange(3) * np.timedelta64(DAY)
     times = np.array([[as_numpy(issue - 7 * HOUR)] for issue in issues]) + leads
     instants = np.array([as_numpy(issue) for issue in issues])
-    np.testing.assert_array_equal(whole.at(instants, times), covariate_frames(product, installed, "nwp", issues))
+    np.testing.assert_array_equal(
+        values_of(whole, instants, times), covariate_frames(product, installed, "nwp", issues)
+    )
 
 
-def test_a_feed_that_has_said_nothing_yet_is_unknown(tmp_path: Path, installed: Settings) -> None:
+def test_a_feed_without_observations_is_unknown(tmp_path: Path, installed: Settings) -> None:
     product = make(tmp_path)
     issue = START + 5 * DAY + 7 * HOUR
     found = covariate_frames(product, installed, "nwp", [issue])
     assert found.shape == (1, 3, 1, 2)
     assert np.isnan(found).all()
-    whole = take_covariate(OpenFeed(product.covariates["nwp"], installed), known_by=issue)
+    whole = load_covariate(OpenFeed(product.covariates["nwp"], installed), known_by=issue)
     assert (whole.frames, whole.channels) == (None, ("air_temperature",))
     nothing = np.zeros(0, "datetime64[us]")
-    assert whole.at(nothing, nothing.reshape(0, 3)).shape == (0, 3, 1, 2)
+    assert values_of(whole, nothing, nothing.reshape(0, 3)).shape == (0, 3, 1, 2)
 
 
 LOCATIONS = Locations(PLACES, PLACES, (0.0, 1.0), (0.0, 1.0))
@@ -160,7 +170,7 @@ def test_nothing_published_after_an_issue_time_is_seen(
         np.array([as_numpy(issue) for issue in issues]),
         np.array([[as_numpy(time) for time in one] for one in times]),
     )
-    found = covariate_of(rows, any_product, max(issues)).at(*arrays)
+    found = values_of(covariate_of(rows, any_product, max(issues)), *arrays)
     for n, issue in enumerate(issues):
         np.testing.assert_array_equal(found[n], replay(rows, issue, times[n]))
     # Whatever is published after the last issue time changes nothing, on and beyond the axis.
@@ -168,7 +178,7 @@ def test_nothing_published_after_an_issue_time_is_seen(
     later = {row[:3]: row for row in others + rows if row.known_at > max(issues)}.values()
     mixed = [*before, *data.draw(st.permutations(list(later)))]
     if any(row.location in PLACES for row in mixed):
-        again = covariate_of(mixed, any_product, max(issues)).at(*arrays)
+        again = values_of(covariate_of(mixed, any_product, max(issues)), *arrays)
         assert again.tobytes() == found.tobytes()
 
 
@@ -176,4 +186,4 @@ def test_an_issue_time_after_what_was_read_is_refused(any_product: Product) -> N
     covariate = covariate_of([Row(START, "A", START, 1.0, 1.0)], any_product, START)
     late = np.array([as_numpy(START + HOUR)])
     with pytest.raises(NightcastError, match="read as known by 2001-01-01"):
-        covariate.at(late, late[:, None])
+        values_of(covariate, late, late[:, None])

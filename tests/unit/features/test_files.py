@@ -1,4 +1,4 @@
-"""Frames on disk are what was written, or nobody reads them."""
+"""Frames on disk are read exactly as written, or not at all."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from pipeline.errors import StoreError
-from pipeline.features.files import CARD, forget_checks, read_frames, writing
-from pipeline.features.frames import Frames, arrange
+from pipeline.features.arrays import Frames
+from pipeline.features.files import METADATA, frame_writer, read_frames
+from pipeline.features.frames import frames_from_rows
 from tests.unit.features.replay import CHANNELS, DAY, HOUR, PLACES, START, Row, frames_of, table_of
 
 ROWS = [
@@ -30,16 +31,15 @@ def frames_between(since: int, until: int) -> Frames:
 
 def write(folder: Path) -> Path:
     folder.mkdir()
-    with writing(folder, channels=2, locations=2, step=DAY) as writer:
+    with frame_writer(folder, channels=2, locations=2, step=DAY) as writer:
         writer.append(frames_between(0, 2), rows=8)
         writer.append(frames_between(2, 9), rows=4)
     return folder
 
 
-def test_what_was_written_is_mapped_not_loaded_and_cannot_be_changed(tmp_path: Path) -> None:
-    frames, whole = read_frames(write(tmp_path / "f"), (1, 2)), frames_of(ROWS)
+def test_written_frames_are_mapped_read_only(tmp_path: Path) -> None:
+    frames, whole = read_frames(write(tmp_path / "f")), frames_of(ROWS)
     assert frames.times.tolist() == whole.times.tolist()
-    assert frames.grid == (1, 2)
     for name, array in frames.arrays().items():
         np.testing.assert_array_equal(array, whole.arrays()[name])
         assert array.dtype == whole.arrays()[name].dtype
@@ -50,17 +50,17 @@ def test_what_was_written_is_mapped_not_loaded_and_cannot_be_changed(tmp_path: P
     assert frames.mask.any(axis=(1, 2)).tolist() == [True, True, False, False, True]
 
 
-def test_the_digest_on_the_card_is_that_of_the_arrays(tmp_path: Path) -> None:
+def test_the_digest_in_the_metadata_is_that_of_the_arrays(tmp_path: Path) -> None:
     frames = read_frames(write(tmp_path / "f"))
-    assert frames.seal is not None
-    unsealed = Frames(frames.times, frames.step, frames.first, frames.mask, frames.known_at, frames.revisions)
-    assert frames.digest() == unsealed.digest() == frames_of(ROWS).digest()
-    np.testing.assert_array_equal(frames.latest, unsealed.latest)
+    assert frames.summary is not None
+    computed = Frames(frames.times, frames.step, frames.first, frames.mask, frames.known_at, frames.revisions)
+    assert frames.digest() == computed.digest() == frames_of(ROWS).digest()
+    np.testing.assert_array_equal(frames.complete_at, computed.complete_at)
 
 
 def test_frames_without_revisions_have_empty_files(tmp_path: Path) -> None:
     frames = frames_of(ROWS[::2])
-    with writing(tmp_path, channels=2, locations=2, step=DAY) as writer:
+    with frame_writer(tmp_path, channels=2, locations=2, step=DAY) as writer:
         writer.append(frames, rows=6)
     found = read_frames(tmp_path)
     assert found.revisions.values.shape == (0, 2)
@@ -69,11 +69,19 @@ def test_frames_without_revisions_have_empty_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["first", "mask", "known_at", "latest", "revised_frame", "revised_location", "revised_known_at", "revised_values"],
+    [
+        "first",
+        "mask",
+        "known_at",
+        "complete_at",
+        "revised_frame",
+        "revised_location",
+        "revised_known_at",
+        "revised_values",
+    ],
 )
-def test_no_bit_of_a_file_changes_unnoticed(tmp_path: Path, name: str) -> None:
+def test_a_changed_bit_in_a_file_is_detected(tmp_path: Path, name: str) -> None:
     folder = write(tmp_path / "f")
-    forget_checks()
     path = folder / f"{name}.npy"
     content = path.read_bytes()
     begin = len(content) - read_size(folder, name)
@@ -89,14 +97,14 @@ def test_no_bit_of_a_file_changes_unnoticed(tmp_path: Path, name: str) -> None:
 
 
 def read_size(folder: Path, name: str) -> int:
-    card = json.loads((folder / CARD).read_bytes())
-    told = (card["arrays"] | {"latest": card["latest"]})[name]
-    return int(np.prod(told["shape"])) * np.dtype(told["dtype"]).itemsize
+    metadata = json.loads((folder / METADATA).read_bytes())
+    facts = (metadata["arrays"] | {"complete_at": metadata["complete_at"]})[name]
+    return int(np.prod(facts["shape"])) * np.dtype(facts["dtype"]).itemsize
 
 
-@pytest.mark.parametrize("name", ["first.npy", "revised_values.npy", CARD])
+@pytest.mark.parametrize("name", ["first.npy", "revised_values.npy", METADATA])
 @pytest.mark.parametrize("keep", [0.0, 0.5, 0.99])
-def test_a_torn_file_is_no_file(tmp_path: Path, name: str, keep: float) -> None:
+def test_a_torn_file_is_refused(tmp_path: Path, name: str, keep: float) -> None:
     path = write(tmp_path / "f") / name
     content = path.read_bytes()
     path.write_bytes(content[: int(keep * len(content))])
@@ -105,11 +113,11 @@ def test_a_torn_file_is_no_file(tmp_path: Path, name: str, keep: float) -> None:
     assert str(tmp_path / "f") in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["first.npy", CARD])
-def test_a_missing_file_is_told(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["first.npy", METADATA])
+def test_a_missing_file_is_refused(tmp_path: Path, name: str) -> None:
     folder = write(tmp_path / "f")
     (folder / name).unlink()
-    with pytest.raises(StoreError, match="cannot be read"):
+    with pytest.raises(StoreError, match="cannot read the frames"):
         read_frames(folder)
 
 
@@ -117,14 +125,14 @@ def test_a_missing_file_is_told(tmp_path: Path, name: str) -> None:
     ("field", "value"),
     [("start", "1999-01-01"), ("step", 3600.0), ("digest", "0" * 64), ("format", 99), ("arrays", {})],
 )
-def test_a_card_that_was_changed_is_not_believed(tmp_path: Path, field: str, value: object) -> None:
-    path = write(tmp_path / "f") / CARD
+def test_changed_metadata_is_refused(tmp_path: Path, field: str, value: object) -> None:
+    path = write(tmp_path / "f") / METADATA
     path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
-    with pytest.raises(StoreError, match="the card is altered"):
+    with pytest.raises(StoreError, match=r"metadata\.json is altered"):
         read_frames(path.parent)
 
 
-def test_another_shape_in_the_header_is_noticed(tmp_path: Path) -> None:
+def test_a_changed_shape_in_the_header_is_detected(tmp_path: Path) -> None:
     path = write(tmp_path / "f") / "first.npy"
     content = path.read_bytes()
     path.write_bytes(content.replace(b"(5, 2, 2)", b"(2, 5, 2)"))
@@ -132,16 +140,15 @@ def test_another_shape_in_the_header_is_noticed(tmp_path: Path) -> None:
         read_frames(path.parent)
 
 
-def test_a_file_is_read_for_its_digest_once_a_process_while_it_stays_as_it_is(
+def test_the_digest_of_an_unchanged_file_is_checked_once_per_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pipeline.features import files
 
     folder = write(tmp_path / "f")
     read: list[str] = []
-    real = files._content
-    monkeypatch.setattr(files, "_content", lambda path, size: (read.append(path.name), real(path, size))[1])
-    forget_checks()
+    real = files._content_digest
+    monkeypatch.setattr(files, "_content_digest", lambda path, size: (read.append(path.name), real(path, size))[1])
     read_frames(folder)
     assert len(read) == 8
     read_frames(folder)
@@ -151,35 +158,35 @@ def test_a_file_is_read_for_its_digest_once_a_process_while_it_stays_as_it_is(
     assert read[8:] == ["first.npy"]
 
 
-def test_parts_that_do_not_follow_are_refused(tmp_path: Path) -> None:
+def test_parts_out_of_order_are_refused(tmp_path: Path) -> None:
     with (
-        pytest.raises(StoreError, match="come after later ones"),
-        writing(tmp_path, channels=2, locations=2, step=DAY) as writer,
+        pytest.raises(StoreError, match=r"cannot append frames of .* after later ones"),
+        frame_writer(tmp_path, channels=2, locations=2, step=DAY) as writer,
     ):
         writer.append(frames_between(2, 9), rows=4)
         writer.append(frames_between(0, 2), rows=8)
-    assert not (tmp_path / CARD).exists()
+    assert not (tmp_path / METADATA).exists()
 
 
 @pytest.mark.parametrize("year", [1, 9000])
-def test_a_stray_valid_time_is_refused_before_anything_is_written_for_it(tmp_path: Path, year: int) -> None:
+def test_a_stray_valid_time_is_refused_before_empty_frames_are_written(tmp_path: Path, year: int) -> None:
     names = tuple(f"S{n}" for n in range(10))
     rows = [Row(START + n * HOUR, "S1", START, 1.0, 1.0) for n in range(40)]
     parts = [rows, [Row(START.replace(year=year), "S2", START, 1.0, 1.0)]]
     with (
-        pytest.raises(StoreError, match=rf"the valid time 0*{year}-01-01 00:00 UTC lies so far from the next"),
-        writing(tmp_path, channels=2, locations=10, step=HOUR) as writer,
+        pytest.raises(StoreError, match=rf"the valid time 0*{year}-01-01 00:00 UTC is so far from the next"),
+        frame_writer(tmp_path, channels=2, locations=10, step=HOUR) as writer,
     ):
         for part in sorted(parts, key=lambda part: part[0].valid_time):
-            frames = arrange(table_of(part), locations=names, variables=CHANNELS, step=HOUR)
+            frames = frames_from_rows(table_of(part), locations=names, variables=CHANNELS, step=HOUR)
             assert frames is not None
             writer.append(frames, rows=len(part))
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 100_000
 
 
-def test_a_long_gap_between_full_years_is_only_empty(tmp_path: Path) -> None:
+def test_a_long_gap_between_full_years_is_filled_with_empty_frames(tmp_path: Path) -> None:
     rows = [Row(START, "A", START, 1.0, 1.0), Row(START + timedelta(days=40_000), "B", START, 2.0, 2.0)]
-    with writing(tmp_path, channels=2, locations=2, step=DAY) as writer:
+    with frame_writer(tmp_path, channels=2, locations=2, step=DAY) as writer:
         for row in rows:
             writer.append(frames_of([row]), rows=1)
     frames = read_frames(tmp_path)

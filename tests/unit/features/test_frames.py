@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import NoDataError, StoreError
-from pipeline.features.frames import NEVER, Frames, build_frames
+from pipeline.features.arrays import NEVER, Frames
+from pipeline.features.frames import build_frames
 from pipeline.times import as_datetime
 from tests.unit.features.replay import (
     CHANNELS,
@@ -57,20 +58,20 @@ def test_frames_by_hand() -> None:
     assert (frames.first.dtype, frames.known_at.dtype, changed.values.dtype) == (np.float32, np.int64, np.float32)
 
 
-def test_the_position_of_an_instant_may_lie_beyond_both_ends() -> None:
+def test_the_index_of_an_instant_may_be_beyond_both_ends() -> None:
     frames = frames_of(ROWS)
     assert [frames.index(START + n * DAY) for n in (-2, 0, 2, 9)] == [-2, 0, 2, 9]
     assert frames.index(START - HOUR) == -1
 
 
 @pytest.mark.parametrize("rows", [[], [Row(START, "elsewhere", START, 1.0, 1.0)]])
-def test_no_row_of_any_location_is_no_data(rows: list[Row]) -> None:
+def test_rows_of_other_locations_only_are_no_data(rows: list[Row]) -> None:
     # F19
     with pytest.raises(NoDataError, match="no observations of any location"):
         frames_of(rows)
 
 
-def test_a_station_that_never_reported_is_unknown_everywhere() -> None:
+def test_a_station_without_reports_is_missing_everywhere() -> None:
     # F18
     frames = build_frames(table_of(ROWS), locations=("A", "new", "B"), variables=CHANNELS, step=DAY)
     assert (frames.known_at[:, 1] == NEVER).all()
@@ -94,15 +95,15 @@ def test_the_order_of_the_rows_does_not_matter(rows: list[Row], random: object) 
 
 @given(some_rows(), st.data())
 @settings(max_examples=60, deadline=None)
-def test_the_digest_tells_any_change_a_reader_can_see(rows: list[Row], data: st.DataObject) -> None:
+def test_the_digest_changes_with_any_visible_change(rows: list[Row], data: st.DataObject) -> None:
     seen = [n for n, row in enumerate(rows) if row.location in PLACES]
     n = data.draw(st.sampled_from(seen))
     field = data.draw(st.sampled_from(["u", "v", "known_at"]))
     row = rows[n]
     if field == "known_at":
-        taken = {one.known_at for one in rows if one[:2] == row[:2]}
+        known = {one.known_at for one in rows if one[:2] == row[:2]}
         other = row.known_at + timedelta(microseconds=3)
-        assert other not in taken
+        assert other not in known
     else:
         was = getattr(row, field)
         other = 99.0 if was is None else data.draw(st.sampled_from([None, was + 0.5]))
@@ -110,7 +111,7 @@ def test_the_digest_tells_any_change_a_reader_can_see(rows: list[Row], data: st.
     assert frames_of(changed).digest() != frames_of(rows).digest()
 
 
-def test_the_digest_of_equal_data_is_equal_wherever_it_lies_in_memory() -> None:
+def test_the_digest_does_not_depend_on_the_memory_layout() -> None:
     frames = frames_of(ROWS)
     copied = Frames(
         frames.times.copy(),
@@ -124,7 +125,7 @@ def test_the_digest_of_equal_data_is_equal_wherever_it_lies_in_memory() -> None:
     assert len(frames.digest()) == 64
 
 
-def test_hours_are_frames_too() -> None:
+def test_frames_may_be_hourly() -> None:
     rows = [Row(START + n * HOUR, "A", START + n * HOUR, float(n), 0.0) for n in (0, 5)]
     frames = build_frames(table_of(rows), locations=PLACES, variables=CHANNELS, step=HOUR)
     assert frames.first.shape == (6, 2, 2)
@@ -145,7 +146,7 @@ def naive(rows: list[Row]) -> tuple[dict[tuple[datetime, str], Row], list[Row]]:
 
 @given(some_rows(max_size=30), st.lists(st.integers(-1, 7), max_size=4), st.randoms(use_true_random=False))
 @settings(max_examples=120, deadline=None)
-def test_built_at_once_in_pieces_or_naively_frames_are_the_same(
+def test_frames_are_the_same_built_at_once_in_parts_or_naively(
     rows: list[Row], cuts: list[int], random: object
 ) -> None:
     random.shuffle(rows)  # type: ignore[attr-defined]
@@ -154,24 +155,24 @@ def test_built_at_once_in_pieces_or_naively_frames_are_the_same(
     assert pieces.times.tolist() == whole.times.tolist()
     for name, array in whole.arrays().items():
         np.testing.assert_array_equal(pieces.arrays()[name], array, err_msg=name)
-    np.testing.assert_array_equal(pieces.latest, whole.latest)
+    np.testing.assert_array_equal(pieces.complete_at, whole.complete_at)
 
     first, others = naive(rows)
     times = [as_datetime(time) for time in whole.times]
     assert (times[0], times[-1]) == (min(key[0] for key in first), max(key[0] for key in first))
     for n, time in enumerate(times):
         known = [first[time, place].known_at for place in PLACES if (time, place) in first]
-        assert whole.latest[n] == (micros(max(known)) if known else np.iinfo(np.int64).min)
+        assert whole.complete_at[n] == (micros(max(known)) if known else np.iinfo(np.int64).min)
         for m, place in enumerate(PLACES):
             row = first.get((time, place))
             assert whole.known_at[n, m] == (NEVER if row is None else micros(row.known_at))
-            told = [None if row is None else row.u, None if row is None else row.v]
-            assert whole.mask[n, :, m].tolist() == [value is not None for value in told]
-            assert whole.first[n, :, m].tolist() == [value or 0 for value in told]
+            expected = [None if row is None else row.u, None if row is None else row.v]
+            assert whole.mask[n, :, m].tolist() == [value is not None for value in expected]
+            assert whole.first[n, :, m].tolist() == [value or 0 for value in expected]
     changed = whole.revisions
-    told = [(times.index(row.valid_time), PLACES.index(row.location), micros(row.known_at)) for row in others]
+    expected = [(times.index(row.valid_time), PLACES.index(row.location), micros(row.known_at)) for row in others]
     found = zip(changed.time_index, changed.location_index, changed.known_at, strict=True)
-    assert [tuple(map(int, one)) for one in found] == told
+    assert [tuple(map(int, one)) for one in found] == expected
     nans = [[np.nan if value is None else value for value in (row.u, row.v)] for row in others]
     np.testing.assert_array_equal(changed.values, np.array(nans, np.float32).reshape(-1, 2))
 
@@ -184,7 +185,7 @@ def complete(days: int = 5) -> list[Row]:
     ]
 
 
-def test_rows_in_order_and_without_gap_take_the_short_way_to_the_same_frames() -> None:
+def test_sorted_complete_rows_give_the_same_frames_by_the_fast_path() -> None:
     rows = complete()
     short, long = frames_of(rows), frames_of([*rows[1:], rows[0]])
     assert short.digest() == long.digest()
@@ -199,7 +200,7 @@ def test_rows_in_order_and_without_gap_take_the_short_way_to_the_same_frames() -
         lambda rows: [*rows[:-1], rows[0]._replace(known_at=START + 9 * DAY, u=99.0)],  # a cell missing, one twice
     ],
 )
-def test_the_short_way_is_not_taken_where_it_would_be_wrong(spoil: object) -> None:
+def test_the_fast_path_is_not_used_for_other_rows(spoil: object) -> None:
     rows = spoil(complete())  # type: ignore[operator]
     first, others = naive(rows)
     frames = frames_of(rows)
@@ -208,7 +209,7 @@ def test_the_short_way_is_not_taken_where_it_would_be_wrong(spoil: object) -> No
         assert frames.first[frames.index(time), 0, PLACES.index(place)] == row.u
 
 
-def test_locations_as_codes_of_a_dictionary_are_locations() -> None:
+def test_locations_may_be_dictionary_encoded() -> None:
     rows = [*ROWS, *complete(2)]
     plain = table_of(rows)
     at = plain.schema.get_field_index("location")
@@ -230,7 +231,7 @@ def test_locations_as_codes_of_a_dictionary_are_locations() -> None:
         assert frames.digest() == frames_of(rows).digest()
 
 
-def test_numbers_that_are_not_finite_are_unknown() -> None:
+def test_values_that_are_not_finite_are_missing() -> None:
     frames = frames_of([Row(START, "A", START, float("inf"), float("nan")), Row(START, "B", START, 1.0, -float("inf"))])
     assert frames.mask.tolist() == [[[False, True], [False, False]]]
     assert frames.first.tolist() == [[[0, 1], [0, 0]]]
@@ -239,27 +240,12 @@ def test_numbers_that_are_not_finite_are_unknown() -> None:
 @pytest.mark.parametrize(
     ("stray", "near"), [(datetime(1, 1, 1, tzinfo=START.tzinfo), START), (START.replace(year=9000), START + 40 * HOUR)]
 )
-def test_one_stray_valid_time_does_not_make_the_axis_endless(stray: datetime, near: datetime) -> None:
+def test_a_stray_valid_time_is_refused(stray: datetime, near: datetime) -> None:
     rows = [Row(START + n * HOUR, "A", START + n * HOUR, 1.0, 1.0) for n in range(41)]
     rows.append(Row(stray, "B", START, 1.0, 1.0))
     locations = tuple(f"S{n}" for n in range(10)) + PLACES
     with pytest.raises(StoreError) as caught:
         build_frames(table_of(rows), locations=locations, variables=CHANNELS, step=HOUR)
-    told = f"the valid time {stray:%Y-%m-%d %H:%M} UTC lies so far from the next, {near:%Y-%m-%d %H:%M} UTC"
-    assert str(caught.value).startswith(told)
+    expected = f"the valid time {stray:%Y-%m-%d %H:%M} UTC is so far from the next, {near:%Y-%m-%d %H:%M} UTC"
+    assert str(caught.value).startswith(expected)
     assert "\n" not in str(caught.value)
-
-
-def test_frames_of_a_grid_are_seen_row_by_row() -> None:
-    names = tuple(f"r{y}c{x}" for y in range(2) for x in range(3))
-    rows = [Row(START, name, START, float(n), None) for n, name in enumerate(names) if n != 4]
-    frames = build_frames(table_of(rows), locations=names, variables=CHANNELS, step=DAY, grid=(2, 3))
-    values, mask = frames.spatial
-    assert values.shape == mask.shape == (1, 2, 2, 3)
-    assert values[0, 0].tolist() == [[0, 1, 2], [3, 0, 5]]
-    assert mask[0, 0].tolist() == [[True, True, True], [True, False, True]]
-    assert np.shares_memory(values, frames.first)
-    assert np.shares_memory(mask, frames.mask)
-    stations = frames_of(ROWS)
-    assert stations.spatial[0].shape == (3, 2, 2)
-    assert np.shares_memory(stations.spatial[0], stations.first)

@@ -38,11 +38,11 @@ def moved(source: Locations, target: Locations, values: list[float]) -> NDArray[
 A, B, C = ("A", 0.0, 50.0), ("B", 1.0, 50.0), ("C", 2.0, 50.0)
 
 
-def test_the_same_stations_are_taken_as_they_are() -> None:
+def test_equal_stations_keep_their_values() -> None:
     np.testing.assert_array_equal(moved(stations(A, B), stations(A, B), [1, NAN]), [1, NAN])
 
 
-def test_stations_are_found_by_name_in_any_order_and_their_gaps_are_not_filled() -> None:
+def test_stations_match_by_id_in_any_order_and_keep_their_gaps() -> None:
     np.testing.assert_array_equal(moved(stations(A, B, C), stations(C, A), [1, 2, NAN]), [NAN, 1])
 
 
@@ -57,7 +57,7 @@ def test_between_stations_the_weight_is_the_inverse_square_of_the_distance() -> 
     assert np.isnan(moved(source, stations(("X", 1.0, 0.0)), [NAN] * 3)[0])
 
 
-def test_a_station_of_another_name_at_the_same_place_speaks_alone() -> None:
+def test_a_station_at_the_same_point_gives_the_value_alone() -> None:
     assert moved(stations(A, B), stations(("X", 1.0, 50.0)), [5, 7]).tolist() == [7]
 
 
@@ -66,7 +66,7 @@ def test_only_the_nearest_four_stations_count() -> None:
     assert moved(source, stations(("X", 1.5, 0.0)), [1, 1, 1, 1, *[1000] * 6])[0] == pytest.approx(1)
 
 
-def test_one_station_serves_all() -> None:
+def test_one_station_gives_all_values() -> None:
     assert moved(stations(A), stations(B, C), [3]).tolist() == [3, 3]
     assert moved(stations(A), stations(("X", 7.0, 7.0)), [3]).tolist() == [3]
 
@@ -83,7 +83,7 @@ FIELD = [0.0, 10.0, 20.0, 100.0, 110.0, 120.0]  # 10 a degree to the east, 100 a
         (1.75, 51.25, 17.5 + 75),
         (2.6, 51.0, 120),  # less than a cell outside: the edge
         (-0.9, 52.5, 0),
-        (359.5, 52.0, 0),  # the same side, told the other way around
+        (359.5, 52.0, 0),  # the same longitude, in another range
         (3.1, 51.5, NAN),  # farther out
         (1.0, 53.1, NAN),
         (-178.0, 51.5, NAN),
@@ -94,7 +94,7 @@ def test_a_grid_is_read_bilinearly(longitude: float, latitude: float, expected: 
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_where_a_corner_is_unknown_the_others_share_its_weight() -> None:
+def test_the_weight_of_an_unknown_corner_goes_to_the_others() -> None:
     holed = [0.0, NAN, 20.0, 100.0, 110.0, 120.0]
     # Halfway between the nodes 0, (10), 100 and 110: the three known ones count alike.
     assert moved(SOURCE, stations(("X", 0.5, 51.5)), holed)[0] == pytest.approx(70)
@@ -102,20 +102,20 @@ def test_where_a_corner_is_unknown_the_others_share_its_weight() -> None:
     assert np.isnan(moved(SOURCE, stations(("X", 1.0, 52.0)), holed)[0])
 
 
-def test_the_same_grid_is_taken_as_it_is_and_one_beside_it_is_not() -> None:
+def test_an_equal_grid_keeps_its_values_and_a_shifted_one_does_not() -> None:
     assert moved(SOURCE, grid([0.0, 1.0, 2.0], [52.0, 51.0]), FIELD).tolist() == FIELD
     shifted = grid([0.5, 1.5, 2.5], [52.0, 51.0])  # its cells have the same names
     assert moved(SOURCE, shifted, FIELD).tolist() == pytest.approx([5, 15, 20, 105, 115, 120])
 
 
-def test_a_globe_closes() -> None:
+def test_a_global_grid_is_periodic() -> None:
     globe = grid([0.0, 90.0, 180.0, 270.0], [0.0, 10.0])
     field = [0.0, 10.0, 20.0, 30.0] * 2
     found = moved(globe, stations(("X", 315.0, 5.0), ("Y", -45.0, 5.0), ("Z", 45.0, 5.0)), field)
     assert found.tolist() == pytest.approx([15, 15, 5])
 
 
-def test_a_single_row_or_column_is_a_grid_too() -> None:
+def test_a_grid_may_have_a_single_row_or_column() -> None:
     assert moved(grid([5.0], [50.0]), stations(("X", 5.0, 50.0)), [4]).tolist() == [4]
     row = grid([0.0, 1.0], [50.0])
     assert moved(row, stations(("X", 0.25, 50.0)), [0, 8]).tolist() == [2]
@@ -123,7 +123,7 @@ def test_a_single_row_or_column_is_a_grid_too() -> None:
 
 @given(st.data())
 @settings(max_examples=60, deadline=None)
-def test_a_mean_lies_within_what_is_known_and_a_constant_stays(data: st.DataObject) -> None:
+def test_a_mean_is_within_the_known_values_and_a_constant_stays(data: st.DataObject) -> None:
     coordinate = st.tuples(st.floats(-179, 179), st.floats(-85, 85))
     source = [(f"A{n}", *at) for n, at in enumerate(data.draw(st.lists(coordinate, min_size=1, max_size=6)))]
     target = [(f"B{n}", *at) for n, at in enumerate(data.draw(st.lists(coordinate, min_size=1, max_size=6)))]

@@ -1,4 +1,4 @@
-"""Scaling is learnt from training time only: nothing that became known after the cut-off changes it."""
+"""Scaling is learnt from the training period: data known after the cut-off do not change it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def poisoned(snapshot: Snapshot, known: NDArray[np.bool_]) -> Snapshot:
     """The snapshot with other values in some cells (time, location)."""
     frames = snapshot.frames
     first = np.where(known[:, None], np.float32(90) - frames.first, frames.first)
-    return replace(snapshot, frames=replace(frames, first=first, seal=None))
+    return replace(snapshot, frames=replace(frames, first=first, summary=None))
 
 
 def later(snapshot: Snapshot, instant: datetime) -> NDArray[np.bool_]:
@@ -65,10 +65,10 @@ def test_nothing_known_after_the_training_cut_off_changes_the_scaling(world: tup
     assert after.any()
     assert not after.all()
     honest = state(name, snapshot, folds)
-    told = state(name, poisoned(snapshot, after), folds)
-    assert scaling(told) == scaling(honest)
+    changed = state(name, poisoned(snapshot, after), folds)
+    assert scaling(changed) == scaling(honest)
     # The test can fail: the validation values did reach the model, and one training value does change the scaling.
-    assert any(told[key].tobytes() != honest[key].tobytes() for key in honest)
+    assert any(changed[key].tobytes() != honest[key].tobytes() for key in honest)
     early = np.zeros_like(after)
     early[40, 1] = True
     assert scaling(state(name, poisoned(snapshot, early), folds)) != scaling(honest)
@@ -78,7 +78,7 @@ def test_nothing_known_after_the_training_cut_off_changes_the_scaling(world: tup
 def test_nothing_known_after_validation_changes_the_model_at_all(world: tuple[Snapshot, Folds], name: str) -> None:
     snapshot, folds = world
     honest = state(name, snapshot, folds)
-    told = state(name, poisoned(snapshot, later(snapshot, folds.holdout[0])), folds)
-    assert {key: array.tobytes() for key, array in told.items()} == {
+    changed = state(name, poisoned(snapshot, later(snapshot, folds.holdout[0])), folds)
+    assert {key: array.tobytes() for key, array in changed.items()} == {
         key: array.tobytes() for key, array in honest.items()
     }

@@ -1,4 +1,4 @@
-"""No leakage: what becomes known after an issue time changes nothing that a model sees or says at it."""
+"""No leakage: data that become known after an issue time change neither the inputs of a model nor its forecast."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_the_task_of_a_product(tmp_path: Path) -> None:
     )
 
 
-def test_the_task_of_a_grid_tells_its_rows_and_columns(tmp_path: Path) -> None:
+def test_the_task_of_a_grid_has_its_shape(tmp_path: Path) -> None:
     product = make_grid_product(tmp_path, columns=3, days=3)
     task = make_task(product, Cadence.of(product), read_locations(product.feed))
     assert (task.grid, len(task.locations)) == ((2, 3), 6)
@@ -95,7 +95,7 @@ def test_the_task_of_a_product_names_its_static_fields(tmp_path: Path) -> None:
     assert task.static_values == ((120.0, 7.5), (0.5, -0.001))
 
 
-def test_a_window_by_hand() -> None:
+def test_the_arrays_of_a_window() -> None:
     rows = [Row(START + n * DAY, "A", START + n * DAY + 30 * HOUR, float(n), 10.0 + n) for n in range(8)]
     rows.append(Row(START + 2 * DAY, "A", START + 6 * DAY, 99.0, 99.0))  # a later revision
     # 7 o'clock on day 5 less 30 hours is 1 o'clock on day 4, whose midnight is the newest that can be known.
@@ -115,7 +115,7 @@ def test_a_window_by_hand() -> None:
     inputs.check(TASK)
 
 
-def test_truth_is_as_known_at_its_own_instant() -> None:
+def test_targets_are_as_known_at_their_own_instant() -> None:
     rows = [
         Row(START, "A", START, 1.0, 1.0),
         Row(START + 3 * DAY, "A", START + 4 * DAY, 1.0, 5.0),
@@ -135,7 +135,7 @@ def test_a_batch_holds_inputs_truth_and_masks() -> None:
     np.testing.assert_array_equal(batch.target[batch.target_mask], truth[np.isfinite(truth)])
 
 
-def test_issue_times_beyond_both_ends_know_nothing_and_fail_nowhere() -> None:
+def test_windows_beyond_both_ends_are_empty() -> None:
     rows = [Row(START, "A", START, 1.0, 1.0), Row(START + DAY, "A", START + DAY, 2.0, 2.0)]
     cut = windows(rows, [START - 900 * DAY, START + 900 * DAY])
     batch = cut.batch(np.arange(2))
@@ -144,7 +144,7 @@ def test_issue_times_beyond_both_ends_know_nothing_and_fail_nowhere() -> None:
     assert batch.inputs.time[1, -1] == np.datetime64((START + 898 * DAY).replace(tzinfo=None), "s")
 
 
-def test_no_issue_times_are_an_empty_batch() -> None:
+def test_without_issue_times_the_batch_is_empty() -> None:
     cut = windows([Row(START, "A", START, 1.0, 1.0)], [])
     assert len(cut) == 0
     assert cut.batch(np.arange(0)).inputs.values.shape == (0, CONTEXT, 2, 2)
@@ -152,13 +152,13 @@ def test_no_issue_times_are_an_empty_batch() -> None:
 
 @given(some_rows(days=9), st.lists(st.integers(0, len(ISSUES) - 1), max_size=8))
 @settings(max_examples=80, deadline=None)
-def test_inputs_are_a_naive_replay_at_the_issue_time(rows: list[Row], picked: list[int]) -> None:
+def test_inputs_equal_a_naive_replay_at_the_issue_time(rows: list[Row], picked: list[int]) -> None:
     inputs = windows(rows).inputs(np.array(picked, np.intp))
     for n, place in enumerate(picked):
         issue = ISSUES[place]
         times = [CADENCE.origin(issue) + k * DAY for k in range(1 - CONTEXT, 1)]
-        told = replay(rows, issue, times)
-        np.testing.assert_array_equal(np.where(inputs.mask[n], inputs.values[n], np.nan), told)
+        expected = replay(rows, issue, times)
+        np.testing.assert_array_equal(np.where(inputs.mask[n], inputs.values[n], np.nan), expected)
         assert inputs.time[n].tolist() == [time.replace(tzinfo=None) for time in times]
 
 
@@ -167,7 +167,7 @@ def test_inputs_are_a_naive_replay_at_the_issue_time(rows: list[Row], picked: li
 def test_nothing_known_after_the_issue_time_changes_the_inputs(
     rows: list[Row], others: list[Row], picked: int, data: st.DataObject
 ) -> None:
-    # F15. Rows known later are added, changed and taken away, on and beyond the axis; the inputs stay, bit for bit.
+    # Adding, changing and removing rows known later, on and beyond the axis, leaves every bit of the inputs the same.
     issue = ISSUES[picked]
     before = [row for row in rows if row.known_at <= issue]
     later = {row[:3]: row for row in rows + others if row.known_at > issue}.values()
@@ -195,7 +195,7 @@ def fitted(name: str) -> tuple[Model, tuple[Row, ...]]:
     return model, rows
 
 
-def said(model: Model, rows: list[Row], issue: datetime) -> NDArray[np.float32]:
+def predict(model: Model, rows: list[Row], issue: datetime) -> NDArray[np.float32]:
     return model.predict(windows(rows, [issue]).inputs(np.array([0])))
 
 
@@ -213,15 +213,15 @@ def test_nothing_known_after_the_issue_time_changes_a_forecast(name: str, day: i
         poisoned.append(every[n]._replace(known_at=late, u=-1e6, v=1e6))
     poisoned.append(every[2 * day - 2]._replace(known_at=issue + timedelta(microseconds=1), u=1e6, v=1e6))
     random.shuffle(poisoned)  # type: ignore[arg-type]
-    honest = said(model, list(every), issue)
-    assert said(model, poisoned, issue).tobytes() == honest.tobytes()
+    honest = predict(model, list(every), issue)
+    assert predict(model, poisoned, issue).tobytes() == honest.tobytes()
     # The test can fail: the newest value that is known does change the forecast.
     origin = CADENCE.origin(issue)
     moved = [row._replace(u=row.u + 3, v=row.v + 3) if row.valid_time == origin else row for row in every]  # type: ignore[operator]
-    assert said(model, moved, issue).tobytes() != honest.tobytes()
+    assert predict(model, moved, issue).tobytes() != honest.tobytes()
 
 
-def test_the_frames_themselves_do_know_the_future() -> None:
+def test_the_frames_do_contain_later_values() -> None:
     _, rows = fitted("persistence")
     frames = frames_of(list(rows))
     assert np.isfinite(as_of(frames, as_datetime(as_numpy(LAST)))).all()

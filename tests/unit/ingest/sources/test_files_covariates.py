@@ -13,7 +13,7 @@ import yaml
 
 from pipeline.config import Feed, load_product
 from pipeline.errors import ConfigError
-from pipeline.features.covariates import take_covariate
+from pipeline.features.covariates import load_covariate
 from pipeline.ingest.feed import OpenFeed
 from pipeline.ingest.sources import Payload, open_source
 from pipeline.locations import Locations
@@ -99,13 +99,11 @@ def test_a_csv_of_a_weather_model_is_ingested_and_seen_as_of_its_runs(tmp_path: 
 
     def seen(day: int, hour: int) -> list[float]:
         at = datetime(2001, 1, day, hour, tzinfo=UTC)
-        told = take_covariate(
+        covariate = load_covariate(
             OpenFeed(product.covariates["nwp"], settings), known_by=at, since=at, until=at + timedelta(days=3)
         )
-        frames = told.frames
-        return (
-            [] if frames is None else told.at(_us(at), _us(datetime(2001, 1, 12, tzinfo=UTC))[None])[0, 0, 0].tolist()
-        )
+        values, mask = covariate.values_and_mask(_us(at), _us(datetime(2001, 1, 12, tzinfo=UTC))[None])
+        return values[0, 0, 0][mask[0, 0, 0]].tolist()
 
     assert seen(10, 2) == []
     assert seen(10, 4) == [5, 6]

@@ -1,4 +1,4 @@
-"""What covariates had said of the times to come, as the windows of models have it: by the issue time, at each place."""
+"""Future covariates in the windows of models: as known at the issue time, at each location."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.config import Product, Settings
 from pipeline.errors import StoreError
-from pipeline.features.covariates import covariate_names, take_future_covariates
+from pipeline.features.covariates import covariate_names, load_future_covariates
 from pipeline.features.snapshot import Snapshot
 from pipeline.ingest.feed import OpenFeed
 from pipeline.locations import read_locations
@@ -53,7 +53,7 @@ def make(folder: Path, *, feed: dict[str, Any] | None = None, **options: Any) ->
 
 
 def publish(product: Product, settings: Settings, at: datetime, rows: list[dict[str, Any]], name: str = "nwp") -> None:
-    """One model run, published at an instant."""
+    """Publish one model run at an instant."""
     variables = [(variable, pa.float64()) for variable in product.covariates[name].variables]
     schema = pa.schema([("valid_time", TIME), ("location", pa.string()), *variables])
     store = OpenFeed(product.covariates[name], settings).observations
@@ -61,7 +61,7 @@ def publish(product: Product, settings: Settings, at: datetime, rows: list[dict[
 
 
 def run_of(product: Product, at: datetime, shift: float = 0.0, days: int = 6) -> list[dict[str, Any]]:
-    """What a run says of the days after it: the day of the month as temperature, at each location 100 more."""
+    """Return the rows of a run: the day of the month as temperature, 100 more at each further location."""
     places = read_locations(product.covariates["nwp"]).ids
     times = [at.replace(hour=0) + n * DAY for n in range(days)]
     return [
@@ -72,7 +72,7 @@ def run_of(product: Product, at: datetime, shift: float = 0.0, days: int = 6) ->
 
 
 def filled(product: Product, settings: Settings, runs: range = range(1, 19)) -> datetime:
-    """The record, and a run at three o'clock each day, of which each says 0.001 more than the one before."""
+    """Store the observations, and a run at three o'clock each day, each 0.001 higher than the one before."""
     fill(product, settings)
     start = end_of(product) - 20 * DAY - product.feed.delay
     for n in runs:
@@ -81,7 +81,7 @@ def filled(product: Product, settings: Settings, runs: range = range(1, 19)) -> 
     return start
 
 
-def taken(product: Product, settings: Settings) -> Snapshot:
+def snapshot_of(product: Product, settings: Settings) -> Snapshot:
     return take_snapshot(Workspace(product, settings), known_by=end_of(product))
 
 
@@ -90,19 +90,19 @@ def test_covariates_are_named_by_feed_and_variable_in_the_order_of_the_product(t
     assert covariate_names(product) == ("nwp.air_temperature", "nwp.wind_speed", "a.air_temperature", "a.wind_speed")
 
 
-def test_a_window_holds_what_was_said_of_its_leads_by_hand(tmp_path: Path, installed: Settings) -> None:
+def test_a_window_holds_the_covariates_of_its_leads(tmp_path: Path, installed: Settings) -> None:
     product = make(tmp_path)  # issued at 7; the delay is 6 hours, so the newest frame is that of the same midnight
     start = filled(product, installed)
-    snapshot = taken(product, installed)
+    snapshot = snapshot_of(product, installed)
     assert snapshot.task.covariates == ("nwp.air_temperature", "nwp.wind_speed")
     issue = start + 9 * DAY + 7 * HOUR
     inputs = snapshot.windows([issue], truth_at=issue).inputs(FIRST)
     inputs.check(snapshot.task)
-    values, said = inputs.future_covariates(snapshot.task)
+    values, mask = inputs.future_covariates(snapshot.task)
     assert values.shape == (1, 2, 2, 2)
     np.testing.assert_allclose(values[0, :, 0], [[11.009, 111.009], [12.009, 112.009]])  # the run of three o'clock
-    assert said[0, :, 0].all()
-    assert not said[0, :, 1].any()  # a variable of which the runs say nothing
+    assert mask[0, :, 0].all()
+    assert not mask[0, :, 1].any()  # a variable that no run has
     assert not values[0, :, 1].any()
     before = snapshot.windows([issue - 5 * HOUR], truth_at=issue).inputs(FIRST)  # two o'clock: the run of yesterday
     np.testing.assert_allclose(before.future_covariates(snapshot.task)[0][0, :, 0, 0], [10.008, 11.008])
@@ -111,7 +111,7 @@ def test_a_window_holds_what_was_said_of_its_leads_by_hand(tmp_path: Path, insta
 def test_every_issue_sees_its_own_run_in_any_order(tmp_path: Path, installed: Settings) -> None:
     product = make(tmp_path)
     start = filled(product, installed)
-    snapshot = taken(product, installed)
+    snapshot = snapshot_of(product, installed)
     issues = [start + n * DAY + 7 * HOUR for n in range(1, 19)]
     windows = snapshot.windows(issues, truth_at=snapshot.known_by)
     together = windows.inputs(np.array([7, 2, 16]))
@@ -125,15 +125,15 @@ def test_every_issue_sees_its_own_run_in_any_order(tmp_path: Path, installed: Se
 def test_a_forecast_sees_what_training_sees(tmp_path: Path, installed: Settings) -> None:
     product = make(tmp_path, feed={"locations": CELLS})
     start = filled(product, installed)
-    snapshot = taken(product, installed)
-    assert isinstance(snapshot.ahead.parts[0][0].frames.first.base, np.memmap)  # type: ignore[union-attr]
+    snapshot = snapshot_of(product, installed)
+    assert isinstance(snapshot.covariates.parts[0][0].frames.first.base, np.memmap)  # type: ignore[union-attr]
     for n in (0, 3, 9, 18):
         ws = Workspace(product, installed)
         issue = start + n * DAY + 7 * HOUR
         trained = snapshot.windows([issue], truth_at=issue).inputs(FIRST)
         faults: list[str] = []
-        ahead = take_future_covariates(ws.covariates, ws.cadence, snapshot.locations, known_by=issue, faults=faults)
-        live = ahead.at(np.array([issue.replace(tzinfo=None)], "datetime64[us]"), trained.target_time)
+        future = load_future_covariates(ws.covariates, ws.cadence, snapshot.locations, known_by=issue, faults=faults)
+        live = future.values_and_mask(np.array([issue.replace(tzinfo=None)], "datetime64[us]"), trained.target_time)
         assert faults == []
         for one, other in zip(trained.future_covariates(snapshot.task), live, strict=True):
             assert one.tobytes() == other.tobytes()
@@ -146,7 +146,7 @@ def test_a_run_published_after_an_issue_changes_nothing_bit_for_bit(tmp_path: Pa
     issue = start + 9 * DAY + 7 * HOUR
 
     def seen() -> tuple[bytes, ...]:
-        inputs = taken(product, installed).windows([issue], truth_at=issue).inputs(FIRST)
+        inputs = snapshot_of(product, installed).windows([issue], truth_at=issue).inputs(FIRST)
         return inputs.covariates.tobytes(), inputs.covariates_mask.tobytes()  # type: ignore[union-attr]
 
     before = seen()
@@ -157,36 +157,36 @@ def test_a_run_published_after_an_issue_changes_nothing_bit_for_bit(tmp_path: Pa
     other = make_settings(tmp_path / "other")  # the test can fail: published in time, it does change it
     filled(product, other, range(1, 10))
     publish(product, other, issue, run_of(product, issue, shift=500.0))
-    inputs = taken(product, other).windows([issue], truth_at=issue).inputs(FIRST)
+    inputs = snapshot_of(product, other).windows([issue], truth_at=issue).inputs(FIRST)
     assert inputs.covariates.tobytes() != before[0]  # type: ignore[union-attr]
 
 
 def test_a_covariate_on_a_grid_comes_to_the_stations(tmp_path: Path, installed: Settings) -> None:
     product = make(tmp_path, feed={"locations": CELLS}, stations=3)
     start = filled(product, installed)
-    snapshot = taken(product, installed)
+    snapshot = snapshot_of(product, installed)
     issue = start + 9 * DAY + 7 * HOUR
-    values, said = snapshot.windows([issue], truth_at=issue).inputs(FIRST).future_covariates(snapshot.task)
-    # Stations at (-10, 51.5), (-8, 53.25), (-6, 55); cells number n says 100 n more, the first row is that of 55 north.
+    values, mask = snapshot.windows([issue], truth_at=issue).inputs(FIRST).future_covariates(snapshot.task)
+    # Stations at (-10, 51.5), (-8, 53.25), (-6, 55); cell number n has 100 n more, the first row is at 55 north.
     np.testing.assert_allclose(values[0, 0, 0], [11.009 + 300, 11.009 + (100 + 400) / 2, 11.009 + 200], rtol=1e-5)
-    assert said[0, :, 0].all()
+    assert mask[0, :, 0].all()
 
 
-def test_covariates_that_nobody_ever_published_are_masked(tmp_path: Path, installed: Settings) -> None:
+def test_covariates_never_published_are_masked(tmp_path: Path, installed: Settings) -> None:
     product = make(tmp_path)
     fill(product, installed)
-    snapshot = taken(product, installed)
+    snapshot = snapshot_of(product, installed)
     issue = end_of(product) - 2 * DAY
-    values, said = snapshot.windows([issue], truth_at=issue).inputs(FIRST).future_covariates(snapshot.task)
-    assert values.shape == said.shape == (1, 2, 2, 2)
-    assert not said.any()
+    values, mask = snapshot.windows([issue], truth_at=issue).inputs(FIRST).future_covariates(snapshot.task)
+    assert values.shape == mask.shape == (1, 2, 2, 2)
+    assert not mask.any()
     assert not values.any()
 
 
 def test_a_product_without_covariates_has_none(tmp_path: Path, installed: Settings) -> None:
     product = make_product(tmp_path, days=20)
     fill(product, installed)
-    snapshot = taken(product, installed)
+    snapshot = snapshot_of(product, installed)
     inputs = snapshot.windows([snapshot.known_by], truth_at=snapshot.known_by).inputs(FIRST)
     assert (inputs.covariates, inputs.covariates_mask) == (None, None)
     assert snapshot.digest == snapshot.frames.digest()
@@ -197,7 +197,7 @@ def test_other_covariates_are_another_snapshot_and_another_training(tmp_path: Pa
     start = filled(product, installed, range(1, 9))
 
     def keys(settings: Settings, of: Product = product) -> tuple[str, str]:
-        snapshot = taken(of, settings)
+        snapshot = snapshot_of(of, settings)
         issues = (start + DAY,)
         return snapshot.digest, training_key(snapshot, Folds(issues, issues, issues))
 
@@ -213,7 +213,7 @@ def test_other_covariates_are_another_snapshot_and_another_training(tmp_path: Pa
     assert keys(installed, moved)[0] != second[0]
 
 
-def test_what_cannot_be_read_stops_training_and_no_forecast(
+def test_an_unreadable_covariate_stops_training_but_not_a_forecast(
     tmp_path: Path, installed: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     product = make(tmp_path, covariates={"nwp": FEED, "sea": deepcopy(FEED)})
@@ -235,8 +235,8 @@ def test_what_cannot_be_read_stops_training_and_no_forecast(
     faults: list[str] = []
     issue = start + 9 * DAY + 7 * HOUR
     locations = read_locations(product.feed)
-    ahead = take_future_covariates(ws.covariates, ws.cadence, locations, known_by=issue, faults=faults)
+    future = load_future_covariates(ws.covariates, ws.cadence, locations, known_by=issue, faults=faults)
     assert faults == ["covariate nwp cannot be read: nwp: the newest commit is torn"]
     times = np.array([[issue.replace(tzinfo=None, hour=0) + DAY]], "datetime64[us]")
-    _, said = ahead.at(np.array([issue.replace(tzinfo=None)], "datetime64[us]"), times)
-    assert said.any(axis=(0, 1, 3)).tolist() == [False, False, True, False]
+    _, mask = future.values_and_mask(np.array([issue.replace(tzinfo=None)], "datetime64[us]"), times)
+    assert mask.any(axis=(0, 1, 3)).tolist() == [False, False, True, False]
