@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and a pointer that always leads to something whole."""
+"""Atomic file operations: a file or folder appears whole or not at all, and a link always has a target."""
 
 from __future__ import annotations
 
@@ -12,63 +12,70 @@ from uuid import uuid4
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file by way of a temporary name, flushed to the disk before it takes its place."""
+    """Write a file under a temporary name, flush it to disk, and rename it to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = write_temporary(path, content)
+    try:
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    fsync(path.parent)
+
+
+def write_temporary(path: Path, content: bytes) -> Path:
+    """Write a flushed temporary file in the folder of `path`, readable by everyone, and return its path."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
+    temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
+        temporary.chmod(0o644)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    return temporary
 
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder to fill, which becomes `path` when the block ends well and vanishes when it does not.
+    """Yield an empty temporary folder that is renamed to `path` on success and deleted on failure.
 
-    A folder that is there already is left as it is.
+    A folder that already exists at `path` is left unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
-        yield fresh
-        fresh.chmod(0o755)
-        for inside in (*fresh.rglob("*"), fresh):
-            _sync(inside)
+        yield temporary
+        temporary.chmod(0o755)
+        for inside in (*temporary.rglob("*"), temporary):
+            fsync(inside)
         try:
-            fresh.rename(path)
+            temporary.rename(path)
         except OSError:
             if not path.is_dir():
                 raise
-        sync_folder(path.parent)
+        fsync(path.parent)
     finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def point(link: Path, target: str) -> None:
-    """Let a symbolic link lead to `target` (relative to its folder); a reader sees the old or the new one."""
-    fresh = link.with_name(f".{link.name}.{uuid4().hex}")
-    fresh.symlink_to(target)
+def replace_symlink(link: Path, target: str) -> None:
+    """Point a symbolic link at `target`, relative to the link's folder; readers see the old or the new target."""
+    temporary = link.with_name(f".{link.name}.{uuid4().hex}")
+    temporary.symlink_to(target)
     try:
-        fresh.replace(link)
+        temporary.replace(link)
     except BaseException:
-        fresh.unlink()
+        temporary.unlink()
         raise
-    sync_folder(link.parent)
+    fsync(link.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Flush the names in a folder to the disk."""
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
+def fsync(path: Path) -> None:
+    """Flush a file, or the names in a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

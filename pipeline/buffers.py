@@ -1,15 +1,15 @@
-"""Bytes where Arrow's own threads may let go of them."""
+"""Arrow buffers that own their memory."""
 
 from __future__ import annotations
 
 import pyarrow as pa
 
 
-def owned(content: bytes) -> pa.Buffer:
-    """Return a copy that Arrow owns.
+def copy_to_arrow(content: bytes) -> pa.Buffer:
+    """Return a copy of some bytes in memory that Arrow owns.
 
-    A buffer on Python's bytes is given back through the interpreter. Where a thread of Arrow does so while the
-    interpreter ends, the process is aborted.
+    A buffer that wraps Python bytes needs the interpreter to free it: when one of Arrow's threads does so during
+    interpreter shutdown, the process aborts.
     """
     stream = pa.BufferOutputStream()
     stream.write(content)

@@ -83,3 +83,8 @@ class GateError(RefusedError):
 
 def _joined(problem: str, remedy: str) -> str:
     return f"{problem}; {remedy}" if remedy else problem
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, at most 300 characters: libraries append dumps to theirs."""
+    return str(error).strip().partition("\n")[0][:300]

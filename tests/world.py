@@ -28,7 +28,7 @@ from pipeline.features.snapshot import Snapshot
 from pipeline.forecasting import predict
 from pipeline.forecasting.predict import Issued
 from pipeline.ingest.feed import OpenFeed
-from pipeline.store.observations import Appended
+from pipeline.store.observations import AppendResult
 from pipeline.workspace import Workspace
 
 VARIABLE = "wind_speed"
@@ -133,7 +133,7 @@ def record_rows(product: Product) -> pa.Table:
     )
 
 
-def fill(product: Product, settings: Settings, *, at: datetime | None = None) -> Appended:
+def fill(product: Product, settings: Settings, *, at: datetime | None = None) -> AppendResult:
     """Append the CSV of a product to its observations, as learnt at `at` (by default: as history, once all is due)."""
     return OpenFeed(product.feed, settings).observations.append(
         record_rows(product), at=at or end_of(product), payload="0" * 64

@@ -68,7 +68,7 @@ def fetch_payloads(
         if isinstance(payload, SourceError):
             received.append(Received(str(payload), fault=payload))
             continue
-        known = feed.last_payloads.last(payload.name) == payload.digest
+        known = feed.last_payloads.get(payload.name) == payload.digest
         if again or not known or payload.digest not in feed.receipts:
             feed.raw.put(payload)
             received.append(Received(payload.name, payload.digest, known=known))

@@ -19,7 +19,7 @@ from pipeline.ingest.quality.checks import Validated, check_rows
 from pipeline.ingest.quality.page import quality_page
 from pipeline.ingest.quality.reasons import count_reasons
 from pipeline.ingest.sources.base import refused_table
-from pipeline.store.observations import TIME, Appended
+from pipeline.store.observations import TIME, AppendResult
 
 KEY = ["valid_time", "location"]
 
@@ -28,7 +28,7 @@ KEY = ["valid_time", "location"]
 class PayloadResult:
     """What became of the rows of one payload."""
 
-    appended: Appended
+    appended: AppendResult
     refused: int
     reasons: dict[str, int]
     thinned: int = 0
@@ -60,11 +60,11 @@ def ingest_payload(
         StoreError: a store cannot be written.
     """
     if received.fault is not None:
-        return PayloadResult(Appended(0, 0, 0), 0, {}, fault=received.fault)
+        return PayloadResult(AppendResult(0, 0, 0), 0, {}, fault=received.fault)
     judged = _judged(received, feed, at=at, since=since, until=until, live=live)
     digest, history = received.digest, history or since is not None or until is not None
     feed.quarantine.add(judged.refused, at=at, payload=digest, name=received.name)
-    appended = Appended(0, 0, 0)
+    appended = AppendResult(0, 0, 0)
     if judged.accepted is not None and judged.accepted.num_rows:
         rows = not_stored(judged.accepted, feed) if received.known else judged.accepted
         added = feed.observations.append(rows, at=at, payload=digest, history=history)
@@ -91,7 +91,7 @@ def ingest_payload(
         "checks": judged.report,
     }
     feed.receipts_for(since, until).write(digest, receipt)
-    feed.last_payloads.note(received.name, digest)
+    feed.last_payloads.put(received.name, digest)
     return taken
 
 

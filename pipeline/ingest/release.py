@@ -22,7 +22,7 @@ from pipeline.ingest.quality.reasons import is_whole_payload
 from pipeline.ingest.quarantine import Action
 from pipeline.ingest.sources.base import Decoded, Payload, refused_table
 from pipeline.store.delta.digests import sha256
-from pipeline.store.observations import TIME, Appended
+from pipeline.store.observations import TIME, AppendResult
 from pipeline.store.receipts import Receipts
 
 Row = dict[str, Any]
@@ -64,7 +64,7 @@ def judge_release(rows: Sequence[Row], feed: OpenFeed, *, at: datetime, override
     return released
 
 
-def store_released(released: Iterable[Released], feed: OpenFeed, *, at: datetime) -> Appended:
+def store_released(released: Iterable[Released], feed: OpenFeed, *, at: datetime) -> AppendResult:
     """Store released rows as known since `at`; doing it twice changes nothing.
 
     A row with a `known_at` of its own keeps it only if that is later than `at`.
@@ -72,12 +72,12 @@ def store_released(released: Iterable[Released], feed: OpenFeed, *, at: datetime
     Raises:
         StoreError: a store cannot be written.
     """
-    entered = Appended(0, 0, 0)
+    entered = AppendResult(0, 0, 0)
     for one in released:
         feed.quarantine.add(one.refused, at=at, payload=one.payload, name=one.name)
         accepted = _known_from(one.accepted, at)
         added = feed.observations.append(accepted, at=at, payload=one.payload)
-        entered = Appended(
+        entered = AppendResult(
             entered.accepted + added.accepted, entered.revised + added.revised, entered.unchanged + added.unchanged
         )
     return entered

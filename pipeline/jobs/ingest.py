@@ -92,9 +92,9 @@ def _ingest(
         taken += done
         if asked_by_time:
             sound = all(one.fault is None for one in done)
-            progress.note(window, sound=sound, until=min(window[1] or began, began))
+            progress.add_window(window, complete=sound, until=min(window[1] or began, began))
     if not again and all(one.fault is None for one in taken):
-        progress.finish()
+        progress.finish_first_load()
     result = described(feed, taken, warnings=_stale(feed, began) if not taken else ())
     _require_use(feed, taken, result)
     if asked_by_time and result.newest is None:

@@ -14,8 +14,7 @@ from pipeline.ingest.payload import ingest_payload
 from pipeline.ingest.release import decide_again
 from pipeline.jobs.runner import Runner, plain
 from pipeline.results import MaintainedTable, MaintainResult
-from pipeline.store.checksummed_json import pack, unpack
-from pipeline.store.delta.maintenance import repair as repair_table
+from pipeline.store import checksummed_json
 from pipeline.store.delta.table import Table
 from pipeline.store.objects import ObjectStore
 from pipeline.store.receipts import Receipts
@@ -105,7 +104,7 @@ def _maintain(
     losing: Callable[[], None] = lambda: None,
 ) -> MaintainedTable:
     """Return what was done to a table; `losing` is called before rows are taken out that may be had again."""
-    told = repair_table(table.versions, losing).told if repair else ()
+    told = tuple(map(str, table.repair(losing))) if repair else ()
     damage = tuple(f"{name}: {line}" for line in table.verify())
     compacted = removed = 0
     if not damage:
@@ -129,7 +128,7 @@ class _Losing:
         self._place = place
 
     def __call__(self) -> None:
-        self._place.write(LOST, pack(_ALL))
+        self._place.put(LOST, checksummed_json.dumps(_ALL))
 
 
 _ALL: dict[str, Any] = {"done": [], "failed": []}
@@ -138,8 +137,8 @@ _ALL: dict[str, Any] = {"done": [], "failed": []}
 
 def _lost(place: ObjectStore) -> dict[str, Any] | None:
     """Return how far what is to be done again was done; None when nothing is to be."""
-    content = place.find(LOST)
-    return None if content is None else unpack(content) or _ALL
+    content = place.get(LOST)
+    return None if content is None else checksummed_json.loads(content) or _ALL
 
 
 def _take_again(feed: OpenFeed) -> tuple[int, list[str]]:
@@ -169,9 +168,9 @@ def _take_again(feed: OpenFeed) -> tuple[int, list[str]]:
             wrong.append(f"{feed.title}: cannot be taken in again: {error}")
             failed.append(order)
         done = max(done, order)
-        place.write(LOST, pack({"done": done, "failed": failed}))
+        place.put(LOST, checksummed_json.dumps({"done": done, "failed": failed}))
     if not failed:
-        place.remove(LOST)
+        place.delete(LOST)
     return count, wrong
 
 

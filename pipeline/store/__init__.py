@@ -1,1 +1,1 @@
-"""What is kept: raw payloads, and Delta tables that are appended to and never overwritten."""
+"""Stores: raw payloads, receipts, and Delta tables of observations and forecasts."""

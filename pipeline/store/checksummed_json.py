@@ -1,4 +1,4 @@
-"""Small JSON files that carry their own digest, so that none is believed after it was torn or altered."""
+"""Small JSON files that contain their own SHA-256, so that a torn or altered one is never trusted."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 from pipeline.store.delta.digests import sha256
 
 
-def pack(facts: Mapping[str, Any]) -> bytes:
-    """Return a JSON document of some facts and of their SHA-256."""
-    return json.dumps({"sha256": sha256(canonical(facts)), "facts": facts}, indent=1).encode()
+def dumps(facts: Mapping[str, Any]) -> bytes:
+    """Return a JSON document with some facts and their SHA-256."""
+    return json.dumps({"sha256": sha256(to_canonical_json(facts)), "facts": facts}, indent=1).encode()
 
 
-def unpack(content: bytes | None) -> dict[str, Any] | None:
-    """Return the facts of a document, or None when there is none or its digest is not theirs."""
+def loads(content: bytes | None) -> dict[str, Any] | None:
+    """Return the facts in a document, or None if there is no document or its SHA-256 does not match."""
     try:
-        kept = json.loads(content or b"")
-        facts: dict[str, Any] = kept["facts"]
-        return facts if isinstance(facts, dict) and kept["sha256"] == sha256(canonical(facts)) else None
+        document = json.loads(content or b"")
+        facts: dict[str, Any] = document["facts"]
+        return facts if isinstance(facts, dict) and document["sha256"] == sha256(to_canonical_json(facts)) else None
     except (ValueError, LookupError, TypeError):
         return None
 
 
-def canonical(facts: Mapping[str, Any]) -> bytes:
-    """Return the one way to write some facts as JSON."""
+def to_canonical_json(facts: Mapping[str, Any]) -> bytes:
+    """Return JSON with sorted keys and no white space, so that equal facts give equal bytes."""
     return json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()

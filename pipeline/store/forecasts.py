@@ -34,32 +34,32 @@ SCHEMA = pa.schema(
 
 
 class Forecasts:
-    """All issued forecasts of one product, with the baselines that were forecast beside them."""
+    """All forecasts of one product that were issued, with baseline forecasts for the same times."""
 
-    def __init__(self, place: ObjectStore) -> None:
-        self.table = Table(place, SCHEMA, "month")
+    def __init__(self, store: ObjectStore) -> None:
+        self.table = Table(store, SCHEMA, "month")
 
     def add(self, issue_time: datetime, rows: pa.Table) -> bool:
-        """Keep the forecast of an issue time unless there is one; return whether it was added."""
+        """Add the forecast of an issue time unless there is one; return whether it was added."""
         month = pa.array([_month(issue_time)] * rows.num_rows, pa.string())
         rows = rows.append_column("month", month)
         added = self.table.append(
-            lambda present: rows.slice(0, 0) if present.num_rows else rows, where=_issued(issue_time)
+            lambda existing: rows.slice(0, 0) if existing.num_rows else rows, where=_issued(issue_time)
         )
         return bool(added.num_rows)
 
     def read(self, issue_time: datetime) -> pa.Table:
-        """Return the rows of one issue time; none if it was not forecast."""
+        """Return the rows of one issue time; none if it has no forecast."""
         return self.table.read(_issued(issue_time))
 
-    def since(self, month: str | None = None) -> pa.Table:
-        """Return the rows of one month of issue times, or of all."""
+    def read_month(self, month: str | None = None) -> pa.Table:
+        """Return the rows of one month of issue times, such as "2026-11", or of all."""
         return self.table.read(pc.field("month") == month if month else None)
 
     def issue_times(self) -> list[datetime]:
-        """Return the issue times that have a forecast, ascending."""
-        times = self.table.read(columns=["issue_time"])["issue_time"].unique().to_pylist()
-        return sorted(times)
+        """Return all issue times with a forecast, ascending."""
+        issue_times = self.table.read(columns=["issue_time"])["issue_time"].unique().to_pylist()
+        return sorted(issue_times)
 
 
 def _month(issue_time: datetime) -> str:

@@ -1,32 +1,32 @@
-"""What was last delivered under each name: the same again is nothing new, and what came before that is."""
+"""The last payload that was ingested under each name, which shows whether a delivery is new."""
 
 from __future__ import annotations
 
-from pipeline.store.checksummed_json import pack, unpack
+from pipeline.store import checksummed_json
 from pipeline.store.delta.digests import sha256
 from pipeline.store.objects import ObjectStore
 
 
 class LastPayloads:
-    """The digest of the last payload of each name that was taken in."""
+    """The digest of the last payload that was ingested under each name."""
 
-    def __init__(self, place: ObjectStore) -> None:
-        self._place = place
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
 
-    def last(self, name: str) -> str | None:
-        """Return the digest, or None when nothing of that name was taken in."""
-        facts = unpack(self._place.find(_path(name)))
+    def get(self, name: str) -> str | None:
+        """Return the digest of the last payload of a name, or None if there is none."""
+        facts = checksummed_json.loads(self._store.get(_file_name(name)))
         return str(facts["digest"]) if facts else None
 
-    def note(self, name: str, digest: str) -> None:
-        """Keep what was delivered under a name.
+    def put(self, name: str, digest: str) -> None:
+        """Store the digest of the last payload of a name.
 
         Raises:
-            StoreError: the place cannot be written.
+            StoreError: the store cannot be written.
         """
-        if self.last(name) != digest:
-            self._place.write(_path(name), pack({"name": name, "digest": digest}))
+        if self.get(name) != digest:
+            self._store.put(_file_name(name), checksummed_json.dumps({"name": name, "digest": digest}))
 
 
-def _path(name: str) -> str:
+def _file_name(name: str) -> str:
     return f"names/{sha256(name.encode())}.json"

@@ -1,4 +1,4 @@
-"""Where everything of a product is kept: tables and payloads in the store, what is served and shown below the home."""
+"""Locations of a product's files: tables and payloads in the object store; models, forecasts and pages in the home."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.store.objects import ObjectStore, open_store
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where one product's stores are: places, which may be in a bucket, and paths on this machine."""
+    """Locations of one product: object stores, which may be on S3, and folders on this machine."""
 
     root: Path
     store: ObjectStore
@@ -23,12 +23,12 @@ class Layout:
 
     @property
     def forecasts(self) -> ObjectStore:
-        """Issued forecasts, of the published model and the baselines beside it."""
+        """Forecasts of the published model and of the baselines."""
         return self.store / "forecasts"
 
     @property
     def scores(self) -> ObjectStore:
-        """Sums and counts of matured forecasts."""
+        """Scores of verified forecasts, as sums and counts."""
         return self.store / "scores"
 
     @property
@@ -38,18 +38,18 @@ class Layout:
 
     @property
     def models(self) -> Path:
-        """Checkpoints by digest: the serving path needs no other server."""
+        """Model bundles by SHA-256, so that serving does not depend on MLflow."""
         return self.root / "models"
 
     @property
     def published(self) -> Path:
-        """PublishedForecast forecasts, a folder an issue time, and the pointer `latest`."""
+        """Published forecasts, one folder per issue time, and the link `latest`."""
         return self.root / "published"
 
 
 @dataclass(frozen=True, slots=True)
 class FeedLayout:
-    """Where one feed's stores are: those of the product for its observations, apart for each covariate."""
+    """Locations of one feed: those of the product for its main feed, a subfolder for each covariate feed."""
 
     root: Path
     store: ObjectStore
@@ -67,22 +67,22 @@ class FeedLayout:
 
     @property
     def raw(self) -> ObjectStore:
-        """Payloads as received, by content."""
+        """Payloads as received."""
         return self.store / "raw"
 
     @property
     def receipts(self) -> ObjectStore:
-        """What the checks found in each payload that was taken in."""
+        """Results of the checks on each ingested payload."""
         return self.store / "receipts"
 
     @property
     def observations(self) -> ObjectStore:
-        """Accepted rows, bitemporal."""
+        """Accepted rows."""
         return self.store / "observations"
 
     @property
     def quarantine(self) -> ObjectStore:
-        """Refused rows."""
+        """Refused rows, with the reason."""
         return self.store / "quarantine"
 
     @property
@@ -92,7 +92,7 @@ class FeedLayout:
 
     @property
     def quality_page(self) -> Path:
-        """What the checks found in the last payload, as a page."""
+        """Results of the checks on the last payload, as a page."""
         return self.root / "quality.html"
 
 

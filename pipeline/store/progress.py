@@ -1,4 +1,4 @@
-"""How far a source has been asked, what it could not give, and whether its first load is complete."""
+"""How far a feed has been fetched, which windows are missing, and whether its first load is complete."""
 
 from __future__ import annotations
 
@@ -6,72 +6,72 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pipeline.store.checksummed_json import pack, unpack
+from pipeline.store import checksummed_json
 from pipeline.store.delta.digests import sha256
 from pipeline.store.objects import ObjectStore
 
 Window = tuple[datetime | None, datetime | None]
-"""First and last valid time of interest; None is open."""
+"""First and last valid time to fetch; None leaves an end open."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reached:
-    """Where a feed stands."""
+class FetchState:
+    """How far a feed has been fetched."""
 
     until: datetime | None = None
-    """Everything before this was asked for, and had but for what was missed."""
+    """Everything before this was fetched, except for the missed windows."""
     missed: tuple[Window, ...] = ()
-    """What could not be had or used, to be asked for again."""
+    """Windows that could not be fetched or used, to be fetched again."""
     loaded: bool = False
-    """Whether a whole run ended without a fault; until then what comes is history."""
+    """Whether a whole run has succeeded; until then everything fetched is history."""
 
 
 class Progress:
-    """Where a feed stands, for one description of what is asked for."""
+    """The fetch state of a feed, for one description of what is fetched: another description starts anew."""
 
-    def __init__(self, place: ObjectStore, asked_for: str) -> None:
-        self._place, self._name = place, f"asked/{sha256(asked_for.encode())}.json"
+    def __init__(self, store: ObjectStore, description: str) -> None:
+        self._store, self._name = store, f"asked/{sha256(description.encode())}.json"
 
-    def read(self) -> Reached:
-        """Return where the feed stands; at the beginning, where that cannot be believed."""
-        facts = unpack(self._place.find(self._name))
+    def read(self) -> FetchState:
+        """Return the fetch state; the initial one if there is none or its file is damaged."""
+        facts = checksummed_json.loads(self._store.get(self._name))
         if facts is None:
-            return Reached()
-        missed = tuple((_instant(first), _instant(last)) for first, last in facts["missed"])
-        return Reached(_instant(facts["until"]), missed, facts["loaded"])
+            return FetchState()
+        missed = tuple((_parse(first), _parse(last)) for first, last in facts["missed"])
+        return FetchState(_parse(facts["until"]), missed, facts["loaded"])
 
-    def note(self, window: Window, *, sound: bool, until: datetime) -> None:
-        """Keep that a window was asked for, whether all of it was had, and that it ends not before `until`.
-
-        Raises:
-            StoreError: the place cannot be written.
-        """
-        now = self.read()
-        missed = [one for one in now.missed if one != window] + ([] if sound else [window])
-        self._write(Reached(max(until, now.until or until), tuple(missed), now.loaded))
-
-    def finish(self) -> None:
-        """Keep that the first load is complete.
+    def add_window(self, window: Window, *, complete: bool, until: datetime) -> None:
+        """Store that a window was fetched, whether all of it was usable, and that `until` has been reached.
 
         Raises:
-            StoreError: the place cannot be written.
+            StoreError: the store cannot be written.
         """
-        now = self.read()
-        if not now.loaded:
-            self._write(Reached(now.until, now.missed, loaded=True))
+        state = self.read()
+        missed = [other for other in state.missed if other != window] + ([] if complete else [window])
+        self._write(FetchState(max(until, state.until or until), tuple(missed), state.loaded))
 
-    def _write(self, reached: Reached) -> None:
+    def finish_first_load(self) -> None:
+        """Store that the first load is complete.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        state = self.read()
+        if not state.loaded:
+            self._write(FetchState(state.until, state.missed, loaded=True))
+
+    def _write(self, state: FetchState) -> None:
         facts: dict[str, Any] = {
-            "until": _text(reached.until),
-            "missed": [[_text(first), _text(last)] for first, last in reached.missed],
-            "loaded": reached.loaded,
+            "until": _format(state.until),
+            "missed": [[_format(first), _format(last)] for first, last in state.missed],
+            "loaded": state.loaded,
         }
-        self._place.write(self._name, pack(facts))
+        self._store.put(self._name, checksummed_json.dumps(facts))
 
 
-def _instant(text: str | None) -> datetime | None:
+def _parse(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def _text(instant: datetime | None) -> str | None:
+def _format(instant: datetime | None) -> str | None:
     return instant.isoformat() if instant else None

@@ -1,7 +1,7 @@
-"""Receipts: for each payload that was taken in, what its checks found. Written last, so none is half-done.
+"""Receipts: for each ingested payload, the results of its checks. A receipt is written last, so it is never partial.
 
-<receipts>/<xx>/<name>.json          the receipt; one look tells whether there is one
-<receipts>/days/<day of at>/<name>   an empty file: what was taken in on a day is found without reading all
+<receipts>/<xx>/<name>.json          the receipt; its existence shows that the payload was ingested
+<receipts>/days/<day of at>/<name>   an empty file, so that the payloads of a day are found without reading all receipts
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.errors import StoreError
-from pipeline.store.checksummed_json import pack, unpack
+from pipeline.store import checksummed_json
 from pipeline.store.delta.digests import sha256
 from pipeline.store.objects import ObjectStore
 
@@ -23,71 +23,69 @@ _READERS = 8
 
 
 class Receipts:
-    """The payloads of one feed that need not be read again. `digest in receipts` is one look at the disk.
+    """Receipts of one feed's payloads. `digest in receipts` takes one request to the store.
 
-    `judged_by` names what a payload was judged by: once the feed is described otherwise, what was refused by mistake is
-    read again.
+    A receipt holds for the description under which its payload was ingested: after a correction of the feed's settings,
+    payloads that were refused by mistake are ingested again.
     """
 
-    def __init__(self, place: ObjectStore, judged_by: str = "") -> None:
-        self.place, self.judged_by = place, judged_by
+    def __init__(self, store: ObjectStore, description: str = "") -> None:
+        self.store, self.description = store, description
 
     def __contains__(self, digest: object) -> bool:
-        return self.place.exists(_path(self._name(str(digest))))
+        return self.store.exists(_file_name(self._name(str(digest))))
 
     def write(self, digest: str, receipt: dict[str, Any]) -> None:
-        """Keep the receipt of a payload, as JSON. Its `at`, in ISO 8601, says when the payload was taken in.
+        """Write the receipt of a payload as JSON. Its `at`, in ISO 8601, is when the payload was ingested.
 
         Raises:
-            StoreError: the place cannot be written.
+            StoreError: the store cannot be written.
         """
         name = self._name(digest)
-        self.place.write(f"{_DAYS}/{_day(receipt)}/{name}", b"")
-        self.place.write(_path(name), pack(receipt))
+        self.store.put(f"{_DAYS}/{_day(receipt)}/{name}", b"")
+        self.store.put(_file_name(name), checksummed_json.dumps(receipt))
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Yield every receipt, in no order that means anything.
+        """Yield every receipt, in no particular order.
 
         Raises:
             StoreError: a receipt cannot be read.
         """
-        names = (match[2] for entry in self.place.entries() if (match := _RECEIPT.fullmatch(entry.name)))
+        names = (match[2] for file in self.store.list_files() if (match := _RECEIPT.fullmatch(file.name)))
         return (receipt for _, receipt in self._read(names))
 
     def recent(self, since: datetime) -> Iterator[dict[str, Any]]:
-        """Yield the receipts of what was taken in at an instant or later, by `at`; older ones are not read.
+        """Yield the receipts of payloads ingested at an instant or later, by `at`, without reading older days.
 
         Raises:
             StoreError: a receipt cannot be read.
         """
         first = f"{since.astimezone(UTC):%Y-%m-%d}" if since.year > 1 else ""
-        days = [day for day in (self.place / _DAYS).folders() if day >= first]
+        days = [day for day in (self.store / _DAYS).list_folders() if day >= first]
         found: dict[str, dict[str, Any]] = {}
         for day in days:
-            names = [entry.name.rpartition("/")[2] for entry in (self.place / _DAYS / day).entries()]
-            # A payload that was taken in twice has one receipt, on its last day.
+            names = [file.name.rpartition("/")[2] for file in (self.store / _DAYS / day).list_files()]
+            # A payload that was ingested twice has one receipt, on its last day.
             found |= {name: receipt for name, receipt in self._read(names) if _day(receipt) == day}
-        known = [receipt for receipt in found.values() if _at(receipt) >= since]
-        yield from sorted(known, key=_at)
+        recent = [receipt for receipt in found.values() if _at(receipt) >= since]
+        yield from sorted(recent, key=_at)
 
     def _read(self, names: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
         with ThreadPoolExecutor(_READERS) as pool:
-            for name, content in pool.map(lambda name: (name, self.place.find(_path(name))), names):
-                if content is None:  # forgotten, or killed before it was written
+            for name, content in pool.map(lambda name: (name, self.store.get(_file_name(name))), names):
+                if content is None:  # deleted, or its writer was killed after marking the day
                     continue
-                receipt = unpack(content)
+                receipt = checksummed_json.loads(content)
                 if receipt is None:
-                    where = f"{self.place}/{_path(name)}"
-                    raise StoreError(
-                        f"{where}: not a receipt, torn or altered; remove it, and its payload is read again"
-                    )
+                    path = f"{self.store}/{_file_name(name)}"
+                    raise StoreError(f"{path}: receipt is torn or altered; delete it to ingest its payload again")
                 yield name, receipt
 
     def _name(self, digest: str) -> str:
-        return sha256(f"{digest} {self.judged_by}".encode())
+        return sha256(f"{digest} {self.description}".encode())
 
 
-def _path(name: str) -> str:
+def _file_name(name: str) -> str:
     return f"{name[:2]}/{name}.json"
 
 

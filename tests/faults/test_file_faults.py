@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from tests.faults.samples import ROOT
+from tests.tables import ROOT
 from tests.unit.ingest.decoding.grids import make_dataset, zarr_folder, zipped
 
 LIMIT = 512 * 2**20

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.faults.samples import process
+from tests.tables import process
 
 POINTS = 4
 """How many N of each job: a run takes a second. Those of single steps are all met in test_store_kill."""

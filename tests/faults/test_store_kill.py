@@ -1,4 +1,4 @@
-"""F1: kill -9 at any file operation: the Nth one is the last, for N = 1, 2, 3, ... until a run does not meet it."""
+"""Kill -9 before each file operation: before the Nth one, for N = 1, 2, 3, ... until a run has fewer."""
 
 from __future__ import annotations
 
@@ -7,61 +7,63 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.samples import process
+from tests.tables import process
 
-# A process that has loaded everything and done nothing forks one child that is killed and one that looks, for each N.
-# Half of what a killed `write` should have written is on the disk.
+# A process that has imported everything forks one child that is killed and one that looks, for each N.
+# A killed `write` leaves half of its content on disk.
 SWEEP = """
 import io, json, os, shutil, signal, sys, tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 import pyarrow as pa
 from deltalake import DeltaTable
-import pipeline.store.delta.maintenance
+import pipeline.store.delta.table
 from pipeline.store.objects import open_store
 from pipeline.store.raw import Payload, RawStore
 from pipeline.store.delta.table import Table
-from tests.faults.samples import SCHEMA, add, rows, table_at
+from tests.tables import WIDER, add, open_table, rows
 
 work, name = Path(sys.argv[1]), sys.argv[2]
-WIDER = SCHEMA.append(pa.field("speed", pa.float64()))
 
 
-def widen(place):
-    def choose(present):
-        new = rows(*({9} - set(present["key"].to_pylist())))
+def widen(store):
+    def choose(existing):
+        new = rows(*({9} - set(existing["key"].to_pylist())))
         return new.append_column("speed", pa.array([1.0] * len(new)))
-    Table(place, WIDER, "month").append(choose)
+    Table(store, WIDER, "month").append(choose)
 
 
-def sweep_away(place):
-    table_at(place).vacuum(older_than=timedelta(0), now=datetime(2100, 1, 1, tzinfo=UTC))
+def vacuum(store):
+    open_table(store).vacuum(older_than=timedelta(0), now=datetime(2100, 1, 1, tzinfo=UTC))
 
 
 PAYLOAD = Payload.of("wind.csv", b"x" * 1000, {"at": "north"})
-DEEDS = {
-    "create": (lambda place: None, lambda place: add(table_at(place), 1, 2)),
-    "append": (lambda place: [add(table_at(place), key) for key in (1, 2)], lambda place: add(table_at(place), 3, 4)),
-    "widen": (lambda place: add(table_at(place), 1), widen),
+OPERATIONS = {
+    "create": (lambda store: None, lambda store: add(open_table(store), 1, 2)),
+    "append": (
+        lambda store: [add(open_table(store), key) for key in (1, 2)],
+        lambda store: add(open_table(store), 3, 4),
+    ),
+    "widen": (lambda store: add(open_table(store), 1), widen),
     "replace": (
-        lambda place: [add(table_at(place), key) for key in (1, 2)],
-        lambda place: table_at(place).replace_partition("2001-01", rows(7)),
+        lambda store: [add(open_table(store), key) for key in (1, 2)],
+        lambda store: open_table(store).replace_partition("2001-01", rows(7)),
     ),
     "compact": (
-        lambda place: [add(table_at(place), key) for key in (3, 2, 1)],
-        lambda place: table_at(place).compact(["key"]),
+        lambda store: [add(open_table(store), key) for key in (3, 2, 1)],
+        lambda store: open_table(store).compact(["key"]),
     ),
     "checkpoint": (
-        lambda place: [add(table_at(place), key) for key in (1, 2)],
-        lambda place: table_at(place).checkpoint(),
+        lambda store: [add(open_table(store), key) for key in (1, 2)],
+        lambda store: open_table(store).checkpoint(),
     ),
     "vacuum": (
-        lambda place: [[add(table_at(place), key) for key in (1, 2)], table_at(place).compact(["key"])],
-        sweep_away,
+        lambda store: [[add(open_table(store), key) for key in (1, 2)], open_table(store).compact(["key"])],
+        vacuum,
     ),
-    "payload": (lambda place: None, lambda place: RawStore(place).put(PAYLOAD)),
+    "payload": (lambda store: None, lambda store: RawStore(store).put(PAYLOAD)),
 }
-prepare, deed = DEEDS[name]
+prepare, operate = OPERATIONS[name]
 
 
 def in_child(task):
@@ -70,19 +72,19 @@ def in_child(task):
     if not child:
         os.close(read)
         try:
-            told = json.dumps(task()).encode()
+            answer = json.dumps(task()).encode()
         except BaseException as error:
-            told = json.dumps(f"{type(error).__name__}: {error}").encode()
-        os.write(write, told)
+            answer = json.dumps(f"{type(error).__name__}: {error}").encode()
+        os.write(write, answer)
         os._exit(0)
     os.close(write)
     with os.fdopen(read, "rb") as pipe:
-        told = pipe.read()
-    return json.loads(told) if told else None, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        answer = pipe.read()
+    return json.loads(answer) if answer else None, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 class Counted:
-    # Counts what changes files, and ends the process at the Nth.
+    # Counts operations that change files, and kills the process at the Nth.
     def __init__(self, last):
         self.left = last
         for owner, operation in (
@@ -126,23 +128,23 @@ class Counted:
         return self_
 
 
-def look(place):
+def look(store):
     if name == "payload":
-        store = RawStore(place)
-        return [store.get(PAYLOAD.digest).content == PAYLOAD.content] if PAYLOAD.digest in store else []
-    return sorted(table_at(place).read()["key"].to_pylist())
+        raw = RawStore(store)
+        return [raw.get(PAYLOAD.digest).content == PAYLOAD.content] if PAYLOAD.digest in raw else []
+    return sorted(open_table(store).read()["key"].to_pylist())
 
 
-def resume(place):
-    before = look(place)
-    deed(place)
-    table = table_at(place)
-    return {"before": before, "after": look(place), "wrong": [] if name == "payload" else table.verify()}
+def resume(store):
+    before = look(store)
+    operate(store)
+    table = open_table(store)
+    return {"before": before, "after": look(store), "wrong": [] if name == "payload" else table.verify()}
 
 
-def killed(place, last):
+def killed(store, last):
     Counted(last)
-    deed(place)
+    operate(store)
     return "done"
 
 
@@ -152,9 +154,9 @@ base.mkdir(exist_ok=True)
 for last in range(1, 200):
     here = work / str(last)
     shutil.copytree(base, here)
-    told, code = in_child(lambda: killed(open_store(here), last))
-    print(json.dumps([told, code, *in_child(lambda: resume(open_store(here)))]))
-    if told is not None:
+    answer, code = in_child(lambda: killed(open_store(here), last))
+    print(json.dumps([answer, code, *in_child(lambda: resume(open_store(here)))]))
+    if answer is not None:
         break
     shutil.rmtree(here)
 """
@@ -170,17 +172,17 @@ OLD_AND_NEW: dict[str, tuple[list[object], list[object]]] = {
 }
 
 
-@pytest.mark.parametrize("deed", OLD_AND_NEW)
-def test_f1_a_kill_leaves_the_old_or_the_new_version_and_the_next_run_converges(deed: str, tmp_path: Path) -> None:
-    output, error = process(SWEEP, str(tmp_path), deed).communicate(timeout=120)
+@pytest.mark.parametrize("operation", OLD_AND_NEW)
+def test_a_kill_leaves_the_old_or_the_new_version_and_the_next_run_completes(operation: str, tmp_path: Path) -> None:
+    output, error = process(SWEEP, str(tmp_path), operation).communicate(timeout=120)
     assert "Traceback" not in error
     runs = [json.loads(line) for line in output.splitlines()]
-    old, new = OLD_AND_NEW[deed]
-    for told, code, looked, looked_code in runs[:-1]:
-        assert (told, code, looked_code) == (None, -9, 0)
+    old, new = OLD_AND_NEW[operation]
+    for answer, code, looked, looked_code in runs[:-1]:
+        assert (answer, code, looked_code) == (None, -9, 0)
         assert looked["before"] in (old, new), looked
         assert (looked["after"], looked["wrong"]) == (new, []), looked
-    assert len(runs) > (2 if deed == "vacuum" else 5)
-    told, code, looked, _ = runs[-1]
-    assert (told, code) == ("done", 0)
+    assert len(runs) > (2 if operation == "vacuum" else 5)
+    answer, code, looked, _ = runs[-1]
+    assert (answer, code) == ("done", 0)
     assert looked == {"before": new, "after": new, "wrong": []}

@@ -1,4 +1,4 @@
-"""F34: the answer to a write is lost. Whether it took place is read again, and the write is not repeated."""
+"""The response to a write is lost: whether it succeeded is read from the store, and the rows are written once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.errors import StoreError
 from pipeline.store.objects import open_store, s3
 from pipeline.store.raw import Payload, RawStore
 from tests.faults.proxy import How, Proxy, proxy_before
-from tests.faults.samples import add, keys, table_at
+from tests.tables import add, keys, open_table
 
 
 @pytest.fixture
@@ -33,38 +33,38 @@ PUTS = {
 
 @pytest.mark.parametrize("what", PUTS)
 @pytest.mark.parametrize("how", ["503 after", "cut after", "503 before"])
-def test_f34_a_lost_answer_leaves_each_row_once(bucket: str, proxy: Proxy, what: str, how: How) -> None:
-    table = table_at(open_store(bucket) / "table")
+def test_a_lost_response_leaves_each_row_once(bucket: str, proxy: Proxy, what: str, how: How) -> None:
+    table = open_table(open_store(bucket) / "table")
     add(table, 1)
     proxy.spoil(PUTS[what], how)
     assert add(table, 2, 3) == [2, 3]
-    assert len(proxy.seen) == 2  # sent again once, by one layer
-    fresh = table_at(table.place)
+    assert len(proxy.seen) == 2  # repeated once, by one layer
+    fresh = open_table(table.store)
     assert (keys(fresh), fresh.version, fresh.fault) == ([1, 2, 3], 2, None)
     assert fresh.verify() == []
 
 
 @pytest.mark.parametrize("what", ["commit", "record"])
-def test_f34_a_service_that_stays_away_is_one_error_and_the_next_run_converges(
+def test_a_service_that_stays_down_is_one_error_and_the_next_run_completes(
     bucket: str, proxy: Proxy, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(s3, "RETRIES", 1)
-    table = table_at(open_store(bucket) / "table")
+    table = open_table(open_store(bucket) / "table")
     add(table, 1)
     proxy.spoil(PUTS[what], "503 after", times=99)
     try:
-        assert add(table, 2) == [2]  # it is read again, and there
+        assert add(table, 2) == [2]  # the commit is found in the log
     except StoreError as error:
         assert "\n" not in str(error)
         assert what == "record"
     proxy.spoil("a^", "503 after")
-    fresh = table_at(table.place)
+    fresh = open_table(table.store)
     assert keys(fresh) == [1, 2]
     assert add(fresh, 2, 3) == [3]
     assert (keys(fresh), fresh.fault, fresh.verify()) == ([1, 2, 3], None, [])
 
 
-def test_f34_a_payload_whose_answer_was_lost_is_kept_once(bucket: str, proxy: Proxy) -> None:
+def test_a_payload_whose_response_was_lost_is_stored_once(bucket: str, proxy: Proxy) -> None:
     store, payload = RawStore(open_store(bucket) / "raw"), Payload.of("x", b"content")
     proxy.spoil(r"PUT .*\.zst", "503 after")
     store.put(payload)
@@ -74,10 +74,10 @@ def test_f34_a_payload_whose_answer_was_lost_is_kept_once(bucket: str, proxy: Pr
 
 @pytest.mark.parametrize("fault", [CommitFailedError("timed out"), DeltaError("timed out"), OSError("timed out")])
 @pytest.mark.parametrize("landed", [True, False])
-def test_f34_on_a_disk_too_the_log_decides(
+def test_an_error_of_a_commit_on_disk_is_resolved_by_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception, landed: bool
 ) -> None:
-    table = table_at(open_store(tmp_path))
+    table = open_table(open_store(tmp_path))
     add(table, 1)
     commit = DeltaTable.create_write_transaction
 
@@ -93,6 +93,6 @@ def test_f34_on_a_disk_too_the_log_decides(
         else:
             with pytest.raises(StoreError, match=r"cannot commit version 2, timed out$"):
                 add(table, 2)
-    assert keys(table_at(table.place)) == ([1, 2] if landed else [1])
+    assert keys(open_table(table.store)) == ([1, 2] if landed else [1])
     assert add(table, 2) == ([] if landed else [2])
     assert (keys(table), table.fault) == ([1, 2], None)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import atomic
-from pipeline.atomic import new_folder, point, write_file
+from pipeline.atomic import new_folder, replace_symlink, write_file
 
 
 def names(folder: Path) -> list[str]:
@@ -16,7 +16,7 @@ def names(folder: Path) -> list[str]:
 
 
 def during(work: Callable[[], None], look: Callable[[], None]) -> int:
-    """Do the work in a thread and look again and again until it has ended; return how often."""
+    """Call `look` again and again while `work` runs in a thread; return how often."""
     worker = threading.Thread(target=work)
     worker.start()
     looks = 0
@@ -31,7 +31,7 @@ def full(descriptor: int) -> None:
     raise OSError(28, "No space left on device")
 
 
-def test_a_file_appears_with_its_folder_and_can_be_read_by_all(tmp_path: Path) -> None:
+def test_a_file_is_created_with_its_folder_and_readable_by_everyone(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "file"
     write_file(path, b"content")
     assert path.read_bytes() == b"content"
@@ -39,8 +39,7 @@ def test_a_file_appears_with_its_folder_and_can_be_read_by_all(tmp_path: Path) -
     assert names(path.parent) == ["file"]
 
 
-def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
-    # F2
+def test_readers_never_see_half_a_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     versions = [bytes([n]) * 200_000 for n in range(60)]
     write_file(path, versions[0])
@@ -57,7 +56,6 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # F6
     path = tmp_path / "file"
     write_file(path, b"old")
     monkeypatch.setattr(atomic.os, "fsync", full)
@@ -73,7 +71,7 @@ def test_a_long_name_can_be_written(tmp_path: Path) -> None:
     assert path.read_bytes() == b"x"
 
 
-def test_a_folder_appears_when_it_is_complete(tmp_path: Path) -> None:
+def test_a_folder_appears_once_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "made" / "folder"
     with new_folder(path) as fresh:
         (fresh / "inner").mkdir()
@@ -86,8 +84,7 @@ def test_a_folder_appears_when_it_is_complete(tmp_path: Path) -> None:
     assert names(path.parent) == ["folder"]
 
 
-def test_everything_in_a_folder_is_on_disk_before_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # F4
+def test_a_folders_content_is_flushed_before_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     sync, rename = os.fsync, Path.rename
 
@@ -117,15 +114,13 @@ def test_a_folder_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_folder_whose_flush_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # F6
     monkeypatch.setattr(atomic.os, "fsync", full)
     with pytest.raises(OSError, match="No space left"), new_folder(tmp_path / "folder") as fresh:
         (fresh / "file").write_text("x")
     assert names(tmp_path) == []
 
 
-def test_the_first_of_two_folders_of_one_name_stays(tmp_path: Path) -> None:
-    # F32
+def test_the_first_of_two_folders_with_one_name_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "folder"
     with new_folder(path) as one, new_folder(path) as two:
         (one / "file").write_text("one")
@@ -134,7 +129,7 @@ def test_the_first_of_two_folders_of_one_name_stays(tmp_path: Path) -> None:
     assert names(tmp_path) == ["folder"]
 
 
-def test_a_file_in_the_way_of_a_folder_is_told(tmp_path: Path) -> None:
+def test_a_file_with_the_name_of_the_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "folder").write_text("in the way")
     with pytest.raises(OSError, match="folder"), new_folder(tmp_path / "folder") as fresh:
         (fresh / "file").write_text("x")
@@ -142,13 +137,12 @@ def test_a_file_in_the_way_of_a_folder_is_told(tmp_path: Path) -> None:
     assert (tmp_path / "folder").read_text() == "in the way"
 
 
-def test_the_pointer_always_leads_somewhere(tmp_path: Path) -> None:
-    # F2
+def test_a_symlink_always_has_a_target(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text(name)
     link = tmp_path / "latest"
-    point(link, "a")
+    replace_symlink(link, "a")
     assert link.readlink() == Path("a")
 
     def look() -> None:
@@ -156,20 +150,20 @@ def test_the_pointer_always_leads_somewhere(tmp_path: Path) -> None:
 
     def work() -> None:
         for n in range(200):
-            point(link, "ab"[n % 2])
+            replace_symlink(link, "ab"[n % 2])
 
     assert during(work, look) > 0
     assert (link / "file").read_text() == "b"
     assert names(tmp_path) == ["a", "b", "latest"]
 
 
-def test_two_threads_may_move_the_pointer_at_once(tmp_path: Path) -> None:
+def test_several_threads_may_replace_a_symlink_at_once(tmp_path: Path) -> None:
     faults: list[Exception] = []
 
     def move(target: str) -> None:
         try:
             for _ in range(100):
-                point(tmp_path / "latest", target)
+                replace_symlink(tmp_path / "latest", target)
         except OSError as error:
             faults.append(error)
 
@@ -182,8 +176,8 @@ def test_two_threads_may_move_the_pointer_at_once(tmp_path: Path) -> None:
     assert names(tmp_path) == ["latest"]
 
 
-def test_a_pointer_that_cannot_move_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failed_symlink_replacement_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "latest").mkdir()
     with pytest.raises(OSError, match="latest"):
-        point(tmp_path / "latest", "a")
+        replace_symlink(tmp_path / "latest", "a")
     assert names(tmp_path) == ["latest"]

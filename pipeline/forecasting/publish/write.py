@@ -65,7 +65,7 @@ def _lead_to_newest(root: Path) -> None:
         newest = max(path.parent.name for path in root.glob(f"[!.]*/{INDEX}") if path.parent != link)
         if link.is_symlink() and link.readlink().name == newest:
             return
-        atomic.point(link, newest)
+        atomic.replace_symlink(link, newest)
 
 
 def picture(page: ReportData) -> str:

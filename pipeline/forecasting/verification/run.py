@@ -43,7 +43,7 @@ def score_matured(
         if month in done and (done[month] > at or last + span + RESCORED_OVER < done[month]):
             continue  # scored by later knowledge, or settled
         first = min(issue for issue in issued if f"{issue:%Y-%m}" == month)
-        rows = forecasts.since(month).filter(pc.field("issue_time") <= pa.scalar(at, TIME))
+        rows = forecasts.read_month(month).filter(pc.field("issue_time") <= pa.scalar(at, TIME))
         truth = observations.read(known_by=at, since=first - span, until=last + 2 * span)
         scored = score_rows(match(rows, truth, known_by=at))
         if not scored.empty:

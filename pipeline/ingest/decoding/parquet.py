@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.buffers import owned
+from pipeline.buffers import copy_to_arrow
 from pipeline.errors import NoDataError, SourceError
 from pipeline.ingest.sources.base import Payload
 
@@ -33,7 +33,7 @@ def from_parquet(payload: Payload) -> pa.Table:
     if not payload.content:
         raise NoDataError(f"{payload.name}: the payload is empty")
     try:
-        table = pq.read_table(pa.BufferReader(owned(payload.content)), page_checksum_verification=True)
+        table = pq.read_table(pa.BufferReader(copy_to_arrow(payload.content)), page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SourceError(f"{payload.name}: not readable as parquet, {line}") from error
@@ -50,11 +50,11 @@ def read_parquet(content: bytes, max_bytes: int) -> pa.Table:
     """
     try:
         # A dictionary holds one text for any number of cells: it is kept until they are known to fit.
-        with pq.ParquetFile(pa.BufferReader(owned(content))) as file:
+        with pq.ParquetFile(pa.BufferReader(copy_to_arrow(content))) as file:
             _refuse_large(file.metadata, max_bytes)
             texts, rows = _texts(file.metadata), _rows(file.metadata, max_bytes)
         # A flipped bit is noticed where the writer left checksums.
-        source = pa.BufferReader(owned(content))
+        source = pa.BufferReader(copy_to_arrow(content))
         with pq.ParquetFile(source, read_dictionary=texts, page_checksum_verification=True) as file:
             schema = pa.schema([field.with_type(_plain(field.type)) for field in file.schema_arrow])
             batches = list(_within(file.iter_batches(batch_size=rows), schema, max_bytes))

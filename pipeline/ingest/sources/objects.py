@@ -11,7 +11,7 @@ from functools import partial
 from pipeline.config import FilesSource
 from pipeline.errors import SourceError, StoreError
 from pipeline.ingest.sources.listing import ZARR_ROOTS, Found, bundle, finished
-from pipeline.store.objects import Entry, ObjectStore, open_store
+from pipeline.store.objects import ObjectInfo, ObjectStore, open_store
 
 _PLAIN = re.compile(r"[^*?\[]*/")
 
@@ -61,7 +61,7 @@ def matches(name: Sequence[str], pattern: Sequence[str]) -> bool:
 
 
 def _matching(store: ObjectStore, pattern: Sequence[str], spec: FilesSource) -> list[Found]:
-    entries = {entry.name: entry for entry in store.entries()}
+    entries = {entry.name: entry for entry in store.list_files()}
     folders = {name.rpartition("/")[0] for name in entries if spec.format == "zarr" and _is_root(name)}
     names = sorted(name for name in entries.keys() | folders if finished(name) and matches(name.split("/"), pattern))
     return [
@@ -70,10 +70,10 @@ def _matching(store: ObjectStore, pattern: Sequence[str], spec: FilesSource) -> 
 
 
 def _exactly(store: ObjectStore, name: str, spec: FilesSource) -> list[Found]:
-    entry = store.look(name)
+    entry = store.stat(name)
     if entry is not None:
         return [_object(store, entry)]
-    inside = store.entries(name) if spec.format == "zarr" else []
+    inside = store.list_files(name) if spec.format == "zarr" else []
     return [_folder(store, name, inside)] if any(_is_root(entry.name) for entry in inside) else []
 
 
@@ -81,12 +81,12 @@ def _is_root(name: str) -> bool:
     return name.rpartition("/")[2] in ZARR_ROOTS
 
 
-def _object(store: ObjectStore, entry: Entry) -> Found:
+def _object(store: ObjectStore, entry: ObjectInfo) -> Found:
     address = f"{store.uri}/{entry.name}"
     return Found(address, address, entry.size, partial(store.read, entry.name))
 
 
-def _folder(store: ObjectStore, name: str, entries: Iterable[Entry]) -> Found:
+def _folder(store: ObjectStore, name: str, entries: Iterable[ObjectInfo]) -> Found:
     inside = [entry for entry in entries if entry.name.startswith(f"{name}/")]
 
     def read() -> bytes:

@@ -1,4 +1,7 @@
-"""Data files that say what they hold: the SHA-256 of the content is in the name, and the name is in the Delta log."""
+"""Data files named by the SHA-256 of their content, and the check of a file against its name.
+
+The Delta log contains the names, so it vouches for the data as well.
+"""
 
 from __future__ import annotations
 
@@ -11,91 +14,91 @@ from uuid import uuid4
 from pipeline.errors import StoreError
 from pipeline.store.objects import LocalStore, ObjectStore
 
-_NAMED = re.compile(r"([0-9a-f]{64})\.[0-9a-f]{8}\.parquet")
+_DATA_FILE = re.compile(r"([0-9a-f]{64})\.[0-9a-f]{8}\.parquet")
 _CHUNK = 1 << 20
-_verified: dict[tuple[str, str], tuple[int, str]] = {}
 
 
 def sha256(content: bytes) -> str:
-    """Return the SHA-256 of some content, 64 hexadecimal digits."""
+    """Return the SHA-256 of some content as 64 hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
 
 
-def name_for(content: bytes) -> str:
-    """Return a name for a data file: its digest, and a part that makes the same rows added twice two files."""
+def data_file_name(content: bytes) -> str:
+    """Return a name for a data file: its SHA-256, and a random part so that equal rows can be added twice."""
     return f"{sha256(content)}.{uuid4().hex[:8]}.parquet"
 
 
-def digest_in(name: str) -> str | None:
-    """Return the digest that a name promises; None for a file that another program wrote."""
-    match = _NAMED.fullmatch(name)
+def digest_in_name(name: str) -> str | None:
+    """Return the SHA-256 in a data file's name, or None for a file that another program wrote."""
+    match = _DATA_FILE.fullmatch(name)
     return match[1] if match else None
 
 
-def check_files(place: ObjectStore, files: Iterable[tuple[str, int]]) -> None:
-    """Let pass only files that have the named size and digest. Each is read once a process, while it stays as it is.
+class FileChecker:
+    """Checks the data files of one table for size and SHA-256, and remembers which unchanged files have passed."""
 
-    Raises:
-        StoreError: a file is missing, torn or altered.
-    """
-    todo = list(files)
-    if len(todo) < 2:
-        for name, size in todo:
-            check_file(place, name, size)
-        return
-    with ThreadPoolExecutor(4) as pool:  # hashing lets other threads run
-        for done in [pool.submit(check_file, place, name, size) for name, size in todo]:
-            done.result()
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self._passed: dict[str, tuple[int, str]] = {}
+        """Size and tag by name."""
+
+    def check_all(self, sizes: Iterable[tuple[str, int]]) -> None:
+        """Check several files, given as (name, size).
+
+        Raises:
+            StoreError: a file is missing, torn or altered.
+        """
+        files = list(sizes)
+        if len(files) < 2:
+            for name, size in files:
+                self.check(name, size)
+            return
+        with ThreadPoolExecutor(4) as pool:  # hashing releases the interpreter lock
+            for done in [pool.submit(self.check, name, size) for name, size in files]:
+                done.result()
+
+    def check(self, name: str, size: int, *, again: bool = False) -> None:
+        """Check one file; with `again`, also one that passed before.
+
+        Raises:
+            StoreError: the file is missing, torn or altered.
+        """
+        info = self._store.stat(name)
+        if info is None:
+            raise StoreError(f"{self._store}/{name}: data file is missing")
+        if info.size != size:
+            raise StoreError(f"{self._store}/{name}: data file has {info.size} bytes instead of {size}")
+        expected = digest_in_name(name)
+        if expected is None or (not again and self._passed.get(name) == (size, info.tag)):
+            return
+        if _hash_file(self._store, name) != expected:
+            raise StoreError(f"{self._store}/{name}: data file is altered, its SHA-256 does not match its name")
+        self._passed[name] = (size, info.tag)
+
+    def read(self, name: str, size: int) -> bytes:
+        """Return the content of a file, checked.
+
+        Raises:
+            StoreError: the file is missing, torn or altered.
+        """
+        content = self._store.get(name)
+        if content is None:
+            raise StoreError(f"{self._store}/{name}: data file is missing")
+        if len(content) != size:
+            raise StoreError(f"{self._store}/{name}: data file has {len(content)} bytes instead of {size}")
+        if digest_in_name(name) not in (None, sha256(content)):
+            raise StoreError(f"{self._store}/{name}: data file is altered, its SHA-256 does not match its name")
+        return content
 
 
-def check_file(place: ObjectStore, name: str, size: int) -> None:
-    """Let pass a file that has the named size and digest.
-
-    Raises:
-        StoreError: it is missing, torn or altered.
-    """
-    entry = place.look(name)
-    if entry is None:
-        raise StoreError(f"{place}/{name}: data file is missing")
-    if entry.size != size:
-        raise StoreError(f"{place}/{name}: data file has {entry.size} bytes instead of {size}")
-    wanted = digest_in(name)
-    if wanted is None or _verified.get((place.uri, name)) == (size, entry.tag):
-        return
-    if _digest(place, name) != wanted:
-        raise StoreError(f"{place}/{name}: data file is altered, its content has another digest than its name")
-    _verified[place.uri, name] = (size, entry.tag)
-
-
-def checked(place: ObjectStore, name: str, size: int) -> bytes:
-    """Return the content of a data file, after its size and digest were found right.
-
-    Raises:
-        StoreError: it is missing, torn or altered.
-    """
-    content = place.find(name)
-    if content is None:
-        raise StoreError(f"{place}/{name}: data file is missing")
-    if len(content) != size:
-        raise StoreError(f"{place}/{name}: data file has {len(content)} bytes instead of {size}")
-    if sha256(content) != (digest_in(name) or sha256(content)):
-        raise StoreError(f"{place}/{name}: data file is altered, its content has another digest than its name")
-    return content
-
-
-def forget_checks() -> None:
-    """Forget which files were found to be sound, so that each is read again."""
-    _verified.clear()
-
-
-def _digest(place: ObjectStore, name: str) -> str:
-    if not isinstance(place, LocalStore):
-        return sha256(place.read(name))
+def _hash_file(store: ObjectStore, name: str) -> str:
+    if not isinstance(store, LocalStore):
+        return sha256(store.read(name))
     digest = hashlib.sha256()
     try:
-        with (place.path / name).open("rb") as file:
+        with (store.path / name).open("rb") as file:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
     except OSError as error:
-        raise StoreError(f"{place}/{name}: cannot read, {error.strerror}") from error
+        raise StoreError(f"{store}/{name}: cannot read, {error.strerror}") from error
     return digest.hexdigest()

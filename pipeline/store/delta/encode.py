@@ -1,7 +1,7 @@
-"""Rows to Parquet files and to what the Delta log says of them: digest, size, partition, and statistics to prune by.
+"""Encoding of rows as Parquet files, with their Delta log entries: SHA-256, size, partition and pruning statistics.
 
-A wrong statistic would lose rows without a word, so there are few: exact bounds of instants, dates, integers and short
-texts. Floats have none, for NaN has no place in an order.
+A wrong statistic would silently lose rows, so only exact bounds are kept: of timestamps, dates, integers and short
+strings. Floats have none, because NaN cannot be ordered.
 """
 
 from __future__ import annotations
@@ -19,63 +19,63 @@ import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
 
 from pipeline.errors import StoreError
-from pipeline.store.delta.digests import name_for
+from pipeline.store.delta.digests import data_file_name
 
 ROW_GROUP = 1 << 17
-"""Small enough that a read of some days skips most of a month, large enough that it costs nothing (measured)."""
+"""Small enough that a read of a few days skips most of a month, large enough to cost nothing (measured)."""
 CODEC = "snappy"
-_LONGEST = 64
+_MAX_TEXT = 64
 _MICROSECONDS = (-62_135_596_800_000_000, 253_402_300_799_999_999)  # the years 1 to 9999
 _DAYS = (-719_162, 2_932_896)
 
 
 @dataclass(frozen=True, slots=True)
-class DataFile:
-    """One Parquet file that is yet to be written."""
+class EncodedFile:
+    """A Parquet file in memory, with its entry for the Delta log."""
 
     content: bytes
     action: AddAction
 
     @property
     def name(self) -> str:
-        """Name in the table's folder."""
+        """Name in the folder of the table."""
         return str(self.action.path)
 
 
-def encode(rows: pa.Table, partition: str | None, *, change: bool = True) -> Iterator[DataFile]:
-    """Yield one file a partition, with the rows in the order given.
+def encode(rows: pa.Table, partition: str | None, *, change: bool = True) -> Iterator[EncodedFile]:
+    """Yield one file per partition; rows keep their order.
 
     Args:
-        rows: In the schema of the table.
-        partition: The column that names the partition; it goes into the log and not into the file.
-        change: Whether the rows are new; false when they are only kept in another way.
+        rows: Rows in the schema of the table.
+        partition: Column with the partition names; it goes into the log and not into the file.
+        change: Whether the rows are new; false if existing rows are only rewritten.
 
     Raises:
-        StoreError: a partition has no name.
+        StoreError: a row has no partition.
     """
     for value, part in _split(rows, partition):
         sink = pa.BufferOutputStream()
-        kept = part.drop_columns(partition) if partition else part
-        bounded = [field.name for field in kept.schema if has_bounds(field.type)]  # NaN: as for the log
-        pq.write_table(kept, sink, compression=CODEC, row_group_size=ROW_GROUP, write_statistics=bounded)
+        stored = part.drop_columns(partition) if partition else part
+        bounded = [field.name for field in stored.schema if has_bounds(field.type)]
+        pq.write_table(stored, sink, compression=CODEC, row_group_size=ROW_GROUP, write_statistics=bounded)
         content = sink.getvalue().to_pybytes()
-        yield DataFile(
+        yield EncodedFile(
             content,
             AddAction(
-                path=name_for(content),
+                path=data_file_name(content),
                 size=len(content),
                 partition_values={partition: value} if partition else {},
                 modification_time=int(time.time() * 1000),
                 data_change=change,
-                stats=json.dumps(statistics(kept), separators=(",", ":")),
+                stats=json.dumps(statistics(stored), separators=(",", ":")),
             ),
         )
 
 
 def statistics(rows: pa.Table) -> dict[str, Any]:
-    """Return what the Delta log keeps of a file: number of rows; bounds and number of nulls where bounds are exact."""
-    least: dict[str, Any] = {}
-    most: dict[str, Any] = {}
+    """Return a file's statistics for the Delta log: row count, and exact bounds and null counts by column."""
+    minima: dict[str, Any] = {}
+    maxima: dict[str, Any] = {}
     nulls: dict[str, int] = {}
     for field in rows.schema:
         if not has_bounds(field.type):
@@ -84,12 +84,12 @@ def statistics(rows: pa.Table) -> dict[str, Any]:
         nulls[field.name] = column.null_count
         bounds = _bounds(column)
         if bounds is not None:
-            least[field.name], most[field.name] = bounds
-    return {"numRecords": rows.num_rows, "minValues": least, "maxValues": most, "nullCount": nulls}
+            minima[field.name], maxima[field.name] = bounds
+    return {"numRecords": rows.num_rows, "minValues": minima, "maxValues": maxima, "nullCount": nulls}
 
 
 def has_bounds(kind: pa.DataType) -> bool:
-    """Whether the log keeps bounds of columns of this type."""
+    """Return whether the log has bounds of columns of this type."""
     return bool(
         pa.types.is_integer(kind)
         or pa.types.is_date32(kind)
@@ -99,25 +99,25 @@ def has_bounds(kind: pa.DataType) -> bool:
 
 
 def _bounds(column: pa.ChunkedArray) -> tuple[Any, Any] | None:
-    """Return the bounds as the log writes them, or None when it cannot write them exactly."""
+    """Return minimum and maximum as the log writes them, or None if it cannot write them exactly."""
     kind = column.type
-    if pa.types.is_timestamp(kind) or pa.types.is_date32(kind):
-        instants = pa.types.is_timestamp(kind)
-        column = column.cast(pa.int64() if instants else pa.int32())
-    found = pc.min_max(column).as_py()
-    least, most = found["min"], found["max"]
-    if least is None:
+    is_timestamp = pa.types.is_timestamp(kind)
+    if is_timestamp or pa.types.is_date32(kind):
+        column = column.cast(pa.int64() if is_timestamp else pa.int32())
+    bounds = pc.min_max(column).as_py()
+    low, high = bounds["min"], bounds["max"]
+    if low is None:
         return None
     if pa.types.is_string(kind):
-        return (least, most) if max(len(least), len(most)) <= _LONGEST else None
+        return (low, high) if max(len(low), len(high)) <= _MAX_TEXT else None
     if pa.types.is_integer(kind):
-        return least, most
-    within = _MICROSECONDS if instants else _DAYS
-    if least < within[0] or most > within[1]:
+        return low, high
+    first, last = _MICROSECONDS if is_timestamp else _DAYS
+    if low < first or high > last:
         return None
-    if instants:
-        return f"{np.datetime64(least, 'us')}Z", f"{np.datetime64(most, 'us')}Z"
-    return f"{np.datetime64(least, 'D')}", f"{np.datetime64(most, 'D')}"
+    if is_timestamp:
+        return f"{np.datetime64(low, 'us')}Z", f"{np.datetime64(high, 'us')}Z"
+    return f"{np.datetime64(low, 'D')}", f"{np.datetime64(high, 'D')}"
 
 
 def _split(rows: pa.Table, partition: str | None) -> Iterator[tuple[str, pa.Table]]:
@@ -125,13 +125,13 @@ def _split(rows: pa.Table, partition: str | None) -> Iterator[tuple[str, pa.Tabl
         if rows.num_rows:
             yield "", rows
         return
-    names = rows[partition].combine_chunks().dictionary_encode()
-    codes = np.asarray(names.indices.fill_null(-1))
-    words = names.dictionary.to_pylist()
-    if len(codes) and (codes.min() < 0 or "" in words):
-        raise StoreError(f"column {partition!r}: a row names no partition")
+    encoded = rows[partition].combine_chunks().dictionary_encode()
+    codes = np.asarray(encoded.indices.fill_null(-1))
+    names = encoded.dictionary.to_pylist()
+    if len(codes) and (codes.min() < 0 or "" in names):
+        raise StoreError(f"column {partition!r}: a row has no partition")
     order = None if np.all(np.diff(codes) >= 0) else np.argsort(codes, kind="stable")
-    edges = np.searchsorted(codes if order is None else codes[order], np.arange(len(words) + 1))
-    for code, word in enumerate(words):
+    edges = np.searchsorted(codes if order is None else codes[order], np.arange(len(names) + 1))
+    for code, name in enumerate(names):
         start, end = int(edges[code]), int(edges[code + 1])
-        yield word, rows.slice(start, end - start) if order is None else rows.take(pa.array(order[start:end]))
+        yield name, rows.slice(start, end - start) if order is None else rows.take(pa.array(order[start:end]))

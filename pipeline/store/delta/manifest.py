@@ -1,255 +1,190 @@
-"""The manifest of a table: for each commit a record of its digest, so that a lost, torn or altered one is noticed.
+"""Comparison of a Delta log with the manifest, which shows commits that are lost, torn or altered.
 
-    <table>/_manifest/commits/<version>.json        the commit's entry, and the digests of the entries before it
-    <table>/_manifest/checkpoints/<version>.json    the digests of a checkpoint's files
-    <table>/_manifest/aside/                        what `repair` and the next writer took out of the way
-
-A record is written after its commit. So the newest commit may have none, when its writer was killed: it counts if its
-seal and its data files are right. Any other difference is a fault: what comes before it is served, and it is told.
+A record is written after its commit, so a killed writer leaves a newest commit without a record. That commit counts if
+its checksum is right and its data files are there. Any other difference is a fault: it is reported, and readers get the
+version before it.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-from uuid import uuid4
 
-from pipeline.errors import StoreError
-from pipeline.store.checksummed_json import pack, unpack
-from pipeline.store.delta.commits import HINT, LOG, Log, commit_name, parse_commit, sort_log
-from pipeline.store.delta.digests import check_files, sha256
-from pipeline.store.objects import Entry, ObjectStore
+from pipeline.store.delta.commits import LOG, LogFiles, commit_name, group_log_files, parse_commit
+from pipeline.store.delta.digests import FileChecker, sha256
+from pipeline.store.delta.records import Records
+from pipeline.store.objects import ObjectInfo, ObjectStore
 
-FOLDER = "_manifest"
-_BLOCK = 256
 _FOREIGN = "was written by another program"
-COMMITS = f"{FOLDER}/commits"
-CHECKPOINTS = f"{FOLDER}/checkpoints"
-ASIDE = f"{FOLDER}/aside"
-_NUMBERED = re.compile(r".*/(\d{20})\.json")
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """What the log and the manifest say together."""
+class LogState:
+    """The versions that log and manifest show, and what is wrong with them."""
 
     version: int
-    """The newest version that is sound with all before it; -1 for no table."""
+    """The newest version that is intact together with all earlier ones; -1 if there is no table."""
     newest: int
-    """The newest version that was ever seen, sound or not."""
+    """The newest version that log or manifest mention, intact or not."""
     recorded: bool
-    """Whether `version` has a sound record."""
+    """Whether `version` has an intact record."""
     digests: Mapping[int, str]
-    """Digests of the entries since the last recorded checkpoint, up to `version`."""
-    base: tuple[int, str] = (-1, "")
-    """The last recorded checkpoint, and what tells it from another one."""
+    """SHA-256 of the commits since the last recorded checkpoint, up to `version`."""
+    checkpoint: tuple[int, str] = (-1, "")
+    """The last recorded checkpoint, and the tag of its record."""
     fault: str | None = None
     """What is wrong, in one line."""
     torn: bool = False
-    """Whether the commit after `version` is the newest, half-written, and was never acknowledged."""
+    """Whether the commit after `version` is the newest, half-written and not recorded: its writer was killed."""
     blocked: bool = False
     """Whether no version can be read."""
     bad_checkpoint: int | None = None
-    """The checkpoint that is why."""
+    """The damaged checkpoint that blocks reading."""
 
-    def stamp(self, version: int) -> str:
-        """Return what tells a version from one of the same number in another table; empty when it is not known."""
-        return self.digests.get(version, "") or (self.base[1] if version == self.base[0] else "")
+    def fingerprint(self, version: int) -> str:
+        """Return a value that differs between versions of the same number in different tables; empty if unknown."""
+        return self.digests.get(version, "") or (self.checkpoint[1] if version == self.checkpoint[0] else "")
 
     @property
-    def whole(self) -> bool:
-        """Whether the newest version is the sound one."""
+    def intact(self) -> bool:
+        """Whether the newest version is intact."""
         return self.version == self.newest and not self.blocked
 
 
 class Manifest:
-    """The records of one table. Looking costs three listings, and one read of each entry since the last checkpoint."""
+    """The manifest of one table.
 
-    def __init__(self, place: ObjectStore) -> None:
-        self.place = place
-        # What was read before, by name, with the tag that it had.
+    Reading the state costs three listings, plus one read of each commit since the last checkpoint that is new.
+    """
+
+    def __init__(self, store: ObjectStore, checker: FileChecker) -> None:
+        self.store = store
+        self.records = Records(store)
+        self._checker = checker
         self._digests: dict[str, tuple[str, str]] = {}
-        self._records: dict[str, tuple[str, dict[str, Any] | None]] = {}
+        """Tag and SHA-256 of log files that were read before, by name."""
 
-    def state(self, *, trust: bool = True) -> State:
-        """Compare the log with the records; without `trust`, read again what was read before and did not change."""
-        if not trust:
+    def state(self, *, trust_cache: bool = True) -> LogState:
+        """Compare the log with the records; without `trust_cache`, read unchanged files again."""
+        if not trust_cache:
             self._digests.clear()
-            self._records.clear()
-        checkpoints = self.checkpoints()
+            self.records.clear_cache()
+        checkpoints = self.records.list_checkpoints()
         base = max(checkpoints, default=-1)
-        # In this order: a commit is there before its record, so another writer in between does not look like a loss.
-        records = self.records(base)
+        # Records are listed before the log: a commit exists before its record, so a concurrent writer is not mistaken
+        # for a loss.
+        records = self.records.list_commits(base)
         log = self.log(base)
         adopted = base < 0 and not records  # written by delta-rs alone
         if adopted:
             base = max(log.checkpoints, default=-1)
         newest = max((*log.commits, *records, base))
         if newest < 0:
-            return State(-1, -1, True, {})
+            return LogState(-1, -1, True, {})
         if not adopted and base >= 0 and (problem := self._checkpoint_problem(base, log)):
-            told = f"checkpoint {base} {problem}"
-            return State(-1, newest, True, {}, fault=told, blocked=True, bad_checkpoint=base)
-        known, sound, fault = self._known(records, base, newest)
-        mark = (base, checkpoints[base].tag) if base in checkpoints else (-1, "")
+            fault = f"checkpoint {base} {problem}"
+            return LogState(-1, newest, True, {}, fault=fault, blocked=True, bad_checkpoint=base)
+        return self._compare(records, log, base, newest, checkpoints.get(base))
+
+    def log(self, since: int = -1) -> LogFiles:
+        """Return the files of the log from a version on."""
+        return group_log_files(self.store.list_files(LOG, after=f"{LOG}/{max(since, 0):020}"))
+
+    def ensure_recorded(self, state: LogState) -> None:
+        """Record the newest commit of an intact state unless it is recorded: a commit may only follow a recorded one.
+
+        Raises:
+            StoreError: the record cannot be written, or a data file of the commit is missing or damaged.
+        """
+        if state.recorded or state.version < 0:
+            return
+        content = self.store.read(commit_name(state.version))
+        commit = parse_commit(content)
+        if commit:
+            self._checker.check_all(commit.adds.items())
+        self.records.write_commit(state.version, content, state.digests)
+
+    def _compare(
+        self,
+        records: Mapping[int, ObjectInfo],
+        log: LogFiles,
+        base: int,
+        newest: int,
+        checkpoint_record: ObjectInfo | None,
+    ) -> LogState:
+        """Compare the commits after version `base` with their records."""
+        adopted = checkpoint_record is None and not records
+        known, intact_records, fault = self._recorded_digests(records, base, newest)
+        checkpoint = (base, checkpoint_record.tag) if checkpoint_record else (-1, "")
         digests: dict[int, str] = {}
         for version in range(base + 1, newest + 1):
-            entry = log.commits.get(version)
-            problem = self._problem(entry, known.get(version), adopted=adopted)
+            file = log.commits.get(version)
+            problem = self._commit_problem(file, known.get(version), adopted=adopted)
             if problem:
-                torn = entry is not None and version == newest and version not in records and problem != _FOREIGN
-                told = f"commit {version} {problem}; version {version - 1} is served"
-                done = version - 1 in sound or version - 1 == base
-                return State(version - 1, newest, done, digests, mark, told, torn, blocked=version == 0 and not torn)
+                torn = file is not None and version == newest and version not in records and problem != _FOREIGN
+                return LogState(
+                    version - 1,
+                    newest,
+                    version - 1 in intact_records or version - 1 == base,
+                    digests,
+                    checkpoint,
+                    f"commit {version} {problem}; version {version - 1} is served",
+                    torn,
+                    blocked=version == 0 and not torn,
+                )
             digests[version] = known[version] if version in known else self._digest(log.commits[version])
         unrecorded = [version for version in log.checkpoints if version > base]
         if unrecorded and not fault:
             fault = f"checkpoint {max(unrecorded)} has no record"
-        return State(newest, newest, newest in sound or (newest == base and not adopted), digests, mark, fault)
+        recorded = newest in intact_records or (newest == base and not adopted)
+        return LogState(newest, newest, recorded, digests, checkpoint, fault)
 
-    def log(self, since: int = -1) -> Log:
-        """Return the files of the log from a version on."""
-        return sort_log(self.place.entries(LOG, after=f"{LOG}/{max(since, 0):020}"))
-
-    def acknowledge(self, state: State) -> None:
-        """Record the newest commit of a sound state, unless it is recorded; nothing may be built on one that is not.
-
-        Raises:
-            StoreError: it cannot be written, or a data file of the commit is not what it should be.
-        """
-        if state.recorded or state.version < 0:
-            return
-        content = self.place.read(commit_name(state.version))
-        commit = parse_commit(content)
-        if commit:
-            check_files(self.place, commit.adds.items())
-        self.record(state.version, content, state.digests)
-
-    def record(self, version: int, content: bytes, before: Mapping[int, str]) -> None:
-        """Write the record of a commit's entry, beside the digests of those before it.
-
-        Raises:
-            StoreError: it cannot be written, or another commit of this version was recorded.
-        """
-        self.place.settle(commit_name(version))
-        start = version - version % _BLOCK
-        digests = {str(one): digest for one, digest in before.items() if start <= one < version}
-        digests[str(version)] = sha256(content)
-        packed = pack({"version": version, "digests": digests, "entry": content.decode()})
-        if not self.place.create(record_name(version), packed):
-            present = unpack(self.place.find(record_name(version)))
-            if present is None:
-                self.place.write(record_name(version), packed)
-            elif present["digests"][str(version)] != digests[str(version)]:
-                raise StoreError(f"{self.place}: commit {version} is not the one that was recorded")
-
-    def entry_of(self, version: int) -> bytes | None:
-        """Return a commit's entry as its record keeps it, or None when there is no sound record."""
-        record = unpack(self.place.find(record_name(version)))
-        return record["entry"].encode() if record else None
-
-    def record_checkpoint(self, version: int) -> None:
-        """Record a checkpoint that was just written."""
-        names = [entry.name for entry in self.log().checkpoints[version]]
-        for name in (*names, HINT):
-            self.place.settle(name)
-        digests = {name: sha256(self.place.read(name)) for name in names}
-        self.place.write(checkpoint_name(version), pack({"version": version, "files": digests}))
-
-    def set_aside(self, name: str, seen: bytes | None = None) -> str | None:
-        """Move a file out of the way and return where it is kept; with `seen`, only while it still is that."""
-        content = self.place.find(name)
-        if content is None or (seen is not None and content != seen):
-            return None
-        kept = f"{ASIDE}/{name.rpartition('/')[2]}.{uuid4().hex[:8]}"
-        self.place.write(kept, content)
-        self.place.remove(name)
-        return kept
-
-    def records(self, since: int = -1) -> dict[int, Entry]:
-        """Return the files of the records by the version of their commit, from a version on."""
-        return _numbered(self.place.entries(COMMITS, after=f"{COMMITS}/{max(since, 0):020}"))
-
-    def checkpoints(self) -> dict[int, Entry]:
-        """Return the files of the recorded checkpoints' records by version."""
-        return _numbered(self.place.entries(CHECKPOINTS))
-
-    def damaged_records(self) -> list[str]:
-        """Read every record and return what is wrong, a line each."""
-        names = [entry.name for entry in (*self.records().values(), *self.checkpoints().values())]
-        return [f"{name} is torn or altered" for name in names if unpack(self.place.find(name)) is None]
-
-    def _checkpoint_problem(self, version: int, log: Log) -> str | None:
-        record = unpack(self.place.find(checkpoint_name(version)))
-        if record is None:
+    def _checkpoint_problem(self, version: int, log: LogFiles) -> str | None:
+        digests = self.records.read_checkpoint(version)
+        if digests is None:
             return "has a torn or altered record"
-        present = {entry.name: entry for entry in log.checkpoints.get(version, [])}
-        for name, digest in record["files"].items():
+        present = {file.name: file for file in log.checkpoints.get(version, [])}
+        for name, digest in digests.items():
             if name not in present or self._digest(present[name]) != digest:
-                return "is torn, altered or gone"
+                return "is missing, torn or altered"
         return None
 
-    def _known(
-        self, records: Mapping[int, Entry], base: int, newest: int
+    def _recorded_digests(
+        self, records: Mapping[int, ObjectInfo], base: int, newest: int
     ) -> tuple[dict[int, str], set[int], str | None]:
-        """Return the recorded digests since a version, the versions whose own record was read, and what is wrong."""
+        """Return the recorded digests after a version, the versions whose own record was read, and any fault."""
         known: dict[int, str] = {}
-        sound: set[int] = set()
+        intact: set[int] = set()
         fault = None
-        version = newest
-        while version > base:
+        for version in range(newest, base, -1):
             if version in records and version not in known:
-                record = self._record(records[version])
+                record = self.records.read_commit(records[version])
                 if record is None:
                     fault = f"the record of commit {version} is torn or altered"
                 else:
-                    sound.add(version)
-                    known = {int(one): digest for one, digest in record["digests"].items()} | known
-            version -= 1
-        return known, sound, fault
+                    intact.add(version)
+                    known = {int(number): digest for number, digest in record["digests"].items()} | known
+        return known, intact, fault
 
-    def _problem(self, entry: Entry | None, digest: str | None, *, adopted: bool) -> str | None:
-        if entry is None:
+    def _commit_problem(self, file: ObjectInfo | None, digest: str | None, *, adopted: bool) -> str | None:
+        if file is None:
             return "is missing"
         if digest is not None:
-            return None if self._digest(entry) == digest else "is torn or altered"
-        commit = parse_commit(self.place.find(entry.name) or b"")
-        if commit is None or not commit.sound:
+            return None if self._digest(file) == digest else "is torn or altered"
+        commit = parse_commit(self.store.get(file.name) or b"")
+        if commit is None or not commit.valid:
             return "is torn or altered"
-        if commit.seal is None:
+        if commit.checksum is None:
             return None if adopted else _FOREIGN
         for name, size in commit.adds.items():
-            present = self.place.look(name)
-            if present is None or present.size != size:
-                return f"names {name}, which is not whole"
+            info = self.store.stat(name)
+            if info is None or info.size != size:
+                return f"refers to {name}, which is missing or incomplete"
         return None
 
-    def _record(self, entry: Entry) -> dict[str, Any] | None:
-        known = self._records.get(entry.name)
-        if known is None or known[0] != entry.tag:
-            known = (entry.tag, unpack(self.place.find(entry.name)))
-            self._records = {entry.name: known}  # of one version after another, only the newest is asked for again
-        return known[1]
-
-    def _digest(self, entry: Entry) -> str:
-        known = self._digests.get(entry.name)
-        if known is None or known[0] != entry.tag:
-            known = (entry.tag, sha256(self.place.find(entry.name) or b""))
-            self._digests[entry.name] = known
-        return known[1]
-
-
-def record_name(version: int) -> str:
-    """Return the name of a commit's record within the table."""
-    return f"{COMMITS}/{version:020}.json"
-
-
-def checkpoint_name(version: int) -> str:
-    """Return the name of a checkpoint's record within the table."""
-    return f"{CHECKPOINTS}/{version:020}.json"
-
-
-def _numbered(entries: Iterable[Entry]) -> dict[int, Entry]:
-    return {int(match[1]): entry for entry in entries if (match := _NUMBERED.fullmatch(entry.name))}
+    def _digest(self, file: ObjectInfo) -> str:
+        cached = self._digests.get(file.name)
+        if cached is None or cached[0] != file.tag:
+            cached = (file.tag, sha256(self.store.get(file.name) or b""))
+            self._digests[file.name] = cached
+        return cached[1]

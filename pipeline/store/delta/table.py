@@ -1,14 +1,12 @@
-"""A Delta table in a folder or a bucket: appended to by optimistic commits, durable once a call returns, never silent.
+"""A Delta table with optimistic commits, durable writes and checked reads, on a local disk or S3.
 
-Delta Lake gives atomic versions. It neither notices a second writer of the same keys, nor calls fsync, nor knows when a
-file was altered. So every commit is computed anew when another came first, is on the disk before it counts, and is
-recorded in a manifest; and no data file is read whose digest is not the one in its name.
+Delta Lake provides atomic versions. It does not notice a second writer of the same keys, does not call fsync, and does
+not notice altered files. So every append is computed again if another writer commits first, is on disk and recorded in
+a manifest before it counts, and a data file is read only if its SHA-256 matches its name.
 """
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
@@ -18,59 +16,61 @@ import pyarrow.compute as pc
 from pipeline.errors import StoreError
 from pipeline.store.delta import maintenance
 from pipeline.store.delta.encode import encode
-from pipeline.store.delta.versions import Versions, View
+from pipeline.store.delta.repair import RepairStep, repair, verify
+from pipeline.store.delta.retry import retry_on_conflict
+from pipeline.store.delta.versions import TableSnapshot, Versions
 from pipeline.store.objects import ObjectStore
 
 ATTEMPTS = 40
 
 
 class Table:
-    """One Delta table and, optionally, one text column that names the partition.
+    """A Delta table, optionally partitioned by one text column.
 
-    `schema` is what is written and read. Columns that the table on disk lacks are added to it, and rows from before
-    have no value there; columns that only the table has are left alone.
+    `schema` has the columns that are written and read. Columns that the table on disk lacks are added on write, and
+    earlier rows have nulls there; further columns on disk are left alone.
     """
 
-    def __init__(self, place: ObjectStore, schema: pa.Schema, partition: str | None = None) -> None:
-        self.place, self.schema, self.partition = place, schema, partition
-        self.versions = Versions(place, partition)
+    def __init__(self, store: ObjectStore, schema: pa.Schema, partition: str | None = None) -> None:
+        self.store, self.schema, self.partition = store, schema, partition
+        self.versions = Versions(store, partition)
 
     @property
     def uri(self) -> str:
-        """Path or address of the table, for people and for delta-rs."""
-        return self.place.uri
+        """Path or address of the table."""
+        return self.store.uri
 
     @property
     def exists(self) -> bool:
-        """Whether the table has been created, readable or not.
+        """Whether the table was created, readable or not.
 
         Raises:
-            StoreError: there is data, but the log that tells which of it counts is gone.
+            StoreError: there are data files but no log.
         """
         state = self.versions.state()
         return state.version >= 0 or state.blocked
 
     @property
     def version(self) -> int:
-        """The newest sound version; -1 before the first."""
-        view = self.versions.newest()
-        return view.version if view else -1
+        """The newest intact version; -1 if there is no table."""
+        snapshot = self.versions.newest()
+        return snapshot.version if snapshot else -1
 
     @property
     def fault(self) -> str | None:
-        """What is wrong with the log or the manifest, in one line, or None. Data files are checked by reading."""
+        """What is wrong with the log or the manifest, in one line, or None. Data files are checked when read."""
         return self.versions.state().fault
 
     @property
     def damage(self) -> str | None:
-        """What keeps the table from being written: something acknowledged is damaged or lost. None: it can be."""
+        """The damage that prevents writing, in one line, or None if the table is writable."""
         state = self.versions.state()
-        return None if state.whole or state.torn else state.fault
+        return None if state.intact or state.torn else state.fault
 
     def property(self, name: str) -> str | None:
-        """Return a property given at creation, or None."""
-        view = self.versions.newest()
-        return view.properties.get(name) if view else None
+        """Return a property that was given at creation, or None."""
+        snapshot = self.versions.newest()
+        return snapshot.properties.get(name) if snapshot else None
 
     def create(self, properties: dict[str, str]) -> None:
         """Create the table with properties that never change; do nothing if it exists.
@@ -81,7 +81,7 @@ class Table:
         self.versions.create(self.schema, properties)
 
     def read(self, where: pc.Expression | None = None, columns: list[str] | None = None) -> pa.Table:
-        """Return the rows of the newest sound version that satisfy `where`; none when the table does not exist.
+        """Return the rows of the newest intact version that match `where`; none if there is no table.
 
         Raises:
             StoreError: the table cannot be read, or a data file is missing, torn or altered.
@@ -89,48 +89,51 @@ class Table:
         return self._read(self.versions.newest(), where, columns)
 
     def append(self, choose: Callable[[pa.Table], pa.Table], *, where: pc.Expression | None = None) -> pa.Table:
-        """Append what `choose` makes of the present rows, so that no other writer came between; return what was added.
+        """Append the rows that `choose` returns for the existing rows, and return them; no other writer comes between.
 
-        `choose` sees the rows that satisfy `where` and may be called again when another process committed first. The
-        rows are kept in the order that it gives them.
+        `choose` receives the existing rows that match `where`. It is called again if another process commits first.
+        Rows are stored in the order returned.
 
         Raises:
-            StoreError: the table cannot be written, or others kept coming first.
+            StoreError: the table cannot be written, or other writers committed first too often.
         """
         chosen = self.schema.empty_table()
 
-        def step(view: View) -> bool:
+        def attempt(snapshot: TableSnapshot) -> bool:
             nonlocal chosen
-            view = self.versions.widen(view, self.schema)  # first: it may lead to a newer version
-            chosen = choose(self._read(view, where, None))
+            snapshot = self.versions.add_missing_columns(snapshot, self.schema)  # may lead to a newer version
+            chosen = choose(self._read(snapshot, where, None))
             if chosen.num_rows == 0:
                 return True
-            return self.versions.commit(view, list(encode(self._fitted(chosen), self.partition)))
+            return self.versions.commit(snapshot, list(encode(self._conform(chosen), self.partition)))
 
-        self._until_first(step)
+        self._commit_with_retries(attempt)
         return chosen
 
     def replace_partition(self, name: str, rows: pa.Table) -> None:
-        """Make `rows` the whole content of one partition, atomically.
+        """Replace the whole content of one partition atomically.
 
         Raises:
             StoreError: the table cannot be written, or a row belongs to another partition.
         """
-        files = list(encode(self._fitted(rows), self.partition))
+        files = list(encode(self._conform(rows), self.partition))
         if self.partition is None or any(file.action.partition_values != {self.partition: name} for file in files):
-            raise StoreError(f"{self.place}: cannot replace {name}, there are rows of another partition")
+            raise StoreError(f"{self.store}: cannot replace {name}, a row belongs to another partition")
 
-        def step(view: View) -> bool:
-            view = self.versions.widen(view, self.schema)
-            present = [file for file in view.scan.files if file.partition == name]
-            if not files and not present:
+        def attempt(snapshot: TableSnapshot) -> bool:
+            snapshot = self.versions.add_missing_columns(snapshot, self.schema)
+            existing = [file for file in snapshot.scan.files if file.partition == name]
+            if not files and not existing:
                 return True
-            return self.versions.commit(view, files, present)
+            return self.versions.commit(snapshot, files, existing)
 
-        self._until_first(step)
+        self._commit_with_retries(attempt)
 
     def compact(self, order: Sequence[str], *, more_than: int = 1) -> int:
-        """Make one file, sorted by `order`, of each partition that has more files; return how many files went.
+        """Merge the files of each partition with more than `more_than` into one, sorted by `order`.
+
+        Returns:
+            How many fewer files the table has.
 
         Raises:
             StoreError: the table cannot be read or written.
@@ -138,46 +141,43 @@ class Table:
         return maintenance.compact(self.versions, tuple(order), more_than)
 
     def vacuum(self, *, keep_versions: Sequence[int] = (), older_than: timedelta, now: datetime) -> list[str]:
-        """Delete what no kept version needs, and what killed writers left; return the names.
+        """Delete files that no kept version needs, and files that killed writers left; return their names.
 
         Kept are the newest version, those given, every version that was the newest within `older_than` of `now`, and
         every file younger than that.
 
         Raises:
-            StoreError: a version that is to be kept cannot be read.
+            StoreError: a version to keep cannot be read.
         """
         return maintenance.vacuum(self.versions, keep_versions, now - older_than)
 
     def checkpoint(self) -> None:
-        """Sum up the log so far in a checkpoint and record its digest: opening reads it and the commits after it."""
+        """Write a checkpoint of the log: opening the table then reads it and the commits after it only."""
         maintenance.checkpoint(self.versions)
 
     def verify(self) -> list[str]:
-        """Read every file and compare its digest; return what is wrong, a line each."""
-        return maintenance.verify(self.versions)
+        """Read every file, compare its SHA-256, and return one line per problem."""
+        return verify(self.versions)
 
-    def repair(self) -> maintenance.Repaired:
-        """Bring back damaged commits from their records, and take out of the table what cannot be brought back.
+    def repair(self, before_loss: Callable[[], None] = lambda: None) -> tuple[RepairStep, ...]:
+        """Restore damaged commits from their records, and remove from the table what cannot be restored.
 
-        Nothing is deleted: what was damaged is kept below ``_manifest/aside``.
+        `before_loss` is called before anything with rows is removed. Damaged files are kept in ``_manifest/aside``.
         """
-        return maintenance.repair(self.versions)
+        return repair(self.versions, before_loss)
 
-    def _read(self, view: View | None, where: pc.Expression | None, columns: list[str] | None) -> pa.Table:
+    def _read(self, snapshot: TableSnapshot | None, where: pc.Expression | None, columns: list[str] | None) -> pa.Table:
         names = columns or self.schema.names
-        if view is None:
+        if snapshot is None:
             return self.schema.empty_table().select(names)
-        rows = view.scan.read(where, names, self.schema)
+        rows = snapshot.scan.read(where, names, self.schema)
         return rows.cast(pa.schema([self.schema.field(name) for name in names]))
 
-    def _fitted(self, rows: pa.Table) -> pa.Table:
+    def _conform(self, rows: pa.Table) -> pa.Table:
+        """Return the rows in the schema of the table."""
         return rows.select(self.schema.names).cast(self.schema)
 
-    def _until_first(self, step: Callable[[View], bool]) -> None:
-        """Take a step again and again on the newest version, until no other writer came first."""
-        for attempt in range(ATTEMPTS):
-            view = self.versions.create(self.schema, {})
-            if step(view):
-                return
-            time.sleep(random.uniform(0, 0.02 * (attempt + 1)))  # noqa: S311 - jitter, not secrecy
-        raise StoreError(f"{self.place}: {ATTEMPTS} commits in a row met another writer; run fewer jobs at once")
+    def _commit_with_retries(self, attempt: Callable[[TableSnapshot], bool]) -> None:
+        """Try to commit on the newest version until no other writer comes first."""
+        give_up = f"{self.store}: {ATTEMPTS} commits in a row met another writer; run fewer jobs at once"
+        retry_on_conflict(lambda: attempt(self.versions.create(self.schema, {})), attempts=ATTEMPTS, give_up=give_up)

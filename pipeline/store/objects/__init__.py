@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from pipeline.store.objects.base import Entry, ObjectStore
+from pipeline.store.objects.base import ObjectInfo, ObjectStore
 from pipeline.store.objects.local import LocalStore
 
-__all__ = ["Entry", "LocalStore", "ObjectStore", "open_store"]
+__all__ = ["LocalStore", "ObjectInfo", "ObjectStore", "open_store"]
 
 
-def open_store(where: str | Path) -> ObjectStore:
+def open_store(location: str | Path) -> ObjectStore:
     """Return the store of a local folder or of ``s3://bucket/prefix``."""
-    if str(where).startswith("s3://"):
-        from pipeline.store.objects.s3 import S3Store  # S3 is paid for only where it is used
+    if str(location).startswith("s3://"):
+        from pipeline.store.objects.s3 import S3Store  # imported only where it is used: it is slow
 
-        return S3Store(str(where))
-    return LocalStore(Path(where))
+        return S3Store(str(location))
+    return LocalStore(Path(location))

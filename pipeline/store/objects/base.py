@@ -1,6 +1,6 @@
-"""An object store: a folder on a local disk or below an S3 prefix, with the same few guarantees in both.
+"""The object store interface: a folder on a local disk or an S3 prefix, with the same guarantees for both.
 
-Files are whole or absent, `create` has one winner, and what was written is durable when the call returns.
+Files are whole or absent, `create` has exactly one winner, and written data is durable when the call returns.
 """
 
 from __future__ import annotations
@@ -15,98 +15,98 @@ from pipeline.errors import StoreError
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One file of a place, as a listing gives it."""
+class ObjectInfo:
+    """Metadata of one file in a store."""
 
     name: str
-    """Relative to the place, with `/`."""
+    """Path relative to the store, separated by `/`."""
     size: int
     modified: datetime
     tag: str
-    """Differs whenever the file was written again."""
+    """A value that changes whenever the file is written."""
 
 
 class ObjectStore(ABC):
-    """A folder. Names are relative, use `/`, and come from our own code, never from outside.
+    """A folder of files. Names are relative, use `/`, and are chosen by this package, never by users or providers.
 
-    Every method raises StoreError, in one line that names the place, when the disk or the service refuses.
+    Every method raises StoreError, with a one-line message that names the store, when the disk or service fails.
     """
 
     @property
     @abstractmethod
     def uri(self) -> str:
-        """A path or ``s3://bucket/prefix``: what delta-rs opens and people read."""
+        """A path or ``s3://bucket/prefix``, as delta-rs opens it."""
 
     @property
     def storage_options(self) -> dict[str, str]:
-        """What delta-rs must be told beside the URI."""
+        """Options that delta-rs needs in addition to the URI."""
         return {}
 
     @abstractmethod
     def __truediv__(self, name: str) -> ObjectStore:
-        """Return the place of a folder within."""
+        """Return the store of a subfolder."""
 
     @abstractmethod
-    def find(self, name: str) -> bytes | None:
-        """Return the content of a file, or None when there is none."""
+    def get(self, name: str) -> bytes | None:
+        """Return the content of a file, or None if it does not exist."""
 
     @abstractmethod
-    def look(self, name: str) -> Entry | None:
-        """Return size and tag of a file, or None when there is none."""
+    def stat(self, name: str) -> ObjectInfo | None:
+        """Return the metadata of a file, or None if it does not exist."""
 
     @abstractmethod
-    def entries(self, folder: str = "", *, after: str = "") -> list[Entry]:
-        """Return the files below a folder, at any depth and hidden ones too, by name; those after a name cost less."""
+    def list_files(self, folder: str = "", *, after: str = "") -> list[ObjectInfo]:
+        """Return all files below a folder, hidden ones included, sorted by name; with `after`, only later names."""
 
     @abstractmethod
-    def folders(self) -> list[str]:
-        """Return the names of the folders right below, ascending."""
+    def list_folders(self) -> list[str]:
+        """Return the names of the direct subfolders, sorted."""
 
     @abstractmethod
-    def write(self, name: str, content: bytes) -> None:
-        """Put a file in place, whole; replace what was there."""
+    def put(self, name: str, content: bytes) -> None:
+        """Write a file atomically, replacing an existing one."""
 
     @abstractmethod
     def create(self, name: str, content: bytes) -> bool:
-        """Put a file in place, whole, unless there is one; return whether it was. Of many at once one wins."""
+        """Write a file atomically unless it exists; return whether it was written. One of several writers wins."""
 
     @abstractmethod
-    def add(self, files: Iterable[tuple[str, bytes]]) -> None:
-        """Write files under names that nobody knows yet. They are durable together, at the end of the call."""
+    def put_new_files(self, files: Iterable[tuple[str, bytes]]) -> None:
+        """Write files under unused names. All of them are durable when the call returns, and may not be before."""
 
     @abstractmethod
-    def remove(self, name: str) -> None:
-        """Remove a file; there may be none."""
+    def delete(self, name: str) -> None:
+        """Delete a file if it exists."""
 
     @abstractmethod
-    def settle(self, name: str) -> None:
-        """Force a file, and the name of it, to the disk when another program wrote it."""
+    def fsync(self, name: str) -> None:
+        """Flush a file that another library wrote, and its name, to disk."""
 
     def read(self, name: str) -> bytes:
         """Return the content of a file.
 
         Raises:
-            StoreError: there is none, or it cannot be read.
+            StoreError: the file does not exist or cannot be read.
         """
-        content = self.find(name)
+        content = self.get(name)
         if content is None:
             raise StoreError(f"{self.uri}/{name}: no such file")
         return content
 
     def exists(self, name: str) -> bool:
-        """Whether there is such a file."""
-        return self.look(name) is not None
+        """Return whether a file exists."""
+        return self.stat(name) is not None
 
     def check_writable(self) -> None:
-        """Write and remove a small file, so that a read-only target is told before anything is fetched.
+        """Write and delete a small file, so that a read-only store is reported before anything is fetched.
 
         Raises:
-            StoreError: the place cannot be written.
+            StoreError: the store is not writable.
         """
         probe = f".probe-{uuid4().hex}"
         try:
-            self.write(probe, b"")
-            self.remove(probe)
+            self.put(probe, b"")
+            self.delete(probe)
         except StoreError as error:
             reason = str(error).removeprefix(f"{self.uri}/{probe}: ")
             raise StoreError(f"{self.uri}: is not writable ({reason})") from error

@@ -1,8 +1,8 @@
-"""A place below an S3 prefix. Objects are whole by nature, and `create` is a conditional put.
+"""An S3 prefix as an object store. S3 writes are atomic, and `create` is a conditional put.
 
-Credentials, region and endpoint come from the environment, by the names that obstore and delta-rs both read:
-AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, and for another service than Amazon's
-AWS_ENDPOINT_URL and, when that is plain HTTP, AWS_ALLOW_HTTP=true. Roles of containers and machines work too.
+Credentials, region and endpoint come from the environment variables that both obstore and delta-rs read:
+AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION; for services other than Amazon's also
+AWS_ENDPOINT_URL and, for plain HTTP, AWS_ALLOW_HTTP=true. IAM roles of containers and machines work too.
 """
 
 from __future__ import annotations
@@ -12,13 +12,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import S3Store as ObstoreS3
 
-from pipeline.errors import StoreError
-from pipeline.store.objects.base import Entry, ObjectStore
+from pipeline.errors import StoreError, first_line
+from pipeline.store.objects.base import ObjectInfo, ObjectStore
+
+if TYPE_CHECKING:  # obstore exports it to type checkers only
+    from obstore import ObjectMeta
 
 RETRIES = 5
 RETRY_SECONDS = 60
@@ -33,95 +37,92 @@ class S3Store(ObjectStore):
 
     @property
     def uri(self) -> str:
-        """The address without a slash at its end."""
+        """The address without a trailing slash."""
         return self._uri
 
     @property
     def storage_options(self) -> dict[str, str]:
-        """What delta-rs must be told beside the URI: as much patience as the other requests have."""
+        """Options that delta-rs needs in addition to the URI: the same retries as for all other requests."""
         return {"max_retries": str(RETRIES), "retry_timeout": f"{RETRY_SECONDS}s"}
 
     def __truediv__(self, name: str) -> S3Store:
-        """Return the place of a folder within."""
+        """Return the store of a subfolder."""
         return S3Store(f"{self._uri}/{name}")
 
-    def find(self, name: str) -> bytes | None:
-        """Return the content of an object, or None when there is none."""
-        with self._told(name, "read"):
+    def get(self, name: str) -> bytes | None:
+        """Return the content of an object, or None if it does not exist."""
+        with self._wrap_errors(name, "read"):
             try:
-                return bytes(obstore.get(self._store, name).bytes())
+                return bytes(obstore.get(self._client, name).bytes())
             except FileNotFoundError:
                 return None
 
-    def look(self, name: str) -> Entry | None:
-        """Return size and tag of an object, or None when there is none."""
-        with self._told(name, "read"):
+    def stat(self, name: str) -> ObjectInfo | None:
+        """Return the metadata of an object, or None if it does not exist."""
+        with self._wrap_errors(name, "read"):
             try:
-                facts = obstore.head(self._store, name)
+                return _info(obstore.head(self._client, name), name)
             except FileNotFoundError:
                 return None
-        return Entry(name, facts["size"], facts["last_modified"], str(facts["e_tag"]))
 
-    def entries(self, folder: str = "", *, after: str = "") -> list[Entry]:
-        """Return the objects below a folder, at any depth, by name; those after a name cost less."""
-        with self._told(folder, "list"):
-            found = obstore.list(self._store, folder or None, offset=after or None, chunk_size=1000).collect()
-        entries = (Entry(one["path"], one["size"], one["last_modified"], str(one["e_tag"])) for one in found)
-        return sorted(entries, key=lambda entry: entry.name)
+    def list_files(self, folder: str = "", *, after: str = "") -> list[ObjectInfo]:
+        """Return all objects below a folder, sorted by name; with `after`, only later names."""
+        with self._wrap_errors(folder, "list"):
+            found = obstore.list(self._client, folder or None, offset=after or None, chunk_size=1000).collect()
+        return sorted((_info(meta, meta["path"]) for meta in found), key=lambda file: file.name)
 
-    def folders(self) -> list[str]:
-        """Return the names of the folders right below, ascending."""
-        with self._told("", "list"):
-            return sorted(name.rstrip("/") for name in obstore.list_with_delimiter(self._store)["common_prefixes"])
+    def list_folders(self) -> list[str]:
+        """Return the names of the direct subfolders, sorted."""
+        with self._wrap_errors("", "list"):
+            return sorted(name.rstrip("/") for name in obstore.list_with_delimiter(self._client)["common_prefixes"])
 
-    def write(self, name: str, content: bytes) -> None:
-        """Put an object in place; replace what was there."""
-        with self._told(name, "write"):
-            obstore.put(self._store, name, content)
+    def put(self, name: str, content: bytes) -> None:
+        """Write an object, replacing an existing one."""
+        with self._wrap_errors(name, "write"):
+            obstore.put(self._client, name, content)
 
     def create(self, name: str, content: bytes) -> bool:
-        """Put an object in place unless there is one; return whether it was.
+        """Write an object unless it exists; return whether it was written.
 
-        A put whose answer was lost is sent again and then meets its own object: the same content counts as ours.
+        A put whose response was lost is sent again and then finds its own object: equal content counts as written.
         """
-        with self._told(name, "write"):
+        with self._wrap_errors(name, "write"):
             try:
-                obstore.put(self._store, name, content, mode="create")
+                obstore.put(self._client, name, content, mode="create")
             except AlreadyExistsError:
-                return self.find(name) == content
+                return self.get(name) == content
         return True
 
-    def add(self, files: Iterable[tuple[str, bytes]]) -> None:
-        """Write objects under names that nobody knows yet."""
+    def put_new_files(self, files: Iterable[tuple[str, bytes]]) -> None:
+        """Write objects under unused names."""
         with ThreadPoolExecutor(_WRITERS) as pool:
-            for done in [pool.submit(self.write, name, content) for name, content in files]:
+            for done in [pool.submit(self.put, name, content) for name, content in files]:
                 done.result()
 
-    def remove(self, name: str) -> None:
-        """Remove an object; there may be none."""
-        with self._told(name, "remove"):
-            obstore.delete(self._store, name)
+    def delete(self, name: str) -> None:
+        """Delete an object if it exists."""
+        with self._wrap_errors(name, "delete"):
+            obstore.delete(self._client, name)
 
-    def settle(self, name: str) -> None:
-        """Do nothing: what the service confirmed is kept."""
+    def fsync(self, name: str) -> None:
+        """Do nothing: an object is durable once S3 has confirmed it."""
 
     @cached_property
-    def _store(self) -> ObstoreS3:
-        with self._told("", "open"):
+    def _client(self) -> ObstoreS3:
+        with self._wrap_errors("", "open"):
             return ObstoreS3.from_url(
                 self._uri,
                 retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
             )
 
     @contextmanager
-    def _told(self, name: str, deed: str) -> Iterator[None]:
+    def _wrap_errors(self, name: str, operation: str) -> Iterator[None]:
         try:
             yield
         except (BaseError, OSError, ValueError) as error:
-            where = f"{self._uri}/{name}" if name else self._uri
-            raise StoreError(f"{where}: cannot {deed}, {first_line(error)}") from error
+            uri = f"{self._uri}/{name}" if name else self._uri
+            raise StoreError(f"{uri}: cannot {operation}, {first_line(error)}") from error
 
 
-def first_line(error: BaseException) -> str:
-    """Return what an error of a library says, without the dump that follows."""
-    return str(error).strip().partition("\n")[0][:300]
+def _info(meta: ObjectMeta, name: str) -> ObjectInfo:
+    return ObjectInfo(name, meta["size"], meta["last_modified"], str(meta["e_tag"]))

@@ -1,5 +1,5 @@
-"""The bitemporal observations: what was observed, and when it became known."""
+"""Bitemporal observations: what was observed, and when it became known."""
 
-from pipeline.store.observations.table import TIME, Appended, Observations
+from pipeline.store.observations.table import TIME, AppendResult, Observations
 
-__all__ = ["TIME", "Appended", "Observations"]
+__all__ = ["TIME", "AppendResult", "Observations"]

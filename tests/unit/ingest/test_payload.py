@@ -15,7 +15,7 @@ from pipeline.ingest.fetch import fetch_payloads
 from pipeline.ingest.payload import ingest_payload
 from pipeline.ingest.quarantine import Quarantine
 from pipeline.store.layout import FeedLayout
-from pipeline.store.observations import Appended, Observations
+from pipeline.store.observations import AppendResult, Observations
 from pipeline.store.raw import RawStore
 from pipeline.store.receipts import Receipts
 from pipeline.workspace import Workspace
@@ -24,7 +24,7 @@ from tests.world import VARIABLE, make_product, make_settings
 
 NOW = datetime(2001, 2, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
-NOTHING = Appended(0, 0, 0)
+NOTHING = AppendResult(0, 0, 0)
 CSV = "time,S0,S1\n2001-01-01,1.0,2.0\n2001-01-02,3.0,4.0\n"
 
 
@@ -105,7 +105,7 @@ def test_taking_one_payload_in_twice_changes_nothing(inbox: Inbox) -> None:
     one = ingest_payload(payload, inbox.workspace.feed, at=NOW)
     before = inbox.state()[:2]
     other = ingest_payload(payload, inbox.workspace.feed, at=NOW + DAY)
-    assert (one.appended, other.appended) == (Appended(3, 0, 0), Appended(0, 0, 3))
+    assert (one.appended, other.appended) == (AppendResult(3, 0, 0), AppendResult(0, 0, 3))
     assert one.refused == other.refused == 1
     assert inbox.state()[:2] == before
 
@@ -147,7 +147,7 @@ def test_a_first_load_that_was_cut_off_is_history_all_the_same(tmp_path: Path, m
             inbox.put(f"{n}", f"time,S0,S1\n2001-01-0{n},{n},2.0\n")
     append, calls = Observations.append, iter(range(9))
 
-    def pulled(self: Observations, *rows: Any, **facts: Any) -> Appended:
+    def pulled(self: Observations, *rows: Any, **facts: Any) -> AppendResult:
         if next(calls) == 1:
             raise StoreError("pulled")
         return append(self, *rows, **facts)

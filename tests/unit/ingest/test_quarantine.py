@@ -118,8 +118,8 @@ def test_the_quarantine_of_a_product(tmp_path: Path) -> None:
     product, settings = make_product(tmp_path, days=3), make_settings(tmp_path)
     root = open_store(settings.home) / "products/tiny-wind"
     quarantine = OpenFeed(product.feed, settings).quarantine
-    assert quarantine.table.place == root / "quarantine"
-    assert quarantine.decisions.place == root / "quarantine-decisions"
+    assert quarantine.table.store == root / "quarantine"
+    assert quarantine.decisions.store == root / "quarantine-decisions"
 
 
 def test_an_id_depends_on_payload_key_values_and_the_kinds_of_reasons(quarantine: Quarantine) -> None:
@@ -160,9 +160,9 @@ def before(quarantine: Quarantine) -> Quarantine:
     more = {"id": ["1" * 16, "2" * 16], "quarantined_at": [NOW, NOW], "payload": ["p"] * 2, "name": ["a.csv"] * 2}
     for name, values in {**more, "month": ["2001-01"] * 2}.items():
         rows = rows.append_column(name, pa.array(values, old.field(name).type))
-    table = Table(quarantine.table.place, old, "month")
+    table = Table(quarantine.table.store, old, "month")
     table.append(lambda _: rows.select(old.names).cast(old))
-    return Quarantine(quarantine.table.place, quarantine.decisions.place)
+    return Quarantine(quarantine.table.store, quarantine.decisions.store)
 
 
 def test_a_row_of_an_earlier_release_does_not_enter_again(before: Quarantine) -> None:
@@ -238,7 +238,7 @@ def test_what_is_released_or_dropped_is_no_longer_open_and_stays(quarantine: Qua
 
 def test_of_two_who_decide_at_once_the_first_one_did(quarantine: Quarantine, monkeypatch: pytest.MonkeyPatch) -> None:
     quarantine.add(refused(*ROWS), at=NOW, payload="p")
-    other = Quarantine(quarantine.table.place, quarantine.decisions.place)
+    other = Quarantine(quarantine.table.store, quarantine.decisions.store)
     commit = type(quarantine.decisions.versions).commit
 
     def overtaken(*arguments: Any, **options: Any) -> bool:

@@ -16,7 +16,7 @@ from tests.world import make_product, make_settings
 ISSUE = datetime(2001, 1, 31, 18, tzinfo=UTC)
 
 
-def forecast(issue_time: datetime, *, model: str = "ridge-var", places: int = 2) -> pa.Table:
+def forecast(issue_time: datetime, *, model: str = "ridge-var", locations: int = 2) -> pa.Table:
     row: dict[str, Any] = {
         "issue_time": issue_time,
         "valid_time": issue_time + timedelta(hours=6),
@@ -34,7 +34,7 @@ def forecast(issue_time: datetime, *, model: str = "ridge-var", places: int = 2)
         "notes": "",
     }
     schema = pa.schema([field for field in SCHEMA if field.name != "month"])
-    return pa.Table.from_pylist([row | {"location": f"S{n}"} for n in range(places)], schema=schema)
+    return pa.Table.from_pylist([row | {"location": f"S{n}"} for n in range(locations)], schema=schema)
 
 
 @pytest.fixture
@@ -44,37 +44,36 @@ def store(tmp_path: Path) -> Forecasts:
 
 def test_an_empty_store(store: Forecasts) -> None:
     assert store.read(ISSUE).num_rows == 0
-    assert store.since().num_rows == 0
+    assert store.read_month().num_rows == 0
     assert store.issue_times() == []
 
 
-def test_a_forecast_is_read_back_as_it_was_issued(store: Forecasts) -> None:
+def test_a_forecast_is_read_back_unchanged(store: Forecasts) -> None:
     assert store.add(ISSUE, forecast(ISSUE))
     assert store.read(ISSUE).drop_columns("month").equals(forecast(ISSUE))
     assert store.read(ISSUE)["month"].to_pylist() == ["2001-01"] * 2
     assert store.read(ISSUE + timedelta(microseconds=1)).num_rows == 0
 
 
-def test_the_first_forecast_of_an_issue_time_stays(store: Forecasts) -> None:
-    # F32
+def test_the_first_forecast_of_an_issue_time_is_kept(store: Forecasts) -> None:
     assert store.add(ISSUE, forecast(ISSUE, model="first"))
     assert not store.add(ISSUE, forecast(ISSUE, model="second"))
     assert store.read(ISSUE)["model"].to_pylist() == ["first"] * 2
 
 
-def test_of_two_forecasts_at_once_one_is_kept(store: Forecasts, monkeypatch: pytest.MonkeyPatch) -> None:
-    # F32: the other run commits between this one's look and its commit.
+def test_one_of_two_concurrent_forecasts_is_kept(store: Forecasts, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The other run commits after this one has read.
     append = store.table.append
-    rival = Forecasts(store.table.place)
+    rival = Forecasts(store.table.store)
     rivals: list[bool] = []
 
     def overtaken(choose: Any, *, where: Any = None) -> pa.Table:
-        def slow(present: pa.Table) -> pa.Table:
+        def overtaken_choose(existing: pa.Table) -> pa.Table:
             if not rivals:
                 rivals.append(rival.add(ISSUE, forecast(ISSUE, model="rival")))
-            return choose(present)
+            return choose(existing)
 
-        return append(slow, where=where)
+        return append(overtaken_choose, where=where)
 
     monkeypatch.setattr(store.table, "append", overtaken)
     assert not store.add(ISSUE, forecast(ISSUE, model="mine"))
@@ -82,8 +81,8 @@ def test_of_two_forecasts_at_once_one_is_kept(store: Forecasts, monkeypatch: pyt
     assert store.read(ISSUE)["model"].to_pylist() == ["rival"] * 2
 
 
-def test_an_issue_time_told_in_another_zone_is_the_same(store: Forecasts) -> None:
-    there = ISSUE.astimezone(ZoneInfo("Pacific/Auckland"))  # February already
+def test_issue_times_in_other_zones_are_the_same_instants(store: Forecasts) -> None:
+    there = ISSUE.astimezone(ZoneInfo("Pacific/Auckland"))  # already February there
     assert store.add(ISSUE, forecast(ISSUE))
     assert not store.add(there, forecast(there))
     assert store.read(there).num_rows == 2
@@ -92,10 +91,10 @@ def test_an_issue_time_told_in_another_zone_is_the_same(store: Forecasts) -> Non
 def test_forecasts_by_month_and_their_issue_times(store: Forecasts) -> None:
     later = ISSUE + timedelta(days=1)
     store.add(later, forecast(later))
-    store.add(ISSUE, forecast(ISSUE, places=1))
+    store.add(ISSUE, forecast(ISSUE, locations=1))
     assert store.issue_times() == [ISSUE, later]
-    assert store.since("2001-02")["issue_time"].to_pylist() == [later] * 2
-    assert store.since().num_rows == 3
+    assert store.read_month("2001-02")["issue_time"].to_pylist() == [later] * 2
+    assert store.read_month().num_rows == 3
 
 
 def test_the_forecasts_of_a_product(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ from pipeline.store.objects import LocalStore, open_store
 from tests.world import make_product, make_settings
 
 
-def test_by_default_everything_is_below_the_home(tmp_path: Path) -> None:
+def test_by_default_all_files_are_in_the_home(tmp_path: Path) -> None:
     product, settings = make_product(tmp_path), make_settings(tmp_path)
     layout, feed = Layout.of(product, settings), FeedLayout.of(product.feed, settings)
     root = settings.home / "products" / "tiny-wind"
-    for place, name in (
+    for location, name in (
         (layout.forecasts, "forecasts"),
         (layout.scores, "scores"),
         (layout.ledger, "ledger"),
@@ -23,8 +23,8 @@ def test_by_default_everything_is_below_the_home(tmp_path: Path) -> None:
         (feed.observations, "observations"),
         (feed.quarantine, "quarantine"),
     ):
-        assert isinstance(place, LocalStore)
-        assert place.path == root / name
+        assert isinstance(location, LocalStore)
+        assert location.path == root / name
     assert (layout.models, layout.published, feed.quality_page) == (
         root / "models",
         root / "published",
@@ -33,7 +33,7 @@ def test_by_default_everything_is_below_the_home(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("store", ["s3://bucket", "s3://bucket/met/office"])
-def test_with_a_bucket_what_is_served_and_shown_stays_here(tmp_path: Path, store: str) -> None:
+def test_with_a_bucket_models_and_pages_stay_in_the_home(tmp_path: Path, store: str) -> None:
     product = make_product(tmp_path)
     settings = Settings(home=tmp_path / "home", store=store)
     layout, feed = Layout.of(product, settings), FeedLayout.of(product.feed, settings)

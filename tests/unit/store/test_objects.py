@@ -12,69 +12,69 @@ from pipeline.store.objects.s3 import S3Store
 
 
 @pytest.fixture(params=["local", "bucket"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     if request.param == "local":
-        return open_store(tmp_path / "deep" / "place")
-    return open_store(request.getfixturevalue("bucket")) / "deep" / "place"
+        return open_store(tmp_path / "deep" / "store")
+    return open_store(request.getfixturevalue("bucket")) / "deep" / "store"
 
 
-def test_a_file_is_written_read_listed_and_removed(place: ObjectStore) -> None:
-    assert (place.find("a/b.json"), place.look("a/b.json"), place.exists("a/b.json")) == (None, None, False)
-    assert (place.entries(), place.entries("a"), place.folders()) == ([], [], [])
-    place.write("a/b.json", b"1")
-    place.write("a/c/d.json", b"22")
-    place.write(".hidden", b"")
-    place.write("a/b.json", b"333")
-    assert place.read("a/b.json") == b"333"
-    assert [(entry.name, entry.size) for entry in place.entries()] == [
+def test_a_file_is_written_read_listed_and_deleted(store: ObjectStore) -> None:
+    assert (store.get("a/b.json"), store.stat("a/b.json"), store.exists("a/b.json")) == (None, None, False)
+    assert (store.list_files(), store.list_files("a"), store.list_folders()) == ([], [], [])
+    store.put("a/b.json", b"1")
+    store.put("a/c/d.json", b"22")
+    store.put(".hidden", b"")
+    store.put("a/b.json", b"333")
+    assert store.read("a/b.json") == b"333"
+    assert [(entry.name, entry.size) for entry in store.list_files()] == [
         (".hidden", 0),
         ("a/b.json", 3),
         ("a/c/d.json", 2),
     ]
-    assert [entry.name for entry in place.entries("a/c")] == ["a/c/d.json"]
-    assert [entry.name for entry in place.entries(after="a/b.json")] == ["a/c/d.json"]
-    assert place.folders() == ["a"]
-    assert (place / "a").folders() == ["c"]
-    assert (place / "a" / "c").read("d.json") == b"22"
-    place.remove("a/b.json")
-    place.remove("a/b.json")
-    assert not place.exists("a/b.json")
+    assert [entry.name for entry in store.list_files("a/c")] == ["a/c/d.json"]
+    assert [entry.name for entry in store.list_files(after="a/b.json")] == ["a/c/d.json"]
+    assert store.list_folders() == ["a"]
+    assert (store / "a").list_folders() == ["c"]
+    assert (store / "a" / "c").read("d.json") == b"22"
+    store.delete("a/b.json")
+    store.delete("a/b.json")
+    assert not store.exists("a/b.json")
 
 
-def test_a_tag_tells_that_a_file_was_written_again(place: ObjectStore) -> None:
-    place.write("x", b"1")
-    first = place.look("x")
-    place.write("x", b"2")
-    second = place.look("x")
+def test_the_tag_changes_when_a_file_is_written_again(store: ObjectStore) -> None:
+    store.put("x", b"1")
+    first = store.stat("x")
+    store.put("x", b"2")
+    second = store.stat("x")
     assert first is not None and second is not None
     assert (first.tag != second.tag, first.size, second.modified >= first.modified) == (True, 1, True)
-    assert place.entries() == [second]
+    assert store.list_files() == [second]
 
 
-def test_of_many_that_create_at_once_one_wins(place: ObjectStore) -> None:
+def test_one_of_several_concurrent_creators_wins(store: ObjectStore) -> None:
     with ThreadPoolExecutor(8) as pool:
-        won = list(pool.map(lambda n: place.create("one", b"%d" % n), range(8)))
+        won = list(pool.map(lambda n: store.create("one", b"%d" % n), range(8)))
     assert won.count(True) == 1
-    assert place.read("one") == b"%d" % won.index(True)
-    assert [entry.name for entry in place.entries()] == ["one"]
+    assert store.read("one") == b"%d" % won.index(True)
+    assert [entry.name for entry in store.list_files()] == ["one"]
 
 
-def test_files_are_added_together(place: ObjectStore) -> None:
-    place.add((f"{n}.parquet", b"x" * n) for n in range(20))
-    assert sorted(entry.size for entry in place.entries()) == list(range(20))
+def test_new_files_are_written_together(store: ObjectStore) -> None:
+    store.put_new_files((f"{n}.parquet", b"x" * n) for n in range(20))
+    assert sorted(entry.size for entry in store.list_files()) == list(range(20))
 
 
-def test_what_is_not_there_cannot_be_read(place: ObjectStore) -> None:
-    with pytest.raises(StoreError, match=r"deep/place/none: no such file$"):
-        place.read("none")
+def test_a_missing_file_cannot_be_read(store: ObjectStore) -> None:
+    with pytest.raises(StoreError, match=r"deep/store/none: no such file$"):
+        store.read("none")
 
 
-def test_a_writable_place_is_left_as_it_was(place: ObjectStore) -> None:
-    place.check_writable()
-    assert place.entries() == []
+def test_checking_a_writable_store_leaves_no_file(store: ObjectStore) -> None:
+    store.check_writable()
+    assert store.list_files() == []
 
 
-def test_places_are_equal_by_where_they_are(tmp_path: Path) -> None:
+def test_stores_are_equal_if_their_addresses_are(tmp_path: Path) -> None:
     assert open_store(tmp_path) / "a" == open_store(tmp_path / "a")
     assert open_store("s3://bucket/a/") == open_store("s3://bucket") / "a"
     assert open_store(tmp_path) != str(tmp_path)
@@ -84,7 +84,7 @@ def test_places_are_equal_by_where_they_are(tmp_path: Path) -> None:
 
 
 def test_create_never_shows_a_half_written_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # F1, F4: when the name appears, the content is flushed.
+    # The content is flushed before the name appears.
     seen: list[str] = []
     sync, link = os.fsync, os.link
     monkeypatch.setattr(os, "fsync", lambda handle: (seen.append("flushed"), sync(handle))[1])
@@ -94,36 +94,40 @@ def test_create_never_shows_a_half_written_file(tmp_path: Path, monkeypatch: pyt
 
 
 def test_new_folders_are_flushed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # F4: the file would be gone with the name of its folder.
+    # Without the name of its folder the file would be lost.
     flushed: set[str] = set()
     sync = os.fsync
     monkeypatch.setattr(
         os, "fsync", lambda handle: (flushed.add(str(Path(f"/proc/self/fd/{handle}").readlink())), sync(handle))[1]
     )
-    open_store(tmp_path).write("a/b/c", b"1")
+    open_store(tmp_path).put("a/b/c", b"1")
     assert {str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a" / "b")} <= flushed
 
 
-def test_an_error_is_one_line_that_names_the_file(tmp_path: Path) -> None:
+def test_an_error_is_one_line_with_the_path(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    place = open_store(tmp_path / "file")
-    for deed in (lambda: place.write("x", b""), lambda: place.create("x", b""), lambda: place.add([("x", b"")])):
+    store = open_store(tmp_path / "file")
+    for write in (
+        lambda: store.put("x", b""),
+        lambda: store.create("x", b""),
+        lambda: store.put_new_files([("x", b"")]),
+    ):
         with pytest.raises(StoreError, match=r"^[^\n]*file/x: cannot write, (File exists|Not a directory)$"):
-            deed()
+            write()
     with pytest.raises(StoreError, match=r"^[^\n]*/file: is not writable \(cannot write, [^\n]+\)$"):
-        place.check_writable()
-    assert isinstance(place, LocalStore)
-    assert place.look("x") is None
+        store.check_writable()
+    assert isinstance(store, LocalStore)
+    assert store.stat("x") is None
 
 
-def test_a_bucket_that_is_not_there_is_one_line(bucket: str) -> None:
+def test_a_missing_bucket_is_a_one_line_error(bucket: str) -> None:
     with pytest.raises(StoreError, match=r"^s3://no-such-bucket/x: cannot write, [^\n]+$"):
-        open_store("s3://no-such-bucket").write("x", b"")
+        open_store("s3://no-such-bucket").put("x", b"")
 
 
-def test_a_bucket_confirms_a_put_that_was_sent_twice(bucket: str) -> None:
-    # F34: the first answer was lost, the second attempt meets the first one's object.
-    place = open_store(bucket)
-    assert place.create("x", b"mine")
-    assert place.create("x", b"mine")
-    assert not place.create("x", b"another's")
+def test_a_repeated_create_with_equal_content_succeeds_on_s3(bucket: str) -> None:
+    # The first response was lost, and the second attempt finds the object of the first.
+    store = open_store(bucket)
+    assert store.create("x", b"mine")
+    assert store.create("x", b"mine")
+    assert not store.create("x", b"another's")

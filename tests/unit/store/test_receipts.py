@@ -25,11 +25,11 @@ def receipt(digest: str, at: datetime = AT, **more: Any) -> dict[str, Any]:
 
 
 def file_of(receipts: Receipts) -> Path:
-    assert isinstance(receipts.place, LocalStore)
-    return next(receipts.place.path.glob("*/*.json"))
+    assert isinstance(receipts.store, LocalStore)
+    return next(receipts.store.path.glob("*/*.json"))
 
 
-def test_a_payload_is_known_once_its_receipt_is_written(receipts: Receipts) -> None:
+def test_a_payload_is_contained_once_its_receipt_is_written(receipts: Receipts) -> None:
     assert ONE not in receipts
     receipts.write(ONE, receipt(ONE, refused=1))
     assert ONE in receipts
@@ -46,15 +46,15 @@ def test_every_receipt_is_read_back(receipts: Receipts) -> None:
     assert len(list(receipts)) == 2
 
 
-def test_a_receipt_holds_only_for_what_the_payload_was_judged_by(receipts: Receipts) -> None:
+def test_a_receipt_holds_only_for_its_description(receipts: Receipts) -> None:
     receipts.write(ONE, receipt(ONE))
-    other = Receipts(receipts.place, "limits corrected")
+    other = Receipts(receipts.store, "limits corrected")
     assert ONE not in other
     other.write(ONE, receipt(ONE))
     assert ONE in other and ONE in receipts
 
 
-def test_recent_ones_are_found_by_day_and_older_ones_are_not_read(receipts: Receipts) -> None:
+def test_recent_receipts_are_found_without_reading_older_days(receipts: Receipts) -> None:
     receipts.write(ONE, receipt(ONE, AT - timedelta(days=40)))
     receipts.write(TWO, receipt(TWO, AT - timedelta(hours=1)))
     receipts.write(THREE, receipt(THREE, AT))
@@ -63,8 +63,8 @@ def test_recent_ones_are_found_by_day_and_older_ones_are_not_read(receipts: Rece
     assert [one["payload"] for one in receipts.recent(datetime.min.replace(tzinfo=UTC))] == [ONE, TWO, THREE]
     assert list(receipts.recent(AT + timedelta(microseconds=1))) == []
     read: list[str] = []
-    find = receipts.place.find
-    receipts.place.find = lambda name: (read.append(name), find(name))[1]  # type: ignore[method-assign]
+    get = receipts.store.get
+    receipts.store.get = lambda name: (read.append(name), get(name))[1]  # type: ignore[method-assign]
     list(receipts.recent(AT - timedelta(days=1)))
     assert len(read) == 2
 
@@ -76,14 +76,15 @@ def test_days_are_days_of_utc(receipts: Receipts) -> None:
     assert list(receipts.recent(datetime(2001, 3, 3, tzinfo=UTC))) == []
 
 
-def test_a_payload_that_was_taken_in_twice_has_one_receipt(receipts: Receipts) -> None:
+def test_a_payload_ingested_twice_has_one_receipt(receipts: Receipts) -> None:
     receipts.write(ONE, receipt(ONE, AT - timedelta(days=3)))
     receipts.write(ONE, receipt(ONE, AT))
     assert [one["at"] for one in receipts.recent(AT - timedelta(days=9))] == [AT.isoformat()]
 
 
-def test_a_receipt_that_could_not_be_written_is_not_there(receipts: Receipts, monkeypatch: pytest.MonkeyPatch) -> None:
-    # F6
+def test_a_receipt_that_could_not_be_written_does_not_exist(
+    receipts: Receipts, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
@@ -96,8 +97,7 @@ def test_a_receipt_that_could_not_be_written_is_not_there(receipts: Receipts, mo
 
 
 @pytest.mark.parametrize("damage", ["torn", "flipped", "emptied"])
-def test_a_damaged_receipt_is_told_with_its_path(receipts: Receipts, damage: str) -> None:
-    # F5
+def test_a_damaged_receipt_is_reported_with_its_path(receipts: Receipts, damage: str) -> None:
     receipts.write(ONE, receipt(ONE, accepted=12))
     path = file_of(receipts)
     content = path.read_bytes()

@@ -116,7 +116,7 @@ def test_a_newer_forecast_that_comes_between_is_not_taken_back(
     (new,) = jobs.forecast(trained.workspace, at=trained.end)
     root, hidden = new.folder.parent, trained.root / "hidden"
     new.folder.rename(hidden)
-    real = write.atomic.point
+    real = write.atomic.replace_symlink
 
     def overtaken(link: Path, target: str) -> None:
         if hidden.exists():  # another process publishes the newer one at the worst moment
@@ -124,7 +124,7 @@ def test_a_newer_forecast_that_comes_between_is_not_taken_back(
             real(link, new.folder.name)
         real(link, target)
 
-    monkeypatch.setattr(write.atomic, "point", overtaken)
+    monkeypatch.setattr(write.atomic, "replace_symlink", overtaken)
     jobs.forecast(trained.workspace, at=trained.end - 3 * DAY)
     assert (root / "latest").resolve() == new.folder
 

@@ -33,7 +33,7 @@ def fetch(make_product, locations: Locations) -> Fetch:
 
 def put(bucket: str, *names: str) -> None:
     for name in names:
-        open_store(bucket).write(name, CSV + name.encode())
+        open_store(bucket).put(name, CSV + name.encode())
 
 
 def names(found: list[Payload], bucket: str) -> list[str]:
@@ -65,7 +65,7 @@ def test_keys_may_have_any_letters(bucket: str, fetch: Fetch, name: str) -> None
 
 
 def test_an_object_above_the_limit_is_refused_and_the_next_one_follows(bucket: str, fetch: Fetch) -> None:
-    open_store(bucket).write("1.csv", bytes(1000))
+    open_store(bucket).put("1.csv", bytes(1000))
     put(bucket, "2.csv")
     error, payload = fetch(f"{bucket}/*.csv", max_bytes=100)
     assert str(error) == f"{bucket}/1.csv: 1000 bytes, more than feed.source.max_bytes, 100"
@@ -76,7 +76,7 @@ def test_a_missing_object_is_an_error_and_the_next_one_follows(bucket: str, make
     put(bucket, "1.csv", "2.csv", "3.csv")
     payloads = open_source(make_product(path=f"{bucket}/*.csv").feed, locations).fetch(None, None, at=AT)
     assert next(payloads).name == f"{bucket}/1.csv"
-    open_store(bucket).remove("2.csv")
+    open_store(bucket).delete("2.csv")
     error, third = payloads
     assert str(error) == f"{bucket}/2.csv: no such file"
     assert third.name == f"{bucket}/3.csv"
@@ -106,7 +106,7 @@ def test_a_zarr_folder_is_one_payload_whether_on_disk_or_in_a_bucket(bucket: str
     folder = zarr_folder(make_dataset(), tmp_path / "x.zarr", version=2)
     for part in folder.rglob("*"):
         if part.is_file():
-            open_store(bucket).write(f"in/x.zarr/{part.relative_to(folder).as_posix()}", part.read_bytes())
+            open_store(bucket).put(f"in/x.zarr/{part.relative_to(folder).as_posix()}", part.read_bytes())
     put(bucket, "in/other.zarr/data.csv")
     payloads = []
     for path in ("*.zarr", f"{bucket}/in/*.zarr", f"{bucket}/in/x.zarr"):

@@ -34,29 +34,32 @@ SCHEMA = pa.schema(
 )
 
 
-def test_a_file_holds_the_rows_of_one_partition_and_is_named_by_its_digest() -> None:
+def test_a_file_has_the_rows_of_one_partition_and_its_digest_as_name() -> None:
     rows = pa.table({"key": [3, 1, 2, 4], "month": ["b", "a", "b", "a"]})
     files = list(encode(rows, "month"))
     assert [file.action.partition_values for file in files] == [{"month": "b"}, {"month": "a"}]
-    kept = [pq.read_table(io.BytesIO(file.content)) for file in files]
-    assert [table.to_pydict() for table in kept] == [{"key": [3, 2]}, {"key": [1, 4]}]  # as given, month in the log
+    stored = [pq.read_table(io.BytesIO(file.content)) for file in files]
+    assert [table.to_pydict() for table in stored] == [
+        {"key": [3, 2]},
+        {"key": [1, 4]},
+    ]  # order kept, no month
     for file in files:
         assert file.name.startswith(hashlib.sha256(file.content).hexdigest())
         assert file.action.size == len(file.content)
 
 
-def test_no_rows_are_no_file() -> None:
+def test_no_rows_give_no_file() -> None:
     assert list(encode(pa.table({"key": pa.array([], pa.int64())}), None)) == []
     assert list(encode(SCHEMA.empty_table(), "month")) == []
 
 
-def test_without_partitions_there_is_one_file() -> None:
+def test_rows_without_partitions_give_one_file() -> None:
     (file,) = encode(pa.table({"key": [1]}), None)
     assert file.action.partition_values == {}
 
 
-def test_a_row_that_names_no_partition_is_refused() -> None:
-    with pytest.raises(StoreError, match="'month': a row names no partition"):
+def test_a_row_without_a_partition_is_refused() -> None:
+    with pytest.raises(StoreError, match="'month': a row has no partition"):
         list(encode(pa.table({"key": [1, 2], "month": ["a", None]}), "month"))
 
 
@@ -68,7 +71,7 @@ def test_bounds_are_exact_to_the_microsecond_and_floats_have_none() -> None:
             "day": [date(2001, 1, 2), date(2001, 1, 1)],
             "count": pa.array([2**63 - 1, -(2**63)]),
             "speed": [1.0, float("nan")],
-            "told": [True, False],
+            "flag": [True, False],
         }
     )
     assert statistics(rows) == {
@@ -100,10 +103,10 @@ def test_bounds_are_exact_to_the_microsecond_and_floats_have_none() -> None:
         pa.array([None], pa.int64()),
     ],
 )
-def test_what_the_log_cannot_write_exactly_has_no_bounds(column: pa.Array) -> None:
-    told = statistics(pa.table({"x": column}))
-    assert (told["minValues"], told["maxValues"]) == ({}, {})
-    assert told["nullCount"] == {"x": column.null_count}
+def test_values_that_the_log_cannot_write_exactly_have_no_bounds(column: pa.Array) -> None:
+    found = statistics(pa.table({"x": column}))
+    assert (found["minValues"], found["maxValues"]) == ({}, {})
+    assert found["nullCount"] == {"x": column.null_count}
 
 
 INSTANTS = st.integers(-3, 3).map(lambda n: n) | st.integers(-62_135_596_800_000_001, 253_402_300_800_000_000)
@@ -148,15 +151,15 @@ def conditions(draw: st.DrawFn) -> pc.Expression:
         else:
             term = draw(st.sampled_from(COMPARISONS))(here, draw(literals(name)))
             terms.append(~term if kind == "not" else term)
-    whole = terms[0]
+    condition = terms[0]
     for term in terms[1:]:
-        whole = whole & term if draw(st.booleans()) else whole | term
-    return whole
+        condition = condition & term if draw(st.booleans()) else condition | term
+    return condition
 
 
 @given(st.lists(st.lists(ROW, min_size=1, max_size=4), min_size=1, max_size=4), st.lists(conditions(), max_size=6))
 @settings(max_examples=60, deadline=None)
-def test_no_row_is_lost_to_statistics(
+def test_pruning_by_statistics_loses_no_row(
     tmp_path_factory: pytest.TempPathFactory, batches: list[list[tuple[Any, ...]]], wheres: list[pc.Expression]
 ) -> None:
     table = Table(open_store(Path(tmp_path_factory.mktemp("table"))), SCHEMA, "month")
@@ -172,21 +175,21 @@ def test_no_row_is_lost_to_statistics(
         assert table.read(where).num_rows == everything.filter(where).num_rows, str(where)
 
 
-def test_a_condition_touches_only_files_that_may_satisfy_it(tmp_path: Path) -> None:
+def test_a_condition_selects_only_files_that_can_match(tmp_path: Path) -> None:
     table = Table(open_store(tmp_path), SCHEMA, "month")
     for month in (1, 2):
         for hour in (0, 12):
             row = {"valid_time": datetime(2001, month, 1, hour, tzinfo=UTC), "month": f"2001-0{month}", "location": "a"}
             table.append(lambda _, row=row: pa.Table.from_pylist([row], schema=SCHEMA))
-    view = table.versions.newest()
-    assert view is not None
+    snapshot = table.versions.newest()
+    assert snapshot is not None
 
-    def touched(where: pc.Expression) -> int:
-        return len(view.scan.select(where, SCHEMA))
+    def count_selected(where: pc.Expression) -> int:
+        return len(snapshot.scan.select(where, SCHEMA))
 
     noon = pa.scalar(datetime(2001, 1, 1, 12, tzinfo=UTC), TIME)
-    assert touched(pc.field("month") == "2001-01") == 2
-    assert touched(pc.field("valid_time") >= noon) == 3
-    assert touched((pc.field("valid_time") >= noon) & (pc.field("month") == "2001-01")) == 1
-    assert touched(pc.field("location") == "b") == 0
-    assert touched(pc.field("speed") > 1) == 4
+    assert count_selected(pc.field("month") == "2001-01") == 2
+    assert count_selected(pc.field("valid_time") >= noon) == 3
+    assert count_selected((pc.field("valid_time") >= noon) & (pc.field("month") == "2001-01")) == 1
+    assert count_selected(pc.field("location") == "b") == 0
+    assert count_selected(pc.field("speed") > 1) == 4

@@ -1,4 +1,4 @@
-"""Properties of the bitemporal store, against a naive replay of all that was ever said."""
+"""Property tests of the bitemporal store against a naive replay of all statements."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pipeline.features.asof import as_of
 from pipeline.features.frames import build_frames
-from pipeline.store.observations import Appended, Observations
+from pipeline.store.observations import AppendResult, Observations
 
 Mode = Literal["live", "archive"]
 Key = tuple[datetime, str]
@@ -27,9 +27,9 @@ DELAY = 6 * HOUR
 T0 = datetime(2001, 1, 31, tzinfo=UTC)
 TIME = pa.timestamp("us", "UTC")
 TIMES = [T0, T0 + DAY, T0 + 2 * DAY]  # over the end of a month
-PLACES = ["A", "B"]
+LOCATIONS = ["A", "B"]
 CHANNELS = ("u", "v")
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - hundreds of stores, none of which is to last
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - hundreds of temporary stores
 
 
 class Row(NamedTuple):
@@ -58,118 +58,136 @@ class Payload(NamedTuple):
         return any(row.known_at for row in self.rows)
 
 
+Stated = tuple[datetime, Cells]
+"""When something became known, and its values."""
+
+
 class Replay:
-    """Every statement in the order in which it came, and nothing else: what an archivist would write down."""
+    """Every statement in the order of arrival, merged one by one."""
 
     def __init__(self, mode: Mode) -> None:
         self.mode = mode
         self.since: datetime | None = None
-        self.said: dict[Key, list[tuple[datetime, Cells]]] = {}
-        self.when: dict[Key, dict[int, datetime]] = {}
-        """When statements of live feeds were said, by their places; others when they became known."""
+        self.stated: dict[Key, list[Stated]] = {}
+        self.asserted: dict[Key, dict[int, datetime]] = {}
+        """When statements of live feeds were asserted, by index; all others when they became known."""
 
-    def take(self, payload: Payload) -> None:
+    def add(self, payload: Payload) -> None:
         self.since = self.since or payload.at
         if payload.dated and self.mode == "live":
-            self._live(payload)
+            self._add_live(payload)
             return
         for row in payload.rows:
-            said = self.said.setdefault(row.key, [])
-            said += self._dated(said, row) if row.known_at else self._arrived(said, row, payload)
+            stated = self.stated.setdefault(row.key, [])
+            stated += self._dated(stated, row) if row.known_at else self._undated(stated, row, payload)
 
-    def _dated(self, said: list[tuple[datetime, Cells]], row: Row) -> list[tuple[datetime, Cells]]:
+    def _dated(self, stated: list[Stated], row: Row) -> list[Stated]:
         known = row.known_at or T0
-        while _clash(_state([one for one in said if one[0] == known]), row.cells):
+        while _conflict(_state([one for one in stated if one[0] == known]), row.cells):
             known += TICK
         return [(known, row.cells)]
 
-    def _live(self, payload: Payload) -> None:
-        """What a live feed is told about instants: each cell for itself, what was said last of a payload first."""
-        stored = {key: list(self._live_said(key)) for key in self.said}
-        told: dict[Key, list[tuple[datetime, Cells]]] = {}
+    def _add_live(self, payload: Payload) -> None:
+        """Add dated rows of a live feed: each value by itself, of a payload the one asserted last first."""
+        stored = {key: list(self._with_assertions(key)) for key in self.stated}
+        given: dict[Key, list[Stated]] = {}
         for row in payload.rows:
-            said = told.setdefault(row.key, [])
-            said += self._dated(said, row)
-        for key, rows in told.items():
-            for said, cells in sorted(rows, key=lambda one: one[0], reverse=True):
-                self._take_live(key, said, cells, payload, stored.get(key, []))
+            stated = given.setdefault(row.key, [])
+            stated += self._dated(stated, row)
+        for key, rows in given.items():
+            for asserted, cells in sorted(rows, key=lambda one: one[0], reverse=True):
+                self._add_live_row(key, asserted, cells, payload, stored.get(key, []))
 
-    def _take_live(
-        self, key: Key, said: datetime, cells: Cells, payload: Payload, stored: list[tuple[datetime, datetime, Cells]]
+    def _add_live_row(
+        self,
+        key: Key,
+        asserted: datetime,
+        cells: Cells,
+        payload: Payload,
+        stored: list[tuple[datetime, datetime, Cells]],
     ) -> None:
         assert self.since is not None
         loading = payload.history or payload.at == self.since
-        due = said if loading and said <= self.since else max(said, payload.at)
+        due = asserted if loading and asserted <= self.since else max(asserted, payload.at)
         fresh: list[float | None] = [None, None]
         wrong: list[float | None] = [None, None]
         after = payload.at
         for n, value in enumerate(cells):
-            was = sorted((known, held[n]) for known, when, held in stored if when == said and held[n] is not None)
+            was = sorted((known, old[n]) for known, at, old in stored if at == asserted and old[n] is not None)
             if not was:
                 fresh[n] = value
             elif value is not None and was[-1][1] != value:
                 wrong[n] = value
                 after = max(after, was[-1][0] + TICK)
         if cells == (None, None) or fresh != [None, None]:
-            self._place(key, said, due, (fresh[0], fresh[1]))
+            self._insert(key, asserted, due, (fresh[0], fresh[1]))
         if wrong != [None, None]:
-            self._place(key, said, after, (wrong[0], wrong[1]))
+            self._insert(key, asserted, after, (wrong[0], wrong[1]))
 
-    def _place(self, key: Key, said: datetime, known: datetime, cells: Cells) -> None:
+    def _insert(self, key: Key, asserted: datetime, known: datetime, cells: Cells) -> None:
         while True:
-            there = self._live_said(key)
+            others = self._with_assertions(key)
             left = [
-                None if any(at <= known and when > said and held[n] is not None for at, when, held in there) else value
+                None
+                if any(at <= known and when > asserted and old[n] is not None for at, when, old in others)
+                else value
                 for n, value in enumerate(cells)
             ]
-            older = [held for at, when, held in there if at == known and when < said]
-            if not any(_clash(held, (left[0], left[1])) for held in older):
+            older = [old for at, when, old in others if at == known and when < asserted]
+            if not any(_conflict(old, (left[0], left[1])) for old in older):
                 break
             known += TICK
-        if left != [None, None] or not any(at <= known for at, _, _ in there):
-            self.said.setdefault(key, []).append((known, (left[0], left[1])))
-            self.when.setdefault(key, {})[len(self.said[key]) - 1] = said
+        if left != [None, None] or not any(at <= known for at, _, _ in others):
+            self.stated.setdefault(key, []).append((known, (left[0], left[1])))
+            self.asserted.setdefault(key, {})[len(self.stated[key]) - 1] = asserted
 
-    def _live_said(self, key: Key) -> list[tuple[datetime, datetime, Cells]]:
-        """Every statement of a key: when it became known, when it was said, its cells."""
-        when = self.when.get(key, {})
-        return [(known, when.get(n, known), cells) for n, (known, cells) in enumerate(self.said.get(key, []))]
+    def _with_assertions(self, key: Key) -> list[tuple[datetime, datetime, Cells]]:
+        """Every statement of a key: when it became known, when it was asserted, its values."""
+        asserted = self.asserted.get(key, {})
+        return [(known, asserted.get(n, known), cells) for n, (known, cells) in enumerate(self.stated.get(key, []))]
 
-    def _arrived(self, said: list[tuple[datetime, Cells]], row: Row, payload: Payload) -> list[tuple[datetime, Cells]]:
+    def _undated(self, stated: list[Stated], row: Row, payload: Payload) -> list[Stated]:
         due = row.valid_time + DELAY
         loading = payload.history or payload.at == self.since
         history = self.mode == "archive" or (loading and self.since is not None and due <= self.since)
-        if not said:
+        if not stated:
             return [(due if history else payload.at, row.cells)]
-        was = _state(said)
+        was = _state(stated)
         fresh = [value if history and old is None else None for old, value in zip(was, row.cells, strict=True)]
-        other = [
-            value if value != old and filled is None else None
+        late = [
+            value is not None and value != old and filled is None
             for old, value, filled in zip(was, row.cells, fresh, strict=True)
         ]
-        after = max(known for known, _ in said) + TICK
+        # A late statement repeats the values of its key that did not change.
+        other = [
+            old if value is None or filled is not None else value
+            for old, value, filled in zip(was, row.cells, fresh, strict=True)
+        ]
+        if not any(late):
+            other = [None, None]
+        after = max(known for known, _ in stated) + TICK
         later = after if self.mode == "archive" else max(payload.at, after)
         both = [(due, (fresh[0], fresh[1])), (later, (other[0], other[1]))]
         return [(known, cells) for known, cells in both if cells != (None, None)]
 
     def turns(self) -> list[datetime]:
         """The instants at which anything became known."""
-        return sorted({known for said in self.said.values() for known, _ in said})
+        return sorted({known for stated in self.stated.values() for known, _ in stated})
 
     def known(self, by: datetime) -> dict[Key, Cells]:
-        """What was known of every key by an instant."""
-        seen = {key: [one for one in said if one[0] <= by] for key, said in self.said.items()}
-        return {key: _state(said) for key, said in seen.items() if said}
+        """What was known about every key by an instant."""
+        seen = {key: [one for one in stated if one[0] <= by] for key, stated in self.stated.items()}
+        return {key: _state(stated) for key, stated in seen.items() if stated}
 
 
-def _state(said: Sequence[tuple[datetime, Cells]]) -> Cells:
+def _state(stated: Sequence[Stated]) -> Cells:
     state: Cells = (None, None)
-    for _, (u, v) in sorted(said, key=lambda one: one[0]):
+    for _, (u, v) in sorted(stated, key=lambda one: one[0]):
         state = (state[0] if u is None else u, state[1] if v is None else v)
     return state
 
 
-def _clash(was: Cells, cells: Cells) -> bool:
+def _conflict(was: Cells, cells: Cells) -> bool:
     return any(old is not None and new is not None and old != new for old, new in zip(was, cells, strict=True))
 
 
@@ -179,7 +197,7 @@ def new_store(mode: Mode) -> Iterator[Observations]:
         yield Observations(Path(folder) / "o", CHANNELS, delay=DELAY, mode=mode)
 
 
-def put(store: Observations, payload: Payload) -> Appended:
+def put(store: Observations, payload: Payload) -> AppendResult:
     named = ["valid_time", "location", *CHANNELS, *(["known_at"] if payload.dated else [])]
     types = {"valid_time": TIME, "location": pa.string(), "known_at": TIME}
     schema = pa.schema([(name, types.get(name, pa.float64())) for name in named])
@@ -194,7 +212,7 @@ def rows_of(store: Observations, known_by: datetime | None = None) -> list[Row]:
 
 VALUES = st.sampled_from([1.0, 2.0, None])
 INSTANTS = st.integers(-2, 8).map(lambda half_days: T0 + half_days * DAY / 2)
-KEYS = st.tuples(st.sampled_from(TIMES), st.sampled_from(PLACES))
+KEYS = st.tuples(st.sampled_from(TIMES), st.sampled_from(LOCATIONS))
 
 
 @st.composite
@@ -220,32 +238,30 @@ MODES = st.sampled_from(["live", "archive"])
 
 @given(MODES, ANY_PAYLOADS, st.data())
 @settings(max_examples=60, deadline=None)
-def test_as_of_any_instant_the_store_says_what_a_replay_says(
-    mode: Mode, payloads: list[Payload], data: st.DataObject
-) -> None:
-    # F13, F15: late, repeated, partial and revised rows, with and without their known_at, in any order.
+def test_reads_as_of_any_instant_equal_a_replay(mode: Mode, payloads: list[Payload], data: st.DataObject) -> None:
+    # Late, repeated, partial and revised rows, with and without their known_at, in any order.
     replay = Replay(mode)
     with new_store(mode) as store:
         for payload in payloads:
             added = put(store, payload)
-            replay.take(payload)
+            replay.add(payload)
             assert added.accepted + added.revised + added.unchanged == len(payload.rows)
         turns = replay.turns()
         instants = {turns[0], turns[-1], *data.draw(st.lists(st.sampled_from(turns), max_size=3))}
         for instant in sorted({moved for one in instants for moved in (one - TICK, one, one + TICK)}):
-            told = {row.key: row.cells for row in rows_of(store, instant)}  # by known_at: the last one stays
-            assert told == replay.known(instant)
+            latest = {row.key: row.cells for row in rows_of(store, instant)}  # sorted by known_at: the last one wins
+            assert latest == replay.known(instant)
         _every_row_is_a_change(rows_of(store))
-        frames = build_frames(store.read(), locations=tuple(PLACES), variables=CHANNELS, step=DAY)
+        frames = build_frames(store.read(), locations=tuple(LOCATIONS), variables=CHANNELS, step=DAY)
         seen = as_of(frames, turns[-1])
-        for (time, place), cells in replay.known(turns[-1]).items():
-            got = seen[frames.index(time), :, PLACES.index(place)]
+        for (time, location), cells in replay.known(turns[-1]).items():
+            got = seen[frames.index(time), :, LOCATIONS.index(location)]
             assert [None if value != value else value for value in got.tolist()] == list(cells)
 
 
 def _every_row_is_a_change(rows: list[Row]) -> None:
     assert [(row.valid_time, row.location, row.known_at) for row in rows] == sorted(
-        {(row.valid_time, row.location, row.known_at) for row in rows}  # in order, and none twice
+        {(row.valid_time, row.location, row.known_at) for row in rows}  # sorted, without duplicates
     )
     for one, other in pairwise(rows):
         assert one.key != other.key or one.cells != other.cells
@@ -253,27 +269,27 @@ def _every_row_is_a_change(rows: list[Row]) -> None:
 
 @given(MODES, ANY_PAYLOADS)
 @settings(max_examples=30, deadline=None)
-def test_a_payload_that_comes_again_at_once_changes_nothing(mode: Mode, payloads: list[Payload]) -> None:
-    # F1: a run that was killed between the commit and the receipt is repeated.
+def test_a_payload_that_is_appended_again_at_once_changes_nothing(mode: Mode, payloads: list[Payload]) -> None:
+    # A run that was killed between the commit and the receipt is repeated.
     with new_store(mode) as store:
         for payload in payloads:
             put(store, payload)
             version = store.table.version
-            assert put(store, payload) == Appended(0, 0, len(payload.rows))
+            assert put(store, payload) == AppendResult(0, 0, len(payload.rows))
             assert store.table.version == version
 
 
 @given(ANY_PAYLOADS)
 @settings(max_examples=30, deadline=None)
-def test_what_came_last_comes_again_later_and_changes_nothing(payloads: list[Payload]) -> None:
-    # F13: what is asked for once more, as before.
+def test_the_last_payload_appended_again_later_changes_nothing(payloads: list[Payload]) -> None:
+    # The source is asked again and returns the same.
     with new_store("live") as store:
         for n, payload in enumerate(payloads):
             put(store, payload._replace(at=T0 + n * DAY))
         version = store.table.version
         last = payloads[-1]
         again = put(store, last._replace(at=T0 + 9 * DAY))
-        assert again == Appended(0, 0, len(last.rows))
+        assert again == AppendResult(0, 0, len(last.rows))
         assert store.table.version == version
 
 
@@ -282,7 +298,7 @@ def test_what_came_last_comes_again_later_and_changes_nothing(payloads: list[Pay
 def test_what_was_known_at_a_past_instant_never_changes(
     payloads: list[Payload], later: Payload, instant: datetime
 ) -> None:
-    # F15: a live feed; what comes tells of no instant before it came, whatever it says.
+    # In a live feed a payload says nothing about instants before it arrived.
     with new_store("live") as store:
         for payload in payloads:
             put(store, payload)
@@ -297,7 +313,7 @@ def test_what_was_known_at_a_past_instant_never_changes(
 
 @st.composite
 def consistent(draw: st.DrawFn) -> list[list[Row]]:
-    """Payloads that agree: whatever two of them say of a cell, at an instant if they name one, is the same."""
+    """Payloads that agree: no two have different values for one key, variable and known_at."""
     dated = draw(st.booleans())
     names = st.tuples(KEYS, INSTANTS if dated else st.none())
     truth: Mapping[tuple[Key, datetime | None], Cells] = draw(
@@ -307,19 +323,19 @@ def consistent(draw: st.DrawFn) -> list[list[Row]]:
     payloads = []
     for _ in range(draw(st.integers(1, 4))):
         chosen = draw(st.lists(st.sampled_from(sorted(truth, key=str)), min_size=1, unique=True))
-        told = [(key, known, truth[key, known], draw(blank)) for key, known in chosen]
+        rows = [(key, known, truth[key, known], draw(blank)) for key, known in chosen]
         payloads.append(
-            [Row(*key, u if keep[0] else None, v if keep[1] else None, known) for key, known, (u, v), keep in told]
+            [Row(*key, u if keep[0] else None, v if keep[1] else None, known) for key, known, (u, v), keep in rows]
         )
     return payloads
 
 
 @given(MODES, consistent(), st.data())
 @settings(max_examples=50, deadline=None)
-def test_payloads_that_agree_give_one_digest_in_any_order_and_any_calls(
+def test_agreeing_payloads_give_the_same_digest_in_any_order_and_any_calls(
     mode: Mode, payloads: list[list[Row]], data: st.DataObject
 ) -> None:
-    # An archive, or the loading of history: each call at an instant of its own.
+    # In an archive, or when history is loaded, with each call at another instant.
     now = T0 + 30 * DAY
     calls = data.draw(st.permutations(payloads))
     cut = data.draw(st.integers(0, len(calls)))
@@ -337,10 +353,8 @@ def test_payloads_that_agree_give_one_digest_in_any_order_and_any_calls(
     st.lists(plain_payloads(), min_size=1, max_size=4) | st.lists(dated_payloads(), min_size=1, max_size=4), st.data()
 )
 @settings(max_examples=30, deadline=None)
-def test_payloads_that_contradict_each_other_are_settled_by_their_order_alone(
-    payloads: list[Payload], data: st.DataObject
-) -> None:
-    # F13: an archive. How they are spread over calls, when these ran and whether one ran twice does not matter.
+def test_the_order_of_contradicting_payloads_alone_decides(payloads: list[Payload], data: st.DataObject) -> None:
+    # In an archive, the split into calls, their times and repetitions do not matter.
     with new_store("archive") as one, new_store("archive") as other:
         for payload in payloads:
             put(one, Payload(T0, payload.rows))

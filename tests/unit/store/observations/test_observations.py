@@ -11,9 +11,9 @@ import pytest
 
 from pipeline.errors import ContractError, StoreError
 from pipeline.ingest.feed import OpenFeed
-from pipeline.store.observations import Appended, Observations, partitions
+from pipeline.store.observations import AppendResult, Observations, partitions
 from pipeline.store.observations import table as observations
-from pipeline.store.observations.revisions import merge_undated
+from pipeline.store.observations.merge import merge_undated
 from tests.world import VARIABLE, fill, make_product, make_rows, make_settings, record_rows
 
 Mode = Literal["live", "archive"]
@@ -34,7 +34,9 @@ def make(tmp_path: Path) -> Make:
     return made
 
 
-def put(store: Observations, at: datetime, *rows: tuple[datetime, str, float | None], payload: str = "p") -> Appended:
+def put(
+    store: Observations, at: datetime, *rows: tuple[datetime, str, float | None], payload: str = "p"
+) -> AppendResult:
     return store.append(make_rows(*rows), at=at, payload=payload)
 
 
@@ -51,7 +53,7 @@ def test_an_empty_store(make: Make) -> None:
     assert store.newest() is None
 
 
-def test_the_newest_time_and_the_count_are_told_by_the_log_alone(make: Make) -> None:
+def test_the_newest_time_and_the_count_are_read_from_the_log(make: Make) -> None:
     store = make()
     assert store.count() == 0
     newest = T0 + DAY + TICK
@@ -62,26 +64,26 @@ def test_the_newest_time_and_the_count_are_told_by_the_log_alone(make: Make) -> 
     with pytest.raises(StoreError):
         store.read()
     assert store.newest() == newest
-    assert store.count() == 5  # statements: the changed value too
+    assert store.count() == 5  # statements, with the changed value
 
 
-def test_the_newest_time_is_read_where_the_log_has_no_bound_of_it(make: Make) -> None:
+def test_the_newest_time_is_read_from_data_where_the_log_has_no_bound(make: Make) -> None:
     store = make()
     put(store, T0, (T0 - 40 * DAY, "A", 1.0), (T0, "A", 1.0))
     put(store, T0, (T0 + 40 * DAY + TICK, "A", 1.0))
     assert store.newest() == T0 + 40 * DAY + TICK
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.store.delta.scan.digest_in", lambda name: None)  # as of files that others wrote
+        patch.setattr("pipeline.store.delta.scan.digest_in_name", lambda name: None)  # as for files of other programs
         assert store.newest() == T0 + 40 * DAY + TICK
 
 
-def test_no_rows_change_nothing(make: Make) -> None:
+def test_appending_no_rows_changes_nothing(make: Make) -> None:
     store = make()
-    assert put(store, T0) == Appended(0, 0, 0)
+    assert put(store, T0) == AppendResult(0, 0, 0)
     assert store.read().num_rows == 0
 
 
-def test_rows_come_back_by_time_place_and_known_at(make: Make) -> None:
+def test_rows_are_read_by_time_location_and_known_at(make: Make) -> None:
     store = make()
     put(store, T0, (T0 - DAY, "B", 2.0), (T0 - 40 * DAY, "B", 1.0), (T0 - DAY, "A", 3.0), payload="first")
     put(store, T0 + DAY, (T0 - DAY, "A", 4.0), payload="second")
@@ -95,7 +97,7 @@ def test_rows_come_back_by_time_place_and_known_at(make: Make) -> None:
     ]
 
 
-def test_each_row_names_its_payload_and_lies_in_its_month_however_late_it_came(make: Make) -> None:
+def test_each_row_has_its_payload_and_the_month_of_its_valid_time(make: Make) -> None:
     store = make()
     put(store, T0, (T0 - DAY, "A", 3.0), payload="first")
     put(store, T0 + DAY, (T0 - 40 * DAY, "A", 1.0), (T0 - DAY, "A", 4.0), payload="second")
@@ -107,14 +109,13 @@ def test_each_row_names_its_payload_and_lies_in_its_month_however_late_it_came(m
     ]
 
 
-def test_the_same_rows_again_add_nothing(make: Make) -> None:
-    # F13
+def test_repeated_rows_add_nothing(make: Make) -> None:
     store = make()
     given = ((T0, "A", 1.0), (T0, "B", None))
-    assert put(store, T0, *given) == Appended(2, 0, 0)
+    assert put(store, T0, *given) == AppendResult(2, 0, 0)
     version = store.table.version
-    assert put(store, T0 + DAY, *given) == Appended(0, 0, 2)
-    assert put(store, T0 - DAY, *given, payload="another") == Appended(0, 0, 2)
+    assert put(store, T0 + DAY, *given) == AppendResult(0, 0, 2)
+    assert put(store, T0 - DAY, *given, payload="another") == AppendResult(0, 0, 2)
     assert store.table.version == version
 
 
@@ -123,24 +124,24 @@ def test_history_became_known_after_the_delay(make: Make) -> None:
     put(store, T0, (T0 - 3 * DAY, "A", 1.0), (T0 - DELAY, "A", 2.0), (T0 - DELAY + TICK, "A", 3.0), (T0, "A", 4.0))
     assert revisions(store) == {
         (T0 - 3 * DAY, "A"): [(T0 - 3 * DAY + DELAY, 1.0)],
-        (T0 - DELAY, "A"): [(T0, 2.0)],  # due exactly when the store began: history
-        (T0 - DELAY + TICK, "A"): [(T0, 3.0)],  # due a tick later: learnt by this ingest
+        (T0 - DELAY, "A"): [(T0, 2.0)],  # due exactly when the store was created: history
+        (T0 - DELAY + TICK, "A"): [(T0, 3.0)],  # due a tick later: news
         (T0, "A"): [(T0, 4.0)],
     }
 
 
-def test_history_that_is_loaded_later_is_history_only_by_word_and_news_never_is(make: Make) -> None:
+def test_later_loads_of_history_are_history_up_to_the_creation_of_the_store(make: Make) -> None:
     store = make()
     put(store, T0, (T0 - DAY, "A", 1.0))
     late = make_rows((T0 - 9 * DAY, "A", 2.0), (T0 - DELAY, "A", 4.0), (T0 + DAY, "A", 3.0))
     store.append(late, at=T0 + 5 * DAY, payload="p", history=True)
     assert revisions(store)[T0 - 9 * DAY, "A"] == [(T0 - 9 * DAY + DELAY, 2.0)]
-    assert revisions(store)[T0 - DELAY, "A"] == [(T0, 4.0)]  # due exactly when the store began
-    assert revisions(store)[T0 + DAY, "A"] == [(T0 + 5 * DAY, 3.0)]  # due after the store began, and four days late
+    assert revisions(store)[T0 - DELAY, "A"] == [(T0, 4.0)]  # due exactly when the store was created
+    assert revisions(store)[T0 + DAY, "A"] == [(T0 + 5 * DAY, 3.0)]  # due after that, and four days late
 
 
-def test_what_comes_late_was_not_known_before_however_old_it_is(make: Make) -> None:
-    # F15: a replay of the days between sees no more than was seen then.
+def test_a_late_row_was_not_known_before_it_arrived(make: Make) -> None:
+    # A replay of the days in between must not see it.
     store = make()
     put(store, T0, (T0 - DAY, "A", 1.0))
     put(store, T0 + 5 * DAY, (T0 - 9 * DAY, "A", 2.0))
@@ -150,13 +151,13 @@ def test_what_comes_late_was_not_known_before_however_old_it_is(make: Make) -> N
 def test_a_changed_value_is_a_revision_known_from_its_ingest_on(make: Make) -> None:
     store = make()
     put(store, T0, (T0 - 9 * DAY, "A", 1.0), (T0, "A", 1.0))
-    assert put(store, T0 + DAY, (T0 - 9 * DAY, "A", 2.0), (T0, "A", 1.0), (T0, "B", 5.0)) == Appended(1, 1, 1)
+    assert put(store, T0 + DAY, (T0 - 9 * DAY, "A", 2.0), (T0, "A", 1.0), (T0, "B", 5.0)) == AppendResult(1, 1, 1)
     assert revisions(store)[T0 - 9 * DAY, "A"] == [(T0 - 9 * DAY + DELAY, 1.0), (T0 + DAY, 2.0)]
-    # F15: seen from before, nothing has changed.
+    # As of an earlier instant nothing has changed.
     assert revisions(store, T0 + DAY - TICK)[T0 - 9 * DAY, "A"] == [(T0 - 9 * DAY + DELAY, 1.0)]
 
 
-def test_a_value_that_changes_back_is_a_revision_too(make: Make) -> None:
+def test_a_value_that_changes_back_is_a_revision(make: Make) -> None:
     store = make()
     for day, value in enumerate((1.0, 2.0, 1.0)):
         put(store, T0 + day * DAY, (T0, "A", value))
@@ -164,8 +165,7 @@ def test_a_value_that_changes_back_is_a_revision_too(make: Make) -> None:
 
 
 @pytest.mark.parametrize("back", [timedelta(0), HOUR])
-def test_a_revision_comes_after_what_it_revises_even_if_the_clock_went_back(make: Make, back: timedelta) -> None:
-    # F22
+def test_a_revision_follows_the_value_it_revises_even_if_the_clock_went_back(make: Make, back: timedelta) -> None:
     store = make()
     put(store, T0, (T0, "A", 1.0))
     put(store, T0 - back, (T0, "A", 2.0))
@@ -188,15 +188,15 @@ def test_an_archive_is_all_history_and_corrections_follow_at_once(make: Make) ->
 @pytest.mark.parametrize(
     ("before", "after", "counts"),
     [
-        (None, None, Appended(0, 0, 1)),
-        (float("nan"), None, Appended(0, 0, 1)),
-        (None, 1.0, Appended(0, 1, 0)),
-        (1.0, None, Appended(0, 0, 1)),  # a cell without a value says nothing
-        (0.0, -0.0, Appended(0, 0, 1)),
-        (1.0, 1.0 + 2**-52, Appended(0, 1, 0)),
+        (None, None, AppendResult(0, 0, 1)),
+        (float("nan"), None, AppendResult(0, 0, 1)),
+        (None, 1.0, AppendResult(0, 1, 0)),
+        (1.0, None, AppendResult(0, 0, 1)),  # a missing value changes nothing
+        (0.0, -0.0, AppendResult(0, 0, 1)),
+        (1.0, 1.0 + 2**-52, AppendResult(0, 1, 0)),
     ],
 )
-def test_what_is_a_change(make: Make, before: float | None, after: float | None, counts: Appended) -> None:
+def test_which_values_are_changes(make: Make, before: float | None, after: float | None, counts: AppendResult) -> None:
     store = make()
     put(store, T0, (T0, "A", before))
     assert put(store, T0 + DAY, (T0, "A", after)) == counts
@@ -209,11 +209,11 @@ def test_a_change_of_any_variable_revises_the_row(tmp_path: Path) -> None:
     )
     store.append(first, at=T0, payload="p")
     changed = first.set_column(3, "v", pa.array([3.0]))
-    assert store.append(changed, at=T0 + DAY, payload="p") == Appended(0, 1, 0)
+    assert store.append(changed, at=T0 + DAY, payload="p") == AppendResult(0, 1, 0)
     assert store.read().select(["u", "v"]).to_pylist() == [{"u": 1.0, "v": 2.0}, {"u": 1.0, "v": 3.0}]
 
 
-def test_reading_by_time_keeps_both_ends(make: Make) -> None:
+def test_since_and_until_are_inclusive(make: Make) -> None:
     store = make()
     days = [datetime(2001, 1, 30, tzinfo=UTC) + n * DAY for n in range(4)]  # over the end of a month
     put(store, T0, *((day, "A", 1.0) for day in days))
@@ -223,7 +223,7 @@ def test_reading_by_time_keeps_both_ends(make: Make) -> None:
     assert store.newest() == days[-1]
 
 
-def test_variables_that_come_apart_complete_each_other(tmp_path: Path) -> None:
+def test_variables_that_arrive_separately_complete_each_other(tmp_path: Path) -> None:
     store = Observations(tmp_path / "two", ("u", "v"), delay=DELAY, mode="live")
     time = pa.array([T0], pa.timestamp("us", "UTC"))
     for day, (u, v) in enumerate(((1.0, None), (None, 2.0))):
@@ -232,16 +232,16 @@ def test_variables_that_come_apart_complete_each_other(tmp_path: Path) -> None:
     assert store.read().select(["u", "v"]).to_pylist() == [{"u": 1.0, "v": None}, {"u": 1.0, "v": 2.0}]
 
 
-def test_times_of_another_zone_are_the_same_instants(make: Make) -> None:
+def test_times_in_other_zones_are_the_same_instants(make: Make) -> None:
     store = make()
     put(store, T0, (T0, "A", 1.0))
     there = (T0 + 13 * HOUR).astimezone(ZoneInfo("Pacific/Auckland"))
-    assert put(store, there, (T0.astimezone(ZoneInfo("Asia/Tokyo")), "A", 2.0)) == Appended(0, 1, 0)
+    assert put(store, there, (T0.astimezone(ZoneInfo("Asia/Tokyo")), "A", 2.0)) == AppendResult(0, 1, 0)
     assert revisions(store, there)[T0, "A"] == [(T0, 1.0), (T0 + 13 * HOUR, 2.0)]
 
 
-def test_reading_since_a_time_of_another_zone_loses_no_month(make: Make) -> None:
-    # 1 February in Auckland is still January in UTC, where the month of a row is told.
+def test_reading_since_a_time_in_another_zone_finds_its_month(make: Make) -> None:
+    # 1 February in Auckland is still January in UTC, which partitions the table.
     store = make()
     midnight = datetime(2001, 2, 1, tzinfo=ZoneInfo("Pacific/Auckland"))
     put(store, T0, (midnight.astimezone(UTC), "A", 1.0))
@@ -253,8 +253,8 @@ def test_reading_since_a_time_of_another_zone_loses_no_month(make: Make) -> None
 
 def test_the_observations_of_a_product(tmp_path: Path) -> None:
     product, where = make_product(tmp_path, days=40, stations=3), make_settings(tmp_path)
-    assert fill(product, where) == Appended(120, 0, 0)
-    assert fill(product, where, at=T0) == Appended(0, 0, 120)
+    assert fill(product, where) == AppendResult(120, 0, 0)
+    assert fill(product, where, at=T0) == AppendResult(0, 0, 120)
     store = OpenFeed(product.feed, where).observations
     assert (store.mode, store.delay, store.variables) == ("archive", 6 * HOUR, (VARIABLE,))
     assert (
@@ -265,81 +265,79 @@ def test_the_observations_of_a_product(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "words"),
+    ("rows", "message"),
     [
         ([(T0, "A", 1.0), (T0, "B", 1.0), (T0, "A", 2.0)], "two rows have the same valid_time and location"),
         ([(T0, "A", 1.0), (T0, None, 1.0)], "1 rows have no location"),
         ([(None, "A", 1.0), (None, "B", 1.0)], "2 rows have no valid_time"),
     ],
 )
-def test_rows_without_a_key_of_their_own_are_refused(make: Make, rows: list[Any], words: str) -> None:
+def test_rows_without_a_key_and_duplicate_keys_are_refused(make: Make, rows: list[Any], message: str) -> None:
     store = make()
-    with pytest.raises(ContractError, match=words):
+    with pytest.raises(ContractError, match=message):
         put(store, T0, *rows)
     assert store.read().num_rows == 0
 
 
-def test_a_payload_enters_in_one_commit_or_not_at_all(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    # F1: months are judged one after the other, but no reader sees some of them.
+def test_a_payload_is_committed_whole_or_not_at_all(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Months are merged one after the other, but readers never see only some of them.
     store = make()
     put(store, T0, (T0, "A", 1.0))
     version = store.table.version
     rows = [(T0 + 31 * n * DAY, "A", 2.0) for n in range(20)]
-    judged = 0
+    merged = 0
 
     def fails(*arguments: Any, **options: Any) -> Any:
-        nonlocal judged
-        judged += 1
-        if judged == 2:
+        nonlocal merged
+        merged += 1
+        if merged == 2:
             raise MemoryError
         return merge_undated(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(partitions, "ROWS_AT_ONCE", 7)
+        patch.setattr(partitions, "MAX_ROWS", 7)
         patch.setattr(observations, "merge_undated", fails)
         with pytest.raises(MemoryError):
             put(store, T0 + DAY, *rows)
-    assert (judged, store.table.version) == (2, version)
-    assert put(store, T0 + DAY, *rows) == Appended(19, 1, 0)
+    assert (merged, store.table.version) == (2, version)
+    assert put(store, T0 + DAY, *rows) == AppendResult(19, 1, 0)
     assert store.table.version == version + 1
 
 
-def test_months_at_a_time_or_all_at_once_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_grouping_of_months_does_not_change_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     days = [T0 + 9 * n * DAY for n in range(60)]
-    first = [(day, place, float(n)) for n, day in enumerate(days) for place in "AB"]
-    second = [(day, place, float(n % 50)) for n, day in enumerate(days) for place in "AC"]
+    first = [(day, location, float(n)) for n, day in enumerate(days) for location in "AB"]
+    second = [(day, location, float(n % 50)) for n, day in enumerate(days) for location in "AC"]
     digests = set()
-    for rows_at_once, places_named in ((1 << 20, 9), (1 << 20, 0), (30, 9), (1, 0)):
-        monkeypatch.setattr(partitions, "ROWS_AT_ONCE", rows_at_once)
-        monkeypatch.setattr(observations, "_PLACES_NAMED", places_named)
-        folder = tmp_path / f"{rows_at_once}-{places_named}"
+    for max_rows, max_locations in ((1 << 20, 9), (1 << 20, 0), (30, 9), (1, 0)):
+        monkeypatch.setattr(partitions, "MAX_ROWS", max_rows)
+        monkeypatch.setattr(observations, "_MAX_LOCATIONS_IN_FILTER", max_locations)
+        folder = tmp_path / f"{max_rows}-{max_locations}"
         store = Observations(folder, (VARIABLE,), delay=DELAY, mode="archive")
-        assert put(store, T0, *first) == Appended(120, 0, 0)
-        assert put(store, T0, *second[::-1]) == Appended(60, 10, 50)
-        assert len(list(store.scan())) == {1: 18, 30: 8}.get(rows_at_once, 1)
+        assert put(store, T0, *first) == AppendResult(120, 0, 0)
+        assert put(store, T0, *second[::-1]) == AppendResult(60, 10, 50)
+        assert len(list(store.scan())) == {1: 18, 30: 8}.get(max_rows, 1)
         assert len(store.read(since=days[30], until=days[39])) == 30
         digests.add(store.digest())
     assert len(digests) == 1
 
 
-def test_an_append_that_was_overtaken_between_two_months_decides_anew(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # F3, in a fixed order: the other one writes a month that was judged already, and one that was not.
-    monkeypatch.setattr(partitions, "ROWS_AT_ONCE", 1)
+def test_an_append_is_merged_again_after_another_commit(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The other process writes a month that was merged already, and one that was not.
+    monkeypatch.setattr(partitions, "MAX_ROWS", 1)
     store, other = make(), make()
     put(store, T0, (T0, "A", 1.0))
-    judged = 0
+    merged = 0
 
     def overtaken(*arguments: Any, **options: Any) -> Any:
-        nonlocal judged
-        judged += 1
-        if judged == 2:
-            assert put(other, T0 + DAY, (T0, "A", 2.0), (T0 + 70 * DAY, "A", 3.0)) == Appended(1, 1, 0)
+        nonlocal merged
+        merged += 1
+        if merged == 2:
+            assert put(other, T0 + DAY, (T0, "A", 2.0), (T0 + 70 * DAY, "A", 3.0)) == AppendResult(1, 1, 0)
         return merge_undated(*arguments, **options)
 
     monkeypatch.setattr(observations, "merge_undated", overtaken)
     rows = [(T0, "A", 2.0), (T0 + 35 * DAY, "A", 2.0), (T0 + 70 * DAY, "A", 3.0)]
-    assert put(store, T0 + 2 * DAY, *rows) == Appended(1, 0, 2)
-    assert judged == 3 + 2 + 3
+    assert put(store, T0 + 2 * DAY, *rows) == AppendResult(1, 0, 2)
+    assert merged == 3 + 2 + 3
     assert store.table.read().num_rows == 4
