@@ -94,7 +94,7 @@ class LinearInverseModel(Baseline):
             self._residual_deviation = self._forecast_deviation(flat, present, amplitudes)
 
     def _amplitudes(self, basis: EofBasis, flat: Floats, present: Known) -> Floats:
-        """Return amplitudes (n, mode) of frames (n, cell), each taken alone."""
+        """Return amplitudes (n, mode) of frames (n, cell), one frame at a time."""
         return basis.amplitudes(flat, present | ~self._observed, np.zeros((len(flat), len(basis)), np.float32))
 
     def _residual(self, basis: EofBasis, flat: Floats, present: Known) -> Floats:

@@ -1,1 +1,1 @@
-"""What every network shares: what it sees, its head and loss, how it is trained and judged."""
+"""Parts shared by all networks: inputs, heads, losses, training, correction weights."""

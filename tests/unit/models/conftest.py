@@ -82,7 +82,7 @@ def make_world(task: Task, frames: int = 500, gaps: float = 0.03, dead: int | No
 
 
 def quick(name: str) -> dict[str, Any]:
-    """Options of a small network on a small base; the flagship keeps its own."""
+    """Options of a small network on a small base; attention-convlstm keeps its own base."""
     kind = MODELS[name].load()
     if not issubclass(kind, NeuralModel):
         return SMALL_BASELINES.get(name, {})
@@ -121,7 +121,7 @@ def new() -> Callable[..., Model]:
     return lambda name, task, **options: build(name, task, **(quick(name) | options))
 
 
-def wake(model: Model) -> None:
+def perturb(model: Model) -> None:
     """Move a network off what it learnt in a moment, and serve all of it: else only its base would be seen."""
     if isinstance(model, NeuralModel):
         network = model._fitted()
@@ -134,7 +134,7 @@ def wake(model: Model) -> None:
 
 
 @pytest.fixture(scope="session")
-def awake(world: World, new: Callable[..., Model]) -> Callable[[str], Model]:
+def perturbed(world: World, new: Callable[..., Model]) -> Callable[[str], Model]:
     """A fitted model, and of a network one whose every weight counts; shared, so tests leave it as it is."""
     known: dict[str, Model] = {}
 
@@ -142,7 +142,7 @@ def awake(world: World, new: Callable[..., Model]) -> Callable[[str], Model]:
         if name not in known:
             known[name] = new(name, world.task)
             known[name].fit(world.train, world.validation)
-            wake(known[name])
+            perturb(known[name])
         return known[name]
 
     return get

@@ -2,41 +2,47 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.base import Model
 from models.baselines.reference import DampedAnomaly, Persistence
 from models.catalogue import build
 from models.checkpoint import load, save
 from models.errors import ModelError
 from models.statistics.mixing import best_spread, best_weights, widen
+from models.task import Task
+from tests.unit.models.conftest import World
 
 PLAIN = "climatology, damped-anomaly, ridge-var"
 LEVELS = (0.25, 0.5, 0.75)
 
 
 @pytest.fixture(scope="module")
-def blend(world):
+def blend(world: World) -> Any:
     model = build("blend", world.task, members=PLAIN)
     model.fit(world.train, world.validation)
     return model
 
 
-def forecasts_of(*medians):
+def forecasts_of(*medians: Any) -> Any:
     """Forecasts (member, n, lead, target, location, quantile) from medians (n,) and a width of 1."""
     middle = np.stack([np.asarray(one, np.float32) for one in medians])
     return (middle[..., None] + np.array([-0.5, 0.0, 0.5], np.float32))[:, :, None, None, None]
 
 
-def column(values):
+def column(values: Any) -> Any:
     return np.asarray(values, np.float32)[:, None, None, None]
 
 
-def test_equal_weights_without_validation_give_the_mean_of_each_level(world):
+def test_equal_weights_without_validation_give_the_mean_of_each_level(world: World) -> None:
     none = replace(world.validation, issues=world.validation.issues[:0])
     blend = build("blend", world.task, members=["climatology", "damped-anomaly"], weights="equal")
     blend.fit(world.train, none)
@@ -49,13 +55,13 @@ def test_equal_weights_without_validation_give_the_mean_of_each_level(world):
     assert blend.weights == {"climatology": (0.5, 0.5, 0.5), "damped-anomaly": (0.5, 0.5, 0.5)}
 
 
-def test_members_with_opposite_errors_get_equal_weights():
+def test_members_with_opposite_errors_get_equal_weights() -> None:
     truth = np.linspace(0, 9, 40)
     weights = best_weights(forecasts_of(truth + 1, truth - 1), LEVELS, column(truth), np.ones((40, 1, 1, 1), bool))
     np.testing.assert_allclose(weights[:, 0], [0.5, 0.5], atol=1e-6)
 
 
-def test_a_perfect_member_gets_nearly_all_weight_and_no_truth_gives_equal_weights():
+def test_a_perfect_member_gets_nearly_all_weight_and_no_truth_gives_equal_weights() -> None:
     rng = np.random.default_rng(0)
     truth = rng.normal(size=400)
     forecasts, known = forecasts_of(truth, *(3 * rng.normal(size=(2, 400)))), np.ones((400, 1, 1, 1), bool)
@@ -63,7 +69,7 @@ def test_a_perfect_member_gets_nearly_all_weight_and_no_truth_gives_equal_weight
     np.testing.assert_allclose(best_weights(forecasts, LEVELS, column(truth), ~known), 1 / 3)
 
 
-def test_weights_follow_the_lead():
+def test_weights_follow_the_lead() -> None:
     truth = np.linspace(0, 9, 40)
     one, two = forecasts_of(truth, truth + 4), forecasts_of(truth + 4, truth)
     weights = best_weights(
@@ -77,7 +83,7 @@ def test_weights_follow_the_lead():
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 4))
-def test_weights_lie_on_the_simplex_and_beat_equal_weights(seed, members):
+def test_weights_lie_on_the_simplex_and_beat_equal_weights(seed: int, members: Any) -> None:
     rng = np.random.default_rng(seed)
     truth = rng.normal(size=30)
     forecasts = forecasts_of(*(truth * rng.uniform(-1, 1) + rng.normal(size=30) for _ in range(members)))
@@ -86,7 +92,7 @@ def test_weights_lie_on_the_simplex_and_beat_equal_weights(seed, members):
     assert (weights >= 0).all()
     assert weights.sum() == pytest.approx(1, abs=1e-5)
 
-    def loss(quantiles):
+    def loss(quantiles: Any) -> Any:
         error = column(truth)[..., None] - quantiles
         return np.maximum(np.array(LEVELS) * error, (np.array(LEVELS) - 1) * error).mean()
 
@@ -94,7 +100,7 @@ def test_weights_lie_on_the_simplex_and_beat_equal_weights(seed, members):
     assert loss(mean) <= loss(forecasts.mean(0)) + 1e-6
 
 
-def test_spread_is_the_ratio_of_true_width_to_forecast_width():
+def test_spread_is_the_ratio_of_true_width_to_forecast_width() -> None:
     rng = np.random.default_rng(0)
     truth = rng.normal(size=4000).astype(np.float32)
     # Quartiles of a standard normal lie at +-0.674.
@@ -104,7 +110,7 @@ def test_spread_is_the_ratio_of_true_width_to_forecast_width():
     np.testing.assert_allclose(widen(narrow, 1.5, 1)[0, 0, 0, 0], [-0.674, 0.0, 0.674], rtol=1e-6)
 
 
-def test_coverage_is_near_nominal(task_of, world_of):
+def test_coverage_is_near_nominal(task_of: Callable[..., Task], world_of: Callable[..., World]) -> None:
     world = world_of(task_of(), frames=1500)
     blend = build("blend", world.task, members=PLAIN)
     blend.fit(world.train, world.validation)
@@ -114,10 +120,10 @@ def test_coverage_is_near_nominal(task_of, world_of):
     assert inside[batch.target_mask].mean() == pytest.approx(0.8, abs=0.05)
 
 
-def test_blend_is_better_than_the_mean_member(world, blend):
+def test_blend_is_better_than_the_mean_member(world: World, blend: Any) -> None:
     batch = world.test.all()
 
-    def error(model):
+    def error(model: Any) -> Any:
         median = model.predict(batch.inputs)[..., 2]
         return np.abs(median - batch.target)[batch.target_mask].mean()
 
@@ -129,7 +135,7 @@ def test_blend_is_better_than_the_mean_member(world, blend):
     assert error(blend) < np.mean(alone)
 
 
-def test_options_are_json_and_reach_the_member(world):
+def test_options_are_json_and_reach_the_member(world: World) -> None:
     blend = build("blend", world.task, **{"members": "ridge-var,damped-anomaly", "ridge-var.lags": 2})
     options = json.loads(json.dumps(blend.options()))
     assert options["members"] == ["ridge-var", "damped-anomaly"]
@@ -137,14 +143,16 @@ def test_options_are_json_and_reach_the_member(world):
     assert build("blend", world.task, **options).options() == options
 
 
-def test_a_saved_blend_gives_bit_equal_forecasts(world, blend, tmp_path):
+def test_a_saved_blend_gives_bit_equal_forecasts(world: World, blend: Any, tmp_path: Path) -> None:
     save(blend, tmp_path / "blend")
     inputs = world.test.all().inputs
     np.testing.assert_array_equal(load(tmp_path / "blend").predict(inputs), blend.predict(inputs))
 
 
-def test_a_member_that_fails_is_left_out_with_a_warning(world, monkeypatch, caplog, tmp_path):
-    def fail(self, *args, **kwargs):
+def test_a_member_that_fails_is_left_out_with_a_warning(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    def fail(self, *args: Any, **kwargs: Any) -> None:
         raise ModelError("no luck")
 
     monkeypatch.setattr(DampedAnomaly, "fit", fail)
@@ -159,8 +167,8 @@ def test_a_member_that_fails_is_left_out_with_a_warning(world, monkeypatch, capl
     np.testing.assert_array_equal(load(tmp_path / "blend").predict(inputs), blend.predict(inputs))
 
 
-def test_one_remaining_member_is_too_few(world, monkeypatch):
-    def fail(self, *args, **kwargs):
+def test_one_remaining_member_is_too_few(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self, *args: Any, **kwargs: Any) -> None:
         raise ModelError("no luck")
 
     monkeypatch.setattr(DampedAnomaly, "fit", fail)
@@ -169,11 +177,13 @@ def test_one_remaining_member_is_too_few(world, monkeypatch):
         blend.fit(world.train, world.validation)
 
 
-def test_networks_share_the_remaining_budget_and_epochs_are_counted_together(world, monkeypatch, new):
+def test_networks_share_the_remaining_budget_and_epochs_are_counted_together(
+    world: World, monkeypatch: pytest.MonkeyPatch, new: Callable[..., Model]
+) -> None:
     budgets = []
     real = Persistence.fit
 
-    def note(self, *args, budget_seconds, **kwargs):
+    def note(self, *args: Any, budget_seconds: Any, **kwargs: Any) -> None:
         budgets.append(budget_seconds)
         real(self, *args, budget_seconds=budget_seconds, **kwargs)
 
@@ -188,11 +198,11 @@ def test_networks_share_the_remaining_budget_and_epochs_are_counted_together(wor
     assert epochs[-1].epoch == epochs[-1].epochs
 
 
-def _small():
+def _small() -> Any:
     return {"hidden": 4, "frames": 3, "epochs": 1, "batch": 64, "base": "damped-anomaly"}
 
 
-def test_attention_convlstm_is_a_default_member(task_of):
+def test_attention_convlstm_is_a_default_member(task_of: Callable[..., Task]) -> None:
     assert build("blend", task_of()).options()["members"][0] == "attention-convlstm"
 
 
@@ -209,6 +219,6 @@ def test_attention_convlstm_is_a_default_member(task_of):
         ({"members": PLAIN, "ridge-var.hidden": 4}, "ridge-var"),
     ],
 )
-def test_invalid_options_are_refused(options, message, world):
+def test_invalid_options_are_refused(options: dict[str, Any], message: str, world: World) -> None:
     with pytest.raises(ModelError, match=message):
         build("blend", world.task, **options)

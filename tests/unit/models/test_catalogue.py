@@ -1,32 +1,36 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from models.base import Model
 from models.catalogue import MODELS, build
 from models.errors import ModelError
+from models.task import Task
 
 
 @pytest.mark.parametrize("name", list(MODELS))
-def test_every_name_builds_its_model(name, task_of):
+def test_every_name_builds_its_model(name: str, task_of: Callable[..., Task]) -> None:
     model = build(name, task_of())
     assert isinstance(model, Model)
     assert model.name == name
     assert build(name, task_of(), **model.options()).options() == model.options()
 
 
-def test_an_unknown_name_is_refused_with_all_names(task_of):
+def test_an_unknown_name_is_refused_with_all_names(task_of: Callable[..., Task]) -> None:
     with pytest.raises(ModelError, match=r"'oracle'.*persistence.*attention-convlstm"):
         build("oracle", task_of())
 
 
 @pytest.mark.parametrize("name", list(MODELS))
-def test_unknown_option_is_named(name, task_of):
+def test_unknown_option_is_named(name: str, task_of: Callable[..., Task]) -> None:
     with pytest.raises(ModelError, match="colour"):
         build(name, task_of(), colour="red")
 
 
-def test_baselines_of_the_gate():
+def test_baselines_of_the_gate() -> None:
     guards = {name for name, entry in MODELS.items() if entry.is_baseline}
     assert guards == {
         "persistence",
@@ -74,12 +78,14 @@ def test_baselines_of_the_gate():
         ("attention-convlstm", {"device": "abacus"}, "device"),
     ],
 )
-def test_options_out_of_range_are_refused(name, options, match, task_of):
+def test_options_out_of_range_are_refused(
+    name: str, options: dict[str, Any], match: str, task_of: Callable[..., Task]
+) -> None:
     with pytest.raises(ModelError, match=match):
         build(name, task_of(), **options)
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "blend"])
-def test_options_that_are_none_get_their_default(name, task_of):
+def test_options_that_are_none_get_their_default(name: str, task_of: Callable[..., Task]) -> None:
     defaults = build(name, task_of()).options()
     assert build(name, task_of(), **dict.fromkeys(defaults)).options() == defaults

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from models.base import Model
 from models.catalogue import MODELS
 from models.checkpoint import CARD, WEIGHTS, load, read_card, save
 from models.errors import CheckpointError, NotFittedError
+from tests.unit.models.conftest import World
 
 
 @pytest.mark.parametrize("name", list(MODELS))
-def test_round_trip_is_bit_equal(name, world, fitted, tmp_path):
+def test_round_trip_is_bit_equal(name: str, world: World, fitted: Callable[[str], Model], tmp_path: Path) -> None:
     model = fitted(name)
     digest = save(model, tmp_path / "m")
     loaded = load(tmp_path / "m", digest=digest)
@@ -24,7 +29,7 @@ def test_round_trip_is_bit_equal(name, world, fitted, tmp_path):
 
 
 @pytest.mark.parametrize("name", list(MODELS))
-def test_a_flipped_byte_anywhere_is_noticed(name, fitted, tmp_path):
+def test_a_flipped_byte_anywhere_is_detected(name: str, fitted: Callable[[str], Model], tmp_path: Path) -> None:
     digest = save(fitted(name), tmp_path / "m")
     for file in (WEIGHTS, CARD):
         path = tmp_path / "m" / file
@@ -39,7 +44,9 @@ def test_a_flipped_byte_anywhere_is_noticed(name, fitted, tmp_path):
     load(tmp_path / "m", digest=digest)
 
 
-def test_same_model_same_digest_and_the_folder_is_replaced_whole(fitted, tmp_path):
+def test_same_model_same_digest_and_the_folder_is_replaced_whole(
+    fitted: Callable[[str], Model], tmp_path: Path
+) -> None:
     folder = tmp_path / "deep" / "m"
     first = save(fitted("persistence"), folder)
     (folder / "stray").write_text("left over")
@@ -48,7 +55,7 @@ def test_same_model_same_digest_and_the_folder_is_replaced_whole(fitted, tmp_pat
     assert [path.name for path in folder.parent.iterdir()] == ["m"]
 
 
-def test_card_tells_what_the_model_is(fitted, tmp_path):
+def test_the_card_describes_the_model(fitted: Callable[[str], Model], tmp_path: Path) -> None:
     model = fitted("ridge-var")
     save(model, tmp_path / "m")
     card = read_card(tmp_path / "m")
@@ -57,7 +64,7 @@ def test_card_tells_what_the_model_is(fitted, tmp_path):
     assert card["task"] == model.task.to_json()
 
 
-def test_wrong_digest_is_refused_before_anything_is_parsed(fitted, tmp_path):
+def test_wrong_digest_is_refused_before_anything_is_parsed(fitted: Callable[[str], Model], tmp_path: Path) -> None:
     save(fitted("persistence"), tmp_path / "m")
     (tmp_path / "m" / WEIGHTS).write_bytes(b"not weights")
     with pytest.raises(CheckpointError, match="digest"):
@@ -75,7 +82,7 @@ def test_wrong_digest_is_refused_before_anything_is_parsed(fitted, tmp_path):
         ({"extra": 1}, "keys"),
     ],
 )
-def test_a_card_that_says_something_else_is_refused(change, match, fitted, tmp_path):
+def test_an_invalid_card_is_refused(change: Any, match: str, fitted: Callable[[str], Model], tmp_path: Path) -> None:
     save(fitted("persistence"), tmp_path / "m")
     path = tmp_path / "m" / CARD
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
@@ -83,7 +90,7 @@ def test_a_card_that_says_something_else_is_refused(change, match, fitted, tmp_p
         load(tmp_path / "m")
 
 
-def test_missing_files_and_text_are_named(fitted, tmp_path):
+def test_errors_name_missing_and_damaged_files(fitted: Callable[[str], Model], tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"card\.json: cannot read the file"):
         load(tmp_path / "nowhere")
     save(fitted("persistence"), tmp_path / "m")
@@ -95,7 +102,7 @@ def test_missing_files_and_text_are_named(fitted, tmp_path):
         read_card(tmp_path / "m")
 
 
-def test_an_unfitted_model_leaves_no_trace(new, world, tmp_path):
+def test_an_unfitted_model_leaves_no_trace(new: Callable[..., Model], world: World, tmp_path: Path) -> None:
     with pytest.raises(NotFittedError):
         save(new("persistence", world.task), tmp_path / "m")
     assert not list(tmp_path.iterdir())

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
 from models.catalogue import MODELS, build
 from models.networks.neural import NeuralModel
 from models.networks.sample import Locations, Sample
+from models.task import Task
 
 NETWORKS = [name for name, entry in MODELS.items() if issubclass(entry.load(), NeuralModel)]
 SMALL = {"hidden": 4, "frames": 4, "dropout": 0.0, "base": "climatology"}
@@ -26,17 +30,17 @@ everywhere = pytest.mark.parametrize("grid", [None, (4, 5)], ids=["stations", "g
 
 
 @pytest.fixture(autouse=True)
-def seeded():
+def seeded() -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         yield
 
 
 @pytest.fixture
-def network_of(task_of):
-    """The network of a model of two channels, two targets, a covariate and a static field, awake."""
+def network_of(task_of: Callable[..., Task]) -> Any:
+    """The network of a model of two channels, two targets, a covariate and a static field, perturbed."""
 
-    def make(name, grid, **options):
+    def make(name: Any, grid: Any, **options: Any) -> Any:
         count = grid[0] * grid[1] if grid else 5
         task = task_of(
             stations=count,
@@ -49,30 +53,30 @@ def network_of(task_of):
             static_values=(tuple(float(i) for i in range(count)),),
         )
         net = build(name, task, **(SMALL | options)).network()
-        wake(net)
+        perturb(net)
         return net
 
     return make
 
 
-def wake(net):
+def perturb(net: Any) -> None:
     """Move every parameter off its start: the zeros of gates and last layers would hide what lies before them."""
     for parameter in net.parameters():
         parameter.data += 0.2 * torch.randn_like(parameter)
 
 
-def sample_of(n, grid=None, stations=5):
+def sample_of(n: Any, grid: Any = None, stations: Any = 5) -> Any:
     count = grid[0] * grid[1] if grid else stations
     known = (torch.rand(n, 4, 2, count) > 0.2).float()
-    said = (torch.rand(n, 3, 1, count) > 0.2).float()
+    mask = (torch.rand(n, 3, 1, count) > 0.2).float()
     locations = Locations(torch.rand(count, 2), torch.randn(count, 1), torch.arange(count).clamp(max=4), grid)
     return Sample(
         anomaly=torch.randn(n, 4, 2, count) * known,
         known=known,
         calendar=torch.randn(n, 4, 6),
         target_calendar=torch.randn(n, 3, 6),
-        covariates=torch.randn(n, 3, 1, count) * said,
-        covariate_mask=said,
+        covariates=torch.randn(n, 3, 1, count) * mask,
+        covariate_mask=mask,
         base=torch.randn(n, 3, 2, count, 5).sort(dim=-1).values,
         deviation=torch.ones(n, 3, 2, count),
         low=torch.full((n, 3, 2, count), -torch.inf),
@@ -83,7 +87,7 @@ def sample_of(n, grid=None, stations=5):
 
 @everywhere
 @every_network
-def test_every_parameter_receives_a_gradient(name, options, grid, network_of):
+def test_every_parameter_receives_a_gradient(name: str, options: dict[str, Any], grid: Any, network_of: Any) -> None:
     net = network_of(name, grid, **options)
     given = sample_of(4, grid)
     net.head.loss(net(given), torch.randn(4, 3, 2, len(given.locations.position)), given).sum().backward()
@@ -93,7 +97,9 @@ def test_every_parameter_receives_a_gradient(name, options, grid, network_of):
 
 @everywhere
 @every_network
-def test_batch_and_places_are_free_after_construction(name, options, grid, network_of):
+def test_batch_and_locations_may_change_after_construction(
+    name: str, options: dict[str, Any], grid: Any, network_of: Any
+) -> None:
     net = network_of(name, grid, **options).eval()
     for n, shape, stations in ((1, (5, 3), 1), (3, (6, 7), 9)):
         given = sample_of(n, shape if grid else None, stations)
@@ -105,7 +111,9 @@ def test_batch_and_places_are_free_after_construction(name, options, grid, netwo
 
 
 @every_network
-def test_permuted_stations_permute_what_is_found_and_nothing_else(name, options, network_of):
+def test_permuted_stations_permute_the_output_and_nothing_else(
+    name: str, options: dict[str, Any], network_of: Any
+) -> None:
     net = network_of(name, None, **options).eval()
     given, order = sample_of(2), torch.tensor([3, 1, 4, 0, 2])
     locations = given.locations
@@ -120,7 +128,7 @@ def test_permuted_stations_permute_what_is_found_and_nothing_else(name, options,
 
 @everywhere
 @every_network
-def test_each_issue_is_seen_alone(name, options, grid, network_of):
+def test_each_issue_is_seen_alone(name: str, options: dict[str, Any], grid: Any, network_of: Any) -> None:
     net = network_of(name, grid, **options).eval()
     given = sample_of(3, grid)
     one = Sample(*(part[1:2] for part in given[:-1]), given.locations)
@@ -129,7 +137,9 @@ def test_each_issue_is_seen_alone(name, options, grid, network_of):
 
 @everywhere
 @every_network
-def test_state_follows_to_another_precision_and_back(name, options, grid, network_of):
+def test_state_follows_to_another_precision_and_back(
+    name: str, options: dict[str, Any], grid: Any, network_of: Any
+) -> None:
     net = network_of(name, grid, **options).eval()
     given = sample_of(2, grid)
     single = net(given)
@@ -148,7 +158,9 @@ def test_state_follows_to_another_precision_and_back(name, options, grid, networ
 
 @everywhere
 @every_network
-def test_nothing_known_gives_numbers(name, options, grid, network_of):
+def test_without_any_known_value_the_output_is_finite(
+    name: str, options: dict[str, Any], grid: Any, network_of: Any
+) -> None:
     net = network_of(name, grid, **options).eval()
     given = sample_of(2, grid)
     blank = {key: torch.zeros_like(getattr(given, key)) for key in ("anomaly", "known", "covariates", "covariate_mask")}
@@ -156,7 +168,7 @@ def test_nothing_known_gives_numbers(name, options, grid, network_of):
 
 
 @every_network
-def test_a_location_that_training_never_saw_is_forecast(name, options, network_of):
+def test_a_location_that_training_never_saw_is_forecast(name: str, options: dict[str, Any], network_of: Any) -> None:
     net = network_of(name, None, **options).eval()
     given = sample_of(2)
     locations = given.locations._replace(row=torch.tensor([0, 1, -1, 3, -1]))
@@ -166,14 +178,14 @@ def test_a_location_that_training_never_saw_is_forecast(name, options, network_o
 
 
 @every_network
-def test_fresh_networks_return_their_base(name, options, task_of):
+def test_fresh_networks_return_their_base(name: str, options: dict[str, Any], task_of: Callable[..., Task]) -> None:
     model = build(name, task_of(), **(SMALL | {"base": "climatology"} | options))
     net, given = model.network().eval(), sample_of(2, stations=4)
     given = replace_channels(given)
     torch.testing.assert_close(net.head.quantiles(net(given), given), given.base)
 
 
-def replace_channels(given):
+def replace_channels(given: Any) -> Any:
     """The same sample for a task of one channel and target, context of six, no covariates and no static fields."""
     locations = given.locations._replace(static=torch.zeros(len(given.locations.position), 0))
     return given._replace(
@@ -183,7 +195,7 @@ def replace_channels(given):
     )
 
 
-def test_the_zoo_is_complete():
+def test_the_zoo_is_complete() -> None:
     wanted = (
         "attention-convlstm lstm peephole-lstm bilstm gru convlstm convgru cnn-lstm rcnn stcn res-stcn stn "
         "attention-lstm attention-gru attention-cnn lstm-cnn-fusion graph-conv simvp dlinear"

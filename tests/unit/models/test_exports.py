@@ -3,6 +3,7 @@ from __future__ import annotations
 import ast
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ ALLOWED = {
 }
 
 
-def test_every_public_name_resolves():
+def test_every_public_name_resolves() -> None:
     assert models.__all__ == sorted(models.__all__, key=lambda name: (not name.isupper(), name))
     for name in models.__all__:
         assert getattr(models, name) is not None
@@ -31,13 +32,13 @@ def test_every_public_name_resolves():
         _ = models.nothing
 
 
-def test_no_module_hides_a_public_name():
+def test_no_module_hides_a_public_name() -> None:
     """A submodule of the same name would take its place as soon as it is imported."""
     modules = {path.stem for path in FOLDER.iterdir()}
     assert not modules & set(models.__all__)
 
 
-def test_the_example_of_the_documentation_runs(capsys):
+def test_the_example_of_the_documentation_runs(capsys: pytest.CaptureFixture[str]) -> None:
     text = (FOLDER / "README.md").read_text()
     block = text[text.index("    from dataclasses import dataclass") : text.index("For a grid, set `Task(grid")]
     names = {"__name__": __name__}
@@ -47,7 +48,7 @@ def test_the_example_of_the_documentation_runs(capsys):
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.py")), ids=lambda path: str(path.relative_to(FOLDER)))
-def test_modules_import_only_what_models_may_and_unpickle_nothing(path):
+def test_modules_import_only_what_models_may_and_unpickle_nothing(path: Any) -> None:
     import sys
 
     source = path.read_text()

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
+from models.base import Model
 from models.baselines import ridge as baseline
 from models.baselines.ridge import default_lags
 from models.catalogue import build
@@ -10,10 +14,12 @@ from models.errors import ModelError
 from models.statistics import moments as module
 from models.statistics.dressing import pinball
 from models.statistics.moments import MomentSums, Regression, effort
+from models.task import Task
+from tests.unit.models.conftest import World
 
 
 @pytest.fixture
-def sums():
+def sums() -> Any:
     """Three predictors and two targets, x0 and x2 related."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(5000, 3)).astype(np.float32)
@@ -22,7 +28,7 @@ def sums():
     return x, y.astype(np.float32)
 
 
-def moments(x, y, x_known=None, places=1):
+def moments(x: Any, y: Any, x_known: Any = None, places: Any = 1) -> Any:
     known = np.ones(x.shape, bool) if x_known is None else x_known
     total = MomentSums(x.shape[1], y.shape[1])
     for part in np.array_split(np.arange(len(x)), 3):
@@ -30,7 +36,7 @@ def moments(x, y, x_known=None, places=1):
     return total.moments(places)
 
 
-def test_complete_data_give_ordinary_ridge_weights(sums):
+def test_complete_data_give_ordinary_ridge_weights(sums: Any) -> None:
     x, y = sums
     weights, left = moments(x, y).regress(np.ones(3, bool), 0.01)
     expected = np.linalg.solve(x.T @ x / len(x) + 0.01 * np.eye(3), x.T @ y / len(x))
@@ -39,7 +45,7 @@ def test_complete_data_give_ordinary_ridge_weights(sums):
     np.testing.assert_allclose(left, np.maximum(errors, 0.14 * y.std(0)), atol=0.03)
 
 
-def test_missing_predictor_gives_the_regression_on_the_rest(sums):
+def test_missing_predictor_gives_the_regression_on_the_rest(sums: Any) -> None:
     x, y = sums
     known = np.array([True, False, True])
     weights, left = moments(x, y).regress(known, 1e-6)
@@ -49,14 +55,14 @@ def test_missing_predictor_gives_the_regression_on_the_rest(sums):
     assert left[0] == pytest.approx(2.0, abs=0.1)  # the lost predictor had weight 2 and unit variance
 
 
-def test_nothing_known_leaves_everything(sums):
+def test_nothing_known_leaves_everything(sums: Any) -> None:
     x, y = sums
     weights, left = moments(x, y).regress(np.zeros(3, bool), 0.01)
     assert not weights.any()
     np.testing.assert_allclose(left, np.sqrt(np.square(y).mean(0)), rtol=0.01)
 
 
-def test_gaps_hardly_change_the_weights(sums):
+def test_gaps_hardly_change_the_weights(sums: Any) -> None:
     x, y = sums
     known = np.random.default_rng(1).random(x.shape) > 0.3
     gappy, _ = moments(x, y, known).regress(np.ones(3, bool), 0.01)
@@ -64,7 +70,7 @@ def test_gaps_hardly_change_the_weights(sums):
     np.testing.assert_allclose(gappy, full, atol=0.15)
 
 
-def test_no_sharing_leaves_each_location_alone():
+def test_no_sharing_leaves_each_location_alone() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2000, 4)).astype(np.float32) + rng.normal(size=(2000, 1)).astype(np.float32)
     weights, _ = moments(x, x[:, :2], places=2).localised(0.0).regress(np.ones(4, bool), 0.01)
@@ -74,7 +80,7 @@ def test_no_sharing_leaves_each_location_alone():
     assert weights[0, 0] > 0.9
 
 
-def test_neighbour_helps_where_it_leads(task_of, world_of):
+def test_neighbour_helps_where_it_leads(task_of: Callable[..., Task], world_of: Callable[..., World]) -> None:
     """Station 1 repeats station 0 a day later, so only the joint regression can know."""
     world = world_of(task_of(stations=2, leads=1), frames=800, gaps=0.0)
     noise = np.random.default_rng(3).normal(size=800).astype(np.float32)
@@ -89,7 +95,7 @@ def test_neighbour_helps_where_it_leads(task_of, world_of):
     assert errors["ridge-var"] < 0.3 * errors["damped-anomaly"]
 
 
-def test_lost_stations_widen_the_interval(world, fitted):
+def test_lost_stations_widen_the_interval(world: World, fitted: Callable[[str], Model]) -> None:
     from dataclasses import replace
 
     inputs = world.test.all().inputs
@@ -98,19 +104,19 @@ def test_lost_stations_widen_the_interval(world, fitted):
     assert np.ptp(unseen, axis=-1)[:, 0].mean() > 1.1 * np.ptp(seen, axis=-1)[:, 0].mean()
 
 
-def test_default_lags_follow_step_context_and_size(task_of):
+def test_default_lags_follow_step_context_and_size(task_of: Callable[..., Task]) -> None:
     assert default_lags(task_of()) == 3
     assert default_lags(task_of(context=2)) == 2
     assert default_lags(task_of(step_seconds=3600, context=168)) == 24
     assert default_lags(task_of(stations=200, step_seconds=300, context=36)) == 6
 
 
-def test_too_many_predictors_are_refused(task_of):
+def test_too_many_predictors_are_refused(task_of: Callable[..., Task]) -> None:
     with pytest.raises(ModelError, match="predictors"):
         build("ridge-var", task_of(stations=3000, context=6), lags=3)
 
 
-def gappy(kind, shape):
+def gappy(kind: Any, shape: Any) -> Any:
     rng = np.random.default_rng(3)
     known = np.ones(shape, bool)
     if kind == "few cells":
@@ -122,15 +128,17 @@ def gappy(kind, shape):
 
 
 @pytest.mark.parametrize("kind", ["complete", "few cells", "stations by turns"])
-@pytest.mark.parametrize("judged", [True, False])
-def test_no_gap_makes_it_worse_than_climatology(kind, judged, task_of, world_of):
+@pytest.mark.parametrize("validated", [True, False])
+def test_no_gap_makes_it_worse_than_climatology(
+    kind: Any, validated: Any, task_of: Callable[..., Task], world_of: Callable[..., World]
+) -> None:
     """Moments of a gappy record do not fit together; unmended they gave several times climatology's error."""
     from dataclasses import replace
 
     world = world_of(task_of(stations=8, context=14), frames=700, gaps=0.0)
     known = gappy(kind, world.train.mask.shape)
     known[int(world.test.issues[0]) - 14 :] = True
-    issues = world.validation.issues if judged else world.validation.issues[:0]
+    issues = world.validation.issues if validated else world.validation.issues[:0]
     train, validation = replace(world.train, mask=known), replace(world.validation, mask=known, issues=issues)
     fitted = {name: build(name, world.task) for name in ("climatology", "ridge-var")}
     for model in fitted.values():
@@ -149,7 +157,7 @@ def test_no_gap_makes_it_worse_than_climatology(kind, judged, task_of, world_of)
         assert losses["ridge-var"] < 1.05 * losses["climatology"], newest
 
 
-def test_moments_that_do_not_fit_together_are_reconciled():
+def test_inconsistent_moments_are_made_consistent() -> None:
     """Two predictors never seen together, each close to the target, cannot both be unrelated to the other."""
     rng = np.random.default_rng(0)
     y = rng.normal(size=(4000, 1)).astype(np.float32)
@@ -163,7 +171,7 @@ def test_moments_that_do_not_fit_together_are_reconciled():
     assert left[0] ** 2 == pytest.approx(error, abs=0.1)
 
 
-def test_weights_on_noise_shrink_to_nothing():
+def test_weights_on_noise_shrink_to_nothing() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(200, 60)).astype(np.float32), rng.normal(size=(200, 2)).astype(np.float32)
     weights, left = moments(x, y, places=2).regress(np.ones(60, bool), 0.01)
@@ -171,7 +179,7 @@ def test_weights_on_noise_shrink_to_nothing():
     np.testing.assert_allclose(left, y.std(0), rtol=0.05)
 
 
-def test_expected_error_knows_chance_from_signal():
+def test_expected_error_knows_chance_from_signal() -> None:
     rng = np.random.default_rng(0)
     x, noise = (rng.normal(size=(400, 40)).astype(np.float32) for _ in range(2))
     signal = 0.7 * x + 0.7 * noise
@@ -179,7 +187,7 @@ def test_expected_error_knows_chance_from_signal():
     assert moments(x, noise, places=40).risk(0.01) > 0
 
 
-def many_gaps(rng, size):
+def many_gaps(rng: Any, size: Any) -> Any:
     """EofBasis that miss nothing, one, few, half, most or all of `size` predictors; some of them several times."""
     shares = np.array([0.0, 0.1, 0.3, 0.5, 0.9, 1.0]).repeat(12)
     known = rng.random((len(shares), size)) >= shares[:, None]
@@ -190,7 +198,9 @@ def many_gaps(rng, size):
 @pytest.mark.parametrize("memory", [2**26, 1], ids=["together", "one by one"])
 @pytest.mark.parametrize("sharing", [1.0, 0.4, 0.0])
 @pytest.mark.parametrize("ridge", [0.003, 1.0])
-def test_one_factorisation_serves_every_pattern_of_gaps(ridge, sharing, memory, monkeypatch):
+def test_one_factorisation_serves_every_pattern_of_gaps(
+    ridge: Any, sharing: Any, memory: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "_BYTES", memory)
     rng = np.random.default_rng(5)
     places, size = 4, 20
@@ -207,13 +217,13 @@ def test_one_factorisation_serves_every_pattern_of_gaps(ridge, sharing, memory, 
         np.testing.assert_allclose(deviation[row], left, rtol=2e-5)
 
 
-def test_regression_of_no_rows_gives_no_rows(sums):
+def test_regression_of_no_rows_gives_no_rows(sums: Any) -> None:
     x, y = sums
     mean, deviation = Regression(moments(x, y), 0.1)(x[:0], np.ones((0, 3), bool), np.ones(0))
     assert mean.shape == deviation.shape == (0, 2)
 
 
-def test_filled_gaps_equal_least_squares_on_what_is_known(sums):
+def test_filled_gaps_equal_least_squares_on_what_is_known(sums: Any) -> None:
     """Against the equations rather than `regress`: 5000 rows leave chance next to nothing to explain."""
     x, y = sums
     known = np.array([[True, True, True], [True, False, True], [True, True, False]])
@@ -224,7 +234,7 @@ def test_filled_gaps_equal_least_squares_on_what_is_known(sums):
         np.testing.assert_allclose(mean[row], expected, atol=0.05)
 
 
-def test_a_row_is_forecast_alike_alone_and_among_others(world, fitted):
+def test_a_row_is_forecast_alike_alone_and_among_others(world: World, fitted: Callable[[str], Model]) -> None:
     model = fitted("ridge-var")
     inputs = world.test.all().inputs
     together = model.predict(inputs)
@@ -234,14 +244,16 @@ def test_a_row_is_forecast_alike_alone_and_among_others(world, fitted):
         np.testing.assert_allclose(alone[0], together[row], rtol=1e-4)
 
 
-def test_effort_counts_each_pattern_once_by_what_it_misses_or_knows():
+def test_effort_counts_each_pattern_once_by_what_it_misses_or_knows() -> None:
     known = np.array([[1, 1, 1, 1], [0, 1, 1, 1], [0, 1, 1, 1], [0, 0, 0, 1]], bool)
     # EofBasis miss 0, 1 and all but 1 of 4 predictors: 4 (0 + 1 + 1) (4 + 6) operations over four rows.
     assert effort(known, 6) == 20
     assert effort(known[:0], 6) == 0
 
 
-def test_costly_gaps_are_dressed_by_fewer_windows(world, fitted, monkeypatch):
+def test_costly_gaps_are_dressed_by_fewer_windows(
+    world: World, fitted: Callable[[str], Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(baseline, "_MAX_DRESSING_OPERATIONS", 1.0)
     monkeypatch.setattr(baseline, "_MIN_DRESSING", 60)
     model, twin = (build("ridge-var", world.task) for _ in range(2))

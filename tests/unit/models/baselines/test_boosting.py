@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from models.baselines.features import FeatureBuilder, geographic_order, usable_c
 from models.baselines.ridge import RidgeVar
 from models.checkpoint import load, save
 from models.errors import ModelError
-from models.task import Inputs
+from models.task import Inputs, Task
 from tests.records import Record
 
 
@@ -23,7 +26,7 @@ class WithCovariate(Record):
 
     available: bool = True
 
-    def batch(self, index):
+    def batch(self, index: Any) -> Any:
         batch = super().batch(index)
         noise = np.random.default_rng(2).normal(size=self.values.shape).astype(np.float32)
         future = self.issues[index][:, None] + np.arange(1, self.task.leads + 1)
@@ -33,23 +36,23 @@ class WithCovariate(Record):
 
 
 @pytest.fixture
-def task(task_of):
+def task(task_of: Callable[..., Task]) -> Any:
     return task_of(stations=4, transforms=("identity",), limits=((None, None),), leads=1, context=3)
 
 
-def windows(task, values, first, last, kind=Record):
+def windows(task: Any, values: Any, first: Any, last: Any, kind: Any = Record) -> Any:
     time = (np.arange(len(values)) * task.step_seconds + 20_000 * 86_400).astype("datetime64[s]")
     issues = np.arange(max(first, task.context - 1), last - task.leads)
     return kind(task, time, values.astype(np.float32), np.ones(values.shape, bool), issues)
 
 
-def cut(task, values, kind=Record):
+def cut(task: Any, values: Any, kind: Any = Record) -> Any:
     size = len(values)
     parts = (0, 0.7), (0.7, 0.85), (0.85, 1)
     return [windows(task, values, int(first * size), int(last * size), kind) for first, last in parts]
 
 
-def nonlinear(frames=900):
+def nonlinear(frames: Any = 900) -> Any:
     """Each value is the absolute value of the previous one minus its mean, plus noise."""
     rng = np.random.default_rng(1)
     values = rng.normal(size=(frames, 1, 4))
@@ -58,13 +61,13 @@ def nonlinear(frames=900):
     return values
 
 
-def rmse(model, record):
+def rmse(model: Any, record: Any) -> Any:
     batch = record.all()
     median = model.predict(batch.inputs)[..., 2]
     return float(np.sqrt(np.mean(np.square(median - batch.target))))
 
 
-def test_a_nonlinear_rule_is_learnt(task):
+def test_a_nonlinear_rule_is_learnt(task: Task) -> None:
     train, validation, test = cut(task, nonlinear())
     scores = []
     for model in (GradientBoosting(task, rounds=150, learning_rate=0.1), RidgeVar(task)):
@@ -73,7 +76,7 @@ def test_a_nonlinear_rule_is_learnt(task):
     assert 0.45 < scores[0] < 0.8 * scores[1]
 
 
-def test_covariates_are_used_and_may_be_absent(task):
+def test_covariates_are_used_and_may_be_absent(task: Task) -> None:
     task = replace(task, covariates=("model",))
     train, validation, test = cut(task, nonlinear(600), WithCovariate)
     model = GradientBoosting(task, rounds=100, learning_rate=0.1)
@@ -85,7 +88,7 @@ def test_covariates_are_used_and_may_be_absent(task):
     np.testing.assert_array_equal(model.predict(without), model.predict(replace(test, available=False).all().inputs))
 
 
-def test_without_any_value_the_mean_is_close_to_climatology(task):
+def test_without_any_value_the_mean_is_close_to_climatology(task: Task) -> None:
     train, validation, test = cut(task, nonlinear())
     model = GradientBoosting(task)
     model.fit(train, validation)
@@ -95,7 +98,7 @@ def test_without_any_value_the_mean_is_close_to_climatology(task):
     assert abs(mean).mean() < 0.25
 
 
-def test_a_saved_model_gives_bit_equal_forecasts(task, tmp_path):
+def test_a_saved_model_gives_bit_equal_forecasts(task: Task, tmp_path: Path) -> None:
     task = replace(task, covariates=("model",), static=("altitude",), static_values=((1.0, 2.0, 3.0, 4.0),))
     train, validation, test = cut(task, nonlinear(400), WithCovariate)
     model = GradientBoosting(task, rounds=20)
@@ -108,7 +111,7 @@ def test_a_saved_model_gives_bit_equal_forecasts(task, tmp_path):
     assert 0 < twin.parameters == model.parameters < sum(array.size for array in model.state().values())
 
 
-def test_the_order_of_stations_does_not_change_the_trees(task):
+def test_the_order_of_stations_does_not_change_the_trees(task: Task) -> None:
     order = np.array([2, 0, 3, 1])
     train, validation, test = cut(task, nonlinear(500))
     one, other = (GradientBoosting(each, rounds=50) for each in (task, train.permuted(order).task))
@@ -118,7 +121,7 @@ def test_the_order_of_stations_does_not_change_the_trees(task):
     np.testing.assert_allclose(forecast, one.predict(test.all().inputs)[:, :, :, order], atol=1e-5)
 
 
-def test_rows_are_sampled_from_a_long_record(task):
+def test_rows_are_sampled_from_a_long_record(task: Task) -> None:
     train, validation, _ = cut(task, nonlinear(500))
     model = GradientBoosting(task, rows=120)
     model.fit(train, validation)
@@ -127,7 +130,7 @@ def test_rows_are_sampled_from_a_long_record(task):
     assert len(x) == len(y) <= 120
 
 
-def test_cells_of_a_grid_are_forecast(task_of):
+def test_cells_of_a_grid_are_forecast(task_of: Callable[..., Task]) -> None:
     task = task_of(stations=60, grid=(6, 10), transforms=("identity",), limits=((None, None),), leads=4)
     rng = np.random.default_rng(0)
     record = windows(task, rng.normal(size=(60, 1, 60)), 0, 60)
@@ -136,7 +139,7 @@ def test_cells_of_a_grid_are_forecast(task_of):
     assert np.isfinite(model.predict(record.all().inputs)).all()
 
 
-def test_few_locations_are_all_neighbours_and_many_have_one_in_each_direction(task_of):
+def test_few_locations_are_all_neighbours_and_many_have_one_in_each_direction(task_of: Callable[..., Task]) -> None:
     few = task_of(stations=3, longitude=(2.0, 1.0, 0.0), latitude=(50.0, 50.0, 40.0))
     np.testing.assert_array_equal(geographic_order(few), [2, 1, 0])
     np.testing.assert_array_equal(FeatureBuilder.of(few, 1).neighbours, [[2, 1, 0]] * 3)
@@ -149,7 +152,7 @@ def test_few_locations_are_all_neighbours_and_many_have_one_in_each_direction(ta
     assert (neighbours[0][3:] == -1).all()
 
 
-def test_features_worked_by_hand(task_of):
+def test_features_worked_by_hand(task_of: Callable[..., Task]) -> None:
     day = 4
     task = task_of(
         stations=2,
@@ -196,18 +199,18 @@ def test_features_worked_by_hand(task_of):
         ({"lags": 4}, "lags must lie within 1..3"),
     ],
 )
-def test_options_out_of_range_are_refused(options, match, task):
+def test_options_out_of_range_are_refused(options: dict[str, Any], match: str, task: Task) -> None:
     with pytest.raises(ModelError, match=match):
         GradientBoosting(task, **options)
 
 
-def test_missing_lightgbm_is_reported_with_the_package_to_install(task, monkeypatch):
+def test_missing_lightgbm_is_reported_with_the_package_to_install(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lightgbm", None)
     with pytest.raises(ModelError, match=r"cannot import LightGBM .*libgomp1"):
         GradientBoosting(task)
 
 
-def test_damaged_trees_are_refused(task):
+def test_damaged_trees_are_refused(task: Task) -> None:
     train, validation, _ = cut(task, nonlinear(300))
     model = GradientBoosting(task, rounds=5)
     model.fit(train, validation)

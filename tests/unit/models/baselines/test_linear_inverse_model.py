@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +14,13 @@ from hypothesis import strategies as st
 from models.baselines.eof import EofBasis, advance, autoregression, find_eofs
 from models.catalogue import build
 from models.errors import ModelError
+from models.task import Task
+from tests.unit.models.conftest import World
 
 TURN = 0.97 * np.array([[np.cos(0.6), -np.sin(0.6)], [np.sin(0.6), np.cos(0.6)]])
 
 
-def spiral(frames, seed=4):
+def spiral(frames: Any, seed: Any = 4) -> Any:
     """Two amplitudes that turn into each other, stirred by noise: (frame, 2)."""
     noise = np.random.default_rng(seed).normal(size=(frames, 2)) * 0.1
     out = np.zeros((frames, 2))
@@ -26,7 +30,7 @@ def spiral(frames, seed=4):
 
 
 @pytest.fixture(scope="module")
-def parts(task_of, world_of):
+def parts(task_of: Callable[..., Task], world_of: Callable[..., World]) -> Any:
     """Twelve stations on the equator that see the two amplitudes through two patterns."""
     task = task_of(stations=12, latitude=(0.0,) * 12, transforms=("identity",), limits=((None, None),))
     world = world_of(task, frames=1500, gaps=0.0)
@@ -36,13 +40,13 @@ def parts(task_of, world_of):
 
 
 @pytest.fixture(scope="module")
-def model(parts):
+def model(parts: Any) -> Any:
     model = build("linear-inverse", parts[0].task, modes=2, lags=1)
     model.fit(*parts[:2])
     return model
 
 
-def test_known_system_is_recovered(model):
+def test_known_system_is_recovered(model: Any) -> None:
     # The steps are those of the amplitudes in another basis, so they have the same roots.
     found = np.linalg.eigvals(model.state()["core.steps"][0])
     expected = np.linalg.eigvals(TURN)
@@ -50,7 +54,7 @@ def test_known_system_is_recovered(model):
     np.testing.assert_allclose(found.real, expected.real, atol=0.02)
 
 
-def test_forecast_is_as_good_as_the_system_allows(model, parts):
+def test_forecast_is_as_good_as_the_system_allows(model: Any, parts: Any) -> None:
     batch = parts[2].all()
     error = model.predict(batch.inputs)[..., 2] - batch.target
     turn, maps = np.eye(2), np.random.default_rng(0).normal(size=(2, 12))
@@ -62,7 +66,7 @@ def test_forecast_is_as_good_as_the_system_allows(model, parts):
         assert np.square(error[:, lead]).mean() < 1.15 * left.mean()
 
 
-def test_autoregression_of_two_lags_follows_an_oscillation():
+def test_autoregression_of_two_lags_follows_an_oscillation() -> None:
     # Of a wave of period 8: next = 2 cos(45 deg) now - before.
     wave = np.cos(np.arange(400) * np.pi / 4)[:, None].astype(np.float32)
     steps = autoregression(wave, np.ones(400, bool), 2, 1e-6)
@@ -71,19 +75,19 @@ def test_autoregression_of_two_lags_follows_an_oscillation():
     np.testing.assert_allclose(advance(steps, last)[:, 0, 0], [np.sqrt(0.5), 1], atol=2e-3)
 
 
-def test_a_system_that_grows_is_slowed():
+def test_a_system_that_grows_is_slowed() -> None:
     growing = (1.05 ** np.arange(60))[:, None].astype(np.float32)
     assert autoregression(growing, np.ones(60, bool), 1, 1e-6)[0, 0, 0] == pytest.approx(0.9999)
 
 
-def test_strong_ridge_leaves_each_amplitude_to_itself():
+def test_strong_ridge_leaves_each_amplitude_to_itself() -> None:
     amplitudes = spiral(3000).astype(np.float32)
     steps = autoregression(amplitudes, np.ones(3000, bool), 1, 1e6)[0]
     assert abs(steps[0, 1]) < 1e-3
     assert steps[0, 0] == pytest.approx(0.97 * np.cos(0.6), abs=0.05)
 
 
-def test_amplitudes_come_from_the_known_cells_alone():
+def test_amplitudes_come_from_the_known_cells_alone() -> None:
     maps = np.array([[0.5, 0.5, 0.5, 0.5], [0.5, -0.5, 0.5, -0.5]], np.float32)
     patterns = EofBasis(maps, np.ones(4, np.float32), np.array([4, 1], np.float32), 0.0)
     truth = np.array([[3.0, 1.0]], np.float32)
@@ -98,7 +102,7 @@ def test_amplitudes_come_from_the_known_cells_alone():
     np.testing.assert_array_equal(patterns.amplitudes(frame, none, truth), truth)
 
 
-def test_patterns_weigh_cells_by_area(task_of):
+def test_eofs_weight_cells_by_area(task_of: Callable[..., Task]) -> None:
     # Unrelated anomalies of equal spread at the equator and at 60 degrees north, where a cell is half as large.
     task = task_of(stations=2, latitude=(0.0, 60.0), longitude=(0.0, 0.0))
     data = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]], np.float32)[:, None]
@@ -108,7 +112,7 @@ def test_patterns_weigh_cells_by_area(task_of):
     assert found.first(1).noise == pytest.approx(0.25)
 
 
-def test_hidden_stations_are_seen_through_the_patterns(model, parts):
+def test_hidden_stations_are_estimated_from_the_eofs(model: Any, parts: Any) -> None:
     batch = parts[2].all()
     mask = batch.inputs.mask.copy()
     mask[..., 6:] = False
@@ -117,7 +121,7 @@ def test_hidden_stations_are_seen_through_the_patterns(model, parts):
     assert np.sqrt(np.square(forecast - whole).mean()) < 0.1 * whole.std()
 
 
-def test_missing_last_frame_is_bridged_by_the_dynamics(model, parts):
+def test_missing_last_frame_is_bridged_by_the_dynamics(model: Any, parts: Any) -> None:
     batch = parts[2].all()
     mask = batch.inputs.mask.copy()
     mask[:, -1] = False
@@ -127,7 +131,9 @@ def test_missing_last_frame_is_bridged_by_the_dynamics(model, parts):
     assert np.corrcoef(bridged[1:].ravel(), before.ravel())[0, 1] > 0.999
 
 
-def test_what_patterns_leave_over_fades_as_it_did(task_of, world_of):
+def test_residuals_are_damped_by_their_autocorrelation(
+    task_of: Callable[..., Task], world_of: Callable[..., World]
+) -> None:
     task = task_of(stations=8, latitude=(0.0,) * 8, transforms=("identity",), limits=((None, None),))
     world = world_of(task, frames=3000, gaps=0.0)
     rng = np.random.default_rng(6)
@@ -145,7 +151,9 @@ def test_what_patterns_leave_over_fades_as_it_did(task_of, world_of):
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1), share=st.floats(0, 1))
-def test_any_gaps_leave_finite_ordered_quantiles_and_each_issue_alone(model, parts, seed, share):
+def test_any_gaps_leave_finite_ordered_quantiles_and_each_issue_alone(
+    model: Any, parts: Any, seed: int, share: Any
+) -> None:
     inputs = parts[2].batch(np.arange(3)).inputs
     mask = np.random.default_rng(seed).random(inputs.mask.shape) < share
     quantiles = model.predict(replace(inputs, mask=mask, values=np.where(mask, inputs.values, np.float32(np.nan))))
@@ -156,7 +164,7 @@ def test_any_gaps_leave_finite_ordered_quantiles_and_each_issue_alone(model, par
     np.testing.assert_allclose(alone[0], quantiles[1], rtol=1e-3, atol=1e-3)
 
 
-def test_nothing_known_is_climatology_with_its_full_spread(model, parts):
+def test_nothing_known_is_climatology_with_its_full_spread(model: Any, parts: Any) -> None:
     inputs = parts[2].batch(np.arange(3)).inputs
     nothing = replace(inputs, mask=np.zeros_like(inputs.mask))
     mean, deviation = model.core(nothing, *model.anomalies(nothing))
@@ -164,7 +172,7 @@ def test_nothing_known_is_climatology_with_its_full_spread(model, parts):
     np.testing.assert_array_equal(deviation, 1)
 
 
-def test_stations_permute(world_of, task_of):
+def test_stations_permute(world_of: Callable[..., World], task_of: Callable[..., Task]) -> None:
     world = world_of(task_of(stations=9), gaps=0.05)
     order = np.random.default_rng(1).permutation(9)
     other = world.permuted(order)
@@ -175,7 +183,7 @@ def test_stations_permute(world_of, task_of):
     np.testing.assert_allclose(two, one[:, :, :, order], rtol=2e-3, atol=2e-3)
 
 
-def test_twin_by_state_forecasts_the_same_bits(model, parts):
+def test_a_model_with_the_same_state_gives_bit_equal_forecasts(model: Any, parts: Any) -> None:
     twin = build("linear-inverse", parts[0].task, **model.options())
     twin.load_state(model.state())
     inputs = parts[2].all().inputs
@@ -183,6 +191,6 @@ def test_twin_by_state_forecasts_the_same_bits(model, parts):
 
 
 @pytest.mark.parametrize(("options", "match"), [({"modes": 0}, "modes"), ({"lags": 0}, "lags"), ({"lags": 7}, "lags")])
-def test_options_out_of_range_are_refused(options, match, task_of):
+def test_options_out_of_range_are_refused(options: dict[str, Any], match: str, task_of: Callable[..., Task]) -> None:
     with pytest.raises(ModelError, match=match):
         build("linear-inverse", task_of(), **options)

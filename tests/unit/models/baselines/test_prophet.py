@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,17 +15,18 @@ import pytest
 from models.baselines.prophet import Prophet
 from models.checkpoint import load, save
 from models.errors import ModelError
+from models.task import Task
 from tests.records import Record
 
 installed = pytest.mark.skipif(find_spec("prophet") is None, reason="the extra nightcast[prophet] is not installed")
 
 
 @pytest.fixture
-def task(task_of):
+def task(task_of: Callable[..., Task]) -> Any:
     return task_of(stations=2, transforms=("identity",), limits=((None, None),))
 
 
-def windows(task, trend, gaps=0.0):
+def windows(task: Any, trend: Any, gaps: Any = 0.0) -> Any:
     """Two stations of which the first rises by 1 in a hundred days where there is a trend."""
     rng = np.random.default_rng(4)
     frames = np.arange(300)
@@ -34,14 +38,14 @@ def windows(task, trend, gaps=0.0):
     return [replace(record, issues=np.arange(*part)) for part in parts]
 
 
-def median_error(model, record):
+def median_error(model: Any, record: Any) -> Any:
     batch = record.all()
     return (model.predict(batch.inputs)[..., 2] - batch.target)[..., 0].mean(where=batch.target_mask[..., 0])
 
 
 @installed
 @pytest.mark.parametrize("gaps", [0.0, 0.3])
-def test_a_trend_goes_on(gaps, task):
+def test_a_trend_goes_on(gaps: Any, task: Task) -> None:
     train, validation, test = windows(task, 1.0, gaps)
     model = Prophet(task)
     model.fit(train, validation)
@@ -50,7 +54,7 @@ def test_a_trend_goes_on(gaps, task):
 
 
 @installed
-def test_without_validation_a_level_stays(task):
+def test_without_validation_a_level_stays(task: Task) -> None:
     train, validation, test = windows(task, 1.0)
     model = Prophet(task)
     model.fit(train, replace(validation, issues=validation.issues[:0]))
@@ -58,7 +62,7 @@ def test_without_validation_a_level_stays(task):
 
 
 @installed
-def test_recent_values_change_nothing(task):
+def test_recent_values_change_nothing(task: Task) -> None:
     train, validation, test = windows(task, 0.0)
     model = Prophet(task, growth="flat")
     model.fit(train, validation)
@@ -68,7 +72,7 @@ def test_recent_values_change_nothing(task):
 
 
 @installed
-def test_a_location_that_never_reported_is_forecast_by_its_climate(task):
+def test_a_location_that_never_reported_is_forecast_by_its_climate(task: Task) -> None:
     train, validation, test = windows(task, 0.0)
     mask = train.mask.copy()
     mask[..., 0] = False
@@ -80,7 +84,7 @@ def test_a_location_that_never_reported_is_forecast_by_its_climate(task):
 
 
 @installed
-def test_saved_model_forecasts_the_same_bits_and_holds_no_record(task, tmp_path):
+def test_saved_model_forecasts_the_same_bits_and_holds_no_record(task: Task, tmp_path: Path) -> None:
     train, validation, test = windows(task, 1.0)
     model = Prophet(task, growth="linear")
     model.fit(train, validation)
@@ -94,14 +98,14 @@ def test_saved_model_forecasts_the_same_bits_and_holds_no_record(task, tmp_path)
 
 
 @installed
-def test_fitting_says_nothing(task, capfd):
+def test_fitting_logs_nothing(task: Task, capfd: Any) -> None:
     train, validation, _ = windows(task, 0.0)
     Prophet(task, growth="flat").fit(train, validation)
     assert capfd.readouterr() == ("", "")
 
 
 @installed
-def test_damaged_state_is_refused(task):
+def test_damaged_state_is_refused(task: Task) -> None:
     train, validation, _ = windows(task, 0.0)
     model = Prophet(task, growth="flat")
     model.fit(train, validation)
@@ -111,17 +115,17 @@ def test_damaged_state_is_refused(task):
 
 
 @installed
-def test_unknown_growth_is_refused(task):
+def test_unknown_growth_is_refused(task: Task) -> None:
     with pytest.raises(ModelError, match=r"growth must be one of .*found 'wild'"):
         Prophet(task, growth="wild")
 
 
-def test_large_networks_are_refused(task_of):
+def test_large_networks_are_refused(task_of: Callable[..., Task]) -> None:
     with pytest.raises(ModelError, match="prophet: fits every location and target separately, at most 200, found 201"):
         Prophet(task_of(stations=201))
 
 
-def test_a_missing_library_is_one_clear_line(task, monkeypatch):
+def test_a_missing_library_is_reported_in_one_line(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "prophet", None)
     with pytest.raises(ModelError, match=r"pip install 'nightcast\[prophet\]'"):
         Prophet(task)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import atanh, exp, log, tanh
+from typing import Any
 
 import pytest
 import torch
@@ -20,16 +21,16 @@ MASK = torch.tensor([[True, False, True, True, False], [True] * 5, [False] * 5])
 
 
 @pytest.fixture(autouse=True)
-def seeded():
+def seeded() -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         yield
 
 
-def loop(attention, weights, query, memory, mask):
+def loop(attention: Any, weights: Any, query: Any, memory: Any, mask: Any) -> Any:
     """The equations, one query, key and head at a time, in float64."""
 
-    def linear(name, vector):
+    def linear(name: Any, vector: Any) -> Any:
         product = weights[f"{name}.weight"] @ vector
         return product + weights[f"{name}.bias"] if f"{name}.bias" in weights else product
 
@@ -67,7 +68,7 @@ def relative(one: Tensor, other: Tensor) -> float:
 
 @pytest.mark.parametrize("mask", [None, MASK], ids=["all seen", "masked"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_outputs_and_gradients_equal_the_equations(kind, mask):
+def test_outputs_and_gradients_equal_the_equations(kind: Any, mask: Any) -> None:
     attention = Attention(8, kind=kind)
     query, memory = torch.randn(3, 4, 8, requires_grad=True), torch.randn(3, 5, 8, requires_grad=True)
     probe = torch.randn(3, 4, 8)
@@ -84,7 +85,7 @@ def test_outputs_and_gradients_equal_the_equations(kind, mask):
         assert relative(single.grad, double.grad) < 1e-5
 
 
-def by_hand(kind):
+def by_hand(kind: Any) -> Any:
     """Width 1, every matrix 1 and no biases."""
     attention = Attention(1, kind=kind, heads=1)
     for name, parameter in attention.named_parameters():
@@ -93,14 +94,14 @@ def by_hand(kind):
 
 
 @pytest.mark.parametrize("kind", ["dot", "multi-head"])
-def test_dot_products_worked_by_hand(kind):
+def test_dot_products_worked_by_hand(kind: Any) -> None:
     # Scores 0 and ln 3: weights 1/4 and 3/4.
     query, memory = torch.ones(1, 1, 1), torch.tensor([[[0.0], [log(3)]]])
     torch.testing.assert_close(by_hand(kind).weights(query, memory), torch.tensor([[[[0.25, 0.75]]]]))
     torch.testing.assert_close(by_hand(kind)(query, memory), torch.tensor([[[0.75 * log(3)]]]))
 
 
-def test_additive_scores_worked_by_hand():
+def test_additive_scores_worked_by_hand() -> None:
     attention, far = by_hand("additive"), atanh(log(3) / 2)
     nn.init.constant_(attention.score.weight, 2)
     # Scores 2 tanh(0) = 0 and 2 tanh(far) = ln 3: weights 1/4 and 3/4.
@@ -112,7 +113,7 @@ def test_additive_scores_worked_by_hand():
     torch.testing.assert_close(attention.weights(torch.ones(1, 1, 1), memory), weights)
 
 
-def test_dot_scores_are_divided_by_the_root_of_the_width_of_a_head():
+def test_dot_scores_are_divided_by_the_root_of_the_width_of_a_head() -> None:
     attention = Attention(4, kind="multi-head", heads=1)
     nn.init.eye_(attention.query.weight)
     nn.init.eye_(attention.key.weight)
@@ -123,7 +124,7 @@ def test_dot_scores_are_divided_by_the_root_of_the_width_of_a_head():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_weights_are_those_of_the_equations_and_sum_to_one(kind):
+def test_weights_are_those_of_the_equations_and_sum_to_one(kind: Any) -> None:
     attention = Attention(8, kind=kind)
     query, memory = torch.randn(3, 4, 8), torch.randn(3, 5, 8)
     weights = attention.weights(query, memory, MASK)
@@ -141,7 +142,7 @@ def test_weights_are_those_of_the_equations_and_sum_to_one(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_masked_does_not_matter_and_nothing_to_see_gives_zeros(kind):
+def test_what_is_masked_does_not_matter_and_nothing_to_see_gives_zeros(kind: Any) -> None:
     attention = Attention(8, kind=kind)
     query, memory = torch.randn(3, 4, 8, requires_grad=True), torch.randn(3, 5, 8)
     memory[~MASK] = torch.nan
@@ -159,7 +160,7 @@ def test_what_is_masked_does_not_matter_and_nothing_to_see_gives_zeros(kind):
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=15, deadline=None)
 @given(data=st.data(), batch=st.integers(1, 4), queries=st.integers(1, 5), keys=st.integers(1, 9))
-def test_any_sizes_and_any_order_of_tokens(kind, data, batch, queries, keys):
+def test_any_sizes_and_any_order_of_tokens(kind: Any, data: Any, batch: Any, queries: Any, keys: Any) -> None:
     attention = Attention(8, kind=kind, heads=2)
     query, memory = torch.randn(batch, queries, 8), torch.randn(batch, keys, 8)
     mask = torch.rand(batch, keys) < 0.7
@@ -174,7 +175,7 @@ def test_any_sizes_and_any_order_of_tokens(kind, data, batch, queries, keys):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_parameter_receives_a_gradient(kind):
+def test_every_parameter_receives_a_gradient(kind: Any) -> None:
     attention = Attention(8, kind=kind)
     attention(torch.randn(2, 3, 8), torch.randn(2, 5, 8)).square().sum().backward()
     for name, parameter in attention.named_parameters():
@@ -184,7 +185,7 @@ def test_every_parameter_receives_a_gradient(kind):
 
 @pytest.mark.parametrize("kind", ["dot", "multi-head"])
 @pytest.mark.parametrize("masked", [False, True])
-def test_dot_products_hold_no_weights(kind, masked):
+def test_dot_products_do_not_materialise_weights(kind: Any, masked: Any) -> None:
     attention, tokens = Attention(16, kind=kind, heads=1), torch.randn(1, 512, 16)
     mask = torch.rand(1, 512) < 0.5 if masked else None
     with Largest() as largest:
@@ -200,7 +201,7 @@ class Largest(TorchDispatchMode):
 
     numbers = 0
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
         for one in made if isinstance(made, tuple | list) else (made,):
             if isinstance(one, Tensor):
@@ -209,7 +210,7 @@ class Largest(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_batches_beyond_the_limit_of_cuda_are_cut(monkeypatch, masked):
+def test_batches_beyond_the_limit_of_cuda_are_cut(monkeypatch: pytest.MonkeyPatch, masked: Any) -> None:
     attention, tokens = Attention(8, kind="multi-head"), torch.randn(7, 5, 8)
     mask = torch.rand(7, 5) < 0.6 if masked else None
     whole = attention(tokens, tokens, mask)
@@ -217,11 +218,11 @@ def test_batches_beyond_the_limit_of_cuda_are_cut(monkeypatch, masked):
     torch.testing.assert_close(attention(tokens, tokens, mask), whole)
 
 
-def normed(tokens):
+def normed(tokens: Any) -> Any:
     return (tokens - tokens.mean(-1, keepdim=True)) / (tokens.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
 
 
-def test_blocks_add_what_normed_tokens_find():
+def test_blocks_add_what_normed_tokens_find() -> None:
     one, other = 3 * torch.randn(3, 5, 8) + 1, 2 * torch.randn(3, 5, 8) - 1
     block = SelfAttention(8, kind="multi-head", heads=2)
     torch.testing.assert_close(block(one, MASK), one + block.attention(normed(one), normed(one), MASK))
@@ -230,7 +231,7 @@ def test_blocks_add_what_normed_tokens_find():
     torch.testing.assert_close(block(one, other, MASK), one + block.attention(normed(one), normed(other), MASK))
 
 
-def test_cross_attention_looks_at_the_other_tokens_alone():
+def test_cross_attention_looks_at_the_other_tokens_alone() -> None:
     block = CrossAttention(8, kind="dot")
     one, other = torch.randn(2, 3, 8), torch.randn(2, 5, 8)
     before = block(one, other)
@@ -243,7 +244,7 @@ def test_cross_attention_looks_at_the_other_tokens_alone():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_runs_in_bf16_in_inference_mode_and_as_one_graph(kind):
+def test_runs_in_bf16_in_inference_mode_and_as_one_graph(kind: Any) -> None:
     attention = Attention(8, kind=kind)
     query, memory = torch.randn(3, 4, 8), torch.randn(3, 5, 8)
     found = attention(query, memory, MASK)
@@ -260,7 +261,7 @@ def test_runs_in_bf16_in_inference_mode_and_as_one_graph(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_survives_saving_and_a_change_of_type(kind):
+def test_survives_saving_and_a_change_of_type(kind: Any) -> None:
     attention, other = Attention(8, kind=kind), Attention(8, kind=kind)
     query, memory = torch.randn(3, 4, 8), torch.randn(3, 5, 8)
     other.load_state_dict(load(save(attention.state_dict())))
@@ -271,7 +272,7 @@ def test_survives_saving_and_a_change_of_type(kind):
     torch.testing.assert_close(double.float(), found)
 
 
-def test_invalid_arguments_are_refused():
+def test_invalid_arguments_are_refused() -> None:
     with pytest.raises(ModelError, match=r"kind must be one of .*, found 'general'"):
         Attention(8, kind="general")
     with pytest.raises(ModelError, match="the number of heads, 3, must divide the width, 8"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -9,14 +11,14 @@ from models.layers.attention import KINDS, TemporalAttention
 
 
 @pytest.fixture(autouse=True)
-def seeded():
+def seeded() -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         yield
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_fields_are_attended_to_cell_by_cell_and_joined(kind):
+def test_fields_are_attended_to_cell_by_cell_and_joined(kind: Any) -> None:
     attention = TemporalAttention(8, kind=kind)
     decoder, encoder = torch.randn(3, 2, 8, 4, 5), torch.randn(6, 2, 8, 4, 5)
     found, weights = attention(decoder, encoder), attention.weights(decoder, encoder)
@@ -35,7 +37,7 @@ def test_fields_are_attended_to_cell_by_cell_and_joined(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_series_are_fields_of_one_cell(kind):
+def test_series_are_fields_of_one_cell(kind: Any) -> None:
     attention = TemporalAttention(8, kind=kind)
     decoder, encoder = torch.randn(3, 7, 8), torch.randn(6, 7, 8)
     found = attention(decoder, encoder)
@@ -46,7 +48,7 @@ def test_series_are_fields_of_one_cell(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_cells_do_not_see_each_other(kind):
+def test_cells_do_not_see_each_other(kind: Any) -> None:
     attention = TemporalAttention(8, kind=kind)
     decoder, encoder = torch.randn(3, 2, 8, 4, 4), torch.randn(5, 2, 8, 4, 4)
     before = attention(decoder, encoder)
@@ -57,7 +59,7 @@ def test_cells_do_not_see_each_other(kind):
 
 
 @pytest.mark.parametrize("shape", [(2, 8, 3, 4), (7, 8)], ids=["fields", "series"])
-def test_memory_layout_does_not_matter_and_every_parameter_learns(shape):
+def test_memory_layout_does_not_matter_and_every_parameter_learns(shape: Any) -> None:
     attention = TemporalAttention(8, kind="multi-head", heads=2)
     decoder, encoder = torch.randn(3, *shape), torch.randn(5, *shape)
     found = attention(decoder, encoder)
@@ -68,7 +70,7 @@ def test_memory_layout_does_not_matter_and_every_parameter_learns(shape):
         assert parameter.grad.norm() > 1e-4, name
 
 
-def test_runs_as_one_graph_for_any_batch_and_grid():
+def test_runs_as_one_graph_for_any_batch_and_grid() -> None:
     attention = TemporalAttention(8, kind="multi-head")
     compiled = torch.compile(attention, backend="eager", fullgraph=True)
     for n, height, width in ((1, 3, 3), (4, 2, 5)):

@@ -1,10 +1,14 @@
+from __future__ import annotations
+
+from typing import Any
+
 import torch
 
 from models.layers.bidirectional import BidirectionalLSTM
 from models.layers.lstm import LSTM
 
 
-def lstm(weights, suffix, x):
+def lstm(weights: Any, suffix: Any, x: Any) -> Any:
     """One layer from its equations: all h, and the last (h, c); torch orders the gates i, f, g, o."""
     own, again = weights[f"weight_ih_l0{suffix}"], weights[f"weight_hh_l0{suffix}"]
     bias = weights[f"bias_ih_l0{suffix}"] + weights[f"bias_hh_l0{suffix}"]
@@ -18,7 +22,7 @@ def lstm(weights, suffix, x):
     return torch.stack(outputs), (hidden, cell)
 
 
-def test_joins_what_two_readers_make_of_the_sequence():
+def test_joins_what_two_readers_make_of_the_sequence() -> None:
     torch.manual_seed(0)
     layer, x = BidirectionalLSTM(2, 3).double(), torch.randn(5, 4, 2, dtype=torch.float64)
     weights = dict(layer.lstm.torch_lstm.named_parameters())
@@ -30,7 +34,7 @@ def test_joins_what_two_readers_make_of_the_sequence():
     torch.testing.assert_close(state[1], layer.join_cell[0](torch.cat([cell, old], dim=-1)))
 
 
-def test_the_first_output_sees_the_last_step_and_the_last_the_first():
+def test_the_first_output_sees_the_last_step_and_the_last_the_first() -> None:
     torch.manual_seed(0)
     layer, x = BidirectionalLSTM(2, 3), torch.randn(5, 1, 2)
     found, _ = layer(x)
@@ -40,7 +44,7 @@ def test_the_first_output_sees_the_last_step_and_the_last_the_first():
         assert not torch.allclose(layer(changed)[0][step], found[step])
 
 
-def test_an_lstm_of_as_many_layers_goes_on_from_its_states():
+def test_an_lstm_of_as_many_layers_goes_on_from_its_states() -> None:
     torch.manual_seed(0)
     layer, after = BidirectionalLSTM(2, 3, layers=2), LSTM(2, 3, layers=2)
     outputs, states = layer(torch.randn(5, 4, 2))

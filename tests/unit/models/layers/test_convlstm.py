@@ -219,7 +219,7 @@ def test_checkpointing_remembers_less() -> None:
     assert kept(True) < kept(False) / 2
 
 
-def test_a_graph_that_was_used_up_is_refused() -> None:
+def test_a_second_backward_pass_is_refused() -> None:
     output, _ = made()(fields())
     output.sum().backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):

@@ -7,25 +7,25 @@ SERIES = torch.tensor([0.0, 3.0, 6.0, 0.0])
 TREND = torch.tensor([1.0, 3.0, 3.0, 2.0])
 
 
-def test_the_trend_is_the_moving_average_and_the_remainder_what_is_left():
+def test_the_trend_is_the_moving_average_and_the_remainder_what_is_left() -> None:
     trend, remainder = Decomposition(3)(SERIES)
     torch.testing.assert_close(trend, TREND)
     torch.testing.assert_close(remainder, torch.tensor([-1.0, 0.0, 3.0, -2.0]))
 
 
-def test_a_constant_is_all_trend_even_under_a_window_wider_than_the_series():
+def test_a_constant_is_all_trend_even_under_a_window_wider_than_the_series() -> None:
     trend, remainder = Decomposition(25)(torch.full((4, 2), 5.0))
     torch.testing.assert_close(trend, torch.full((4, 2), 5.0))
     torch.testing.assert_close(remainder, torch.zeros(4, 2))
 
 
-def test_a_window_of_one_leaves_no_remainder():
+def test_a_window_of_one_leaves_no_remainder() -> None:
     trend, remainder = Decomposition(1)(SERIES)
     torch.testing.assert_close(trend, SERIES)
     assert not remainder.any()
 
 
-def test_trend_and_remainder_have_maps_of_their_own():
+def test_trend_and_remainder_have_maps_of_their_own() -> None:
     layer = DecomposedLinear(4, 2, window=3)
     with torch.no_grad():
         layer.trend.copy_(torch.tensor([[0.0, 0.0, 0.0, 1.0], [1.0, 0.0, 0.0, 0.0]]))
@@ -34,11 +34,11 @@ def test_trend_and_remainder_have_maps_of_their_own():
     torch.testing.assert_close(layer(SERIES[:, None]), torch.tensor([[2.0], [4.0]]))
 
 
-def test_at_first_every_lead_is_the_mean_of_the_series():
+def test_at_first_every_lead_is_the_mean_of_the_series() -> None:
     torch.testing.assert_close(DecomposedLinear(4, 3, window=3)(SERIES[:, None]), torch.full((3, 1), 9 / 4))
 
 
-def test_all_series_and_channels_share_the_map():
+def test_all_series_and_channels_share_the_map() -> None:
     torch.manual_seed(0)
     layer = DecomposedLinear(4, 3, window=3)
     for weights in layer.parameters():

@@ -1,3 +1,7 @@
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 import torch
 from torch.nn import functional
@@ -5,7 +9,7 @@ from torch.nn import functional
 from models.layers.gated_attention import GatedAttention, GatedBlock
 
 
-def mixed(layer, x):
+def mixed(layer: Any, x: Any) -> Any:
     """A 1 x 1 convolution, cell by cell."""
     found = torch.zeros(len(x), layer.out_channels, *x.shape[2:], dtype=x.dtype)
     for row in range(x.shape[2]):
@@ -14,7 +18,7 @@ def mixed(layer, x):
     return found
 
 
-def depthwise(layer, x):
+def depthwise(layer: Any, x: Any) -> Any:
     """Each channel by itself, cell by cell and tap by tap; beyond the edge there is nothing."""
     height, width = x.shape[2:]
     side, gap = layer.kernel_size[0], layer.dilation[0]
@@ -30,7 +34,7 @@ def depthwise(layer, x):
 
 
 @pytest.mark.parametrize("size", [(5, 6), (2, 3), (1, 1)])
-def test_equals_loops_over_cells_and_taps(size):
+def test_equals_loops_over_cells_and_taps(size: Any) -> None:
     torch.manual_seed(0)
     layer = GatedAttention(2, reach=9, dilation=2).double()
     x = torch.randn(2, 2, *size, dtype=torch.float64)
@@ -41,7 +45,7 @@ def test_equals_loops_over_cells_and_taps(size):
         torch.testing.assert_close(layer(x), expected)
 
 
-def test_kernels_are_those_of_the_paper_and_see_eleven_cells_to_every_side():
+def test_kernels_are_those_of_the_paper_and_see_eleven_cells_to_every_side() -> None:
     torch.manual_seed(0)
     layer = GatedAttention(1)
     assert (layer.near.kernel_size, layer.far.kernel_size, layer.far.dilation) == ((5, 5), (7, 7), (3, 3))
@@ -53,7 +57,7 @@ def test_kernels_are_those_of_the_paper_and_see_eleven_cells_to_every_side():
     assert (int(changed.min()), int(changed.max())) == (15 - 11, 15 + 11)
 
 
-def test_a_block_starts_near_the_identity_and_every_part_learns():
+def test_a_block_starts_near_the_identity_and_every_part_learns() -> None:
     torch.manual_seed(0)
     block, x = GatedBlock(4, reach=9), torch.randn(2, 4, 5, 5)
     torch.testing.assert_close(block(x), x, rtol=0, atol=0.1)
@@ -61,7 +65,7 @@ def test_a_block_starts_near_the_identity_and_every_part_learns():
     assert all(parameter.grad.abs().sum() > 0 for parameter in block.parameters())
 
 
-def test_samples_do_not_see_each_other():
+def test_samples_do_not_see_each_other() -> None:
     torch.manual_seed(0)
     block, x = GatedBlock(4), torch.randn(3, 4, 6, 5)
     torch.testing.assert_close(block(x)[1:2], block(x[1:2]))

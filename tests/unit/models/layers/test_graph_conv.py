@@ -7,18 +7,18 @@ from models.layers.graph_conv import AdaptiveAdjacency, DistanceAdjacency, Graph
 
 
 @pytest.fixture(autouse=True)
-def seeded():
+def seeded() -> None:
     torch.manual_seed(0)
 
 
-def test_distance_weights_by_hand():
+def test_distance_weights_by_hand() -> None:
     # Two places one length scale apart: exp(-1/2) against the weight 1 of the place itself.
     found = DistanceAdjacency(0.1)(torch.tensor([[0.2, 0.5], [0.3, 0.5]]))
     near = math.exp(-0.5) / (1 + math.exp(-0.5))
     torch.testing.assert_close(found, torch.tensor([[1 - near, near], [near, 1 - near]]))
 
 
-def test_rows_of_both_graphs_sum_to_one():
+def test_rows_of_both_graphs_sum_to_one() -> None:
     positions = torch.rand(7, 2)
     for weights in (
         DistanceAdjacency()(positions),
@@ -29,7 +29,7 @@ def test_rows_of_both_graphs_sum_to_one():
         torch.testing.assert_close(weights.sum(1), torch.ones(7))
 
 
-def test_the_learnt_graph_is_that_of_the_paper_where_nothing_is_known_of_nodes():
+def test_the_learnt_graph_is_that_of_the_paper_where_nothing_is_known_of_nodes() -> None:
     layer = AdaptiveAdjacency(1, 4, width=3)
     torch.nn.init.normal_(layer.node_embedding)
     found = layer(torch.zeros(4, 1), torch.arange(4))
@@ -40,14 +40,14 @@ def test_the_learnt_graph_is_that_of_the_paper_where_nothing_is_known_of_nodes()
     torch.testing.assert_close(found, torch.softmax(torch.relu(source @ target.T), dim=1))
 
 
-def test_permuted_nodes_permute_the_learnt_graph():
+def test_permuted_nodes_permute_the_learnt_graph() -> None:
     layer = AdaptiveAdjacency(3, 5)
     torch.nn.init.normal_(layer.node_embedding)
     known, index, order = torch.randn(5, 3), torch.arange(5), torch.tensor([3, 1, 4, 0, 2])
     torch.testing.assert_close(layer(known[order], index[order]), layer(known, index)[order][:, order])
 
 
-def test_a_node_that_training_never_saw_has_no_numbers_of_its_own():
+def test_a_node_unseen_in_training_has_no_embedding() -> None:
     layer = AdaptiveAdjacency(2, 2)
     known = torch.randn(3, 2)
     before = layer(known, torch.tensor([0, 1, -1]))
@@ -56,13 +56,13 @@ def test_a_node_that_training_never_saw_has_no_numbers_of_its_own():
     torch.testing.assert_close(after, before)
 
 
-def test_every_parameter_of_the_learnt_graph_receives_a_gradient():
+def test_every_parameter_of_the_learnt_graph_receives_a_gradient() -> None:
     layer = AdaptiveAdjacency(2, 6)
     (layer(torch.randn(6, 2), torch.arange(6)) * torch.randn(6, 6)).sum().backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in layer.parameters())
 
 
-def test_equals_loops_over_nodes_and_steps():
+def test_equals_loops_over_nodes_and_steps() -> None:
     layer = GraphConv(2, graphs=2, steps=3).double()
     x = torch.randn(4, 5, 2, dtype=torch.float64)
     graphs = [torch.rand(5, 5, dtype=torch.float64) for _ in range(2)]
@@ -78,7 +78,7 @@ def test_equals_loops_over_nodes_and_steps():
     torch.testing.assert_close(layer(x, graphs), layer.mix(torch.cat(parts, dim=-1)))
 
 
-def test_values_come_as_far_as_there_are_steps():
+def test_values_come_as_far_as_there_are_steps() -> None:
     chain = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
     for steps, reached in ((1, False), (2, True)):
         layer, x = GraphConv(1, graphs=1, steps=steps), torch.zeros(1, 3, 1)

@@ -1,3 +1,7 @@
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 import torch
 from torch.nn import functional
@@ -5,7 +9,7 @@ from torch.nn import functional
 from models.layers.recurrent_conv import RecurrentConv
 
 
-def normed(x, norm):
+def normed(x: Any, norm: Any) -> Any:
     """Mean 0 and variance 1 over all channels and cells of a sample, then scaled and moved by channel."""
     mean = x.mean(dim=(1, 2, 3), keepdim=True)
     variance = (x - mean).square().mean(dim=(1, 2, 3), keepdim=True)
@@ -14,7 +18,7 @@ def normed(x, norm):
 
 
 @pytest.mark.parametrize("steps", [1, 3])
-def test_equals_the_equation_step_by_step(steps):
+def test_equals_the_equation_step_by_step(steps: Any) -> None:
     torch.manual_seed(0)
     layer = RecurrentConv(2, 4, kernel=3, steps=steps).double()
     u = torch.randn(2, 2, 5, 6, dtype=torch.float64)
@@ -25,14 +29,14 @@ def test_equals_the_equation_step_by_step(steps):
     torch.testing.assert_close(layer(u), x)
 
 
-def test_more_steps_have_no_more_weights_but_those_of_their_norms():
-    def count(steps):
+def test_more_steps_have_no_more_weights_but_those_of_their_norms() -> None:
+    def count(steps: Any) -> Any:
         return sum(parameter.numel() for parameter in RecurrentConv(2, 4, steps=steps).parameters())
 
     assert count(4) - count(3) == 2 * 4
 
 
-def test_every_parameter_receives_a_gradient():
+def test_every_parameter_receives_a_gradient() -> None:
     torch.manual_seed(0)
     layer = RecurrentConv(2, 4)
     (layer(torch.randn(2, 2, 5, 5)) * torch.randn(2, 4, 5, 5)).sum().backward()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import ceil, floor
+from typing import Any
 
 import pytest
 import torch
@@ -17,27 +18,27 @@ from models.layers.spatial_memory import SpatialMemory
 
 
 @pytest.fixture(autouse=True)
-def seeded():
+def seeded() -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         yield
 
 
-def opened(channels, **options):
+def opened(channels: Any, **options: Any) -> Any:
     """A memory with its gate open."""
     memory = SpatialMemory(channels, **options)
     nn.init.normal_(memory.gate)
     return memory
 
 
-def loop(weights, states, rows, columns):
+def loop(weights: Any, states: Any, rows: Any, columns: Any) -> Any:
     """The equations, one token at a time, in float64, on a grid of rows x columns tokens."""
 
-    def linear(name, vector):
+    def linear(name: Any, vector: Any) -> Any:
         product = weights[f"{name}.weight"] @ vector
         return product + weights[f"{name}.bias"] if f"{name}.bias" in weights else product
 
-    def attend(query, keys, values):
+    def attend(query: Any, keys: Any, values: Any) -> Any:
         powers = [(query @ key / len(query) ** 0.5).exp() for key in keys]
         return sum(power * value for power, value in zip(powers, values, strict=True)) / sum(powers)
 
@@ -54,26 +55,26 @@ def loop(weights, states, rows, columns):
             ]
             near = [[linear(f"near_{what}", token) for token in tokens] for what in ("key", "value")]
             past = [[linear(f"past_{what}", token) for token in memory[b]] for what in ("key", "value")]
-            told = []
+            read = []
             for index, token in enumerate(tokens):
                 query = linear("query", token)
                 fused = linear("fuse", torch.cat([attend(query, *near), attend(query, *past)]))
                 i, g, o = linear("gates", torch.cat([fused, token])).split(channels)
                 i, o = 1 / (1 + (-i).exp()), 1 / (1 + (-o).exp())
                 memory[b][index] = (1 - i) * memory[b][index] + i * g.tanh()
-                told.append(o * memory[b][index])
-            grid = torch.stack(told, dim=1).view(channels, rows, columns)
+                read.append(o * memory[b][index])
+            grid = torch.stack(read, dim=1).view(channels, rows, columns)
             fields.append(hidden[b] + weights["gate"] * bilinear(grid, height, width))
         outputs.append(torch.stack(fields))
     return torch.stack(outputs)
 
 
-def span(index, cells, size):
+def span(index: Any, cells: Any, size: Any) -> Any:
     return slice(floor(index * size / cells), ceil((index + 1) * size / cells))
 
 
-def bilinear(grid, height, width):
-    def ends(index, size, cells):
+def bilinear(grid: Any, height: Any, width: Any) -> Any:
+    def ends(index: Any, size: Any, cells: Any) -> Any:
         at = min(max((index + 0.5) * cells / size - 0.5, 0), cells - 1)
         low = min(floor(at), cells - 1)
         return low, min(low + 1, cells - 1), at - low
@@ -96,7 +97,7 @@ def relative(one: Tensor, other: Tensor) -> float:
 @pytest.mark.parametrize(
     ("most", "rows", "columns"), [(256, 5, 6), (9, 2, 4), (1, 1, 1)], ids=["each cell", "pooled", "one token"]
 )
-def test_outputs_and_gradients_equal_the_equations(most, rows, columns):
+def test_outputs_and_gradients_equal_the_equations(most: Any, rows: Any, columns: Any) -> None:
     memory = opened(4, most=most)
     states = torch.randn(3, 2, 4, 5, 6, requires_grad=True)
     probe = torch.randn(3, 2, 4, 5, 6)
@@ -114,7 +115,7 @@ def test_outputs_and_gradients_equal_the_equations(most, rows, columns):
         assert relative(parameter.grad, exact[name].grad) < 1e-5, name
 
 
-def test_one_cell_worked_by_hand():
+def test_one_cell_worked_by_hand() -> None:
     # Every matrix 1 and no biases, one channel. A single token finds itself: Zh = h, Zm = m, Z = h + m.
     memory = SpatialMemory(1)
     for name, parameter in memory.named_parameters():
@@ -132,7 +133,7 @@ def test_one_cell_worked_by_hand():
 
 
 @pytest.mark.parametrize("most", [256, 9])
-def test_fresh_memory_passes_its_input_on_and_only_its_gate_learns(most):
+def test_fresh_memory_passes_its_input_on_and_only_its_gate_learns(most: Any) -> None:
     memory, states = SpatialMemory(4, most=most), torch.randn(3, 2, 4, 5, 6)
     found = memory(states)
     assert torch.equal(found, states)
@@ -143,7 +144,7 @@ def test_fresh_memory_passes_its_input_on_and_only_its_gate_learns(most):
 
 
 @pytest.mark.parametrize("most", [256, 9])
-def test_every_parameter_receives_a_gradient_once_the_gate_has_moved(most):
+def test_every_parameter_receives_a_gradient_once_the_gate_has_moved(most: Any) -> None:
     memory = opened(4, most=most)
     memory(torch.randn(3, 2, 4, 5, 6)).square().sum().backward()
     for name, parameter in memory.named_parameters():
@@ -151,7 +152,7 @@ def test_every_parameter_receives_a_gradient_once_the_gate_has_moved(most):
 
 
 @pytest.mark.parametrize("most", [256, 9])
-def test_steps_equal_the_sequence_and_an_empty_memory_is_zeros(most):
+def test_steps_equal_the_sequence_and_an_empty_memory_is_zeros(most: Any) -> None:
     memory, states = opened(4, most=most), torch.randn(4, 2, 4, 5, 6)
     whole, kept = memory(states), None
     for hidden, expected in zip(states, whole, strict=True):
@@ -161,7 +162,7 @@ def test_steps_equal_the_sequence_and_an_empty_memory_is_zeros(most):
         torch.testing.assert_close(one, other)
 
 
-def test_far_cells_inform_each_other_and_samples_do_not():
+def test_far_cells_inform_each_other_and_samples_do_not() -> None:
     memory, states = opened(4), torch.randn(2, 2, 4, 9, 9)
     before = memory(states) - states
     states[0, 1, :, 0, 0] += 1
@@ -170,7 +171,7 @@ def test_far_cells_inform_each_other_and_samples_do_not():
     assert not changed[:, 0].any()
 
 
-def test_permuting_cells_permutes_the_result():
+def test_permuting_cells_permutes_the_result() -> None:
     memory, states = opened(4), torch.randn(3, 2, 4, 5, 6)
     order = torch.randperm(30)
     moved = states.flatten(3)[..., order].view(states.shape)
@@ -182,7 +183,7 @@ def test_permuting_cells_permutes_the_result():
 @example(most=256, height=1000, width=1)
 @example(most=256, height=1, width=1000)
 @given(most=st.integers(1, 40), height=st.integers(1, 24), width=st.integers(1, 24))
-def test_any_grid_has_at_most_so_many_tokens_of_about_its_proportions(most, height, width):
+def test_any_grid_has_at_most_so_many_tokens_of_about_its_proportions(most: Any, height: Any, width: Any) -> None:
     memory, hidden = opened(2, most=most), torch.randn(1, 2, height, width)
     found, kept = memory.step(hidden)
     assert found.shape == hidden.shape
@@ -200,7 +201,7 @@ def test_any_grid_has_at_most_so_many_tokens_of_about_its_proportions(most, heig
 
 
 @pytest.mark.parametrize("most", [256, 7])
-def test_alike_cells_stay_alike(most):
+def test_alike_cells_stay_alike(most: Any) -> None:
     # Neither pooling nor the way back makes edges.
     memory = opened(4, most=most)
     states = torch.randn(3, 2, 4, 1, 1).expand(-1, -1, -1, 5, 6)
@@ -213,7 +214,7 @@ class Largest(TorchDispatchMode):
 
     numbers = 0
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
         for one in made if isinstance(made, tuple | list) else (made,):
             if isinstance(one, Tensor):
@@ -221,7 +222,7 @@ class Largest(TorchDispatchMode):
         return made
 
 
-def test_no_map_of_cells_by_cells_is_held():
+def test_attention_weights_are_never_materialised() -> None:
     memory, states = opened(8, most=1024), torch.randn(2, 1, 8, 32, 32)
     with Largest() as largest:
         memory(states).sum().backward()
@@ -229,7 +230,7 @@ def test_no_map_of_cells_by_cells_is_held():
 
 
 @pytest.mark.parametrize("most", [256, 9])
-def test_runs_in_bf16_in_inference_mode_and_as_one_graph(most):
+def test_runs_in_bf16_in_inference_mode_and_as_one_graph(most: Any) -> None:
     memory, states = opened(4, most=most), torch.randn(3, 2, 4, 5, 6)
     found = memory(states)
     with torch.inference_mode():
@@ -245,7 +246,7 @@ def test_runs_in_bf16_in_inference_mode_and_as_one_graph(most):
     torch.testing.assert_close(compiled(other), memory(other))
 
 
-def test_survives_saving_a_change_of_type_and_channels_last():
+def test_survives_saving_a_change_of_type_and_channels_last() -> None:
     memory, other = opened(4), SpatialMemory(4)
     states = torch.randn(3, 2, 4, 5, 6)
     found = memory(states)
@@ -258,6 +259,6 @@ def test_survives_saving_a_change_of_type_and_channels_last():
     torch.testing.assert_close(double.float(), found)
 
 
-def test_at_least_one_token_is_asked_for():
+def test_at_least_one_token_is_asked_for() -> None:
     with pytest.raises(ModelError, match="most must be at least 1, found 0"):
         SpatialMemory(4, most=0)

@@ -1,3 +1,7 @@
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 import torch
 
@@ -5,24 +9,24 @@ from models.layers.spatial_transformer import SpatialTransformer
 
 
 @pytest.fixture
-def layer():
+def layer() -> Any:
     torch.manual_seed(0)
     return SpatialTransformer(2, 3)
 
 
-def point(layer, *matrix):
+def point(layer: Any, *matrix: Any) -> None:
     with torch.no_grad():
         layer.affine.bias.copy_(torch.tensor(matrix))
 
 
 @pytest.mark.parametrize("size", [(5, 5), (1, 1), (7, 12)])
-def test_it_starts_as_the_identity_whatever_the_size(layer, size):
+def test_it_starts_as_the_identity_whatever_the_size(layer: Any, size: Any) -> None:
     field, seen = torch.randn(3, 4, *size), torch.randn(3, 2, *size)
     assert torch.equal(layer.transform(seen), torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]).expand(3, -1, -1))
     torch.testing.assert_close(layer(field, seen), field, rtol=1e-5, atol=1e-5)
 
 
-def test_a_shift_by_one_cell_reads_the_neighbour_and_at_the_edge_the_edge(layer):
+def test_a_shift_by_one_cell_reads_the_neighbour_and_at_the_edge_the_edge(layer: Any) -> None:
     # The field is 4 cells or 2 units wide: one cell is half a unit.
     point(layer, 1.0, 0.0, 0.5, 0.0, 1.0, 0.0)
     field = torch.tensor([1.0, 2.0, 3.0, 4.0]).expand(1, 1, 4, 4)
@@ -30,13 +34,13 @@ def test_a_shift_by_one_cell_reads_the_neighbour_and_at_the_edge_the_edge(layer)
     torch.testing.assert_close(layer(field, torch.zeros(1, 2, 4, 4)), expected)
 
 
-def test_a_half_turn_reverses_both_axes(layer):
+def test_a_half_turn_reverses_both_axes(layer: Any) -> None:
     point(layer, -1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
     field = torch.randn(1, 2, 3, 5)
     torch.testing.assert_close(layer(field, torch.zeros(1, 2, 3, 5)), field.flip(2, 3))
 
 
-def test_each_sample_has_a_transform_of_its_own(layer):
+def test_each_sample_has_a_transform_of_its_own(layer: Any) -> None:
     torch.nn.init.normal_(layer.affine.weight)
     field, seen = torch.randn(3, 4, 6, 5), torch.randn(3, 2, 6, 5)
     found = layer(field, seen)
@@ -44,13 +48,13 @@ def test_each_sample_has_a_transform_of_its_own(layer):
     assert not torch.allclose(layer.transform(seen)[0], layer.transform(seen)[1])
 
 
-def test_every_parameter_learns_once_the_last_layer_has_moved(layer):
+def test_every_parameter_learns_once_the_last_layer_has_moved(layer: Any) -> None:
     torch.nn.init.normal_(layer.affine.weight)
     layer(torch.randn(3, 4, 6, 5), torch.randn(3, 2, 6, 5)).square().sum().backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in layer.parameters())
 
 
-def test_it_learns_a_shift():
+def test_it_learns_a_shift() -> None:
     torch.manual_seed(0)
     layer = SpatialTransformer(1, 4)
     smooth = torch.nn.functional.interpolate(torch.randn(16, 1, 4, 4), size=(12, 12), mode="bicubic")

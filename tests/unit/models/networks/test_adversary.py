@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -9,33 +11,33 @@ SHAPE = (16, 6, 2, 3)
 
 
 @pytest.fixture(autouse=True)
-def seeded():
+def seeded() -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         yield
 
 
-def new():
+def new() -> Any:
     return Adversary(learning_rate=0.01, clip=1.0)
 
 
-def shown(median, truth=None, known=None):
+def shown(median: Any, truth: Any = None, known: Any = None) -> Any:
     truth = torch.randn(SHAPE) if truth is None else truth
     known = torch.ones(SHAPE) if known is None else known
     return Trajectories(truth, known, median, torch.zeros(SHAPE))
 
 
-def test_flat_forecasts_of_lively_truths_are_told_apart_and_lively_ones_are_not():
-    verdicts = {}
+def test_flat_forecasts_of_variable_truths_are_detected_and_variable_ones_are_not() -> None:
+    scores = {}
     for kind, forecast in (("flat", lambda: torch.zeros(SHAPE)), ("lively", lambda: torch.randn(SHAPE))):
         adversary = new()
-        verdicts[kind] = [float(adversary(shown(forecast()))) for _ in range(80)][-1]
+        scores[kind] = [float(adversary(shown(forecast()))) for _ in range(80)][-1]
     # A discriminator that cannot tell says 1/2: half of (1/2 - 1) squared. One that can says 0.
-    assert verdicts["lively"] == pytest.approx(0.125, abs=0.05)
-    assert verdicts["flat"] > 0.4
+    assert scores["lively"] == pytest.approx(0.125, abs=0.05)
+    assert scores["flat"] > 0.4
 
 
-def test_the_term_teaches_the_forecast_and_not_the_discriminator():
+def test_the_term_teaches_the_forecast_and_not_the_discriminator() -> None:
     adversary, median = new(), torch.randn(SHAPE, requires_grad=True)
     term = adversary(shown(median))
     before = [parameter.grad.clone() for parameter in adversary._parts[0].parameters()]
@@ -44,7 +46,7 @@ def test_the_term_teaches_the_forecast_and_not_the_discriminator():
     torch.testing.assert_close([parameter.grad for parameter in adversary._parts[0].parameters()], before)
 
 
-def test_descent_makes_forecasts_pass():
+def test_descent_makes_forecasts_pass() -> None:
     """The discriminator held still, a step of the forecast along the gradient lowers the term."""
     adversary, truth = new(), torch.randn(SHAPE)
     for _ in range(30):
@@ -60,7 +62,7 @@ def test_descent_makes_forecasts_pass():
     assert float(after) < float(before.detach())
 
 
-def test_trajectories_with_a_gap_take_no_part():
+def test_trajectories_with_a_gap_take_no_part() -> None:
     known = torch.ones(SHAPE)
     known[3, 2, 1, 0] = 0
     known[5, 0, 0, 2] = 0
@@ -80,7 +82,7 @@ def test_trajectories_with_a_gap_take_no_part():
     assert gradient[3, ..., 1].any()
 
 
-def test_nothing_whole_teaches_nothing():
+def test_nothing_whole_teaches_nothing() -> None:
     median = torch.randn(SHAPE, requires_grad=True)
     known = torch.ones(SHAPE)
     known[:, -1] = 0
@@ -90,7 +92,7 @@ def test_nothing_whole_teaches_nothing():
     assert not median.grad.any()
 
 
-def test_a_single_lead_will_do():
+def test_a_single_lead_will_do() -> None:
     shape = (4, 1, 1, 3)
     given = Trajectories(torch.randn(shape), torch.ones(shape), torch.randn(shape), torch.zeros(shape))
     assert torch.isfinite(new()(given))

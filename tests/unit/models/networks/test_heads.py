@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ PAIRS = [
 ]
 
 
-def dims(levels=LEVELS):
+def dims(levels: Any = LEVELS) -> Any:
     return Dimensions(
         channels=1,
         targets=2,
@@ -45,7 +46,7 @@ def dims(levels=LEVELS):
     )
 
 
-def make_sample(base, deviation, low=-math.inf, high=math.inf):
+def make_sample(base: Any, deviation: Any, low: Any = -math.inf, high: Any = math.inf) -> Any:
     n, leads, _, locations = deviation.shape
     nothing = torch.zeros(n, leads, 0, locations)
     return Sample(
@@ -63,12 +64,12 @@ def make_sample(base, deviation, low=-math.inf, high=math.inf):
     )
 
 
-def random_sample(levels=LEVELS, **limits):
+def random_sample(levels: Any = LEVELS, **limits: Any) -> Any:
     base = torch.randn(5, 3, 2, 4, len(levels)).sort(dim=-1).values
     return make_sample(base, torch.rand(5, 3, 2, 4) + 0.5, **limits)
 
 
-def new(kind, loss, moved=True, levels=LEVELS):
+def new(kind: Any, loss: Any, moved: Any = True, levels: Any = LEVELS) -> Any:
     head = make_head(kind, loss, FEATURES, dims(levels), width=8, dropout=0.0)
     if moved:
         torch.nn.init.normal_(head.last.weight)
@@ -77,7 +78,7 @@ def new(kind, loss, moved=True, levels=LEVELS):
 
 
 @pytest.fixture(autouse=True)
-def seeded():
+def seeded() -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         yield
@@ -95,26 +96,26 @@ def seeded():
         ("censored", "crps", Censored),
     ],
 )
-def test_kind_and_loss_make_the_head(kind, loss, made):
+def test_kind_and_loss_make_the_head(kind: Any, loss: Any, made: Any) -> None:
     assert type(new(kind, loss)) is made
 
 
 @pytest.mark.parametrize(
     ("kind", "loss"), [(kind, loss) for kind in KINDS for loss in LOSSES if (kind, loss) not in PAIRS]
 )
-def test_a_head_with_a_loss_it_cannot_use_is_refused(kind, loss):
+def test_a_head_with_a_loss_it_cannot_use_is_refused(kind: Any, loss: Any) -> None:
     with pytest.raises(ModelError, match=rf"loss of head '{kind}' must be one of .*, found '{loss}'"):
         new(kind, loss)
 
 
 @pytest.mark.parametrize(("kind", "loss", "named"), [("spline", "crps", "head must"), ("auto", "l7", "loss must")])
-def test_unknown_names_are_refused(kind, loss, named):
+def test_unknown_names_are_refused(kind: Any, loss: Any, named: Any) -> None:
     with pytest.raises(ModelError, match=named):
         new(kind, loss)
 
 
 @pytest.mark.parametrize(("kind", "loss"), PAIRS)
-def test_untrained_it_returns_a_normal_base(kind, loss):
+def test_untrained_it_returns_a_normal_base(kind: Any, loss: Any) -> None:
     deviation = torch.rand(5, 3, 2, 4) + 0.5
     base = torch.randn(5, 3, 2, 4, 1) + deviation.unsqueeze(-1) * NORMAL
     sample = make_sample(base, deviation)
@@ -124,13 +125,13 @@ def test_untrained_it_returns_a_normal_base(kind, loss):
 
 
 @pytest.mark.parametrize("loss", ["pinball", "mse", "mae", "huber"])
-def test_untrained_it_returns_any_base(loss):
+def test_untrained_it_returns_any_base(loss: Any) -> None:
     sample, head = random_sample(), new("auto", loss, moved=False)
     outputs = head(torch.randn(5, 3, 4, FEATURES), sample)
     torch.testing.assert_close(head.quantiles(outputs, sample), sample.base)
 
 
-def test_untrained_normal_has_the_median_and_the_fitted_spread_of_its_base():
+def test_untrained_normal_has_the_median_and_the_fitted_spread_of_its_base() -> None:
     """Offsets -4, -1, 0, 1, 4 against the normal's: the slope of a line through the origin."""
     offsets = np.array([-4.0, -1.0, 0.0, 1.0, 4.0])
     z = NORMAL.double().numpy()
@@ -143,7 +144,7 @@ def test_untrained_normal_has_the_median_and_the_fitted_spread_of_its_base():
 
 
 @pytest.mark.parametrize(("kind", "loss"), PAIRS)
-def test_shapes_and_one_level(kind, loss):
+def test_shapes_and_one_level(kind: Any, loss: Any) -> None:
     for levels in (LEVELS, (0.5,)):
         head, sample = new(kind, loss, levels=levels), random_sample(levels)
         outputs = head(torch.randn(5, 3, 4, FEATURES), sample)
@@ -161,7 +162,7 @@ def test_shapes_and_one_level(kind, loss):
     deviation=st.floats(0, 10, width=32),
     pair=st.sampled_from(PAIRS),
 )
-def test_quantiles_never_cross_and_keep_within_limits(base, raw, deviation, pair):
+def test_quantiles_never_cross_and_keep_within_limits(base: Any, raw: Any, deviation: Any, pair: Any) -> None:
     head = new(*pair)
     given_base = torch.tensor(sorted(base)).expand(1, 1, 2, 1, 5)
     sample = make_sample(given_base, torch.full((1, 1, 2, 1), deviation), low=-1.0, high=2.0)
@@ -176,7 +177,7 @@ def test_quantiles_never_cross_and_keep_within_limits(base, raw, deviation, pair
 
 
 @pytest.mark.parametrize(("kind", "loss"), PAIRS)
-def test_every_parameter_gets_a_finite_gradient(kind, loss):
+def test_every_parameter_gets_a_finite_gradient(kind: Any, loss: Any) -> None:
     head, sample = new(kind, loss), random_sample(low=-0.5, high=0.5)
     truth = torch.randn(5, 3, 2, 4).clamp(-0.5, 0.5)
     head.loss(head(torch.randn(5, 3, 4, FEATURES), sample), truth, sample).sum().backward()
@@ -186,7 +187,7 @@ def test_every_parameter_gets_a_finite_gradient(kind, loss):
 
 
 @pytest.mark.parametrize(("kind", "loss"), PAIRS)
-def test_what_is_masked_teaches_nothing(kind, loss):
+def test_masked_values_give_no_gradient(kind: Any, loss: Any) -> None:
     head, sample = new(kind, loss), random_sample(low=0.0)
     features, truth = torch.randn(5, 3, 4, FEATURES), torch.rand(5, 3, 2, 4)
     known = (torch.rand(5, 3, 2, 4) < 0.5).float()
@@ -200,7 +201,7 @@ def test_what_is_masked_teaches_nothing(kind, loss):
 
 
 @pytest.mark.parametrize(("kind", "loss"), PAIRS)
-def test_learning_lowers_the_loss(kind, loss):
+def test_learning_lowers_the_loss(kind: Any, loss: Any) -> None:
     """Truths lie one deviation above the base, and scatter half as much."""
     deviation = torch.ones(64, 3, 2, 4)
     sample = make_sample(NORMAL.expand(64, 3, 2, 4, 5), deviation, low=-3.0, high=3.0)
@@ -217,6 +218,6 @@ def test_learning_lowers_the_loss(kind, loss):
     assert float(quantiles[-1] - quantiles[0]) == pytest.approx(2 * 1.2816 * spread, rel=0.1)
 
 
-def test_heads_carry_no_constants_in_their_state():
+def test_heads_carry_no_constants_in_their_state() -> None:
     for pair in PAIRS:
         assert set(new(*pair).state_dict()) == {"body.0.weight", "body.0.bias", "last.weight", "last.bias"}

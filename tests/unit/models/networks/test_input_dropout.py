@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from models.networks.input_dropout import InputDropout
-from models.task import Inputs
+from models.task import Inputs, Task
+from tests.unit.models.conftest import World
 
 
-def test_values_are_only_hidden_and_draws_follow_location_ids(world):
+def test_values_are_only_hidden_and_draws_follow_location_ids(world: World) -> None:
     inputs = world.test.batch(np.arange(6)).inputs
     order = np.array([2, 0, 3, 1])
     task = world.task
@@ -26,7 +28,7 @@ def test_values_are_only_hidden_and_draws_follow_location_ids(world):
     assert InputDropout.of(task, 0.0)(inputs, np.random.default_rng(0)) is inputs
 
 
-def test_covariates_may_be_hidden_too(task_of):
+def test_covariates_may_be_hidden_too(task_of: Callable[..., Task]) -> None:
     task = task_of(covariates=("nwp",))
     n, shape = 3, (3, task.leads, 1, len(task.locations))
     time = np.zeros((n, task.context), "datetime64[s]"), np.zeros((n, task.leads), "datetime64[s]")

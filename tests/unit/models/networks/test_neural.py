@@ -1,33 +1,42 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from models.base import Model
 from models.catalogue import MODELS, build
 from models.networks.correction import CorrectionWeights
 from models.networks.neural import NeuralModel
 from models.networks.trainer import _Schedule
+from models.task import Task
+from tests.unit.models.conftest import World
 
 NETWORKS = [name for name, entry in MODELS.items() if issubclass(entry.load(), NeuralModel)]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_network_weights_change_the_forecast(name, world, awake, fitted):
+def test_network_weights_change_the_forecast(
+    name: str, world: World, perturbed: Callable[[str], Model], fitted: Callable[[str], Model]
+) -> None:
     inputs = world.test.batch(np.arange(5)).inputs
-    assert np.abs(awake(name).predict(inputs) - fitted(name).predict(inputs)).max() > 0.05
+    assert np.abs(perturbed(name).predict(inputs) - fitted(name).predict(inputs)).max() > 0.05
 
 
-def test_a_busy_machine_does_not_change_the_model(world, new, monkeypatch):
+def test_a_busy_machine_does_not_change_the_model(
+    world: World, new: Callable[..., Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The machine stalls for 40 of 100 seconds after the first of three epochs."""
     models = [new("dlinear", world.task, epochs=3, patience=3) for _ in range(2)]
     models[0].fit(world.train, world.validation)
     passed, real = [0.0], time.monotonic
     monkeypatch.setattr(time, "monotonic", lambda: real() / 1000 + passed[0])
 
-    def stall(epoch):
+    def stall(epoch: Any) -> None:
         passed[0] = 40.0
 
     models[1].fit(world.train, world.validation, budget_seconds=100, progress=stall)
@@ -36,18 +45,20 @@ def test_a_busy_machine_does_not_change_the_model(world, new, monkeypatch):
 
 
 @pytest.mark.parametrize(("now", "position"), [(20.0, 0.3), (39.0, 0.3), (41.0, 0.41), (90.0, 0.9)])
-def test_the_schedule_follows_time_only_when_far_ahead_of_steps(monkeypatch, now, position):
+def test_the_schedule_follows_time_only_when_far_ahead_of_steps(
+    monkeypatch: pytest.MonkeyPatch, now: Any, position: Any
+) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: now)
     assert _Schedule(0.0, 100.0, 10).position(3) == pytest.approx(position)
 
 
-def test_correction_all_uses_the_whole_correction(world, new):
+def test_correction_all_uses_the_whole_correction(world: World, new: Callable[..., Model]) -> None:
     model = new("dlinear", world.task, correction="all")
     model.fit(world.train, world.validation)
     assert model.remarks() == ("weight of the correction of damped-anomaly: 100 % (lead 1-3)",)
 
 
-def test_remarks_give_the_weight_of_the_correction_by_lead(world, fitted):
+def test_remarks_give_the_weight_of_the_correction_by_lead(world: World, fitted: Callable[[str], Model]) -> None:
     model = fitted("lstm")
     (line,) = model.remarks()
     assert line.startswith("weight of the correction of damped-anomaly: ")
@@ -56,7 +67,7 @@ def test_remarks_give_the_weight_of_the_correction_by_lead(world, fitted):
     assert replace(weights, weight=np.zeros(3, np.float32)).describe() == "0 % (lead 1-3)"
 
 
-def test_loss_weights_follow_spread_or_area(world, task_of):
+def test_loss_weights_follow_spread_or_area(world: World, task_of: Callable[..., Task]) -> None:
     batch = world.train.batch(np.arange(4))
     weights = {}
     for kind in ("none", "spread", "area"):

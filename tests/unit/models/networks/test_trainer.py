@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ from tests.bfloat16 import needs_bfloat16
 
 
 @pytest.fixture(autouse=True)
-def seeded():
+def seeded() -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         yield
@@ -33,10 +34,10 @@ class Line:
     sample: Tensor
     y: Tensor
 
-    def loss(self, outputs):
+    def loss(self, outputs: Any) -> Any:
         return (outputs - self.y).square().sum(), torch.tensor(outputs.numel())
 
-    def trajectories(self, outputs):
+    def trajectories(self, outputs: Any) -> Any:
         """Each row a trajectory of as many leads as it has numbers."""
         truth, median = (part[:, :, None, None] for part in (self.y, outputs))
         return Trajectories(truth, torch.ones_like(truth), median, torch.zeros_like(truth))
@@ -49,34 +50,43 @@ class Says:
     value: float
     sample: Tensor = torch.ones(1, 1)  # noqa: RUF009 - never changed
 
-    def loss(self, outputs):
+    def loss(self, outputs: Any) -> Any:
         return outputs.sum() * 0 + self.value, torch.tensor(1)
 
 
-def towards(y, weight=1.0):
+def towards(y: Any, weight: Any = 1.0) -> Any:
     return Line(torch.full((1, 1), weight), torch.tensor([[y]]))
 
 
-def point():
+def point() -> Any:
     network = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(network.weight)
     return network
 
 
-def run(network, batches, held, *, steps=None, deadline=None, told=None, **options):
+def run(
+    network: Any,
+    batches: Any,
+    validation: Any,
+    *,
+    steps: Any = None,
+    deadline: Any = None,
+    progress: Any = None,
+    **options: Any,
+) -> Any:
     return train(
         network,
         lambda: iter(batches),
-        lambda: iter(held),
+        lambda: iter(validation),
         steps=len(batches) if steps is None else steps,
         config=TrainingConfig(**options),
         name="net",
         deadline=deadline,
-        progress=(lambda epoch: None) if told is None else told.append,
+        progress=(lambda epoch: None) if progress is None else progress.append,
     )
 
 
-def rows(count=8, size=16, leads=3):
+def rows(count: Any = 8, size: Any = 16, leads: Any = 3) -> Any:
     """Lessons that a small network can learn: y is the sine of sums of x."""
     generator = torch.Generator().manual_seed(5)
     mix = torch.randn(4, leads, generator=generator)
@@ -84,22 +94,22 @@ def rows(count=8, size=16, leads=3):
     return [Line(x, torch.sin(x @ mix)) for x in xs]
 
 
-def small(dropout=0.0):
+def small(dropout: Any = 0.0) -> Any:
     torch.manual_seed(1)
     return nn.Sequential(nn.Linear(4, 16), nn.GELU(), nn.Dropout(dropout), nn.Linear(16, 3))
 
 
-def test_weights_that_validate_best_are_kept():
+def test_weights_that_validate_best_are_kept() -> None:
     """Training pulls the weight to 5, validation wants 1: the best average lies on the way."""
-    network, told = point(), []
+    network, epochs = point(), []
     options = {"epochs": 30, "patience": 3, "learning_rate": 0.1, "ema_decay": 0.5, "weight_decay": 0.0}
-    best = run(network, [towards(5.0)] * 10, [towards(1.0)], told=told, **options)
-    assert best == pytest.approx(min(epoch.validation_loss for epoch in told))
+    best = run(network, [towards(5.0)] * 10, [towards(1.0)], progress=epochs, **options)
+    assert best == pytest.approx(min(epoch.validation_loss for epoch in epochs))
     assert float((network.weight.detach() - 1).square()) == pytest.approx(best, abs=1e-6)
-    assert len(told) < 30
+    assert len(epochs) < 30
 
 
-def test_training_that_makes_it_worse_leaves_the_untrained_network():
+def test_training_that_makes_it_worse_leaves_the_untrained_network() -> None:
     network = point()
     best = run(network, [towards(5.0)] * 10, [towards(-1.0)], epochs=5, learning_rate=0.1)
     assert best == 1.0
@@ -107,30 +117,30 @@ def test_training_that_makes_it_worse_leaves_the_untrained_network():
     assert not network.training
 
 
-def test_without_epochs_it_only_judges():
-    told = []
-    assert run(point(), [towards(5.0)], [towards(3.0), towards(1.0)], epochs=0, told=told) == 5.0
-    assert told == []
+def test_without_epochs_it_only_evaluates() -> None:
+    epochs = []
+    assert run(point(), [towards(5.0)], [towards(3.0), towards(1.0)], epochs=0, progress=epochs) == 5.0
+    assert epochs == []
 
 
-def test_nothing_to_validate_on_keeps_the_untrained_network():
+def test_nothing_to_validate_on_keeps_the_untrained_network() -> None:
     network = point()
     assert run(network, [towards(5.0)], [], epochs=2) == math.inf
     assert float(network.weight.detach()) == 0.0
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_not_a_number_stops_training(value):
+def test_a_loss_that_is_not_a_number_stops_training(value: Any) -> None:
     with pytest.raises(DivergedError, match=r"'net'.*epoch 1, step 2"):
         run(point(), [Says(1.0), Says(1.0), Says(value)], [Says(1.0)])
 
 
-def test_spent_budget_stops_after_one_step():
-    told, taken = [], []
+def test_spent_budget_stops_after_one_step() -> None:
+    epochs, used = [], []
 
-    def batches():
+    def batches() -> Any:
         for batch in [towards(5.0)] * 10:
-            taken.append(batch)
+            used.append(batch)
             yield batch
 
     train(
@@ -141,33 +151,33 @@ def test_spent_budget_stops_after_one_step():
         config=TrainingConfig(epochs=50),
         name="net",
         deadline=time.monotonic(),
-        progress=told.append,
+        progress=epochs.append,
     )
-    assert (len(taken), len(told)) == (1, 1)
+    assert (len(used), len(epochs)) == (1, 1)
 
 
-def test_progress_tells_the_mean_loss_without_penalties():
-    told = []
-    run(point(), [towards(1.0), towards(3.0)], [towards(1.0)], epochs=1, learning_rate=1e-9, l2=1e9, told=told)
-    assert told[0].train_loss == pytest.approx(5.0)
-    assert (told[0].epoch, told[0].epochs) == (1, 1)
+def test_progress_reports_the_mean_loss_without_penalties() -> None:
+    epochs = []
+    run(point(), [towards(1.0), towards(3.0)], [towards(1.0)], epochs=1, learning_rate=1e-9, l2=1e9, progress=epochs)
+    assert epochs[0].train_loss == pytest.approx(5.0)
+    assert (epochs[0].epoch, epochs[0].epochs) == (1, 1)
 
 
-def test_evaluation_weighs_by_what_is_known():
+def test_evaluation_weighs_by_what_is_known() -> None:
     two = Line(torch.ones(2, 1), torch.tensor([[3.0], [3.0]]))
     assert evaluate(point(), [towards(0.0), two]) == pytest.approx(6.0)
 
 
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
-def test_every_optimiser_learns(optimiser):
-    network, held = small(), rows()
-    before = evaluate(network, held)
+def test_every_optimiser_learns(optimiser: Any) -> None:
+    network, validation = small(), rows()
+    before = evaluate(network, validation)
     rate = 0.1 if optimiser == "sgd" else 0.02
-    after = run(network, held, held, optimiser=optimiser, epochs=20, learning_rate=rate, ema_decay=0.9)
+    after = run(network, validation, validation, optimiser=optimiser, epochs=20, learning_rate=rate, ema_decay=0.9)
     assert after < 0.5 * before
 
 
-def test_l1_empties_weights_and_spares_biases():
+def test_l1_makes_weights_sparse_and_spares_biases() -> None:
     shares = []
     for l1 in (0.0, 0.01):
         network = small()
@@ -178,16 +188,16 @@ def test_l1_empties_weights_and_spares_biases():
     assert shares[1] > shares[0] + 0.2
 
 
-def test_l2_is_the_gradient_of_squared_weights():
+def test_l2_is_the_gradient_of_squared_weights() -> None:
     """Nothing else to learn: one step of plain descent at rate 1 / 10 takes 2 * l2 / 10 of each weight, and no bias."""
     network = nn.Linear(2, 2)
     weight, bias = (parameter.detach().clone() for parameter in network.parameters())
     batch = Says(0.0, torch.ones(1, 2))
-    held = Fades(network)
+    validation = Fades(network)
     run(
         network,
         [batch],
-        [held],
+        [validation],
         optimiser="sgd",
         epochs=1,
         learning_rate=0.1,
@@ -208,10 +218,10 @@ class Fades:
     asked: int = 0
 
     @property
-    def sample(self):
+    def sample(self) -> Any:
         return torch.ones(1, next(self.network.parameters()).shape[-1])
 
-    def loss(self, outputs):
+    def loss(self, outputs: Any) -> Any:
         self.asked += 1
         return torch.tensor(1.0 / self.asked), torch.tensor(1)
 
@@ -219,19 +229,19 @@ class Fades:
 class Counting(nn.Linear):
     """Counts its training steps, in a buffer of each kind."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(1, 1)
         self.register_buffer("sum", torch.zeros(1))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         if self.training:
             self.sum += 1
             self.steps += 1
         return super().forward(x)
 
 
-def test_buffers_are_averaged_like_weights_and_counters_taken_over():
+def test_buffers_are_averaged_like_weights_and_counters_copied() -> None:
     """Decay 1/11, then 2/12: 10/11 of 1, then 5/6 of the way on to 2."""
     network = Counting()
     run(network, [towards(1.0)] * 2, [Fades(network)], epochs=1, ema_decay=0.99)
@@ -239,47 +249,49 @@ def test_buffers_are_averaged_like_weights_and_counters_taken_over():
     assert int(network.steps) == 2
 
 
-def test_weights_are_averaged():
+def test_weights_are_averaged() -> None:
     """At rate 0.1 the first step of Adam is 0.1; its average is 10/11 of that."""
     network = point()
     run(network, [towards(5.0)], [Fades(network)], epochs=1, learning_rate=0.1, warmup=0.0, optimiser="adam")
     assert float(network.weight.detach()) == pytest.approx(0.1 * 10 / 11, rel=1e-4)
 
 
-def learnt(**options):
+def learnt(**options: Any) -> Any:
     torch.manual_seed(3)
     network = small(dropout=0.1)
     loss = run(network, rows(), rows(), **({"epochs": 5, "learning_rate": 0.02, "ema_decay": 0.9} | options))
     return network.state_dict(), loss
 
 
-def test_the_same_seed_gives_the_same_bits():
-    for recipe in ({}, {"adversarial": 0.1}):
-        one, two = learnt(**recipe)[0], learnt(**recipe)[0]
+def test_the_same_seed_gives_the_same_bits() -> None:
+    for options in ({}, {"adversarial": 0.1}):
+        one, two = learnt(**options)[0], learnt(**options)[0]
         assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_an_adversarial_term_changes_what_is_learnt():
+def test_an_adversarial_term_changes_what_is_learnt() -> None:
     plain, adversarial = learnt()[0], learnt(adversarial=0.5)[0]
     assert all(tensor.isfinite().all() for tensor in adversarial.values())
     assert any((plain[name] != adversarial[name]).any() for name in plain)
 
 
-def test_without_its_weight_there_is_no_adversary(monkeypatch):
+def test_without_its_weight_there_is_no_adversary(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Line, "trajectories", None)
     learnt(adversarial=0.0)
 
 
 @needs_bfloat16
-def test_bfloat16_learns_about_the_same():
+def test_bfloat16_learns_about_the_same() -> None:
     (_, single), (state, half) = learnt(), learnt(precision="bfloat16")
     assert half == pytest.approx(single, rel=0.05)
     assert half != single
     assert all(tensor.dtype == torch.float32 for tensor in state.values())
 
 
-def test_where_nothing_compiles_training_goes_on_with_one_warning(monkeypatch, caplog):
-    def refuse(network):
+def test_without_a_compiler_training_continues_with_one_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(network: Any) -> None:
         raise RuntimeError("no compiler")
 
     monkeypatch.setattr(torch, "compile", refuse)
@@ -290,7 +302,7 @@ def test_where_nothing_compiles_training_goes_on_with_one_warning(monkeypatch, c
     assert len(caplog.records) == 1
 
 
-def test_compiled_training_keeps_names_clean(monkeypatch):
+def test_compiled_training_keeps_names_clean(monkeypatch: pytest.MonkeyPatch) -> None:
     compile_ = torch.compile
     monkeypatch.setattr(torch, "compile", lambda network: compile_(network, backend="eager"))
     plain, compiled = learnt(), learnt(compile=True)
@@ -298,7 +310,7 @@ def test_compiled_training_keeps_names_clean(monkeypatch):
     assert compiled[1] == pytest.approx(plain[1], rel=1e-4)
 
 
-def supervised(known, weight, truth):
+def supervised(known: Any, weight: Any, truth: Any) -> Any:
     levels = (0.25, 0.5, 0.75)
     dims = Dimensions(
         channels=1, targets=1, covariates=0, static=0, frames=1, leads=2, levels=levels, locations=2, scattered=True
@@ -322,7 +334,7 @@ def supervised(known, weight, truth):
     return SupervisedBatch(head, sample, truth, known, weight), head(torch.ones(1, 2, 2, 1), sample)
 
 
-def test_a_lesson_adds_up_what_is_known_by_weight():
+def test_the_loss_of_a_batch_is_the_weighted_sum_over_known_values() -> None:
     """Errors 1, 2 / 3, 4 at weights 0.5, 1.5; the 3 is unknown: 0.5 + 6 + 24 over 3.5."""
     truth = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).view(1, 2, 1, 2)
     known = torch.tensor([[1.0, 1.0], [0.0, 1.0]]).view(1, 2, 1, 2)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,15 +12,17 @@ from models.statistics.climate import Climate, fit_climate
 from models.statistics.dressing import fit_dressing, level_widths, pinball
 from models.statistics.series import Series, collect
 from models.statistics.transforms import forward, inverse
+from models.task import Task
+from tests.unit.models.conftest import World
 
 HOUR = 3600
 
 
-def hours(n, start="2024-01-01"):
+def hours(n: Any, start: Any = "2024-01-01") -> Any:
     return np.datetime64(start, "s") + np.arange(n) * np.timedelta64(HOUR, "s")
 
 
-def test_basis_grows_with_record_and_step():
+def test_basis_grows_with_record_and_step() -> None:
     assert candidates(100, 86_400) == (Basis(),)
     assert candidates(700, 86_400) == (Basis(annual=2),)
     assert candidates(3650, 86_400) == (Basis(annual=3),)
@@ -26,7 +31,7 @@ def test_basis_grows_with_record_and_step():
     assert candidates(20, 6 * HOUR) == (Basis(daily=2),)
 
 
-def test_hours_of_the_week_begin_on_monday():
+def test_hours_of_the_week_begin_on_monday() -> None:
     rows = Basis(weekly=True)(np.array(["2024-01-01T00:30", "2024-01-07T23:00"], "datetime64[s]"))
     assert rows.shape == (2, 169)
     assert rows[0, 1] == 1
@@ -34,13 +39,13 @@ def test_hours_of_the_week_begin_on_monday():
     assert (rows.sum(-1) == 2).all()
 
 
-def test_cycles_close_after_a_day_a_week_and_a_year():
+def test_cycles_close_after_a_day_a_week_and_a_year() -> None:
     at = cycles(hours(24 * 7 + 1))
     np.testing.assert_allclose(at[0, 2:], at[-1, 2:], atol=1e-4)
     assert np.abs(at[0] - at[12]).max() > 0.9
 
 
-def test_weekly_profile_is_found_and_chosen_by_validation(task_of):
+def test_weekly_profile_is_found_and_chosen_by_validation(task_of: Callable[..., Task]) -> None:
     task = task_of(stations=1, step_seconds=HOUR)
     time = hours(24 * 7 * 10)
     day = (np.arange(len(time)) // 24) % 7
@@ -55,7 +60,7 @@ def test_weekly_profile_is_found_and_chosen_by_validation(task_of):
     assert (spread > 0).all()
 
 
-def test_station_without_data_takes_the_pool_and_a_constant_one_has_a_spread(task_of):
+def test_station_without_data_takes_the_pool_and_a_constant_one_has_a_spread(task_of: Callable[..., Task]) -> None:
     task = task_of(stations=3)
     time = np.datetime64("2020-01-01", "s") + np.arange(900) * np.timedelta64(86_400, "s")
     season = 5 + np.cos(2 * np.pi * np.arange(900) / 365.2425)
@@ -69,7 +74,7 @@ def test_station_without_data_takes_the_pool_and_a_constant_one_has_a_spread(tas
     assert (spread > 0).all()
 
 
-def test_gaps_leave_least_squares_on_the_frames_that_are_known(task_of):
+def test_gaps_leave_least_squares_on_the_frames_that_are_known(task_of: Callable[..., Task]) -> None:
     """Few, some and nearly all frames missing: penalised normal equations of each station, drawn to the pool."""
     rng = np.random.default_rng(2)
     known = rng.random((600, 4)) >= np.array([0.0, 0.05, 0.4, 0.97])
@@ -86,7 +91,7 @@ def test_gaps_leave_least_squares_on_the_frames_that_are_known(task_of):
         np.testing.assert_allclose(climate.mean[:, 0, place], expected, atol=1e-5)
 
 
-def test_climate_survives_its_state(task_of, world):
+def test_climate_survives_its_state(task_of: Callable[..., Task], world: World) -> None:
     climate = fit_climate(world.task, collect(world.train), None)
     twin = Climate.from_state(world.task, climate.state())
     for one, two in zip(climate.at(world.test.time), twin.at(world.test.time), strict=True):
@@ -95,7 +100,7 @@ def test_climate_survives_its_state(task_of, world):
         Climate.from_state(task_of(stations=9), climate.state())
 
 
-def test_collect_restores_the_record(world):
+def test_collect_restores_the_record(world: World) -> None:
     series = collect(world.train)
     start = np.flatnonzero(world.train.time == series.time[0])[0]
     rows = slice(start, start + len(series.time))
@@ -106,7 +111,7 @@ def test_collect_restores_the_record(world):
 
 
 @pytest.mark.parametrize("kind", ["identity", "sqrt", "log1p"])
-def test_transforms_invert_and_rise(kind):
+def test_transforms_invert_and_rise(kind: Any) -> None:
     values = np.array([0.0, 0.5, 3.0, 1000.0], np.float32)
     np.testing.assert_allclose(inverse(kind, forward(kind, values)), values, rtol=1e-4)
     anywhere = inverse(kind, np.linspace(-100, 1000, 50, dtype=np.float32))
@@ -114,13 +119,13 @@ def test_transforms_invert_and_rise(kind):
     assert (np.diff(anywhere) >= 0).all()
 
 
-def test_unknown_transform_is_refused():
+def test_unknown_transform_is_refused() -> None:
     for function in (forward, inverse):
         with pytest.raises(ModelError, match="cube"):
             function("cube", np.zeros(1, np.float32))
 
 
-def test_dressing_takes_empirical_quantiles_and_pools_the_rest():
+def test_dressing_takes_empirical_quantiles_and_pools_the_rest() -> None:
     errors = np.full((999, 1, 1, 2), np.nan, np.float32)
     errors[:, 0, 0, 0] = np.arange(1, 1000)
     dressing = fit_dressing((0.1, 0.5, 0.9), errors)
@@ -131,7 +136,7 @@ def test_dressing_takes_empirical_quantiles_and_pools_the_rest():
     np.testing.assert_allclose(nothing.offsets[0, 0, 0], [-1.2816, 0, 1.2816], atol=1e-4)
 
 
-def test_pinball_of_one_level_worked_by_hand():
+def test_pinball_of_one_level_worked_by_hand() -> None:
     # Only the median, width 1/2: 0.5 |error| times 1/2.
     np.testing.assert_allclose(level_widths((0.5,)), [0.5])
     np.testing.assert_allclose(pinball(np.array([[2.0], [-2.0]], np.float32), (0.5,)), [0.5, 0.5])

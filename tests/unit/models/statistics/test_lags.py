@@ -6,7 +6,7 @@ import pytest
 from models.statistics.lags import autocorrelation
 
 
-def test_a_correlation_that_chance_would_give_counts_as_none():
+def test_a_correlation_that_chance_would_give_counts_as_none() -> None:
     """White noise seen at few instants: each lag agrees by chance, at all locations alike."""
     rng = np.random.default_rng(0)
     shared = rng.normal(size=(12, 1, 1)).astype(np.float32)
@@ -17,7 +17,7 @@ def test_a_correlation_that_chance_would_give_counts_as_none():
     assert np.abs(found[11]).max() < 0.05
 
 
-def test_a_correlation_of_many_instants_stays():
+def test_a_correlation_of_many_instants_stays() -> None:
     rng = np.random.default_rng(0)
     anomaly = np.zeros((4000, 1, 2), np.float32)
     for frame in range(1, 4000):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -40,7 +41,7 @@ class Counted:
         return replace(batch, inputs=replace(batch.inputs, mask=known))
 
 
-def windows_of(task, issues, delay=0, seed=0):
+def windows_of(task: Any, issues: Any, delay: Any = 0, seed: Any = 0) -> Any:
     rng = np.random.default_rng(seed)
     frames = int(max(issues)) + task.leads + 1
     shape = (frames, len(task.channels), len(task.locations))
@@ -48,7 +49,7 @@ def windows_of(task, issues, delay=0, seed=0):
     return Counted(task, values, rng.random(shape) > 0.2, np.asarray(issues), delay)
 
 
-def truth(windows):
+def truth(windows: Any) -> Any:
     """What any window knows, frame by frame and one at a time."""
     task = windows.task
     known = np.zeros(windows.mask.shape, bool)
@@ -70,7 +71,9 @@ def truth(windows):
     st.integers(0, 3),
     st.sampled_from([("wind",), ("wind", "rain")]),
 )
-def test_nothing_that_any_window_knew_is_lost(task_of, context, leads, offsets, delay, channels):
+def test_nothing_that_any_window_knew_is_lost(
+    task_of: Callable[..., Task], context: Any, leads: Any, offsets: Any, delay: Any, channels: Any
+) -> None:
     task = task_of(stations=2, channels=channels, context=context, leads=leads)
     windows = windows_of(task, sorted(context - 1 + offset for offset in offsets), min(delay, context - 1))
     series = collect(windows)
@@ -79,7 +82,7 @@ def test_nothing_that_any_window_knew_is_lost(task_of, context, leads, offsets, 
     np.testing.assert_array_equal(series.values, values)
 
 
-def test_few_windows_are_read_where_they_overlap(task_of):
+def test_few_windows_are_read_where_they_overlap(task_of: Callable[..., Task]) -> None:
     task = task_of(stations=2, context=24, leads=24)
     windows = windows_of(task, np.arange(23, 2023))
     collect(windows)
@@ -87,20 +90,20 @@ def test_few_windows_are_read_where_they_overlap(task_of):
     assert len(windows.read) <= 2000 / 24 + 24 + 2
 
 
-def test_all_windows_are_read_where_inputs_know_more(task_of):
+def test_all_windows_are_read_where_inputs_know_more(task_of: Callable[..., Task]) -> None:
     windows = windows_of(task_of(stations=2, channels=("wind", "rain")), np.arange(5, 105))
     collect(windows)
     assert len(windows.read) == 100
 
 
-def test_what_came_true_replaces_what_was_said_first(task_of):
+def test_targets_replace_earlier_inputs(task_of: Callable[..., Task]) -> None:
     """Inputs say 1 throughout, targets 9: only frames before the first target keep the 1."""
     task = task_of(stations=1, context=4, leads=3)
     windows = windows_of(task, np.arange(3, 903))
     windows.mask[:] = True
     real = windows.batch
 
-    def batch(index):
+    def batch(index: Any) -> Any:
         found = real(index)
         inputs = replace(found.inputs, values=np.ones_like(found.inputs.values))
         return replace(found, inputs=inputs, target=np.full_like(found.target, 9))
@@ -112,6 +115,6 @@ def test_what_came_true_replaces_what_was_said_first(task_of):
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_window_or_two_are_a_record(task_of, count):
+def test_a_window_or_two_are_a_record(task_of: Callable[..., Task], count: Any) -> None:
     windows = windows_of(task_of(stations=2), np.arange(5, 5 + count))
     assert len(collect(windows).time) == 6 + 3 + count - 1

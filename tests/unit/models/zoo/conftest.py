@@ -27,7 +27,7 @@ def make_sizes(**changes: Any) -> Dimensions:
     return Dimensions(**(given | changes))
 
 
-def wake(net: nn.Module) -> nn.Module:
+def perturb(net: nn.Module) -> nn.Module:
     """Move every parameter off its start."""
     for parameter in net.parameters():
         parameter.data += 0.2 * torch.randn_like(parameter)
@@ -47,5 +47,5 @@ def sizes_of() -> Callable[..., Dimensions]:
 
 
 @pytest.fixture(scope="session")
-def awake() -> Callable[[nn.Module], nn.Module]:
-    return wake
+def perturbed() -> Callable[[nn.Module], nn.Module]:
+    return perturb

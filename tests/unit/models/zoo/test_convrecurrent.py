@@ -1,3 +1,8 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
@@ -5,15 +10,16 @@ from models.catalogue import build
 from models.errors import ModelError
 from models.layers.convgru import ConvGRU
 from models.layers.convlstm import ConvLSTM
+from models.task import Task
 
 
 @pytest.fixture
-def core_of(task_of):
+def core_of(task_of: Callable[..., Task]) -> Any:
     return lambda name, **options: build(name, task_of(), **({"hidden": 4} | options)).network().trunk.core
 
 
 @pytest.mark.parametrize(("name", "layer"), [("convlstm", ConvLSTM), ("convgru", ConvGRU)])
-def test_the_name_says_of_which_layers_both_halves_are(name, layer, core_of):
+def test_the_name_determines_the_layers_of_both_halves(name: str, layer: Any, core_of: Any) -> None:
     core = core_of(name, layers=2, kernel=5)
     for half in (core.encoder, core.forecaster):
         assert isinstance(half, layer)
@@ -22,7 +28,7 @@ def test_the_name_says_of_which_layers_both_halves_are(name, layer, core_of):
 
 
 @pytest.mark.parametrize("name", ["convlstm", "convgru"])
-def test_a_change_spreads_by_a_cell_with_every_step_and_lead(name, core_of):
+def test_a_change_spreads_by_a_cell_with_every_step_and_lead(name: str, core_of: Any) -> None:
     core = core_of(name, frames=1).double()
     for half in (core.encoder, core.forecaster):
         half.norms[0] = torch.nn.Identity()  # means over the field would spread at once
@@ -37,14 +43,14 @@ def test_a_change_spreads_by_a_cell_with_every_step_and_lead(name, core_of):
         assert (int(reached.min()), int(reached.max())) == (10 - reach, 10 + reach)
 
 
-def test_peepholes_are_a_choice_of_the_lstm_alone(core_of):
+def test_peepholes_are_a_choice_of_the_lstm_alone(core_of: Any) -> None:
     assert core_of("convlstm").encoder.cells[0].peepholes is None
     assert core_of("convlstm", peepholes=True).encoder.cells[0].peepholes is not None
     with pytest.raises(ModelError, match="convgru: unknown option"):
         core_of("convgru", peepholes=True)
 
 
-def test_checkpointing_reaches_both_halves(core_of):
+def test_checkpointing_reaches_both_halves(core_of: Any) -> None:
     for name in ("convlstm", "convgru"):
         core = core_of(name, checkpointing=True)
         assert core.encoder.checkpointing

@@ -1,12 +1,18 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
 from models.catalogue import build
 from models.errors import ModelError
+from models.task import Task
 from models.zoo.dlinear import LinearCore
 
 
-def test_the_core_is_the_linear_map_worked_by_hand(sizes_of):
+def test_the_core_is_the_linear_map_worked_by_hand(sizes_of: Any) -> None:
     core = LinearCore(sizes_of(frames=4, leads=1), window=3)
     with torch.no_grad():
         core.linear.trend.copy_(torch.tensor([[0.0, 0.0, 1.0, 0.0]]))
@@ -16,17 +22,17 @@ def test_the_core_is_the_linear_map_worked_by_hand(sizes_of):
     torch.testing.assert_close(core(past, torch.full((1, 1, 1), 10.0)), torch.full((1, 1, 1), 3.0 - 2.0 + 10.0))
 
 
-def test_what_two_pasts_give_adds_up(sizes_of, awake):
-    core, nothing = awake(LinearCore(sizes_of(), window=3)), torch.zeros(3, 2, 4)
+def test_what_two_pasts_give_adds_up(sizes_of: Any, perturbed: Callable[..., Any]) -> None:
+    core, nothing = perturbed(LinearCore(sizes_of(), window=3)), torch.zeros(3, 2, 4)
     a, b = torch.randn(4, 2, 4), torch.randn(4, 2, 4)
     torch.testing.assert_close(core(a + 2 * b, nothing), core(a, nothing) + 2 * core(b, nothing))
 
 
-def test_it_reads_the_whole_context_unless_told_otherwise(task_of):
+def test_it_reads_the_whole_context_by_default(task_of: Callable[..., Task]) -> None:
     assert build("dlinear", task_of(context=30)).network().trunk.core.linear.trend.shape == (3, 30)
     assert build("dlinear", task_of(context=30), frames=7).network().trunk.core.linear.trend.shape == (3, 7)
 
 
-def test_an_even_window_is_refused(task_of):
+def test_an_even_window_is_refused(task_of: Callable[..., Task]) -> None:
     with pytest.raises(ModelError, match="dlinear: window must be odd, found 4"):
         build("dlinear", task_of(), window=4)

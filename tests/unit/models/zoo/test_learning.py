@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
 from models.catalogue import MODELS, build
 from models.networks.neural import NeuralModel
 from models.networks.sample import Locations, Sample
+from models.task import Task
 from tests.bfloat16 import needs_bfloat16
 
 NETWORKS = [name for name, entry in MODELS.items() if issubclass(entry.load(), NeuralModel)]
 SMALL = {"hidden": 8, "frames": 4, "dropout": 0.0, "base": "climatology"}
 
 
-def sample_of(n, grid):
+def sample_of(n: Any, grid: Any) -> Any:
     count = grid[0] * grid[1]
     levels = torch.tensor([-1.28, -0.67, 0.0, 0.67, 1.28])
     shape = (n, 3, 1, count)
@@ -34,7 +38,7 @@ def sample_of(n, grid):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_network_learns_to_recall_the_frame_before_the_last(name, task_of):
+def test_a_network_learns_to_recall_the_frame_before_the_last(name: str, task_of: Callable[..., Task]) -> None:
     net = build(name, task_of(stations=12, grid=(3, 4)), **SMALL).network()
     given = sample_of(32, (3, 4))
     truth = given.anomaly[:, 2:3].expand(-1, 3, -1, -1)
@@ -53,8 +57,10 @@ def test_a_network_learns_to_recall_the_frame_before_the_last(name, task_of):
 @needs_bfloat16
 @pytest.mark.parametrize("grid", [None, (3, 4)], ids=["stations", "grid"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_in_bfloat16_a_network_gives_almost_the_same_and_still_learns(name, grid, task_of, awake):
-    net = awake(build(name, task_of(stations=12, grid=grid), **SMALL).network())
+def test_in_bfloat16_a_network_gives_almost_the_same_and_still_learns(
+    name: str, grid: Any, task_of: Callable[..., Task], perturbed: Callable[..., Any]
+) -> None:
+    net = perturbed(build(name, task_of(stations=12, grid=grid), **SMALL).network())
     given = sample_of(2, (3, 4))
     given = given._replace(locations=given.locations._replace(grid=grid))
     exact = net(given)

@@ -1,20 +1,26 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
 from models.catalogue import build
 from models.errors import ModelError
 from models.layers.bidirectional import BidirectionalLSTM
+from models.task import Task
 
 SMALL = {"hidden": 8, "base": "climatology"}
 
 
 @pytest.fixture
-def core_of(task_of):
+def core_of(task_of: Callable[..., Task]) -> Any:
     return lambda name, **options: build(name, task_of(), **(SMALL | options)).network().trunk.core
 
 
 @pytest.mark.parametrize("name", ["lstm", "peephole-lstm", "bilstm", "gru", "attention-lstm", "attention-gru"])
-def test_a_lead_sees_the_leads_before_it_and_not_those_after(name, core_of):
+def test_a_lead_sees_the_leads_before_it_and_not_those_after(name: str, core_of: Any) -> None:
     core = core_of(name)
     past, ahead = torch.randn(6, 2, 8), torch.randn(3, 2, 8)
     found, later = core(past, ahead), ahead.clone()
@@ -26,7 +32,7 @@ def test_a_lead_sees_the_leads_before_it_and_not_those_after(name, core_of):
 
 
 @pytest.mark.parametrize("name", ["lstm", "peephole-lstm", "bilstm", "gru", "attention-lstm", "attention-gru"])
-def test_the_first_frame_reaches_every_lead_and_series_do_not_meet(name, core_of):
+def test_the_first_frame_reaches_every_lead_and_series_do_not_meet(name: str, core_of: Any) -> None:
     core = core_of(name)
     past, ahead = torch.randn(6, 2, 8), torch.randn(3, 2, 8)
     earlier = past.clone()
@@ -36,8 +42,8 @@ def test_the_first_frame_reaches_every_lead_and_series_do_not_meet(name, core_of
     assert (change[:, 1] > 1e-6).all()
 
 
-def test_only_peepholes_and_the_second_reader_add_parameters_to_an_lstm(core_of):
-    def count(name):
+def test_only_peepholes_and_the_second_reader_add_parameters_to_an_lstm(core_of: Any) -> None:
+    def count(name: Any) -> Any:
         return sum(parameter.numel() for parameter in core_of(name).parameters())
 
     # Peepholes: three gates of two stacks see the cell; torch's LSTM has two biases, ours one.
@@ -46,13 +52,13 @@ def test_only_peepholes_and_the_second_reader_add_parameters_to_an_lstm(core_of)
     assert count("bilstm") - count("lstm") == 4 * 8 * (8 + 8 + 2) + 2 * (16 * 8 + 8)
 
 
-def test_the_bidirectional_model_reads_both_ways_and_steps_on_one_way(core_of):
+def test_the_bidirectional_model_reads_both_ways_and_steps_on_one_way(core_of: Any) -> None:
     core = core_of("bilstm")
     assert isinstance(core.encoder, BidirectionalLSTM)
     assert core.forecaster.ways == 1
 
 
-def test_attention_looks_back_at_all_frames_with_weights_that_sum_to_one(core_of):
+def test_attention_looks_back_at_all_frames_with_weights_that_sum_to_one(core_of: Any) -> None:
     core = core_of("attention-gru", attention="additive")
     past, ahead = torch.randn(6, 2, 8), torch.randn(3, 2, 8)
     states, ends = core.encoder(past)
@@ -62,11 +68,11 @@ def test_attention_looks_back_at_all_frames_with_weights_that_sum_to_one(core_of
     torch.testing.assert_close(weights.sum(-1), torch.ones(2, 1, 3))
 
 
-def test_more_layers_are_stacked_in_both_halves(core_of):
+def test_more_layers_are_stacked_in_both_halves(core_of: Any) -> None:
     assert core_of("lstm", layers=3).encoder.torch_lstm.num_layers == 3
     assert len(core_of("gru", layers=2).forecaster.cells) == 2
 
 
-def test_attention_that_does_not_exist_is_refused(task_of):
+def test_unknown_attention_is_refused(task_of: Callable[..., Task]) -> None:
     with pytest.raises(ModelError, match="attention must be one of"):
         build("attention-lstm", task_of(), attention="cosine")
