@@ -79,7 +79,8 @@ class Workspace:
     def registry(self) -> Registry:
         """Runs and registered versions in MLflow."""
         uri, home = self.settings.mlflow_uri, self.settings.home
-        return Registry(self.product.name, uri, artifacts=home / "mlflow" / "artifacts")
+        cache = home / "cache" / "registry" / f"{self.product.name}.json"
+        return Registry(self.product.name, uri, artifacts=home / "mlflow" / "artifacts", cache=cache)
 
     @cached_property
     def bundles(self) -> BundleStore:

@@ -76,7 +76,7 @@ class BundleStore:
                 damage = error
         with tempfile.TemporaryDirectory() as scratch:
             try:
-                fetched = self.registry.fetch(self.registry.version(version), Path(scratch))
+                fetched = self.registry.download(version, Path(scratch))
                 return adopt(self.root, fetched, digest=digest)
             except (TrackingError, CheckpointError) as error:
                 raise damage or error from None

@@ -16,7 +16,8 @@ from pipeline.registry.bundle import Bundle, write_bundle
 from pipeline.registry.challenge import Champion, prepare_trial
 from pipeline.registry.ledger import Ledger
 from pipeline.registry.plots import skill_picture
-from pipeline.registry.tracking import Registry, Run
+from pipeline.registry.run import Run
+from pipeline.registry.tracking import Registry
 from pipeline.results import Candidate, Verdict
 from pipeline.times import stamp
 from pipeline.training.evaluate import Evaluation
@@ -82,7 +83,7 @@ def record(
             "crps": json.dumps(verdict.crps),
             "verdict": ("promoted: " if verdict.promoted else "refused: ") + verdict.reason,
         }
-        run.text(verdict.model_dump_json(indent=1), "gate.json")
+        run.log_text(verdict.model_dump_json(indent=1), "gate.json")
         version = run.register(bundle, _example(snapshot), tags)
         registry.set_alias("challenger", version)
         registry.set_alias("fallback", version)
@@ -163,7 +164,7 @@ def _describe(run: Run, snapshot: Snapshot, folds: Folds, trained: Trained, at: 
     models = {one.name: one.model for one in (*trained.candidates, *trained.baselines)}
     options = {name: model.options() for name, model in models.items()}
     remarks = {name: "; ".join(told) for name, model in models.items() if (told := model.remarks())}
-    run.parameters(
+    run.log_parameters(
         {
             "product": product.name,
             "at": at.isoformat(),
@@ -184,7 +185,7 @@ def _describe(run: Run, snapshot: Snapshot, folds: Folds, trained: Trained, at: 
             **{f"failed.{name}": reason for name, reason in trained.failed.items()},
         }
     )
-    run.text(json.dumps(options, indent=1), "options.json")  # parameters are cut where they are long
+    run.log_text(json.dumps(options, indent=1), "options.json")  # parameters are cut where they are long
     series: dict[str, list[tuple[int, float]]] = {}
     for one in (*trained.candidates, *trained.baselines):
         series[f"{one.name}/validation_crps"] = [(0, one.validation.mean_crps)]
@@ -192,9 +193,9 @@ def _describe(run: Run, snapshot: Snapshot, folds: Folds, trained: Trained, at: 
         series[f"{one.name}/train_loss"] = [(epoch.epoch, epoch.train_loss) for epoch in one.epochs]
         series[f"{one.name}/validation_loss"] = [(epoch.epoch, epoch.validation_loss) for epoch in one.epochs]
         series |= _by_lead(one.name, trained.holdout[one.name], product.forecast.targets)
-    run.metrics(series)
-    run.text(skill_picture(snapshot, trained), "plots/holdout_skill.svg")
-    run.lineage(
+    run.log_metrics(series)
+    run.log_text(skill_picture(snapshot, trained), "plots/holdout_skill.svg")
+    run.log_lineage(
         _example(snapshot),
         table=observations,
         version=snapshot.table_version,

@@ -116,7 +116,7 @@ def test_a_champion_that_cannot_be_loaded_is_not_beaten(trained: Trained, monkey
     def gone(*_: object) -> Any:
         raise TrackingError("gone")
 
-    monkeypatch.setattr(Registry, "fetch", gone)
+    monkeypatch.setattr(Registry, "download", gone)
     (trained.root / "models" / trained.retrained.digest / "bundle.json").write_text("{}")
     result = jobs.retrain(trained.workspace, at=_earlier(trained))
     assert not result.verdict.promoted
@@ -261,7 +261,7 @@ def test_an_unknown_or_damaged_version_is_not_promoted(trained: Trained, monkeyp
     def gone(*_: object) -> Any:
         raise TrackingError("gone")
 
-    monkeypatch.setattr(Registry, "fetch", gone)
+    monkeypatch.setattr(Registry, "download", gone)
     (trained.root / "models" / trained.retrained.digest / "challenger" / "model.safetensors").write_bytes(b"")
     with pytest.raises(GateError, match="version 1 cannot serve"):
         jobs.promote(trained.workspace, version=1, who="Ann", why="?")

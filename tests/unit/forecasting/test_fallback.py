@@ -75,7 +75,7 @@ def _lose_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
     def fetch(*_: object) -> Path:
         raise TrackingError("MLflow at nowhere: the artifact is gone")
 
-    monkeypatch.setattr(Registry, "fetch", fetch)
+    monkeypatch.setattr(Registry, "download", fetch)
 
 
 def test_rung_0_complete_input(trained: Trained) -> None:

@@ -112,7 +112,7 @@ def test_the_registered_model_forecasts_what_serving_does(trained: Trained) -> N
         valid_time=known["valid_time"].dt.tz_localize(None), known_at=known["known_at"].dt.tz_localize(None)
     )
 
-    assert trained.workspace.registry.versions()  # points MLflow to this store
+    mlflow.set_registry_uri(trained.workspace.registry.uri)
     model = mlflow.pyfunc.load_model("models:/tiny-wind@champion")
     told = model.predict(observations, params={"issue_time": served.issue_time.isoformat()})
     told = told.sort_values(["valid_time", "variable", "location"])
@@ -176,7 +176,8 @@ def test_patience_with_a_server_that_is_down_is_bounded(monkeypatch: pytest.Monk
 
     for name in ("MAX_RETRIES", "BACKOFF_FACTOR", "TIMEOUT"):
         monkeypatch.delenv(f"MLFLOW_HTTP_REQUEST_{name}", raising=False)
-    Registry("tiny-wind", UNREACHABLE, artifacts=tmp_path)
+    with pytest.raises(TrackingError):
+        Registry("tiny-wind", UNREACHABLE, artifacts=tmp_path).versions()
     assert int(os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"]) <= 3
     assert int(os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]) <= 30
 
@@ -200,7 +201,7 @@ def test_options_of_models_are_recorded_whole_beside_parameters_that_may_be_cut(
 def test_any_number_of_parameters_of_any_length_is_recorded(trained: Trained) -> None:
     registry = trained.workspace.registry
     with registry.run("long", "long") as run:
-        run.parameters({f"{n}-{'n' * 300}": "v" * 9000 for n in range(230)})
+        run.log_parameters({f"{n}-{'n' * 300}": "v" * 9000 for n in range(230)})
     params = registry.client.get_run(run.run_id).data.params
     assert len(params) == 230
     assert {len(value) for value in params.values()} == {500}
