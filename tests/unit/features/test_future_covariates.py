@@ -229,7 +229,7 @@ def test_an_unreadable_covariate_stops_training_but_not_a_forecast(
             raise StoreError("nwp: the newest commit is torn")
 
     sound = ws.covariates["nwp"].observations
-    ws.covariates["nwp"].observations = Torn(sound.table.place, sound.variables, delay=sound.delay, clock=sound.clock)
+    ws.covariates["nwp"].observations = Torn(sound.table.store, sound.variables, delay=sound.delay, mode=sound.mode)
     with pytest.raises(StoreError, match="torn"):
         take_snapshot(ws, known_by=start + 15 * DAY)
     faults: list[str] = []
