@@ -16,15 +16,12 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 from prefect.variables import Variable
 
-from pipeline.results import (
-    BackfillResult,
-    FeedResult,
-    ForecastResult,
-    IngestResult,
-    MaintainResult,
-    RetrainResult,
-    VerifyResult,
-)
+from pipeline.jobs.backfill import BackfillResult
+from pipeline.jobs.forecast import ForecastResult
+from pipeline.jobs.ingest import FeedResult, IngestResult
+from pipeline.jobs.maintain import MaintainResult
+from pipeline.jobs.retrain import RetrainResult
+from pipeline.jobs.verify import VerifyResult
 
 PAGES_VARIABLE = "nightcast_pages"
 """Prefect variable with the address of the report pages, where somebody serves them."""

@@ -12,7 +12,7 @@ from flows.parameters import Count, Instant, ProductFile
 from flows.running import as_task, run_job, run_name
 from pipeline.config import Product
 from pipeline.jobs import backfill as backfill_job
-from pipeline.results import BackfillResult
+from pipeline.jobs.backfill import BackfillResult
 from pipeline.workspace import Workspace
 
 
@@ -41,7 +41,7 @@ def backfill(
             until=until,
             part=(part, parts),
             run=as_task,
-            tell=lambda piece, place, count: print(f"{place} of {count}: {piece}"),  # noqa: T201 - into the run's log
+            on_progress=print,
         )
 
     return run_job(product, job, _tell)

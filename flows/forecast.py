@@ -12,7 +12,7 @@ from flows.parameters import Instant, ProductFile
 from flows.running import as_task, now_of, run_job, run_name
 from pipeline.config import Product
 from pipeline.jobs import forecast as forecast_job
-from pipeline.results import ForecastResult
+from pipeline.jobs.forecast import ForecastResult
 from pipeline.workspace import Workspace
 
 

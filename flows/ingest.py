@@ -13,7 +13,7 @@ from flows.running import as_task, run_job, run_name
 from pipeline.config import Product, settings
 from pipeline.ingest.quality.page import quality_markdown
 from pipeline.jobs import ingest as ingest_job
-from pipeline.results import IngestResult
+from pipeline.jobs.ingest import IngestResult
 from pipeline.workspace import Workspace
 
 
@@ -41,7 +41,7 @@ def ingest(
 
 def _tell(product: Product, result: IngestResult) -> State[Any]:
     artifacts.publish(product.name, "ingest", *artifacts.of_ingest(result))
-    checks = ingest_job.worst_checks(Workspace(product, settings()), since=result.at)
+    checks = ingest_job.worst_report(Workspace(product, settings()), since=result.at)
     if checks is not None:
         artifacts.publish(product.name, "quality", quality_markdown(checks), f"{result.refused:,} rows refused")
     faults = [*result.faults, *(fault for one in result.covariates.values() for fault in one.faults)]

@@ -12,7 +12,7 @@ from flows.parameters import Instant, ProductFile
 from flows.running import as_task, run_job, run_name
 from pipeline.config import Product
 from pipeline.jobs import maintain as maintain_job
-from pipeline.results import MaintainResult
+from pipeline.jobs.maintain import MaintainResult
 from pipeline.workspace import Workspace
 
 

@@ -11,8 +11,8 @@ from prefect.states import Completed
 from flows.parameters import ProductFile, Reason, Version
 from flows.running import run_job, run_name, scheduled_time
 from pipeline.config import Product
-from pipeline.jobs import serve as serve_job
-from pipeline.results import PromotionResult
+from pipeline.jobs import promote as promote_job
+from pipeline.jobs.promote import PromotionResult
 from pipeline.workspace import Workspace
 
 
@@ -28,7 +28,7 @@ def promote(product: ProductFile, version: Version, why: Reason, who: str = "") 
     """
 
     def job(it: Workspace) -> PromotionResult:
-        return serve_job.promote(it, version=version, who=who or _run(), why=why, at=scheduled_time())
+        return promote_job.promote(it, version=version, who=who or _run(), why=why, at=scheduled_time())
 
     return run_job(product, job, _tell)
 
@@ -44,7 +44,7 @@ def rollback(product: ProductFile, why: Reason, who: str = "") -> State[Any]:
     """
 
     def job(it: Workspace) -> PromotionResult:
-        return serve_job.rollback(it, who=who or _run(), why=why, at=scheduled_time())
+        return promote_job.rollback(it, who=who or _run(), why=why, at=scheduled_time())
 
     return run_job(product, job, _tell)
 

@@ -10,8 +10,8 @@ from prefect.states import Completed
 from flows.parameters import Part, ProductFile, Reason
 from flows.running import run_job, run_name
 from pipeline.config import Product
-from pipeline.jobs import quarantine as quarantine_job
-from pipeline.results import ReleaseResult
+from pipeline.jobs import release as release_job
+from pipeline.jobs.release import ReleaseResult
 from pipeline.workspace import Workspace
 
 
@@ -28,7 +28,7 @@ def release(product: ProductFile, reason: Part, who: Reason, why: Reason, overri
     """
 
     def job(it: Workspace) -> ReleaseResult:
-        return quarantine_job.release(it, who=who, why=why, reason=reason, override=override)
+        return release_job.release(it, who=who, why=why, reason=reason, override=override)
 
     return run_job(product, job, _tell)
 

@@ -12,7 +12,7 @@ from flows.parameters import Instant, ProductFile
 from flows.running import as_task, now_of, run_job, run_name
 from pipeline.config import Product
 from pipeline.jobs import retrain as retrain_job
-from pipeline.results import RetrainResult
+from pipeline.jobs.retrain import RetrainResult
 from pipeline.workspace import Workspace
 
 

@@ -11,8 +11,8 @@ from flows import artifacts
 from flows.parameters import Instant, ProductFile
 from flows.running import as_task, now_of, run_job, run_name
 from pipeline.config import Product
-from pipeline.jobs import forecast as forecast_job
-from pipeline.results import VerifyResult
+from pipeline.jobs import verify as verify_job
+from pipeline.jobs.verify import VerifyResult
 from pipeline.workspace import Workspace
 
 
@@ -26,7 +26,7 @@ def verify(product: ProductFile, at: Instant | None = None) -> State[Any]:
     """
 
     def job(it: Workspace) -> VerifyResult:
-        return forecast_job.verify(it, at=now_of(it.product, at, "verify"), run=as_task)
+        return verify_job.verify(it, at=now_of(it.product, at, "verify"), run=as_task)
 
     return run_job(product, job, _tell)
 

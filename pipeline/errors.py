@@ -55,6 +55,14 @@ class SourceError(UpstreamError):
     """A source cannot be reached, or its payload cannot be read."""
 
 
+class UnusablePayloadsError(SourceError):
+    """No payload of a feed could be used: the first error, and how many more there are."""
+
+    def __init__(self, first: Exception, *, more: int) -> None:
+        self.first, self.more = first, more
+        super().__init__(f"{more + 1} payloads cannot be used; the first: {first}")
+
+
 class NoDataError(UpstreamError):
     """A job needs observations, and there are none."""
 
@@ -75,6 +83,14 @@ class BatchError(ContractError):
     def __init__(self, message: str, report: dict[str, Any]) -> None:
         self.report = report
         super().__init__(message)
+
+
+class RefusedPayloadsError(ContractError):
+    """Every payload of a feed was refused: the first refusal, and how many more there are."""
+
+    def __init__(self, first: Exception, *, more: int) -> None:
+        self.first, self.more = first, more
+        super().__init__(f"{more + 1} payloads were refused; the first: {first}")
 
 
 class GateError(RefusedError):

@@ -10,8 +10,8 @@ from uuid import uuid4
 import pytest
 
 from pipeline.config import Product, Settings, load_product
+from pipeline.jobs.retrain import RetrainResult
 from pipeline.registry.tracking import Registry
-from pipeline.results import RetrainResult
 from pipeline.workspace import Workspace
 from tests import jobs
 from tests.world import end_of, fill, make_product, make_settings

@@ -2,13 +2,16 @@
 
 from pipeline.jobs.backfill import backfill
 from pipeline.jobs.clock import now_of
-from pipeline.jobs.forecast import forecast, verify
-from pipeline.jobs.ingest import ingest, worst_checks
+from pipeline.jobs.forecast import forecast
+from pipeline.jobs.ingest import ingest
 from pipeline.jobs.maintain import maintain
-from pipeline.jobs.quarantine import drop, list_refused, release, show_refused
+from pipeline.jobs.models import models
+from pipeline.jobs.promote import promote, rollback
+from pipeline.jobs.quarantine import list_refused, show_refused
+from pipeline.jobs.release import drop, release
 from pipeline.jobs.retrain import retrain
-from pipeline.jobs.serve import models, promote, rollback
 from pipeline.jobs.status import status
+from pipeline.jobs.verify import verify
 
 __all__ = [
     "backfill",
@@ -26,5 +29,4 @@ __all__ = [
     "show_refused",
     "status",
     "verify",
-    "worst_checks",
 ]

@@ -12,6 +12,7 @@ from pipeline.cli.arguments import AsJson, At, ProductFile, open_workspace
 from pipeline.cli.console import print_json, spinner
 from pipeline.cli.registry_commands import Why, caller
 from pipeline.errors import UsageError
+from pipeline.jobs.job import Progress
 
 DAMAGED = 1
 Ids = Annotated[list[str] | None, typer.Argument(help="Ids of rows, or enough of their beginnings.")]
@@ -36,8 +37,9 @@ def add_to(app: typer.Typer) -> None:
 
         with spinner("looking for what covers the range") as progress:
 
-            def tell(piece: str, place: int, count: int) -> None:
-                progress.update(progress.task_ids[0], description=f"{place} of {count}: {piece[:40]}")
+            def show(piece: Progress) -> None:
+                line = str(piece)
+                progress.update(progress.task_ids[0], description=line)
 
             result = backfill.backfill(
                 open_workspace(product),
@@ -45,7 +47,7 @@ def add_to(app: typer.Typer) -> None:
                 until=parse_instant(until),
                 part=_part(part),
                 at=parse_optional(at),
-                tell=tell,
+                on_progress=show,
             )
         print_json(result) if as_json else show_data.backfill(result)
         show_data.end_with_faults(result)
@@ -106,9 +108,9 @@ def add_to(app: typer.Typer) -> None:
         as_json: AsJson = False,
     ) -> None:
         """Let rows enter the observations by the same door: decoded and judged anew by the product file of today."""
-        from pipeline.jobs import quarantine
+        from pipeline.jobs import release as job
 
-        result = quarantine.release(
+        result = job.release(
             open_workspace(product),
             who=caller(),
             why=why,
@@ -121,9 +123,9 @@ def add_to(app: typer.Typer) -> None:
     @quarantine.command()
     def drop(product: ProductFile, why: Why, ids: Ids = None, reason: Reason = "", as_json: AsJson = False) -> None:
         """Put rows aside for good. They are kept, and no longer listed."""
-        from pipeline.jobs import quarantine
+        from pipeline.jobs import release as job
 
-        result = quarantine.drop(open_workspace(product), who=caller(), why=why, ids=ids or (), reason=reason)
+        result = job.drop(open_workspace(product), who=caller(), why=why, ids=ids or (), reason=reason)
         print_json(result) if as_json else show_data.released(result)
 
 

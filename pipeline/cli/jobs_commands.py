@@ -35,12 +35,12 @@ def add_to(app: typer.Typer) -> None:
     @app.command()
     def retrain(product: ProductFile, at: At = None, as_json: AsJson = False) -> None:
         """Train challengers and let the gate decide. Exit code 4 when it refuses: the champion stays."""
-        from pipeline.cli.watch import EpochLines
+        from pipeline.cli.progress import ProgressLines
         from pipeline.jobs import retrain
         from pipeline.times import parse_optional
 
-        with EpochLines(err) as watch:
-            result = retrain.retrain(open_workspace(product), at=parse_optional(at), watch=watch)
+        with ProgressLines(err, "retrain") as on_progress:
+            result = retrain.retrain(open_workspace(product), at=parse_optional(at), on_progress=on_progress)
         print_json(result) if as_json else show.retrain(result)
         if not result.verdict.promoted:
             raise typer.Exit(REFUSED)
@@ -65,11 +65,11 @@ def add_to(app: typer.Typer) -> None:
     @app.command()
     def verify(product: ProductFile, at: At = None, as_json: AsJson = False) -> None:
         """Score matured forecasts against what came true."""
-        from pipeline.jobs import forecast
+        from pipeline.jobs import verify
         from pipeline.times import parse_optional
 
         with spinner("scoring matured forecasts"):
-            result = forecast.verify(open_workspace(product), at=parse_optional(at))
+            result = verify.verify(open_workspace(product), at=parse_optional(at))
         print_json(result) if as_json else show.verification(result)
 
     @app.command()

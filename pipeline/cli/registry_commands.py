@@ -21,9 +21,9 @@ def add_to(app: typer.Typer) -> None:
     @app.command()
     def models(product: ProductFile, as_json: AsJson = False) -> None:
         """List the registry versions of a product and the ledger of what was in service."""
-        from pipeline.jobs import serve
+        from pipeline.jobs import models as job
 
-        result = serve.models(open_workspace(product))
+        result = job.models(open_workspace(product))
         print_json(result) if as_json else show.models(result)
 
     @app.command()
@@ -34,17 +34,17 @@ def add_to(app: typer.Typer) -> None:
         as_json: AsJson = False,
     ) -> None:
         """Put a version into service past the gate, by your word."""
-        from pipeline.jobs import serve
+        from pipeline.jobs import promote as job
 
-        result = serve.promote(open_workspace(product), version=version, who=caller(), why=why)
+        result = job.promote(open_workspace(product), version=version, who=caller(), why=why)
         print_json(result) if as_json else show.promotion(result)
 
     @app.command()
     def rollback(product: ProductFile, why: Why, as_json: AsJson = False) -> None:
         """Put the version into service that served before the present champion."""
-        from pipeline.jobs import serve
+        from pipeline.jobs import promote as job
 
-        result = serve.rollback(open_workspace(product), who=caller(), why=why)
+        result = job.rollback(open_workspace(product), who=caller(), why=why)
         print_json(result) if as_json else show.promotion(result)
 
 

@@ -42,11 +42,11 @@ def add_to(app: typer.Typer) -> None:
     @app.command()
     def demo(as_json: AsJson = False) -> None:
         """Live through two weeks of real data in minutes: ingest, retrain, forecast, verify. Needs no network."""
+        from pipeline.cli.progress import ProgressLines
         from pipeline.cli.summary import print_summary
-        from pipeline.cli.watch import EpochLines
         from pipeline.config import settings
         from pipeline.demo.run import run_demo
 
-        with EpochLines(err) as watch:
-            outcome = run_demo(settings(), tell=err.print, watch=watch)
+        with ProgressLines(err, "demo") as on_progress:
+            outcome = run_demo(settings(), report=err.print, on_progress=on_progress)
         print_data(outcome.as_data()) if as_json else print_summary(outcome, Path.cwd())

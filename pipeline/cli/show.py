@@ -10,17 +10,15 @@ from rich.table import Table
 
 from pipeline.cli.console import minute, out, table
 from pipeline.fallback_level import FallbackLevel
-from pipeline.results import (
-    Candidate,
-    ForecastResult,
-    LeadScore,
-    ModelsResult,
-    PromotionResult,
-    RetrainResult,
-    StatusResult,
-    Verdict,
-    VerifyResult,
-)
+from pipeline.forecasting.verification.scores import LeadScore
+from pipeline.jobs.forecast import ForecastResult
+from pipeline.jobs.models import ModelsResult
+from pipeline.jobs.promote import PromotionResult
+from pipeline.jobs.retrain import RetrainResult
+from pipeline.jobs.status import StatusResult
+from pipeline.jobs.verify import VerifyResult
+from pipeline.registry.record import Candidate
+from pipeline.training.gate import Verdict
 
 SHOWN_LEADS = 4
 _COLOURS = {"fresh": "green", "late": "yellow", "broken": "red"}

@@ -6,15 +6,11 @@ import typer
 from rich.markup import escape
 
 from pipeline.cli.console import err, minute, out, table
-from pipeline.results import (
-    BackfillResult,
-    FeedResult,
-    IngestResult,
-    MaintainResult,
-    QuarantineResult,
-    RefusedRows,
-    ReleaseResult,
-)
+from pipeline.jobs.backfill import BackfillResult
+from pipeline.jobs.ingest import FeedResult, IngestResult
+from pipeline.jobs.maintain import MaintainResult
+from pipeline.jobs.quarantine import QuarantineResult, RefusedRows
+from pipeline.jobs.release import ReleaseResult
 
 WORLD = 3
 SHOWN = 5

@@ -14,7 +14,7 @@ from pipeline.cli.console import out, table
 from pipeline.cli.show import verdict_table
 from pipeline.demo.run import Outcome
 from pipeline.fallback_level import FallbackLevel
-from pipeline.results import LeadScore
+from pipeline.forecasting.verification.scores import LeadScore
 from pipeline.training.metrics import nominal_coverage
 
 _COLUMN = 11

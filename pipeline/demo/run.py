@@ -12,11 +12,11 @@ from typing import Any
 from pipeline.config import Product, Settings
 from pipeline.demo.world import DAYS, RETRAIN_AFTER, TROUBLES, World
 from pipeline.errors import UsageError
-from pipeline.jobs.forecast import forecast, verify
-from pipeline.jobs.ingest import ingest
-from pipeline.jobs.retrain import retrain
-from pipeline.results import ForecastResult, IngestResult, RetrainResult, VerifyResult
-from pipeline.training.fit import Watcher, ignore
+from pipeline.jobs.forecast import ForecastResult, forecast
+from pipeline.jobs.ingest import IngestResult, ingest
+from pipeline.jobs.job import OnProgress, ignore_progress
+from pipeline.jobs.retrain import RetrainResult, retrain
+from pipeline.jobs.verify import VerifyResult, verify
 from pipeline.workspace import Workspace
 
 INGEST, VERIFY, NIGHT = timedelta(hours=6, minutes=15), timedelta(hours=7, minutes=30), timedelta(hours=2)
@@ -62,11 +62,10 @@ class Outcome:
         }
 
 
-Tell = Callable[[str], None]
-
-
-def run_demo(settings: Settings, *, tell: Tell, watch: Watcher = ignore) -> Outcome:
-    """Run the demo in this home; `tell` is called with a line of markup for each thing that happens.
+def run_demo(
+    settings: Settings, *, report: Callable[[str], None], on_progress: OnProgress = ignore_progress
+) -> Outcome:
+    """Run the demo in this home; `report` is called with a line of markup for each thing that happens.
 
     Run again, it finds everything done and changes nothing.
 
@@ -78,21 +77,21 @@ def run_demo(settings: Settings, *, tell: Tell, watch: Watcher = ignore) -> Outc
     ws = Workspace(world.product, settings)
     _own(ws, world)
 
-    tell(f"[bold]{world.starts:%Y-%m-%d}[/]  the history arrives")
+    report(f"[bold]{world.starts:%Y-%m-%d}[/]  the history arrives")
     world.deliver_history()
     history = ingest(ws, at=world.starts)
-    tell(f"            {_intake(history)}; training the first models …")
-    retrains = [retrain(ws, at=world.starts, watch=watch)]
-    tell(f"            {_verdict(retrains[0])}")
+    report(f"            {_intake(history)}; training the first models …")
+    retrains = [retrain(ws, at=world.starts, on_progress=on_progress)]
+    report(f"            {_verdict(retrains[0])}")
 
     days = []
     for number in range(DAYS):
         if number == RETRAIN_AFTER:
-            tell(f"[bold]{world.day(number):%Y-%m-%d}[/]  02:00, the nightly retrain …")
-            retrains.append(retrain(ws, at=world.day(number) + NIGHT, watch=watch))
-            tell(f"            {_verdict(retrains[-1])}")
+            report(f"[bold]{world.day(number):%Y-%m-%d}[/]  02:00, the nightly retrain …")
+            retrains.append(retrain(ws, at=world.day(number) + NIGHT, on_progress=on_progress))
+            report(f"            {_verdict(retrains[-1])}")
         days.append(_live(world, ws, number))
-        tell(_line(world, days[-1]))
+        report(_line(world, days[-1]))
     return Outcome(
         product=ws.product,
         history=history,

@@ -9,10 +9,10 @@ from pipeline.workspace import Workspace
 
 
 def now_of(ws: Workspace, at: datetime | None = None) -> datetime:
-    """Return the instant that counts as now.
+    """Return `at`, or else the current time; for an archive, the time at which its next value would be due.
 
     Raises:
-        NoDataError: the record of an archive is empty.
+        NoDataError: an archive has no observations.
     """
     if at is not None:
         return at

@@ -1,22 +1,42 @@
-"""The jobs `forecast` and `verify`: from the champion to a published forecast, and from that to its scores."""
+"""The job `forecast`: forecast an issue time with the champion, or the best fallback, and publish the forecast."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from functools import cache
+from pathlib import Path
 
 from pipeline.errors import UsageError
+from pipeline.fallback_level import FallbackLevel
 from pipeline.forecasting.predict import issue
 from pipeline.forecasting.publish.page import Background
 from pipeline.forecasting.publish.report_context import missing_stations, report_context
 from pipeline.forecasting.publish.table import arrange
 from pipeline.forecasting.publish.write import publish
-from pipeline.forecasting.verification.run import score_matured
-from pipeline.forecasting.verification.scores import by_lead
 from pipeline.jobs.clock import now_of
-from pipeline.jobs.runner import Runner, plain
-from pipeline.results import ForecastResult, VerifyResult
+from pipeline.jobs.job import Result, Runner, call
 from pipeline.workspace import Workspace
+
+
+class ForecastResult(Result):
+    """One published forecast."""
+
+    issue_time: datetime
+    fallback_level: FallbackLevel
+    """0 champion, 1 champion with gaps, 2 champion on stale input, 3 baseline, 4 climatology."""
+    model: str
+    version: int | None
+    digest: str
+    input_age_hours: float
+    """Issue time minus the newest valid time used, in hours."""
+    missing: tuple[str, ...]
+    """Stations without a value in the newest frame."""
+    folder: Path
+    """Where it is published."""
+    repeated: bool
+    """Whether this issue time had been published before, so that nothing was done."""
+    notes: tuple[str, ...] = ()
+    """Why better fallback levels were not used."""
 
 
 def forecast(
@@ -25,35 +45,27 @@ def forecast(
     at: datetime | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
-    run: Runner = plain,
+    run: Runner = call,
 ) -> list[ForecastResult]:
     """Forecast and publish the latest issue time, or every one in [since, until]. An issue time is published once.
 
     Raises:
         NoDataError: nothing was known at the issue time.
-        UsageError: the window holds no issue time.
-        ContractError: no model gave a forecast that may be published, not even climatology.
+        UsageError: the range contains no issue time.
+        ContractError: no forecast passed the output checks, not even climatology.
     """
     now, cadence = now_of(ws, at), ws.cadence
     if since is None and until is None:
         issues = [cadence.latest_issue(now)]
     else:
         if since is None:
-            raise UsageError("until: needs since, the first instant of the window")
-        issues = list(cadence.issues(since, min(until or now, now)))
+            raise UsageError("until: needs since, the start of the range")
+        last = min(until or now, now)
+        issues = list(cadence.issues(since, last))
         if not issues:
-            window = f"{since:%Y-%m-%d %H:%M} and {min(until or now, now):%Y-%m-%d %H:%M} UTC"
-            raise UsageError(f"{ws.product.name}: no issue time between {window}; see schedule.forecast")
-    return [_forecast_one(ws, instant, run) for instant in issues]
-
-
-def verify(ws: Workspace, *, at: datetime | None = None, run: Runner = plain) -> VerifyResult:
-    """Score every matured forecast; a second call changes nothing."""
-    now = now_of(ws, at)
-    observations = ws.feed.observations
-    due, scored = run(score_matured, ws.product, ws.cadence, ws.forecasts, observations, ws.scores, at=now)
-    table = by_lead(ws.scores.read())
-    return VerifyResult(product=ws.product.name, at=now, forecasts=due, scored=scored, scores=table)
+            span = f"{since:%Y-%m-%d %H:%M} and {last:%Y-%m-%d %H:%M} UTC"
+            raise UsageError(f"{ws.product.name}: no issue time between {span}; see schedule.forecast")
+    return [_forecast_one(ws, issue_time, run) for issue_time in issues]
 
 
 def _forecast_one(ws: Workspace, issue_time: datetime, run: Runner) -> ForecastResult:
@@ -62,7 +74,7 @@ def _forecast_one(ws: Workspace, issue_time: datetime, run: Runner) -> ForecastR
     if not store.read(issue_time).num_rows:
         issued = run(issue, product, ws.cadence, feed, ws.covariates, ws.bundles, issue_time)
         fresh = store.add(issue_time, issued.rows)
-    # What is published is made from the stored rows: after a kill between the two, the same forecast appears.
+    # The stored rows are what is published: after a kill between the two, a repeated run publishes the same forecast.
     forecast = arrange(product, feed.locations, store.read(issue_time))
 
     @cache

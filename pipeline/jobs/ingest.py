@@ -1,4 +1,4 @@
-"""The job `ingest`: what a product's feeds have new, judged row by row."""
+"""The job `ingest`: fetch what is new in a product's feeds, check every row and store it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,56 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.errors import ContractError, NightcastError, NoDataError, RefusedError, StoreError, UpstreamError
+from pipeline.errors import (
+    ContractError,
+    NightcastError,
+    NoDataError,
+    RefusedError,
+    RefusedPayloadsError,
+    StoreError,
+    UnusablePayloadsError,
+    UpstreamError,
+)
 from pipeline.ingest.feed import OpenFeed
 from pipeline.ingest.fetch import fetch_payloads, windows_to_ask
 from pipeline.ingest.payload import PayloadResult, ingest_payload
-from pipeline.jobs.runner import Runner, plain
-from pipeline.results import FeedResult, IngestResult
+from pipeline.jobs.job import Result, RowCounts, Runner, call
 from pipeline.workspace import Workspace
+
+
+class FeedResult(RowCounts):
+    """What was ingested from one feed."""
+
+    payloads: int
+    """Payloads that were decoded and checked."""
+    refused: int
+    """Rows put into quarantine."""
+    thinned: int
+    """Rows left out because another row represents the same time step."""
+    reasons: dict[str, int]
+    """Refused rows by reason."""
+    warnings: tuple[str, ...]
+    """What looked wrong and was kept."""
+    faults: tuple[str, ...]
+    """Why payloads could not be fetched or used."""
+    newest: datetime | None
+    """Newest valid time in the store."""
+    version: int
+    """Version of the observations table afterwards."""
+
+    @property
+    def exit_code(self) -> int:
+        """3, an upstream failure, if a payload could not be fetched or used; the others are stored."""
+        return UpstreamError.exit_code if self.faults else 0
+
+
+class IngestResult(FeedResult, Result):
+    """What one ingest stored."""
+
+    at: datetime
+    """Instant of the ingest."""
+    covariates: dict[str, FeedResult] = {}
+    """The same for each covariate."""
 
 
 def ingest(
@@ -22,42 +65,70 @@ def ingest(
     at: datetime | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
-    run: Runner = plain,
+    run: Runner = call,
 ) -> IngestResult:
-    """Fetch what is new, judge it, store the good rows and quarantine the others; a second call adds nothing.
+    """Fetch what is new, check it, store the good rows and quarantine the others; a second call adds nothing.
 
-    A payload that cannot be had or used does not keep the others out; the result tells of it.
+    A payload that cannot be fetched or used does not stop the others; the result lists it among its faults.
 
     Raises:
-        SourceError: the source cannot be reached, or nothing of what it gave could be read.
-        NoDataError: all it gave was empty.
-        ContractError: every row it gave was refused.
+        SourceError: the source cannot be reached, or no payload could be read.
+        NoDataError: all payloads were empty.
+        ContractError: every row was refused.
     """
     began = at or datetime.now(UTC)
-    main: FeedResult | NightcastError
+    target: FeedResult | NightcastError
     try:
-        main = _ingest(ws.feed, began, at, since, until, run)
-    except (UpstreamError, RefusedError) as error:  # what is known in advance is taken in nevertheless
-        main = error
+        target = _ingest_feed(ws.feed, began, at, since, until, run)
+    except (UpstreamError, RefusedError) as error:  # covariates are ingested all the same
+        target = error
     covariates = {}
     for name, feed in ws.covariates.items():
         try:
-            covariates[name] = _ingest(feed, began, at, since, until, run)
-        except (UpstreamError, RefusedError) as error:  # forecasts go on without it; the fault is told
-            covariates[name] = described(feed, [], faults=[str(error)])
-    if isinstance(main, NightcastError):
-        raise main
-    return IngestResult(product=ws.product.name, at=began, covariates=covariates, **dict(main))
+            covariates[name] = _ingest_feed(feed, began, at, since, until, run)
+        except (UpstreamError, RefusedError) as error:  # forecasts go on without it
+            covariates[name] = summarise(feed, [], faults=[str(error)])
+    if isinstance(target, NightcastError):
+        raise target
+    return IngestResult(product=ws.product.name, at=began, covariates=covariates, **dict(target))
 
 
-def worst_checks(ws: Workspace, *, since: datetime) -> dict[str, Any] | None:
-    """Return what the checks found in the worst of the payloads taken in since an instant; None without any."""
+def worst_report(ws: Workspace, *, since: datetime) -> dict[str, Any] | None:
+    """Return the validation report of the worst payload ingested since an instant; None if there is no report."""
     receipts = ws.feed.receipts.recent(since)
-    found = [receipt["checks"] for receipt in receipts if receipt.get("checks")]
-    return max(found, key=lambda one: (not one["success"], len(one["refusals"]) + len(one["warnings"])), default=None)
+    reports = [receipt["checks"] for receipt in receipts if receipt.get("checks")]
+    return max(reports, key=lambda one: (not one["success"], len(one["refusals"]) + len(one["warnings"])), default=None)
 
 
-def _ingest(
+def summarise(
+    feed: OpenFeed,
+    payloads: Sequence[PayloadResult],
+    *,
+    faults: Sequence[str] = (),
+    warnings: Sequence[str] = (),
+) -> FeedResult:
+    """Return the results of some payloads of a feed, added up; each warning is listed once."""
+    reasons: Counter[str] = Counter()
+    distinct = dict.fromkeys(warnings)
+    for payload in payloads:
+        reasons.update(payload.reasons)
+        distinct.update(dict.fromkeys(payload.warnings))
+    return FeedResult(
+        payloads=len(payloads),
+        accepted=sum(payload.appended.accepted for payload in payloads),
+        revised=sum(payload.appended.revised for payload in payloads),
+        unchanged=sum(payload.appended.unchanged for payload in payloads),
+        refused=sum(payload.refused for payload in payloads),
+        thinned=sum(payload.thinned for payload in payloads),
+        reasons=dict(reasons.most_common()),
+        warnings=tuple(distinct),
+        faults=(*faults, *(str(payload.fault) for payload in payloads if payload.fault is not None)),
+        newest=feed.observations.newest(),
+        version=feed.observations.table.version,
+    )
+
+
+def _ingest_feed(
     feed: OpenFeed,
     began: datetime,
     at: datetime | None,
@@ -66,51 +137,51 @@ def _ingest(
     run: Runner,
 ) -> FeedResult:
     damage = feed.observations.table.damage
-    if damage is not None:  # nothing can be written on top, and to find nothing new would hide it
+    if damage is not None:  # nothing can be appended, and "nothing new" would hide it
         raise StoreError(f"{feed.title}: the observations are damaged, {damage}; run `nightcast maintain --repair`")
     again = since is not None or until is not None
     progress = feed.progress
     history = not progress.read().loaded
-    asked_by_time = not again and feed.source.about.supports_time_range
-    taken: list[PayloadResult] = []
+    by_time = not again and feed.source.about.supports_time_range
+    results: list[PayloadResult] = []
     for window in [(since, until)] if again else windows_to_ask(feed, at=began):
         payloads = run(fetch_payloads, feed, at=began, since=window[0], until=window[1], again=again)
-        learnt = at or datetime.now(UTC)  # after the fetch: nobody knew it before
+        known_at = at or datetime.now(UTC)  # after the fetch: nobody knew the values before
         done = [
             run(
                 ingest_payload,
                 payload,
                 feed,
-                at=learnt,
+                at=known_at,
                 since=since,
                 until=until,
                 history=history,
-                live=not again and place == len(payloads),
+                live=not again and number == len(payloads),
             )
-            for place, payload in enumerate(payloads, 1)
+            for number, payload in enumerate(payloads, 1)
         ]
-        taken += done
-        if asked_by_time:
+        results += done
+        if by_time:
             sound = all(one.fault is None for one in done)
             progress.add_window(window, complete=sound, until=min(window[1] or began, began))
-    if not again and all(one.fault is None for one in taken):
+    if not again and all(one.fault is None for one in results):
         progress.finish_first_load()
-    result = described(feed, taken, warnings=_stale(feed, began) if not taken else ())
-    _require_use(feed, taken, result)
-    if asked_by_time and result.newest is None:
-        raise NoDataError(f"{feed.title}: the source gave no rows, and nothing is stored; look at what is asked for")
+    result = summarise(feed, results, warnings=() if results else _stale_warnings(feed, began))
+    _raise_if_nothing_usable(feed, results, result)
+    if by_time and result.newest is None:
+        raise NoDataError(f"{feed.title}: the source returned no rows, and nothing is stored; check what is queried")
     return result
 
 
-def _require_use(feed: OpenFeed, taken: Sequence[PayloadResult], result: FeedResult) -> None:
-    """Raise what kept everything out."""
+def _raise_if_nothing_usable(feed: OpenFeed, results: Sequence[PayloadResult], result: FeedResult) -> None:
     if result.accepted + result.revised + result.unchanged:
         return
-    faults = [one.fault for one in taken if one.fault is not None]
-    if faults:
-        if len(faults) > 1:
-            faults[0].args = (f"{faults[0]}; so could {len(faults) - 1} more payloads not be used",)
+    faults = [one.fault for one in results if one.fault is not None]
+    if len(faults) == 1:
         raise faults[0]
+    if faults:
+        kind = UnusablePayloadsError if isinstance(faults[0], UpstreamError) else RefusedPayloadsError
+        raise kind(faults[0], more=len(faults) - 1) from faults[0]
     if result.refused:
         raise ContractError(
             f"{feed.title}: all {result.refused} rows were refused: {next(iter(result.reasons))}; "
@@ -118,8 +189,8 @@ def _require_use(feed: OpenFeed, taken: Sequence[PayloadResult], result: FeedRes
         )
 
 
-def _stale(feed: OpenFeed, now: datetime) -> tuple[str, ...]:
-    """What to say when nothing came and the newest value is older than it may be."""
+def _stale_warnings(feed: OpenFeed, now: datetime) -> tuple[str, ...]:
+    """Return a warning if the newest value is older than the freshness check allows."""
     spec = feed.spec
     newest, check = feed.observations.newest(), spec.quality.checks.freshness
     if newest is None or spec.mode == "archive" or check.severity == "off":
@@ -127,33 +198,4 @@ def _stale(feed: OpenFeed, now: datetime) -> tuple[str, ...]:
     late = now - spec.delay - newest
     if late <= (check.within or 3 * spec.step):
         return ()
-    return (f"nothing new came; the newest value is of {newest:%Y-%m-%d %H:%M} UTC, {late // spec.step:,} steps late",)
-
-
-def described(
-    feed: OpenFeed,
-    taken: Sequence[PayloadResult],
-    *,
-    faults: Sequence[str] = (),
-    warnings: Sequence[str] = (),
-) -> FeedResult:
-    """Return what became of some payloads of a feed, added up."""
-    observations = feed.observations
-    reasons: Counter[str] = Counter()
-    told = dict.fromkeys(warnings)
-    for one in taken:
-        reasons.update(one.reasons)
-        told.update(dict.fromkeys(one.warnings))
-    return FeedResult(
-        payloads=len(taken),
-        accepted=sum(one.appended.accepted for one in taken),
-        revised=sum(one.appended.revised for one in taken),
-        unchanged=sum(one.appended.unchanged for one in taken),
-        refused=sum(one.refused for one in taken),
-        thinned=sum(one.thinned for one in taken),
-        reasons=dict(reasons.most_common()),
-        warnings=tuple(told),
-        faults=(*faults, *(str(one.fault) for one in taken if one.fault is not None)),
-        newest=observations.newest(),
-        version=observations.table.version,
-    )
+    return (f"nothing new; the newest value is of {newest:%Y-%m-%d %H:%M} UTC, {late // spec.step:,} steps late",)

@@ -1,10 +1,11 @@
-"""The job `maintain`: every digest checked, many small files made few, and what nothing names deleted."""
+"""The job `maintain`: verify every digest, compact tables, and delete files that no kept version needs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from pipeline.errors import ContractError, SourceError, StoreError
 from pipeline.features.cache import FrameCache
@@ -12,8 +13,7 @@ from pipeline.ingest.feed import OpenFeed
 from pipeline.ingest.fetch import Received
 from pipeline.ingest.payload import ingest_payload
 from pipeline.ingest.release import decide_again
-from pipeline.jobs.runner import Runner, plain
-from pipeline.results import MaintainedTable, MaintainResult
+from pipeline.jobs.job import Facts, Result, Runner, call
 from pipeline.store import checksummed_json
 from pipeline.store.delta.table import Table
 from pipeline.store.objects import ObjectStore
@@ -21,9 +21,51 @@ from pipeline.store.receipts import Receipts
 from pipeline.workspace import Workspace
 
 KEPT = timedelta(days=7)
-"""Files that nothing names are kept this long: somebody may be reading them."""
-LOST = "lost.json"
-"""Beside the receipts: that payloads are to be taken in again, and how many were. It is gone once all were."""
+"""Unreferenced files are kept this long, because somebody may be reading them."""
+RESTORATION = "lost.json"
+"""A file beside the receipts: the payloads of a repaired table must be ingested again, and how far that has come."""
+_NOTHING_DONE: dict[str, Any] = {"done": [], "failed": []}
+
+
+class MaintainedTable(Facts):
+    """What maintenance did to one table."""
+
+    table: str
+    version: int
+    compacted: int
+    """Files merged into larger ones."""
+    removed: int
+    """Files deleted because no kept version needs them."""
+    damage: tuple[str, ...]
+    """What does not match its digest."""
+    repaired: tuple[str, ...]
+    """What was set aside."""
+
+
+class MaintainResult(Result):
+    """What maintenance found and did."""
+
+    at: datetime
+    tables: tuple[MaintainedTable, ...]
+    payloads: int
+    """Raw payloads whose digest was verified."""
+    damage: tuple[str, ...]
+    """Everything that does not match its digest."""
+    taken_again: int
+    """Payloads ingested again after a repair."""
+
+    @property
+    def exit_code(self) -> int:
+        """1 if there is damage."""
+        return StoreError.exit_code if self.damage else 0
+
+
+class _Target(NamedTuple):
+    """A table to maintain, its name for people, and the columns that its rows are sorted by."""
+
+    name: str
+    table: Table
+    order: list[str]
 
 
 def maintain(
@@ -31,80 +73,80 @@ def maintain(
     *,
     repair: bool = False,
     at: datetime | None = None,
-    run: Runner = plain,
+    run: Runner = call,
 ) -> MaintainResult:
-    """Check every digest of a product's stores, compact its tables, and delete what no kept version names.
+    """Verify every digest of a product's stores, compact its tables, and delete files that no kept version needs.
 
-    Versions that registered models were trained on are kept. A damaged table is left as it is. With `repair`, its
-    damaged commits are set aside, and the payloads taken in since the last sound one are taken in again, as are the
-    releases. That this is to be done is on the disk before the first row goes: until all is done it counts as damage,
-    and the next repair goes on with it.
+    Versions that registered models were trained on are kept. A damaged table is not changed. With `repair`, damaged
+    commits are set aside, and the payloads and releases since the last sound commit are ingested again. A file records
+    this before the first row is removed; until everything is ingested again it counts as damage, and the next repair
+    continues.
 
     Raises:
         StoreError: a store cannot be read or written.
-        TrackingError: MLflow cannot tell which versions to keep.
+        TrackingError: MLflow cannot be reached, so it is unknown which versions to keep.
     """
     clock = datetime.now(UTC)
     at = at or clock
-    before = min(at, clock) - KEPT  # files have the time of the clock: one that is being written is never old
-    trained_on = [one.table_version for one in ws.registry.versions()]
-    keep = [version for version in trained_on if version is not None]
+    before = min(at, clock) - KEPT  # files carry the time of the clock: one that is being written is never old
+    trained_on = [one.table_version for one in ws.registry.versions() if one.table_version is not None]
     tables = []
     again = payloads = 0
     damage: list[str] = []
     for feed in ws.feeds:
-        place = feed.layout.receipts
-        for number, (name, table, order) in enumerate(_tables_of(feed)):
-            if table.exists:
-                kept = keep if number == 0 and not feed.spec.is_covariate else []
-                tables.append(run(_maintain, name, table, order, kept, repair, before, _Losing(place)))
-        if _lost(place) is not None:
-            count, wrong = run(_take_again, feed) if repair else (0, [])
-            again, damage = again + count, damage + wrong
-        if _lost(place) is not None:
+        receipts = feed.layout.receipts
+        # Lost rows may be of any age.
+        announce = partial(receipts.put, RESTORATION, checksummed_json.dumps(_NOTHING_DONE))
+        for number, target in enumerate(_tables_of_feed(feed)):
+            if target.table.exists:
+                keep = trained_on if number == 0 and not feed.spec.is_covariate else []
+                tables.append(run(_maintain_table, target, keep=keep, before=before, repair=repair, announce=announce))
+        if _read_restoration(receipts) is not None:
+            count, errors = run(_restore, feed) if repair else (0, [])
+            again, damage = again + count, damage + errors
+        if _read_restoration(receipts) is not None:
             damage.append(
-                f"{feed.title}: not all that a repair took out was taken in again; run `nightcast maintain --repair`"
+                f"{feed.title}: payloads that a repair removed are not all ingested again; "
+                "run `nightcast maintain --repair`"
             )
         FrameCache(feed.layout.frames).evict()
-        checked, wrong = run(_check_raw, feed)
-        payloads, damage = payloads + checked, damage + wrong
-    for name, table, order in _tables(ws):
-        if table.exists:
-            tables.append(run(_maintain, name, table, order, [], repair, before))
-    damage += [line for one in tables for line in one.damage]
+        checked, errors = run(_check_raw, feed)
+        payloads, damage = payloads + checked, damage + errors
+    tables += [
+        run(_maintain_table, target, keep=[], before=before, repair=repair)
+        for target in _tables_of_product(ws)
+        if target.table.exists
+    ]
+    damage += [line for table in tables for line in table.damage]
     return MaintainResult(
         product=ws.product.name, at=at, tables=tuple(tables), payloads=payloads, damage=tuple(damage), taken_again=again
     )
 
 
-Kept = tuple[str, Table, list[str]]
-"""A table, what people call it, and the columns that its rows are ordered by."""
-
-
-def _tables_of(feed: OpenFeed) -> Iterator[Kept]:
-    yield f"{feed.title}: observations", feed.observations.table, ["valid_time", "location", "known_at"]
+def _tables_of_feed(feed: OpenFeed) -> Iterator[_Target]:
     quarantine = feed.quarantine
-    yield f"{feed.title}: quarantine", quarantine.table, ["quarantined_at", "valid_time", "location"]
-    yield f"{feed.title}: decisions on quarantine", quarantine.decisions, []
+    yield _Target(f"{feed.title}: observations", feed.observations.table, ["valid_time", "location", "known_at"])
+    yield _Target(f"{feed.title}: quarantine", quarantine.table, ["quarantined_at", "valid_time", "location"])
+    yield _Target(f"{feed.title}: decisions on quarantine", quarantine.decisions, [])
 
 
-def _tables(ws: Workspace) -> Iterator[Kept]:
-    yield "forecasts", ws.forecasts.table, ["issue_time", "model", "valid_time", "location"]
-    yield "scores", ws.scores.table, []
-    yield "ledger", ws.ledger.table, ["at"]
+def _tables_of_product(ws: Workspace) -> Iterator[_Target]:
+    yield _Target("forecasts", ws.forecasts.table, ["issue_time", "model", "valid_time", "location"])
+    yield _Target("scores", ws.scores.table, [])
+    yield _Target("ledger", ws.ledger.table, ["at"])
 
 
-def _maintain(
-    name: str,
-    table: Table,
-    order: list[str],
+def _maintain_table(
+    target: _Target,
+    *,
     keep: list[int],
-    repair: bool,
     before: datetime,
-    losing: Callable[[], None] = lambda: None,
+    repair: bool,
+    announce: Callable[[], None] = lambda: None,
 ) -> MaintainedTable:
-    """Return what was done to a table; `losing` is called before rows are taken out that may be had again."""
-    told = tuple(map(str, table.repair(losing))) if repair else ()
+    """Repair, verify, compact and clean a table; `announce` is called before rows are removed that can be restored."""
+    name, table, order = target
+    repaired = tuple(map(str, table.repair(announce))) if repair else ()
     damage = tuple(f"{name}: {line}" for line in table.verify())
     compacted = removed = 0
     if not damage:
@@ -117,44 +159,30 @@ def _maintain(
         compacted=compacted,
         removed=removed,
         damage=damage,
-        repaired=tuple(told),
+        repaired=tuple(repaired),
     )
 
 
-class _Losing:
-    """Called before rows are taken out of a feed's tables: notes that its payloads are to be taken in again."""
-
-    def __init__(self, place: ObjectStore) -> None:
-        self._place = place
-
-    def __call__(self) -> None:
-        self._place.put(LOST, checksummed_json.dumps(_ALL))
+def _read_restoration(receipts: ObjectStore) -> dict[str, Any] | None:
+    """Return how far the restoration of lost rows has come; None if there is nothing to restore."""
+    content = receipts.get(RESTORATION)
+    return None if content is None else checksummed_json.loads(content) or _NOTHING_DONE
 
 
-_ALL: dict[str, Any] = {"done": [], "failed": []}
-"""Rows of any age may be in what is taken out: all is to be done again, and nothing of it is done yet."""
+def _restore(feed: OpenFeed) -> tuple[int, list[str]]:
+    """Ingest lost payloads and apply lost releases again; return the number of payloads, and errors.
 
-
-def _lost(place: ObjectStore) -> dict[str, Any] | None:
-    """Return how far what is to be done again was done; None when nothing is to be."""
-    content = place.get(LOST)
-    return None if content is None else checksummed_json.loads(content) or _ALL
-
-
-def _take_again(feed: OpenFeed) -> tuple[int, list[str]]:
-    """Do again what was done before rows were lost, each payload as learnt when it was; return how many, and faults.
-
-    In the order of then, and going on where it was interrupted: an older payload on top of a newer one that contradicts
-    it would be a correction. What fails is told and tried again the next time.
+    They are restored in their original order, each with its original time, because an older payload on top of a newer
+    one that contradicts it would count as a correction. What fails is tried again the next time.
     """
     place = feed.layout.receipts
-    lost, count, wrong = _lost(place) or _ALL, 0, []
-    done, failed = lost["done"], lost["failed"]
+    state, count, errors = _read_restoration(place) or _NOTHING_DONE, 0, []
+    done, failed = state["done"], state["failed"]
     try:
         receipts = [one for one in Receipts(place) if "payload" in one or "release" in one]
     except StoreError as error:
         return 0, [str(error)]
-    for order, receipt in sorted(((_order(one), one) for one in receipts), key=lambda pair: pair[0]):
+    for order, receipt in sorted(((_original_order(one), one) for one in receipts), key=lambda pair: pair[0]):
         if order <= done and order not in failed:
             continue
         failed = [one for one in failed if one != order]
@@ -162,20 +190,20 @@ def _take_again(feed: OpenFeed) -> tuple[int, list[str]]:
             if "release" in receipt:
                 decide_again(receipt, feed)
             else:
-                _take_one_again(receipt, feed)
+                _ingest_again(receipt, feed)
                 count += 1
         except (StoreError, SourceError, ContractError) as error:
-            wrong.append(f"{feed.title}: cannot be taken in again: {error}")
+            errors.append(f"{feed.title}: cannot be ingested again: {error}")
             failed.append(order)
         done = max(done, order)
-        place.put(LOST, checksummed_json.dumps({"done": done, "failed": failed}))
+        place.put(RESTORATION, checksummed_json.dumps({"done": done, "failed": failed}))
     if not failed:
-        place.delete(LOST)
-    return count, wrong
+        place.delete(RESTORATION)
+    return count, errors
 
 
-def _order(receipt: dict[str, Any]) -> list[str]:
-    """By time; then payloads by name, as an ingest takes them in; then what was released of them."""
+def _original_order(receipt: dict[str, Any]) -> list[str]:
+    """Return the sort key of a receipt: by time, then payloads by name as an ingest orders them, then releases."""
     at = datetime.fromisoformat(receipt["at"]).astimezone(UTC).isoformat(timespec="microseconds")
     if "release" in receipt:
         return [at, "release", *sorted(row["id"] for row in receipt["release"]["rows"])[:1]]
@@ -183,7 +211,7 @@ def _order(receipt: dict[str, Any]) -> list[str]:
     return [at, "payload", receipt["name"], receipt["payload"], window]
 
 
-def _take_one_again(receipt: dict[str, Any], feed: OpenFeed) -> None:
+def _ingest_again(receipt: dict[str, Any], feed: OpenFeed) -> None:
     since, until = (
         datetime.fromisoformat(text) if text else None for text in (receipt.get("since"), receipt.get("until"))
     )
@@ -198,11 +226,11 @@ def _take_one_again(receipt: dict[str, Any], feed: OpenFeed) -> None:
 
 
 def _check_raw(feed: OpenFeed) -> tuple[int, list[str]]:
-    count, wrong = 0, []
+    count, errors = 0, []
     for digest in feed.raw.digests():
         count += 1
         try:
             feed.raw.get(digest)
         except StoreError as error:
-            wrong.append(str(error))
-    return count, wrong
+            errors.append(str(error))
+    return count, errors

@@ -1,8 +1,9 @@
-"""How a product is: fresh, late or broken, and why."""
+"""The job `status`: whether a product is fresh, late or broken, and why."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Literal
 
 import pyarrow.compute as pc
@@ -12,19 +13,42 @@ from pipeline.fallback_level import FallbackLevel
 from pipeline.forecasting.publish.write import LATEST
 from pipeline.forecasting.verification.scores import by_lead, skill
 from pipeline.jobs.clock import now_of
+from pipeline.jobs.job import Result
 from pipeline.registry.tracking import TrackingError
-from pipeline.results import StatusResult
 from pipeline.workspace import Workspace
 
-SLACK = timedelta(hours=1)
-"""How long after it is due a forecast, or a value where steps are that long, may come before the product is late."""
+State = Literal["fresh", "late", "broken"]
+
+TOLERANCE = timedelta(hours=1)
+"""A forecast may come this long after it is due before the product counts as late; so may a value, up to one step."""
+
+
+class StatusResult(Result):
+    """Whether a product is fresh, late or broken, and the facts behind it."""
+
+    now: datetime
+    state: State
+    reason: str
+    home: Path
+    observations: int
+    newest: datetime | None
+    refused: int
+    """Rows in quarantine."""
+    champion: int | None
+    model: str | None
+    last_issue: datetime | None
+    fallback_level: FallbackLevel | None
+    """Of the last forecast."""
+    page: Path | None
+    skill: dict[str, float]
+    """CRPS skill of published forecasts against each baseline, over all leads; each variable has the same weight."""
 
 
 def status(ws: Workspace, *, at: datetime | None = None) -> StatusResult:
-    """Return how a product is at an instant; needs no server, and tells when the registry cannot be reached.
+    """Return the state of a product at an instant; if the registry cannot be reached, the product is broken.
 
     Raises:
-        NoDataError: it was never ingested.
+        NoDataError: nothing was ever ingested.
     """
     product, observations = ws.product, ws.feed.observations
     newest = observations.newest()
@@ -35,13 +59,13 @@ def status(ws: Workspace, *, at: datetime | None = None) -> StatusResult:
     last = issues[-1] if issues else None
     rows = ws.forecasts.read(last).filter(pc.field("published")) if last else None
     level = FallbackLevel(rows["rung"][0].as_py()) if rows is not None else None
-    trouble = _damage(ws)
+    problems = _damage(ws)
     try:
         champion = ws.registry.by_alias("champion")
     except TrackingError as error:
         champion = None
-        trouble.append(str(error))
-    state, reason = _judge(ws, now, newest, last, level, trouble)
+        problems.append(str(error))
+    state, reason = assess(ws, now, newest, last, level, problems)
     page = ws.layout.published / LATEST / "report.html"
     return StatusResult(
         product=product.name,
@@ -61,26 +85,20 @@ def status(ws: Workspace, *, at: datetime | None = None) -> StatusResult:
     )
 
 
-def _damage(ws: Workspace) -> list[str]:
-    """What is wrong with the newest commit of a table, as far as a look at the log tells."""
-    tables = [feed.observations.table for feed in ws.feeds]
-    tables += [ws.forecasts.table, ws.scores.table]
-    return [f"{table.uri}: {table.fault}; run `nightcast maintain`" for table in tables if table.fault]
-
-
-def _judge(
+def assess(
     ws: Workspace,
     now: datetime,
     newest: datetime,
     last: datetime | None,
     level: FallbackLevel | None,
-    trouble: list[str],
-) -> tuple[Literal["fresh", "late", "broken"], str]:
+    problems: list[str],
+) -> tuple[State, str]:
+    """Return the state of a product and the reason, from its newest value, its last forecast and known problems."""
     cadence = ws.cadence
-    due = cadence.latest_issue(now - SLACK)
-    behind = max(0, (cadence.origin(now - min(SLACK, cadence.step)) - newest) // cadence.step)
-    if trouble:
-        return "broken", trouble[0]
+    due = cadence.latest_issue(now - TOLERANCE)
+    behind = max(0, (cadence.origin(now - min(TOLERANCE, cadence.step)) - newest) // cadence.step)
+    if problems:
+        return "broken", problems[0]
     if last is None:
         return "broken", "nothing was forecast yet; run `nightcast forecast`"
     if behind > ws.product.forecast.context:
@@ -90,7 +108,14 @@ def _judge(
     if last < due:
         return "late", f"the forecast of {due:%Y-%m-%d %H:%M} UTC is missing"
     if level == FallbackLevel.CHAMPION_ON_STALE_INPUT:
-        return "late", "the last forecast rests on stale input"
+        return "late", "the last forecast was made from stale input"
     if behind > 0:
         return "late", f"the newest value is {behind} step{'s' if behind > 1 else ''} behind"
     return "fresh", "data and forecast are up to date"
+
+
+def _damage(ws: Workspace) -> list[str]:
+    """Return the damage to the newest commit of each table, as far as the log alone shows it."""
+    tables = [feed.observations.table for feed in ws.feeds]
+    tables += [ws.forecasts.table, ws.scores.table]
+    return [f"{table.uri}: {table.fault}; run `nightcast maintain`" for table in tables if table.fault]

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
+from pydantic import BaseModel, ConfigDict
 
 from pipeline.config import Product
 from pipeline.features.snapshot import Snapshot
@@ -18,13 +19,26 @@ from pipeline.registry.ledger import Ledger
 from pipeline.registry.plots import skill_picture
 from pipeline.registry.run import Run
 from pipeline.registry.tracking import Registry
-from pipeline.results import Candidate, Verdict
 from pipeline.times import stamp
 from pipeline.training.evaluate import Evaluation
 from pipeline.training.folds import Folds
-from pipeline.training.gate import judge
+from pipeline.training.gate import Verdict, judge
 from pipeline.training.holdout import Trained
 from pipeline.version import code_version
+
+
+class Candidate(BaseModel):
+    """What became of one candidate of a retrain."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    name: str
+    validation_crps: float | None
+    """On the validation issue times, where the lowest becomes the challenger; None where it could not be trained."""
+    remarks: tuple[str, ...] = ()
+    """What the fitted model says a person should know of it."""
+    problem: str = ""
+    """Why it could not be trained."""
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,60 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 from scipy import stats
 
 from pipeline.config.product import Gate
-from pipeline.results import Places, Rival, Verdict
 from pipeline.training.evaluate import Evaluation
+
+Places = Literal["stations", "cells"]
+
+
+class Rival(BaseModel):
+    """A challenger set against one rival on the same held-out forecasts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    rival: str
+    """Name of the model, with its version when it is the champion."""
+    crps: float
+    """Mean CRPS of the rival, in units of the target; of several targets, each relative to climatology's."""
+    crps_by_lead: tuple[float, ...]
+    skill: float
+    """1 - CRPS of the challenger / CRPS of the rival."""
+    p_value: float
+    """One-sided Diebold-Mariano probability that the challenger is not better."""
+    beaten: bool
+
+
+class Verdict(BaseModel):
+    """What the gate decided, and every number behind it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    promoted: bool
+    reason: str
+    """The verdict in one sentence."""
+    challenger: str
+    issues: int
+    """Held-out issue times scored."""
+    since: datetime
+    until: datetime
+    crps: float
+    """Mean CRPS of the challenger, in units of the target; of several targets, each relative to climatology's."""
+    crps_by_lead: tuple[float, ...]
+    coverage: float
+    """Fraction of truths inside the widest interval."""
+    nominal_coverage: float
+    outage_crps: float
+    """CRPS with a quarter of the places silent."""
+    rivals: tuple[Rival, ...]
+    places: Places = "stations"
+    """What the locations are."""
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pipeline.fallback_level import FallbackLevel
-from pipeline.results import (
-    ForecastResult,
-    IngestResult,
-    LeadScore,
-    PromotionResult,
-    RetrainResult,
-    Rival,
-    Verdict,
-    VerifyResult,
-)
+from pipeline.forecasting.verification.scores import LeadScore
+from pipeline.jobs.forecast import ForecastResult
+from pipeline.jobs.ingest import IngestResult
+from pipeline.jobs.promote import PromotionResult
+from pipeline.jobs.retrain import RetrainResult
+from pipeline.jobs.verify import VerifyResult
+from pipeline.training.gate import Rival, Verdict
 
 NOW = datetime(1978, 12, 31, 7, tzinfo=UTC)
 HOSTILE = "<img src=x onerror=alert(1)>|[x](javascript:alert(1))`**\n# \u202egnp.exe"

@@ -17,6 +17,7 @@ from pipeline.errors import ContractError, SourceError, UsageError
 from pipeline.ingest.feed import OpenFeed
 from pipeline.ingest.release import Released, decide_again, store_released
 from pipeline.ingest.sources.base import refused_table
+from pipeline.jobs.job import Progress
 from pipeline.store.layout import FeedLayout
 from pipeline.store.observations import TIME
 from pipeline.store.receipts import Receipts
@@ -94,14 +95,14 @@ def test_a_backfill_goes_on_where_it_was_interrupted(place: ProductHome) -> None
     class PulledPlugError(Exception):
         pass
 
-    def pull(_: str, at: int, __: int) -> None:
-        if at == 4:
+    def pull(progress: Progress) -> None:
+        if progress.done == 4:
             raise PulledPlugError
 
     with pytest.raises(PulledPlugError):
-        place.backfill(tell=pull)
+        place.backfill(on_progress=pull)
     told: list[tuple[int, int]] = []
-    result = place.backfill(tell=lambda _, at, count: told.append((at, count)))
+    result = place.backfill(on_progress=lambda piece: told.append((piece.done, piece.total)))
     assert (result.pieces, result.repeated) == (7, 3)
     assert told[-1] == (7, 7)
     assert place.observations.read().num_rows == 2 * 181
@@ -118,7 +119,7 @@ def test_a_source_that_is_asked_by_time_is_asked_month_by_month(tmp_path: Path) 
     homes = [make_settings(tmp_path / name) for name in ("whole", "parted")]
     told: list[str] = []
     options: dict[str, Any] = {"since": SINCE, "until": SINCE + timedelta(days=69), "at": NOW}
-    result = jobs.backfill(Workspace(product, homes[0]), **options, tell=lambda piece, _, __: told.append(piece))
+    result = jobs.backfill(Workspace(product, homes[0]), **options, on_progress=lambda piece: told.append(piece.detail))
     assert told == [
         "2001-01-01 00:00 to 2001-01-31 23:59",
         "2001-02-01 00:00 to 2001-02-28 23:59",

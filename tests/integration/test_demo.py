@@ -29,7 +29,7 @@ def told() -> list[str]:
 
 @pytest.fixture(scope="module")
 def outcome(settings: Settings, told: list[str]) -> Iterator[Outcome]:
-    yield run_demo(settings, tell=told.append)
+    yield run_demo(settings, report=told.append)
 
 
 def _files(folder: Path) -> dict[str, str]:
@@ -117,7 +117,7 @@ def test_every_day_is_told(outcome: Outcome, told: list[str]) -> None:
 
 def test_run_again_it_changes_nothing(outcome: Outcome, settings: Settings) -> None:
     before = _state(outcome, settings)
-    again = run_demo(settings, tell=lambda _: None)
+    again = run_demo(settings, report=lambda _: None)
     assert all(day.forecast.repeated for day in again.days)
     assert all(one.repeated for one in again.retrains)
     assert all(not day.ingest.payloads for day in again.days)

@@ -13,7 +13,7 @@ import yaml
 
 from models.catalogue import MODELS
 from pipeline.config import Product, Settings, load_product
-from pipeline.results import RetrainResult
+from pipeline.jobs.retrain import RetrainResult
 from pipeline.training.fit import baselines
 from pipeline.workspace import Workspace
 from tests import jobs

@@ -14,6 +14,7 @@ from models.baselines.ridge import RidgeVar
 from models.errors import DivergedError
 from pipeline.config import load_product
 from pipeline.errors import GateError, NoDataError, UsageError
+from pipeline.jobs.status import assess
 from pipeline.registry.tracking import Registry, TrackingError
 from pipeline.training import fit
 from pipeline.training.fit import TrainingError
@@ -70,7 +71,7 @@ def test_a_retrain_tells_what_became_of_each_candidate_and_of_a_covariate_withou
             raise DivergedError("ets", epoch=1, step=1)
         return real(name, *arguments, **options)
 
-    monkeypatch.setattr(import_module("pipeline.jobs.retrain"), "check_candidates", lambda product: {})
+    monkeypatch.setattr(import_module("pipeline.jobs.retrain"), "check_candidates", lambda product, task: {})
     monkeypatch.setattr(fit, "build", build)
     result = jobs.retrain(place.workspace, at=place.end)
     damped, ets, ridge = result.candidates
@@ -326,9 +327,7 @@ def test_an_hourly_product_whose_forecasts_stop_is_late(fresh: Callable[..., Pro
     place.workspace.feed.observations.append(make_rows(*rows), at=place.end, payload="1" * 64)
     found = jobs.status(place.workspace, at=place.end + timedelta(hours=4))
     assert found.state == "broken"  # no champion; with one it would be late:
-    from pipeline.jobs.status import _judge
-
-    state, reason = _judge(place.workspace, found.now, found.newest or found.now, found.last_issue, 0, [])
+    state, reason = assess(place.workspace, found.now, found.newest or found.now, found.last_issue, 0, [])
     assert (state, "is missing" in reason) == ("late", True)
 
 

@@ -14,7 +14,8 @@ import yaml
 from pipeline.config import Product, Settings, load_product
 from pipeline.forecasting.publish.page import missing_covariates
 from pipeline.jobs.check import check_product
-from pipeline.results import RetrainResult, VerifyResult
+from pipeline.jobs.retrain import RetrainResult
+from pipeline.jobs.verify import VerifyResult
 from pipeline.store.observations import Observations
 from pipeline.workspace import Workspace
 from tests import jobs

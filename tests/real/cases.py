@@ -19,8 +19,7 @@ from pipeline.config import Product, Settings, load_product
 from pipeline.errors import ContractError, UpstreamError
 from pipeline.ingest.fetch import fetch_payloads
 from pipeline.ingest.payload import ingest_payload
-from pipeline.jobs.ingest import described, ingest
-from pipeline.results import FeedResult
+from pipeline.jobs.ingest import FeedResult, ingest, summarise
 from pipeline.workspace import Workspace
 from tests.world import make_settings
 
@@ -64,7 +63,7 @@ def take(product: Product, settings: Settings) -> FeedResult:
         return ingest(ws, at=NOW)
     except (ContractError, UpstreamError):
         again = fetch_payloads(ws.feed, at=NOW, again=True)
-        return described(ws.feed, [ingest_payload(one, ws.feed, at=NOW) for one in again])
+        return summarise(ws.feed, [ingest_payload(one, ws.feed, at=NOW) for one in again])
 
 
 def write_days(archive: Path, folder: Path) -> None:

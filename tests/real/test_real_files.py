@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.results import FeedResult
+from pipeline.jobs.ingest import FeedResult
 from tests.real.cases import CASES, data_folder, prepare, take
 
 DATA = data_folder()

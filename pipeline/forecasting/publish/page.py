@@ -12,6 +12,7 @@ from pipeline.config import Grid
 from pipeline.features.asof import as_of
 from pipeline.features.frames import build_frames
 from pipeline.forecasting.publish.table import PublishedForecast
+from pipeline.forecasting.verification.scores import LeadScore
 from pipeline.report import (
     DataFacts,
     LeadSkill,
@@ -21,7 +22,6 @@ from pipeline.report import (
     StationSeries,
     VariableForecast,
 )
-from pipeline.results import LeadScore
 from pipeline.training.metrics import nominal_coverage
 
 SHOWN_FRAMES = 30

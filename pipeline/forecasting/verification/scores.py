@@ -8,8 +8,8 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
 
-from pipeline.results import LeadScore
 from pipeline.store.delta.table import Table
 from pipeline.store.objects import ObjectStore
 from pipeline.store.observations import TIME
@@ -36,6 +36,24 @@ SCHEMA = pa.schema(
 )
 _GROUP = ["model", "variable", "lead", "location", "day"]
 _SUMS = ["count", "crps_sum", "absolute_error_sum", "squared_error_sum", "error_sum", "covered_sum"]
+
+
+class LeadScore(BaseModel):
+    """Scores of one model at one lead over matured forecasts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    model: str
+    variable: str
+    lead: int
+    """Steps after the issue time, from 1."""
+    count: int
+    crps: float
+    mae: float
+    rmse: float
+    bias: float
+    coverage: float
+    """Fraction of truths inside the widest interval."""
 
 
 class Scores:

@@ -7,7 +7,8 @@ import pytest
 
 from pipeline.cli.console import print_data, print_json
 from pipeline.cli.show import forecasts, minute, probability, retrain
-from pipeline.results import Candidate, ForecastResult
+from pipeline.jobs.forecast import ForecastResult
+from pipeline.registry.record import Candidate
 from tests.flows.samples import NOW, forecasted, retrained, verdict
 
 

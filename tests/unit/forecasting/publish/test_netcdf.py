@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import xarray as xr
 
-from pipeline.results import ForecastResult
+from pipeline.jobs.forecast import ForecastResult
 from tests import jobs
 from tests.conftest import Trained
 

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 
 from pipeline.forecasting.verification.match import match
-from pipeline.results import LeadScore, VerifyResult
+from pipeline.forecasting.verification.scores import LeadScore
+from pipeline.jobs.verify import VerifyResult
 from tests import jobs
 from tests.conftest import ProductHome
 from tests.world import make_rows

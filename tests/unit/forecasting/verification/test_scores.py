@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.forecasting.verification.scores import by_lead, score_rows, skill
-from pipeline.results import LeadScore
+from pipeline.forecasting.verification.scores import LeadScore, by_lead, score_rows, skill
 
 ISSUE = datetime(2002, 1, 1, 7, tzinfo=UTC)
 DAY = timedelta(days=1)
