@@ -199,11 +199,11 @@ def test_a_person_may_override_the_contract_but_not_what_cannot_be_stored(refuse
     result = jobs.release(refused.workspace, reason="outside", **options)
     assert result.accepted == 1
     with pytest.raises(ContractError, match="still cannot be read"):
-        jobs.release(refused.workspace, reason="no number", **options)
+        jobs.release(refused.workspace, reason="not a number", **options)
 
 
 def test_a_dropped_row_is_kept_and_no_longer_listed(refused: ProductHome) -> None:
-    result = jobs.drop(refused.workspace, who="me", why="a joke", reason="no number", at=NOW)
+    result = jobs.drop(refused.workspace, who="me", why="a joke", reason="not a number", at=NOW)
     assert result.rows == 1
     listed = jobs.list_refused(refused.workspace)
     assert ([group.rows for group in listed.groups], listed.dropped) == ([1], 1)
@@ -339,7 +339,7 @@ def test_a_repair_brings_back_what_was_taken_in_released_and_decided(
     refused: ProductHome, empty_mlflow: Path, tables: tuple[str, ...]
 ) -> None:
     release(refused, "outside", NOW + DAY, override=True)
-    jobs.drop(refused.workspace, who="me", why="a joke", reason="no number", at=NOW + 2 * DAY)
+    jobs.drop(refused.workspace, who="me", why="a joke", reason="not a number", at=NOW + 2 * DAY)
     refused.put("b", "2001-01-02,90,80", "2001-01-03,7,8")  # corrects what was released
     jobs.ingest(refused.workspace, at=NOW + 3 * DAY)
     before, decided = refused.observations.digest(), refused.quarantine.decisions.read().sort_by("id")
