@@ -1,8 +1,8 @@
-"""A value that its neighbours do not bear out (buddy check).
+"""Buddy check: a value disagrees with its neighbours.
 
 After the buddy check of TITAN (Båserud et al. 2020, TITAN automatic spatial quality control of meteorological in-situ
 observations, Adv. Sci. Res. 17, 153-163) and the spatial test of WMO-No. 8, Vol. V, Ch. 1. Stations differ from their
-neighbours by where they stand, so what is judged is the departure from the usual difference.
+neighbours by their site, so the check tests the departure from the usual difference.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expectations.series import Floats, Ints, Series, spread
+from expectations.sphere import EARTH_KM, unit_vectors
 
-EARTH_KM = 6371.0
 MIN_BUDDIES = 3
 MIN_HISTORY = 30
 _CELLS = 50_000
@@ -26,24 +26,23 @@ class Neighbours:
     """The nearest other locations of each location, nearest first."""
 
     index: NDArray[np.intp]
-    """Shape (location, neighbour); the number of locations stands for none."""
+    """Shape (location, neighbour); the number of locations means none."""
     weight: Floats
     """1 / distance, of the same shape; 0 for none."""
 
 
 def neighbours(longitude: Floats, latitude: Floats, *, count: int, within_km: float) -> Neighbours:
-    """Return the `count` nearest locations within a distance along the surface, by great circles.
+    """Return the `count` nearest locations within a great-circle distance.
 
-    Locations at one place count as 1 km apart. O(n log n).
+    Locations with the same coordinates count as 1 km apart. O(n log n).
     """
     from scipy.spatial import cKDTree
 
-    east, north = np.radians(longitude), np.radians(latitude)
-    points = np.stack([np.cos(north) * np.cos(east), np.cos(north) * np.sin(east), np.sin(north)], axis=1)
+    points = unit_vectors(longitude, latitude)
     chord = 2 * np.sin(min(within_km / EARTH_KM, np.pi) / 2)
     distance, index = cKDTree(points).query(points, k=count + 1, distance_upper_bound=chord * (1 + 1e-12))
     own = index == np.arange(len(points))[:, None]
-    own[~own.any(axis=1), -1] = True  # more twins at its place than neighbours: the farthest goes
+    own[~own.any(axis=1), -1] = True  # more locations share its coordinates than are asked for: drop the last
     keep = ~own
     index, distance = index[keep].reshape(-1, count), distance[keep].reshape(-1, count)
     with np.errstate(invalid="ignore"):
@@ -53,37 +52,38 @@ def neighbours(longitude: Floats, latitude: Floats, *, count: int, within_km: fl
 
 
 def differences(series: Series, near: Neighbours) -> Floats:
-    """Return each value less the median of its neighbours at that step, weighted by 1 / distance.
+    """Return each value minus the median of its neighbours at that step, weighted by 1 / distance.
 
-    The weighted median is the value at which the weights of the sorted values reach half of their sum; a neighbour
-    that is nearer than all others weighs less than they do together, so that its fault is not theirs. NaN where the
-    value is missing or fewer than three neighbours have one. Memory is flat.
+    The weighted median is the value at which the weights of the sorted values reach half of their sum. The nearest
+    neighbour never weighs as much as all others together, so that its fault cannot become theirs. NaN where the value
+    is missing or fewer than three neighbours have one. Memory does not grow with the number of steps.
     """
-    told = np.full(len(series), np.nan)
+    difference = np.full(len(series), np.nan)
     seen = np.flatnonzero(~np.isnan(series.value))
     column, reporting = _counted(series.step[seen])
-    crowded = reporting > MIN_BUDDIES  # a step at which fewer report tells nothing
-    if not crowded.all():
-        seen = seen[crowded[column]]
-        column = (np.cumsum(crowded) - 1)[column[crowded[column]]]
-    places = len(near.index)
-    width = max(1, _CELLS // (places + 1))  # steps of a frame: what a processor keeps close
-    frames = -(-int(crowded.sum()) // width)
+    enough = reporting > MIN_BUDDIES
+    if not enough.all():
+        seen = seen[enough[column]]
+        column = (np.cumsum(enough) - 1)[column[enough[column]]]
+    locations = len(near.index)
+    width = max(1, _CELLS // (locations + 1))  # steps per frame, so that a frame fits the cache of a processor
+    frames = -(-int(enough.sum()) // width)
     which = column // width
     order = np.argsort(which.astype(np.uint16) if frames < 2**16 else which, kind="stable")
     edges = np.searchsorted(which[order], np.arange(frames + 1))
     index, weight = near.index.T * width, near.weight.T
     for first, last in pairwise(edges):
         rows = seen[order[first:last]]
-        place, at, value = series.location[rows], column[order[first:last]] % width, series.value[rows]
-        frame = np.full((places + 1) * width, np.nan)
-        frame[place * width + at] = value
-        told[rows] = value - _weighted_median(frame.take(index.take(place, axis=1) + at), weight.take(place, axis=1))
-    return told
+        location, step, value = series.location[rows], column[order[first:last]] % width, series.value[rows]
+        frame = np.full((locations + 1) * width, np.nan)
+        frame[location * width + step] = value
+        around = frame.take(index.take(location, axis=1) + step)
+        difference[rows] = value - _weighted_median(around, weight.take(location, axis=1))
+    return difference
 
 
 def _counted(steps: Ints) -> tuple[Ints, Ints]:
-    """A number for each step, in their order, and how often each number occurs."""
+    """Return a number for each step, in the order of steps, and the count of each number."""
     number = steps - steps.min(initial=np.iinfo(np.int64).max)
     if number.max(initial=0) > 4 * len(number):
         number = np.unique(number, return_inverse=True)[1]
@@ -91,15 +91,15 @@ def _counted(steps: Ints) -> tuple[Ints, Ints]:
 
 
 def _weighted_median(values: Floats, weights: Floats) -> Floats:
-    """The weighted median of each column of (neighbour, value); NaN where fewer than three are present.
+    """Return the weighted median of each column of (neighbour, value); NaN where fewer than three are present.
 
-    It is the smallest value that at least half of the weight does not exceed. A handful of neighbours is compared pair
-    by pair, which is faster than sorting many short columns.
+    It is the smallest value with at least half of the weight at or below it. Comparing a few neighbours pair by pair is
+    faster than sorting many short columns.
     """
     missing = np.isnan(values)
     if missing.any():
         weights, values = np.where(missing, 0.0, weights), np.where(missing, np.inf, values)
-    weight = np.minimum(weights, 0.95 * (weights.sum(axis=0) - weights))  # one alone never outweighs the others
+    weight = np.minimum(weights, 0.95 * (weights.sum(axis=0) - weights))  # none outweighs all others
     half = weight.sum(axis=0) / 2 * (1 - 1e-12)
     below = weight.copy()  # of two equal ones, the first counts as the larger
     for one, other in combinations(range(len(values)), 2):
@@ -111,18 +111,18 @@ def _weighted_median(values: Floats, weights: Floats) -> Floats:
 
 
 def departures(series: Series, near: Neighbours, *, floor: float) -> Floats:
-    """Return by how many robust standard deviations each value departs from what its neighbours let expect.
+    """Return the departure of each value from its neighbours, in robust standard deviations.
 
-    With d the difference from the neighbours and m and s its median and robust standard deviation at the location,
-    it is |d - m| / max(s, floor). Where a location has fewer than 30 differences, m and s are those of all locations
-    together; where they have not 30 either, and where max(s, floor) is 0, nothing is judged: 0.
+    With d the difference from the neighbours, and m and s its median and robust standard deviation at the location, it
+    is |d - m| / max(s, floor). Where a location has fewer than 30 differences, m and s are those of all locations
+    together. It is 0 where all of them have fewer than 30, and where max(s, floor) is 0.
     """
-    told = np.zeros(len(series))
+    departure = np.zeros(len(series))
     difference = differences(series, near)
     known = ~np.isnan(difference)
     d = difference[known]
     if len(d) < MIN_HISTORY:
-        return told
+        return departure
     center, scale, count = spread(series.location[known], d)
     few = count < MIN_HISTORY
     if few.any():
@@ -131,5 +131,5 @@ def departures(series: Series, near: Neighbours, *, floor: float) -> Floats:
         center, scale = np.where(few, pooled, center), np.where(few, wide, scale)
     scale = np.maximum(scale, floor)
     usable = scale > 0
-    told[known] = np.where(usable, np.abs(d - center) / np.where(usable, scale, 1.0), 0.0)
-    return told
+    departure[known] = np.where(usable, np.abs(d - center) / np.where(usable, scale, 1.0), 0.0)
+    return departure

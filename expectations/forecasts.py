@@ -1,4 +1,4 @@
-"""What a forecast must satisfy before it is published."""
+"""Checks of a forecast before it is published."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def check_forecast(
     locations: Sequence[str] | None = None,
     levels: Sequence[float] | None = None,
 ) -> list[str]:
-    """Return what is wrong with quantiles of shape (lead, target, location, quantile); nothing is good.
+    """Return what is wrong with quantiles of shape (lead, target, location, quantile); empty for a valid forecast.
 
-    Every value is finite, none falls from one quantile to the next, and all lie within the limits of their
-    target, (smallest, largest) with None for open. What is given of leads, targets, locations and levels must
-    be complete, and is used in the words.
+    Every value must be finite, not below the quantile before it, and within the limits of its target, (smallest,
+    largest) with None for open. Leads, targets, locations and levels, where given, must match the shape, and appear in
+    the sentences.
     """
     if quantiles.ndim != 4 or not quantiles.size:
-        return [f"shape {quantiles.shape} is no forecast of (lead, target, location, quantile)"]
+        return [f"shape {quantiles.shape} is not (lead, target, location, quantile)"]
     parts = (range(leads) if leads is not None else None, targets, locations, levels)
     found: list[str] = []
     for axis, (name, part) in enumerate(zip(("leads", "targets", "locations", "quantiles"), parts, strict=True)):

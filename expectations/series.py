@@ -18,7 +18,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Values of one variable, ordered by location, then step; one a key."""
+    """Values of one variable, ordered by location, then step; one value per key."""
 
     location: Ints
     """Index of the location of each value."""
@@ -41,26 +41,26 @@ class Series:
 
 def in_order(location: Ints, step: Ints) -> NDArray[np.intp]:
     """Return the order by location, then step; equal keys keep their order."""
-    by_step = np.argsort(step, kind="stable")  # mostly sorted already, and then next to nothing
+    by_step = np.argsort(step, kind="stable")  # mostly sorted already, and then fast
     return by_step[by_location(location[by_step])]
 
 
 def by_location(location: Ints) -> NDArray[np.intp]:
     """Return the order by location; equal ones keep their order."""
-    small = len(location) and location.min() >= 0 and location.max() < 2**16  # such are sorted by their digits
+    small = len(location) and location.min() >= 0 and location.max() < 2**16  # NumPy sorts 16-bit integers by radix
     return np.argsort(location.astype(np.uint16) if small else location, kind="stable")
 
 
 def segments(groups: Ints) -> Ints:
-    """Return where each group begins, and the length at last; equal groups stand together."""
+    """Return where each group begins, and the length at the end; equal groups are adjacent."""
     begins = np.flatnonzero(groups[1:] != groups[:-1]) + 1
     return np.concatenate([[0], begins, [len(groups)]]).astype(np.int64) if len(groups) else np.zeros(1, np.int64)
 
 
 def quantiles(groups: Ints, values: Floats, level: float = 0.5) -> tuple[Ints, Floats, Ints]:
-    """Return each group, a quantile of its values, interpolated between neighbours, and their number.
+    """Return each group, a quantile of its values with linear interpolation, and their number.
 
-    Equal groups stand together, and no value is NaN.
+    Equal groups are adjacent, and no value is NaN.
     """
     bounds = segments(groups)
     counts = np.diff(bounds)
@@ -81,8 +81,8 @@ def spread(groups: Ints, values: Floats) -> tuple[Floats, Floats, Ints]:
     """Return, for each value, the median of its group, a robust standard deviation of it, and the group's size.
 
     The robust standard deviation is the larger of two that agree for normal values: 1.4826 times the median absolute
-    deviation from the median (Rousseeuw and Croux 1993), and 1/1.96 of the absolute deviation that 95 % keep to, so
-    that a quantity with long tails is not taken for a faulty one. Equal groups stand together, and no value is NaN.
+    deviation from the median (Rousseeuw and Croux 1993), and 1/1.96 of the 95 % quantile of the absolute deviation, so
+    that a quantity with long tails does not look faulty. Equal groups are adjacent, and no value is NaN.
     """
     _, middle, counts = quantiles(groups, values)
     center = np.repeat(middle, counts)

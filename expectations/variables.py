@@ -1,8 +1,8 @@
-"""What is known of a variable before any data is seen: CF standard name, canonical unit, physical limits.
+"""Known variables: CF standard name, canonical unit, physical limits.
 
-Names follow the CF Standard Name Table (https://cfconventions.org/standard-names.html); units are those in
-which people read the quantity. Limits are wide on purpose: they tell the impossible from the rare, and lie
-outside the records of the WMO World Weather and Climate Extremes Archive.
+Names follow the CF Standard Name Table (https://cfconventions.org/standard-names.html); units are those in common use.
+Limits are wide on purpose: they separate the impossible from the rare, and lie outside the records of the WMO World
+Weather and Climate Extremes Archive.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ Transform = Literal["identity", "sqrt", "log1p"]
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A quantity as the stores keep it."""
+    """A quantity as it is stored."""
 
     name: str
     units: str
     """Canonical unit, UDUNITS spelling."""
     limits: tuple[float | None, float | None]
-    """Smallest and largest value that can be meant, in `units`."""
+    """Smallest and largest possible value, in `units`."""
     transform: Transform = "identity"
-    """Scale on which its spread is nearly even; models work there."""
+    """Scale on which its variance is nearly constant; models work on it."""
     long_name: str = ""
 
 
@@ -45,4 +45,4 @@ KNOWN = _table(
     Variable("surface_downwelling_shortwave_flux_in_air", "W m-2", (0.0, 1500.0), "sqrt", "Solar irradiance"),
     Variable("pedestrian_count", "1", (0.0, 50_000.0), "log1p", "Pedestrians per step"),
 )
-"""Variables with a contract of their own; a product may tighten it, or bring others with their own units."""
+"""Variables with limits of their own; a product may narrow them, or add variables with their own units."""

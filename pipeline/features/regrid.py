@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
+from expectations.sphere import unit_vectors
 from pipeline.features.arrays import Bool, Float, Int
 from pipeline.locations import Locations
 
@@ -82,18 +82,15 @@ def _are_equal(source: Locations, target: Locations) -> bool:
 
 
 def _nearest(source: Locations, target: Locations) -> tuple[Int, Float]:
+    from scipy.spatial import cKDTree  # slow to import, and not needed for grids
+
     count = min(NEAREST, len(source))
-    distance, index = cKDTree(_sphere(source)).query(_sphere(target), k=[*range(1, count + 1)])
+    points = [unit_vectors(one.longitude, one.latitude) for one in (source, target)]
+    distance, index = cKDTree(points[0]).query(points[1], k=[*range(1, count + 1)])
     weight = 1 / np.maximum(distance, _SAME_POINT) ** 2
     here = distance[:, 0] <= _SAME_POINT
     weight[here] = np.arange(count) == 0
     return np.asarray(index, np.int64), (weight / weight.sum(axis=1, keepdims=True)).astype(np.float32)
-
-
-def _sphere(locations: Locations) -> Degrees:
-    longitude, latitude = np.radians(locations.longitude), np.radians(locations.latitude)
-    flat = np.cos(latitude)
-    return np.stack([flat * np.cos(longitude), flat * np.sin(longitude), np.sin(latitude)], axis=1)
 
 
 def _corners(source: Locations, target: Locations) -> tuple[Int, Float]:

@@ -1,4 +1,4 @@
-"""A data quality report for people: as one small page that needs nothing else, and as a Markdown table."""
+"""The validation report for people: a self-contained HTML page, and a Markdown table."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from jinja2 import Environment, Template
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 _CONSEQUENCE = {"row": "the row is refused", "batch": "the batch is refused", "warn": "a warning"}
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+!|~$&])")
@@ -18,10 +19,10 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+!|~$&])")
 
 @dataclass(frozen=True)
 class _Group:
-    """Checks of one outcome, as the page shows them."""
+    """Checks with one outcome, a section of the page."""
 
     title: str
-    words: str
+    text: str
     tone: str
     unit: str
     checks: list[Mapping[str, Any]]
@@ -29,23 +30,23 @@ class _Group:
 
 
 def quality_page(report: Mapping[str, Any]) -> str:
-    """Return the report of `check_rows` as HTML, worst first; whatever names and values it holds are inert text."""
+    """Return the report of `check_rows` as HTML, worst first; names and values in it are shown as plain text."""
     words, tone = _verdict(report)
     return _template().render({**report, "groups": _groups(report), "verdict_words": words, "tone": tone})
 
 
 def quality_markdown(report: Mapping[str, Any]) -> str:
-    """Return the report of `check_rows` as Markdown, worst first; what names and values hold is inert text."""
+    """Return the report of `check_rows` as Markdown, worst first; names and values in it are shown as plain text."""
     counts = ", ".join(f"{count:,} {name}" for name, count in report["counts"].items())
     lines = [f"# Data quality of {_escape(report['product'])}", "", f"**{_verdict(report)[0]}**: {counts} rows."]
     lines += [f"Checked {report['checked_at']} by Great Expectations {report['great_expectations_version']}.", ""]
     for title, sentences in (("Refused as a whole", report["refusals"]), ("Warnings", report["warnings"])):
         if sentences:
             lines += [f"## {title}", "", *(f"- {_escape(each)}" for each in sentences), ""]
-    lines += ["| outcome | fault looked for | found | examples |", "|---|---|---:|---|"]
+    lines += ["| outcome | fault | found | examples |", "|---|---|---:|---|"]
     for group in _groups(report):
         for check in group.checks:
-            examples = ", ".join(map(_told, check["examples"])) if not check["success"] else ""
+            examples = ", ".join(map(_example, check["examples"])) if not check["success"] else ""
             outcome = "not found" if check["success"] else _CONSEQUENCE[check["severity"]]
             lines.append(f"| {outcome} | {_escape(check['reason'])} | {check['unexpected']:,} | {_escape(examples)} |")
     return "\n".join(lines) + "\n"
@@ -53,8 +54,10 @@ def quality_markdown(report: Mapping[str, Any]) -> str:
 
 @cache
 def _template() -> Template:
+    from jinja2 import Environment  # only needed once a batch has been checked
+
     pages = Environment(autoescape=True)
-    pages.filters["told"] = _told
+    pages.filters["example"] = _example
     pages.filters["consequence"] = _CONSEQUENCE.__getitem__
     pages.filters["spaced"] = lambda name: str(name).replace("_", " ")
     return pages.from_string(files("pipeline.ingest.quality").joinpath("page.html.j2").read_text(encoding="utf-8"))
@@ -79,11 +82,11 @@ def _groups(report: Mapping[str, Any]) -> list[_Group]:
 
     groups = [
         _Group("Found: the batch is refused", "Nothing of it was stored.", "bad", "Found", of("batch")),
-        _Group("Found: rows are refused", "They are kept aside with the reason.", "bad", "Rows", of("row")),
-        _Group("Found: a warning", "What was found is told above.", "warn", "Found", of("warn")),
+        _Group("Found: rows are refused", "They are in quarantine with the reason.", "bad", "Rows", of("row")),
+        _Group("Found: a warning", "Described above.", "warn", "Found", of("warn")),
         _Group(
-            "Looked for and not found",
-            "Each is an expectation that holds.",
+            "Passed",
+            "These checks found no fault.",
             "good",
             "Found",
             [each for each in checks if each["success"]],
@@ -93,12 +96,12 @@ def _groups(report: Mapping[str, Any]) -> list[_Group]:
     return [group for group in groups if group.checks]
 
 
-def _told(example: object) -> str:
+def _example(example: object) -> str:
     if isinstance(example, Mapping):
         return " ".join(map(str, example.values()))
     return example if isinstance(example, str) else json.dumps(example)
 
 
 def _escape(text: str) -> str:
-    """Text as Markdown that shows itself: one line, no markup, no cell border."""
+    """Return text as Markdown that is shown as it is: one line, no markup, no cell border."""
     return _SPECIAL.sub(r"\\\1", " ".join(str(text).split())).replace("\\<", "&lt;").replace("\\>", "&gt;")

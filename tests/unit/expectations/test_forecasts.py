@@ -54,7 +54,7 @@ def test_an_incomplete_forecast_is_refused(good: NDArray[np.float32]) -> None:
 @pytest.mark.parametrize("shape", [(0, 2, 2, 3), (3, 2, 2, 0), (3, 2, 2)])
 def test_an_empty_or_misshapen_forecast_is_refused(shape: tuple[int, ...]) -> None:
     (fault,) = check_forecast(np.zeros(shape, np.float32), LIMITS)
-    assert fault == f"shape {shape} is no forecast of (lead, target, location, quantile)"
+    assert fault == f"shape {shape} is not (lead, target, location, quantile)"
 
 
 def test_a_limit_that_float32_cannot_hold_bars_no_value_clipped_to_it() -> None:
