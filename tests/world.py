@@ -26,7 +26,7 @@ from pipeline.config.base import parse_duration
 from pipeline.features import snapshot
 from pipeline.features.snapshot import Snapshot
 from pipeline.forecasting import predict
-from pipeline.forecasting.predict import Issued
+from pipeline.forecasting.predict import IssuedForecast
 from pipeline.ingest.feed import OpenFeed
 from pipeline.store.observations import AppendResult
 from pipeline.workspace import Workspace
@@ -145,9 +145,9 @@ def take_snapshot(ws: Workspace, *, known_by: datetime, since: datetime | None =
     return snapshot.take_snapshot(ws.product, ws.cadence, ws.feed, ws.covariates, known_by=known_by, since=since)
 
 
-def issue(ws: Workspace, issue_time: datetime) -> Issued:
+def issue(ws: Workspace, issue_time: datetime) -> IssuedForecast:
     """Return the forecast that a workspace makes for an issue time."""
-    return predict.issue(ws.product, ws.cadence, ws.feed, ws.covariates, ws.bundles, issue_time)
+    return predict.issue_forecast(ws.product, ws.cadence, ws.feed, ws.covariates, ws.bundles, issue_time)
 
 
 def end_of(product: Product) -> datetime:

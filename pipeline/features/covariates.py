@@ -82,10 +82,20 @@ class Covariate:
 
 
 @dataclass(frozen=True)
+class UnreadableCovariate:
+    """A covariate that could not be read, and the text of the error."""
+
+    name: str
+    error: str
+
+
+@dataclass(frozen=True)
 class FutureCovariates:
     """The future covariates of a product, at the locations of the forecast."""
 
     parts: tuple[tuple[Covariate, Regrid], ...] = ()
+    unreadable: tuple[UnreadableCovariate, ...] = ()
+    """Covariates that are missing everywhere because they could not be read."""
 
     def __bool__(self) -> bool:
         return bool(self.parts)
@@ -119,36 +129,39 @@ def covariate_names(product: Product) -> tuple[str, ...]:
 
 
 def load_future_covariates(
-    feeds: Mapping[str, OpenFeed],
-    cadence: Cadence,
-    locations: Locations,
-    *,
-    known_by: datetime,
-    faults: list[str] | None = None,
+    feeds: Mapping[str, OpenFeed], locations: Locations, *, known_by: datetime
 ) -> FutureCovariates:
-    """Return the covariates of a product as known at an instant, regridded to the locations of the forecast.
-
-    By default they hold the whole history. With `faults`, they hold what a forecast issued at `known_by` needs, and a
-    covariate that cannot be read is unknown everywhere and adds a line to `faults`.
+    """Return the whole history of a product's covariates, at the locations that it forecasts, as known at an instant.
 
     Raises:
         ConfigError: the locations of a covariate cannot be read.
         StoreError: its observations cannot be read, or the cache cannot be written.
     """
-    parts = []
-    origin = cadence.origin(known_by)
+    covariates = (load_covariate(feed, known_by=known_by) for feed in feeds.values())
+    return FutureCovariates(tuple((one, Regrid.between(one.locations, locations)) for one in covariates))
+
+
+def load_covariates_at_issue(
+    feeds: Mapping[str, OpenFeed], cadence: Cadence, locations: Locations, *, issue_time: datetime
+) -> FutureCovariates:
+    """Return what an issue time needs of a product's covariates, at the locations that it forecasts.
+
+    A covariate that cannot be read is missing everywhere instead of an error; `unreadable` has it.
+
+    Raises:
+        ConfigError: the locations of a covariate cannot be read.
+    """
+    parts, unreadable = [], []
+    origin = cadence.origin(issue_time)
+    first, last = origin + cadence.step, origin + cadence.leads * cadence.step
     for name, feed in feeds.items():
-        if faults is None:
-            covariate = load_covariate(feed, known_by=known_by)
-        else:
-            first, last = origin + cadence.step, origin + cadence.leads * cadence.step
-            try:
-                covariate = load_covariate(feed, known_by=known_by, since=first, until=last)
-            except NightcastError as error:
-                faults.append(f"covariate {name} cannot be read: {error}")
-                covariate = Covariate(feed.spec, locations, None, known_by)
+        try:
+            covariate = load_covariate(feed, known_by=issue_time, since=first, until=last)
+        except NightcastError as error:
+            unreadable.append(UnreadableCovariate(name, str(error)))
+            covariate = Covariate(feed.spec, feed.locations, None, issue_time)
         parts.append((covariate, Regrid.between(covariate.locations, locations)))
-    return FutureCovariates(tuple(parts))
+    return FutureCovariates(tuple(parts), tuple(unreadable))
 
 
 def load_covariate(

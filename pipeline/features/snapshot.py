@@ -67,7 +67,7 @@ def take_snapshot(
     locations = feed.locations
     if since is None:
         frames, version = load_history(feed, known_by=known_by)
-        future = load_future_covariates(covariates, cadence, locations, known_by=known_by)
+        future = load_future_covariates(covariates, locations, known_by=known_by)
     else:
         future = FutureCovariates()
         version = feed.observations.table.version

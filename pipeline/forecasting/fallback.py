@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,48 +15,57 @@ from models.errors import ModelError
 from pipeline.errors import ContractError
 from pipeline.fallback_level import FallbackLevel
 from pipeline.features.windows import IssueWindows
+from pipeline.forecasting.notes import Note, NoteKind
 from pipeline.forecasting.serving import BundleStore
 from pipeline.registry.bundle import Bundle
 from pipeline.training.evaluate import predict_published
+from pipeline.training.fit import CLIMATOLOGY
 
 log = logging.getLogger(__name__)
-CLIMATOLOGY = "climatology"
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A model that may serve, and the fallback level it serves at."""
+class ServingModel:
+    """A model that may make the forecast, and the fallback level that it serves at."""
 
     fallback_level: FallbackLevel
     model: Model
+    bundle: Bundle | None
+    """Where the model is from; None for the emergency climatology."""
     version: int | None
-    digest: str
+    """Registry version of the bundle."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of the bundle; empty without one."""
+        return self.bundle.digest if self.bundle else ""
 
 
 @dataclass(frozen=True)
 class Forecast:
     """The forecast of the best fallback level that passed the output checks."""
 
-    candidate: Candidate
+    made_by: ServingModel
     quantiles: NDArray[np.float32]
     """(lead, target, location, quantile), physical units."""
-    shadows: dict[str, NDArray[np.float32]]
-    """Baselines on the same input, by name; they are verified beside the published forecast."""
-    notes: tuple[str, ...]
-    """Why better fallback levels were not used, and which covariates are missing."""
+    baseline_forecasts: dict[str, NDArray[np.float32]]
+    """Forecasts of the baselines from the same input, by name; they are verified beside the published forecast."""
+    notes: tuple[Note, ...]
+    """Why better fallback levels were not used, and what was missing."""
 
 
 @dataclass(frozen=True)
 class InputState:
-    """What is known of the context at an issue time."""
+    """How complete and how recent the input of a forecast is."""
 
     age_steps: int | None
-    """Steps from the newest frame with a value to the frame that should be the newest; None when there is no value."""
-    missing: tuple[str, ...]
-    """Locations without a value in the frame that should be the newest."""
+    """Steps from the newest frame with a value to the newest frame that is due; None when there is no value."""
+    missing_locations: tuple[str, ...]
+    """Locations without a value in the newest frame that is due."""
     complete: bool
-    untold: tuple[str, ...] = ()
-    """Covariates of which nothing is known for the times to come; models do without them."""
+    """Whether every value of the context is known."""
+    missing_covariates: tuple[str, ...] = ()
+    """Covariates without a value at any lead time; models forecast without them."""
 
     @property
     def fallback_level(self) -> FallbackLevel:
@@ -65,108 +74,124 @@ class InputState:
             return FallbackLevel.CLIMATOLOGY
         if self.age_steps > 0:
             return FallbackLevel.CHAMPION_ON_STALE_INPUT
-        gaps = not self.complete or self.untold
+        gaps = not self.complete or self.missing_covariates
         return FallbackLevel.CHAMPION_WITH_GAPS if gaps else FallbackLevel.CHAMPION
 
 
-def inspect(windows: IssueWindows) -> InputState:
-    """Describe the input of the first window."""
+def inspect_input(windows: IssueWindows) -> InputState:
+    """Return the state of the input of the first window."""
     inputs = windows.inputs(np.array([0]))
-    mask, said = inputs.mask[0], inputs.future_covariates(windows.task)[1][0]
-    seen = mask.any(axis=(1, 2))
-    age = int(np.argmax(seen[::-1])) if seen.any() else None
-    absent = ~mask[-1].any(axis=0)
-    missing = tuple(np.array(windows.task.locations)[absent].tolist())
-    untold = np.array(windows.task.covariates)[~said.any(axis=(0, 2))]
-    return InputState(age, missing, bool(mask.all()), tuple(untold.tolist()))
+    mask, covariate_mask = inputs.mask[0], inputs.future_covariates(windows.task)[1][0]
+    known = mask.any(axis=(1, 2))
+    age = int(np.argmax(known[::-1])) if known.any() else None
+    missing_locations = np.array(windows.task.locations)[~mask[-1].any(axis=0)]
+    missing_covariates = np.array(windows.task.covariates)[~covariate_mask.any(axis=(0, 2))]
+    return InputState(age, tuple(missing_locations.tolist()), bool(mask.all()), tuple(missing_covariates.tolist()))
 
 
-def forecast_with_fallbacks(windows: IssueWindows, bundles: BundleStore, last_resort: Callable[[], Model]) -> Forecast:
+def forecast_with_fallbacks(
+    windows: IssueWindows,
+    state: InputState,
+    bundles: BundleStore,
+    fit_climatology: Callable[[], Model],
+    input_notes: Sequence[Note] = (),
+) -> Forecast:
     """Return the forecast of the first window at the best fallback level that passes the output checks.
 
     Args:
         windows: One issue time.
+        state: The state of its input.
         bundles: Where the bundles are.
-        last_resort: Fits a climatology now, for a product that has no usable bundle.
+        fit_climatology: Fits the emergency climatology, for a product that has no usable bundle.
+        input_notes: Notes on the input, which the forecast gets too.
 
     Raises:
-        ContractError: not even climatology holds.
+        ContractError: not even climatology passes the output checks.
     """
-    state = inspect(windows)
-    if state.untold:
-        bundles.notes.append(f"nothing is known ahead of {', '.join(state.untold)}")
-    for candidate, bundle in _candidates(windows, state, bundles, last_resort):
-        try:
-            quantiles = _forecast(candidate.model, windows)
-        except ModelError as error:
-            bundles.notes.append(f"{candidate.model.name} failed: {error}")
+    notes = list(input_notes)
+    for option in _options(windows, state, bundles, fit_climatology):
+        if isinstance(option, Note):
+            notes.append(option)
             continue
-        broken = _check(windows, quantiles)
-        if broken:
-            bundles.notes.append(f"{candidate.model.name} broke its contract: {broken[0]}")
+        quantiles = _checked_forecast(option.model, windows, failed="model_failed", broken="broke_contract")
+        if isinstance(quantiles, Note):
+            notes.append(quantiles)
             continue
-        return Forecast(candidate, quantiles, _shadows(bundle, windows, bundles), tuple(bundles.notes))
-    raise ContractError(f"no model passed the output checks: {'; '.join(bundles.notes)}")
+        baselines, left_out = _forecast_baselines(option.bundle, windows)
+        return Forecast(option, quantiles, baselines, (*notes, *left_out))
+    raise ContractError(f"no model passed the output checks: {'; '.join(map(str, notes))}")
 
 
-def _candidates(
-    windows: IssueWindows, state: InputState, bundles: BundleStore, last_resort: Callable[[], Model]
-) -> Iterator[tuple[Candidate, Bundle | None]]:
+def _options(
+    windows: IssueWindows, state: InputState, bundles: BundleStore, fit_climatology: Callable[[], Model]
+) -> Iterator[ServingModel | Note]:
+    """Yield the models that may serve, best first, and a note in place of each that cannot be used."""
     issue_time = windows.issues[0]
-    champion = bundles.find("champion", known_by=issue_time)
-    fallback = champion or bundles.find("fallback", known_by=issue_time)
-    if champion and state.fallback_level < FallbackLevel.CLIMATOLOGY:
-        bundle, version = champion
+    has_input = state.fallback_level < FallbackLevel.CLIMATOLOGY
+    champion, notes = bundles.find("champion", known_by=issue_time)
+    yield from notes
+    fallback = champion
+    if champion is None:
+        fallback, notes = bundles.find("fallback", known_by=issue_time)
+        yield from notes
+    if champion and has_input:
         try:
-            model = bundle.challenger()
+            model = champion.bundle.challenger()
         except ModelError as error:
-            bundles.notes.append(f"champion unusable: {error}")
+            yield Note("bundle_unusable", ("champion",), error=str(error))
         else:
-            yield Candidate(state.fallback_level, model, version, bundle.digest), bundle
+            yield ServingModel(state.fallback_level, model, champion.bundle, champion.version)
     if fallback:
-        bundle, version = fallback
-        names = (
-            [name for name in bundle.baselines if name != CLIMATOLOGY]
-            if state.fallback_level < FallbackLevel.CLIMATOLOGY
-            else []
-        )
-        for name in [*names, CLIMATOLOGY]:
+        baselines = [name for name in fallback.bundle.baselines if name != CLIMATOLOGY] if has_input else []
+        for name in [*baselines, CLIMATOLOGY]:
             try:
-                model = bundle.baseline(name)
+                model = fallback.bundle.baseline(name)
             except ModelError as error:
-                bundles.notes.append(f"{name} unusable: {error}")
+                yield Note("model_unusable", (name,), error=str(error))
                 continue
             level = FallbackLevel.CLIMATOLOGY if name == CLIMATOLOGY else FallbackLevel.BASELINE
-            yield Candidate(level, model, version, bundle.digest), bundle
-    yield Candidate(FallbackLevel.CLIMATOLOGY, last_resort(), None, ""), None
+            yield ServingModel(level, model, fallback.bundle, fallback.version)
+    yield ServingModel(FallbackLevel.CLIMATOLOGY, fit_climatology(), None, None)
 
 
-def _shadows(bundle: Bundle | None, windows: IssueWindows, bundles: BundleStore) -> dict[str, NDArray[np.float32]]:
-    shadows = {}
+def _forecast_baselines(
+    bundle: Bundle | None, windows: IssueWindows
+) -> tuple[dict[str, NDArray[np.float32]], tuple[Note, ...]]:
+    forecasts, notes = {}, []
     for name in bundle.baselines if bundle else ():
         try:
-            quantiles = _forecast(bundle.baseline(name), windows)  # type: ignore[union-attr]
+            model = bundle.baseline(name)  # type: ignore[union-attr]
         except ModelError as error:
-            bundles.notes.append(f"baseline {name} left out: {error}")
+            notes.append(Note("baseline_left_out", (name,), error=str(error)))
             continue
-        broken = _check(windows, quantiles)
-        if broken:
-            bundles.notes.append(f"baseline {name} left out: {broken[0]}")
+        quantiles = _checked_forecast(model, windows, failed="baseline_left_out", broken="baseline_left_out")
+        if isinstance(quantiles, Note):
+            notes.append(quantiles)
         else:
-            shadows[name] = quantiles
-    return shadows
+            forecasts[name] = quantiles
+    return forecasts, tuple(notes)
+
+
+def _checked_forecast(
+    model: Model, windows: IssueWindows, *, failed: NoteKind, broken: NoteKind
+) -> NDArray[np.float32] | Note:
+    """Return the quantiles of the first window, or a note when the model fails or its output breaks the contract."""
+    try:
+        quantiles = _forecast(model, windows)
+    except ModelError as error:
+        return Note(failed, (model.name,), error=str(error))
+    problems = _check(windows, quantiles)
+    return Note(broken, (model.name,), error=problems[0]) if problems else quantiles
 
 
 def _forecast(model: Model, windows: IssueWindows) -> NDArray[np.float32]:
-    if model.task != windows.task:  # arrays of another order may fit and would be read wrongly
+    if model.task != windows.task:  # arrays in another order may fit and would be misread
         raise ModelError("it was trained for other stations, variables, quantiles or steps than the product has now")
     try:
         (quantiles,) = predict_published(model, windows.inputs(np.array([0])), windows.gaps[:1], windows.horizon)
     except ModelError:
         raise
-    except (
-        Exception
-    ) as error:  # memory, a device, a library: whatever it is, the next fallback forecasts, and a note says why
+    except Exception as error:  # memory, a device, a library: the next fallback level forecasts, and a note says why
         log.exception("%s failed", model.name)
         raise ModelError(f"{type(error).__name__}: {error}") from error
     return np.asarray(quantiles)

@@ -13,105 +13,117 @@ from models.base import Model
 from models.catalogue import build
 from pipeline.config import Product
 from pipeline.errors import NoDataError
-from pipeline.features.covariates import load_future_covariates
+from pipeline.features.covariates import load_covariates_at_issue
 from pipeline.features.snapshot import Snapshot, take_snapshot
-from pipeline.forecasting.fallback import CLIMATOLOGY, Forecast, InputState, forecast_with_fallbacks, inspect
+from pipeline.forecasting.fallback import Forecast, InputState, forecast_with_fallbacks, inspect_input
+from pipeline.forecasting.notes import Note, encode_notes
 from pipeline.forecasting.serving import BundleStore
 from pipeline.ingest.feed import OpenFeed
 from pipeline.store.forecasts import SCHEMA
 from pipeline.store.observations import TIME
 from pipeline.times import Cadence, as_datetime
+from pipeline.training.fit import CLIMATOLOGY
 from pipeline.version import code_version
 
-FITTED_ON = timedelta(days=3653)
+CLIMATOLOGY_WINDOW = timedelta(days=3653)
+"""History that the emergency climatology is fitted on."""
 
 
 @dataclass(frozen=True)
-class Issued:
-    """A forecast and the state of its input."""
+class IssuedForecast:
+    """A forecast, the state of its input, and its rows for the store."""
 
     issue_time: datetime
-    served: Forecast
-    state: InputState
+    forecast: Forecast
+    input_state: InputState
     input_age_hours: float
+    """Issue time minus the newest valid time with a value, in hours; infinite when there is none."""
     rows: pa.Table
+    """The forecast and the baseline forecasts, in the schema of the forecasts table."""
 
 
-def issue(
+def issue_forecast(
     product: Product,
     cadence: Cadence,
     feed: OpenFeed,
     covariates: Mapping[str, OpenFeed],
     bundles: BundleStore,
     issue_time: datetime,
-) -> Issued:
-    """Forecast for an issue time from what was known then. Covariates that are late or cannot be read are left out.
+) -> IssuedForecast:
+    """Forecast for an issue time from what was known then, without covariates that are late or cannot be read.
 
     Raises:
         NoDataError: nothing was known then.
-        ContractError: no model gave a forecast that may be published, not even climatology.
+        ContractError: no forecast passed the output checks, not even climatology.
     """
     span = (product.forecast.context + 2) * product.feed.step + product.feed.delay
     try:
         snapshot = take_snapshot(product, cadence, feed, {}, known_by=issue_time, since=issue_time - span)
-    except NoDataError:  # nothing recent: the frames of the past still tell the climate
-        long_ago = issue_time - product.training.window
-        snapshot = take_snapshot(product, cadence, feed, {}, known_by=issue_time, since=long_ago)
-    future = load_future_covariates(covariates, cadence, snapshot.locations, known_by=issue_time, faults=bundles.notes)
+    except NoDataError:  # no recent frame, but climatology needs only older ones
+        training_start = issue_time - product.training.window
+        snapshot = take_snapshot(product, cadence, feed, {}, known_by=issue_time, since=training_start)
+    future = load_covariates_at_issue(covariates, cadence, snapshot.locations, issue_time=issue_time)
     windows = replace(snapshot, covariates=future).windows([issue_time], truth_at=issue_time)
-    state = inspect(windows)
-    served = forecast_with_fallbacks(windows, bundles, lambda: _climatology(product, cadence, feed, issue_time))
-    newest = cadence.origin(issue_time)
-    if state.age_steps is not None:
-        age = (issue_time - (newest - state.age_steps * cadence.step)).total_seconds() / 3600
-    else:
+    state = inspect_input(windows)
+    notes = [Note("covariate_unreadable", (one.name,), error=one.error) for one in future.unreadable]
+    if state.missing_covariates:
+        notes.append(Note("missing_covariates", state.missing_covariates))
+    forecast = forecast_with_fallbacks(
+        windows, state, bundles, lambda: _fit_climatology(product, cadence, feed, issue_time), notes
+    )
+    if state.age_steps is None:
         age = float("inf")
-    return Issued(issue_time, served, state, age, _rows(snapshot, issue_time, served, age))
+    else:
+        newest = cadence.origin(issue_time) - state.age_steps * cadence.step
+        age = (issue_time - newest).total_seconds() / 3600
+    return IssuedForecast(issue_time, forecast, state, age, _rows(snapshot, issue_time, forecast, age))
 
 
-def _climatology(product: Product, cadence: Cadence, feed: OpenFeed, issue_time: datetime) -> Model:
-    snapshot = take_snapshot(product, cadence, feed, {}, known_by=issue_time, since=issue_time - FITTED_ON)
+def _fit_climatology(product: Product, cadence: Cadence, feed: OpenFeed, issue_time: datetime) -> Model:
+    since = issue_time - CLIMATOLOGY_WINDOW
+    snapshot = take_snapshot(product, cadence, feed, {}, known_by=issue_time, since=since)
     earliest = as_datetime(snapshot.frames.times[0]) - (cadence.leads + 1) * cadence.step
-    first = max(issue_time - FITTED_ON, earliest)
     issues = [
-        past for past in cadence.issues(first, issue_time) if cadence.lead_times(past)[-1] + cadence.delay <= issue_time
+        past
+        for past in cadence.issues(max(since, earliest), issue_time)
+        if cadence.lead_times(past)[-1] + cadence.delay <= issue_time
     ]
     model = build(CLIMATOLOGY, snapshot.task)
     model.fit(snapshot.windows(issues, truth_at=issue_time), snapshot.windows([], truth_at=issue_time))
     return model
 
 
-def _rows(snapshot: Snapshot, issue_time: datetime, served: Forecast, age: float) -> pa.Table:
-    """Return the served forecast and its shadows as rows; a large grid has millions, so no row is a Python object."""
+def _rows(snapshot: Snapshot, issue_time: datetime, forecast: Forecast, age: float) -> pa.Table:
+    """Return a forecast and its baselines as rows; a large grid has millions, so no row is a Python object."""
     task, schema = snapshot.task, pa.schema([field for field in SCHEMA if field.name != "month"])
-    valid, candidate = snapshot.cadence.lead_times(issue_time), served.candidate
-    leads, targets, places, levels = served.quantiles.shape
-    count = leads * targets * places
-    lead, target, place = (axis.ravel() for axis in np.indices((leads, targets, places), np.int32))
-    told = {
-        "valid_time": pa.array(valid, TIME).take(pa.array(lead)),
+    valid_times, made_by = snapshot.cadence.lead_times(issue_time), forecast.made_by
+    leads, targets, locations, levels = forecast.quantiles.shape
+    count = leads * targets * locations
+    lead, target, location = (axis.ravel() for axis in np.indices((leads, targets, locations), np.int32))
+    keys = {
+        "valid_time": pa.array(valid_times, TIME).take(pa.array(lead)),
         "lead": pa.array(lead + 1),
-        "location": pa.array(task.locations).take(pa.array(place)),
+        "location": pa.array(task.locations).take(pa.array(location)),
         "variable": pa.array(task.targets).take(pa.array(target)),
     }
-    ends = pa.array(np.arange(count + 1, dtype=np.int32) * levels)
+    offsets = pa.array(np.arange(count + 1, dtype=np.int32) * levels)
     tables = []
-    for name, quantiles in ((None, served.quantiles), *served.shadows.items()):
-        alike = {
+    for baseline, quantiles in ((None, forecast.quantiles), *forecast.baseline_forecasts.items()):
+        constants = {
             "issue_time": issue_time,
-            "model": name or candidate.model.name,
-            "published": name is None,
+            "model": baseline or made_by.model.name,
+            "published": baseline is None,
             "levels": list(task.quantiles),
-            "rung": int(candidate.fallback_level),
+            "rung": int(made_by.fallback_level),
             "input_age_hours": age,
-            "version": candidate.version,
-            "digest": candidate.digest,
+            "version": made_by.version,
+            "digest": made_by.digest,
             "code_version": code_version(),
-            "notes": "; ".join(served.notes),
+            "notes": encode_notes(forecast.notes),
         }
-        columns = told | {
-            key: pa.repeat(pa.scalar(value, schema.field(key).type), count) for key, value in alike.items()
+        columns = keys | {
+            name: pa.repeat(pa.scalar(value, schema.field(name).type), count) for name, value in constants.items()
         }
-        columns["quantiles"] = pa.ListArray.from_arrays(ends, pa.array(quantiles.ravel()))
+        columns["quantiles"] = pa.ListArray.from_arrays(offsets, pa.array(quantiles.ravel()))
         tables.append(pa.table(columns).select(schema.names).cast(schema))
     return pa.concat_tables(tables)

@@ -1,9 +1,10 @@
-"""Which bundle serves: the alias in the registry, or, when the registry cannot be reached, the last one it named."""
+"""Which bundle serves: the one that the registry names, or the last one that it named while it is unreachable."""
 
 from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,7 @@ from typing import Literal
 from models.errors import CheckpointError
 from pipeline import atomic
 from pipeline.errors import StoreError
+from pipeline.forecasting.notes import Note
 from pipeline.registry.bundle import Bundle, adopt, read_bundle
 from pipeline.registry.tracking import Registry, TrackingError
 
@@ -18,50 +20,55 @@ Role = Literal["champion", "fallback"]
 POINTER = "serving.json"
 
 
+@dataclass(frozen=True)
+class RegisteredBundle:
+    """A bundle in a role, and its registry version."""
+
+    bundle: Bundle
+    version: int
+
+
 class BundleStore:
     """The bundles of one product on this machine, and which of them is in which role."""
 
     def __init__(self, root: Path, registry: Registry) -> None:
         self.root, self.registry = root, registry
-        self.notes: list[str] = []
 
-    def find(self, role: Role, *, known_by: datetime | None = None) -> tuple[Bundle, int] | None:
-        """Return the bundle in a role and its version, checked by digest, or None; `notes` tells why.
+    def find(self, role: Role, *, known_by: datetime | None = None) -> tuple[RegisteredBundle | None, tuple[Note, ...]]:
+        """Return the bundle in a role, every file checked by digest, or None; and notes on what went wrong.
 
-        With `known_by`, a bundle that learnt from later data is not returned: a replayed past must not see the future.
+        With `known_by`, a bundle trained on later data is not returned: a replayed past must not see the future.
         """
-        named = self._named(role)
+        named, notes = self._named(role)
         if named is None:
-            self.notes.append(f"no {role}")
-            return None
+            return None, (*notes, Note("no_bundle", (role,)))
         version, digest = named
         try:
             bundle = self.open(version, digest)
         except (CheckpointError, TrackingError, StoreError, OSError) as error:
-            self.notes.append(f"{role} unusable: {error}")
-            return None
+            return None, (*notes, Note("bundle_unusable", (role,), version, str(error)))
         if known_by is not None and bundle.data_until > known_by:
-            self.notes.append(f"{role} version {version} learnt from data after this issue time")
-            return None
-        return bundle, version
+            return None, (*notes, Note("trained_on_later_data", (role,), version))
+        return RegisteredBundle(bundle, version), notes
 
-    def _named(self, role: Role) -> tuple[int, str] | None:
+    def _named(self, role: Role) -> tuple[tuple[int, str] | None, tuple[Note, ...]]:
+        """Return the version and digest that the registry, or else the last pointer, names for a role."""
         pointer = self.root / POINTER
-        known = _pointed(pointer)
+        known = _read_pointer(pointer)
         try:
             found = self.registry.by_alias(role)
         except (TrackingError, OSError) as error:
-            self.notes.append(f"registry not reached, using the last {role} known here: {error}")
-            return (int(known[role][0]), str(known[role][1])) if role in known else None
+            named = (int(known[role][0]), str(known[role][1])) if role in known else None
+            return named, (Note("registry_unreachable", (role,), error=str(error)),)
         if found is None:
-            return None
+            return None, ()
         if known.get(role) != [found.version, found.digest]:
             content = json.dumps({**known, role: [found.version, found.digest]})
             atomic.write_file(pointer, content.encode())
-        return found.version, found.digest
+        return (found.version, found.digest), ()
 
     def open(self, version: int, digest: str) -> Bundle:
-        """Return a version's bundle with every file checked, fetched from the registry if it is not here or damaged.
+        """Return the bundle of a version, every file checked; a missing or damaged one is fetched from the registry.
 
         Raises:
             CheckpointError: it is not the bundle that `digest` names.
@@ -82,8 +89,8 @@ class BundleStore:
                 raise damage or error from None
 
 
-def _pointed(pointer: Path) -> dict[str, list[int | str]]:
-    """What the registry named last, by role; nothing when it never did or the file is damaged."""
+def _read_pointer(pointer: Path) -> dict[str, list[int | str]]:
+    """Return the version and digest that the registry named last, by role; empty if the file is absent or damaged."""
     try:
         known = json.loads(pointer.read_bytes())
     except (OSError, ValueError):

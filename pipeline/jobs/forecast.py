@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.errors import UsageError
 from pipeline.fallback_level import FallbackLevel
-from pipeline.forecasting.predict import issue
+from pipeline.forecasting.predict import issue_forecast
 from pipeline.forecasting.publish.page import Background
 from pipeline.forecasting.publish.report_context import missing_stations, report_context
 from pipeline.forecasting.publish.table import arrange
@@ -72,7 +72,7 @@ def _forecast_one(ws: Workspace, issue_time: datetime, run: Runner) -> ForecastR
     product, feed, store = ws.product, ws.feed, ws.forecasts
     fresh = False
     if not store.read(issue_time).num_rows:
-        issued = run(issue, product, ws.cadence, feed, ws.covariates, ws.bundles, issue_time)
+        issued = run(issue_forecast, product, ws.cadence, feed, ws.covariates, ws.bundles, issue_time)
         fresh = store.add(issue_time, issued.rows)
     # The stored rows are what is published: after a kill between the two, a repeated run publishes the same forecast.
     forecast = arrange(product, feed.locations, store.read(issue_time))
@@ -94,5 +94,5 @@ def _forecast_one(ws: Workspace, issue_time: datetime, run: Runner) -> ForecastR
         missing=missing_stations(forecast, ws.cadence, feed.observations),
         folder=folder,
         repeated=not (fresh or new),
-        notes=tuple(note for note in forecast.notes.split("; ") if note),
+        notes=tuple(map(str, forecast.notes)),
     )

@@ -119,5 +119,5 @@ def _champion(ws: Workspace) -> Champion | None:
     champion = ws.registry.by_alias("champion")
     if champion is None:
         return None
-    found = ws.bundles.find("champion")
-    return Champion(champion.version, found[0] if found else None)
+    found, _ = ws.bundles.find("champion")
+    return Champion(champion.version, found.bundle if found else None)

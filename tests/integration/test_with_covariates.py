@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from pipeline.config import Product, Settings, load_product
-from pipeline.forecasting.publish.page import missing_covariates
+from pipeline.forecasting.notes import Note
 from pipeline.jobs.check import check_product
 from pipeline.jobs.retrain import RetrainResult
 from pipeline.jobs.verify import VerifyResult
@@ -136,7 +136,7 @@ def test_a_late_weather_model_stops_no_forecast(
     product, settings, _ = trained
     when = END - timedelta(hours=5)
     fresh = issue(Workspace(product, settings), when)
-    assert (fresh.served.candidate.fallback_level, fresh.served.notes) == (0, ())
+    assert (fresh.forecast.made_by.fallback_level, fresh.forecast.notes) == (0, ())
     real = Observations.read
 
     def without(self: Observations, **asked: Any) -> Any:
@@ -145,9 +145,8 @@ def test_a_late_weather_model_stops_no_forecast(
 
     monkeypatch.setattr(Observations, "read", without)
     late = issue(Workspace(product, settings), when)
-    assert late.served.candidate.model.name == "gradient-boosting"
-    assert late.served.candidate.fallback_level == 1
-    assert late.served.notes == (f"nothing is known ahead of {', '.join(f'nwp.{name}' for name in TARGETS)}",)
-    assert missing_covariates("; ".join(late.served.notes)) == tuple(f"nwp.{name}" for name in TARGETS)
-    assert np.isfinite(late.served.quantiles).all()
-    assert not np.array_equal(late.served.quantiles, fresh.served.quantiles)
+    assert late.forecast.made_by.model.name == "gradient-boosting"
+    assert late.forecast.made_by.fallback_level == 1
+    assert late.forecast.notes == (Note("missing_covariates", tuple(f"nwp.{name}" for name in TARGETS)),)
+    assert np.isfinite(late.forecast.quantiles).all()
+    assert not np.array_equal(late.forecast.quantiles, fresh.forecast.quantiles)

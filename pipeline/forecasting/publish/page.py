@@ -11,6 +11,7 @@ import pyarrow as pa
 from pipeline.config import Grid
 from pipeline.features.asof import as_of
 from pipeline.features.frames import build_frames
+from pipeline.forecasting.notes import missing_covariates
 from pipeline.forecasting.publish.table import PublishedForecast
 from pipeline.forecasting.verification.scores import LeadScore
 from pipeline.report import (
@@ -26,7 +27,6 @@ from pipeline.training.metrics import nominal_coverage
 
 SHOWN_FRAMES = 30
 COUNTED_OVER = timedelta(days=14)
-_UNTOLD = "nothing is known ahead of "  # as the notes of a forecast begin
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,6 @@ def report_data(forecast: PublishedForecast, background: Background, links: tupl
         code_version=forecast.code_version,
         links=links,
     )
-
-
-def missing_covariates(notes: str) -> tuple[str, ...]:
-    """Return the covariates that the notes of a forecast say nothing was known ahead of."""
-    told = [note.removeprefix(_UNTOLD) for note in notes.split("; ") if note.startswith(_UNTOLD)]
-    return tuple(name for names in told for name in names.split(", "))
 
 
 def _variable(forecast: PublishedForecast, background: Background, index: int) -> VariableForecast:

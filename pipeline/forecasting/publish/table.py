@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pipeline.config import Product
 from pipeline.errors import ContractError
 from pipeline.fallback_level import FallbackLevel
+from pipeline.forecasting.notes import Note, decode_notes
 from pipeline.locations import Locations
 
 
@@ -36,7 +37,7 @@ class PublishedForecast:
     fallback_level: FallbackLevel
     input_age_hours: float
     code_version: str
-    notes: str
+    notes: tuple[Note, ...]
 
     def tidy(self) -> pd.DataFrame:
         """Return one row a valid time, location and variable, with a column a level, e.g. q0.05."""
@@ -101,7 +102,7 @@ def arrange(product: Product, locations: Locations, rows: pa.Table) -> Published
         FallbackLevel(first["rung"]),
         first["input_age_hours"],
         first["code_version"],
-        first["notes"],
+        decode_notes(first["notes"]),
     )
 
 

@@ -14,9 +14,9 @@ from pipeline.store.delta.table import Table
 from pipeline.store.objects import ObjectStore
 from pipeline.store.observations import TIME
 from pipeline.training import metrics
+from pipeline.training.fit import CLIMATOLOGY
 
 PUBLISHED = "published"
-CLIMATOLOGY = "climatology"
 SCHEMA = pa.schema(
     [
         ("model", pa.string()),

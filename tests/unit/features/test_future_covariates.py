@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.config import Product, Settings
 from pipeline.errors import StoreError
-from pipeline.features.covariates import covariate_names, load_future_covariates
+from pipeline.features.covariates import UnreadableCovariate, covariate_names, load_covariates_at_issue
 from pipeline.features.snapshot import Snapshot
 from pipeline.ingest.feed import OpenFeed
 from pipeline.locations import read_locations
@@ -131,10 +131,9 @@ def test_a_forecast_sees_what_training_sees(tmp_path: Path, installed: Settings)
         ws = Workspace(product, installed)
         issue = start + n * DAY + 7 * HOUR
         trained = snapshot.windows([issue], truth_at=issue).inputs(FIRST)
-        faults: list[str] = []
-        future = load_future_covariates(ws.covariates, ws.cadence, snapshot.locations, known_by=issue, faults=faults)
+        future = load_covariates_at_issue(ws.covariates, ws.cadence, snapshot.locations, issue_time=issue)
         live = future.values_and_mask(np.array([issue.replace(tzinfo=None)], "datetime64[us]"), trained.target_time)
-        assert faults == []
+        assert future.unreadable == ()
         for one, other in zip(trained.future_covariates(snapshot.task), live, strict=True):
             assert one.tobytes() == other.tobytes()
         assert live[1].any() == (n > 0)
@@ -232,11 +231,10 @@ def test_an_unreadable_covariate_stops_training_but_not_a_forecast(
     ws.covariates["nwp"].observations = Torn(sound.table.store, sound.variables, delay=sound.delay, mode=sound.mode)
     with pytest.raises(StoreError, match="torn"):
         take_snapshot(ws, known_by=start + 15 * DAY)
-    faults: list[str] = []
     issue = start + 9 * DAY + 7 * HOUR
     locations = read_locations(product.feed)
-    future = load_future_covariates(ws.covariates, ws.cadence, locations, known_by=issue, faults=faults)
-    assert faults == ["covariate nwp cannot be read: nwp: the newest commit is torn"]
+    future = load_covariates_at_issue(ws.covariates, ws.cadence, locations, issue_time=issue)
+    assert future.unreadable == (UnreadableCovariate("nwp", "nwp: the newest commit is torn"),)
     times = np.array([[issue.replace(tzinfo=None, hour=0) + DAY]], "datetime64[us]")
     _, mask = future.values_and_mask(np.array([issue.replace(tzinfo=None)], "datetime64[us]"), times)
     assert mask.any(axis=(0, 1, 3)).tolist() == [False, False, True, False]

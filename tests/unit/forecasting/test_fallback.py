@@ -20,7 +20,8 @@ from models.errors import ModelError
 from pipeline.config import load_product
 from pipeline.errors import NoDataError, StoreError
 from pipeline.forecasting import fallback
-from pipeline.forecasting.predict import Issued
+from pipeline.forecasting.notes import Note
+from pipeline.forecasting.predict import IssuedForecast
 from pipeline.ingest.feed import OpenFeed
 from pipeline.registry.tracking import Registry, TrackingError
 from pipeline.times import Cadence
@@ -33,167 +34,168 @@ from tests.world import fill, issue, record_rows
 DAY = timedelta(days=1)
 
 
-def _issue(place: ProductHome, *, days_later: int = 0, ws: Workspace | None = None) -> Issued:
+def _issue(home: ProductHome, *, days_later: int = 0, ws: Workspace | None = None) -> IssuedForecast:
     """Forecast the last issue time whose newest frame is in the record, or days later."""
-    when = Cadence.of(place.product).latest_issue(place.end) + days_later * DAY
-    found = issue(ws or place.workspace, when)
-    quantiles = found.served.quantiles
+    when = Cadence.of(home.product).latest_issue(home.end) + days_later * DAY
+    found = issue(ws or home.workspace, when)
+    quantiles = found.forecast.quantiles
     assert quantiles.shape == (2, 1, 4, 7)
     assert np.isfinite(quantiles).all()
     assert (np.diff(quantiles, axis=-1) >= 0).all()
     assert (quantiles >= 0).all()
     rows = found.rows.to_pandas()
-    assert set(rows["rung"]) == {found.served.candidate.fallback_level}
+    assert set(rows["rung"]) == {found.forecast.made_by.fallback_level}
     assert rows["published"].sum() == 8
-    assert set(rows.loc[rows["published"], "model"]) == {found.served.candidate.model.name}
+    assert set(rows.loc[rows["published"], "model"]) == {found.forecast.made_by.model.name}
     return found
 
 
-def _forget(place: ProductHome, *, stations: tuple[str, ...], last_days: int = 1000) -> None:
-    """Write the observations anew without the newest days of some stations."""
-    wide = pd.read_csv(place.product.folder / "wind.csv")
+def _delete_newest(home: ProductHome, *, stations: tuple[str, ...], last_days: int = 1000) -> None:
+    """Store the observations again without the newest days of some stations."""
+    wide = pd.read_csv(home.product.folder / "wind.csv")
     wide.loc[len(wide) - min(last_days, len(wide)) :, list(stations)] = np.nan
-    wide.to_csv(place.product.folder / "wind.csv", index=False)
-    shutil.rmtree(place.workspace.feed.observations.table.uri)
-    fill(place.product, place.settings)
-    path = place.workspace.feed.observations
+    wide.to_csv(home.product.folder / "wind.csv", index=False)
+    shutil.rmtree(home.workspace.feed.observations.table.uri)
+    fill(home.product, home.settings)
+    path = home.workspace.feed.observations
     assert path.newest() is not None
 
 
-def _baselines(place: Trained) -> tuple[str, ...]:
-    return baselines(place.product, grid=False)
+def _baselines(home: Trained) -> tuple[str, ...]:
+    return baselines(home.product, grid=False)
 
 
-def _damage(place: Trained, file: str) -> None:
-    path = place.root / "models" / place.retrained.digest / file
+def _damage(home: Trained, file: str) -> None:
+    path = home.root / "models" / home.retrained.digest / file
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(bytes(content))
 
 
-def _lose_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
+def _break_artifact_store(monkeypatch: pytest.MonkeyPatch) -> None:
     def fetch(*_: object) -> Path:
         raise TrackingError("MLflow at nowhere: the artifact is gone")
 
     monkeypatch.setattr(Registry, "download", fetch)
 
 
-def test_rung_0_complete_input(trained: Trained) -> None:
+def test_level_0_on_complete_input(trained: Trained) -> None:
     found = _issue(trained)
-    candidate = found.served.candidate
-    assert (candidate.fallback_level, candidate.version, candidate.digest) == (0, 1, trained.retrained.digest)
-    assert candidate.model.name == "ridge-var"
-    assert found.served.notes == ()
-    assert (found.state.age_steps, found.state.missing, found.input_age_hours) == (0, (), 7)
-    assert set(found.served.shadows) == set(_baselines(trained))
+    made_by = found.forecast.made_by
+    assert (made_by.fallback_level, made_by.version, made_by.digest) == (0, 1, trained.retrained.digest)
+    assert made_by.model.name == "ridge-var"
+    assert found.forecast.notes == ()
+    assert (found.input_state.age_steps, found.input_state.missing_locations, found.input_age_hours) == (0, (), 7)
+    assert set(found.forecast.baseline_forecasts) == set(_baselines(trained))
 
 
-def test_rung_1_one_value_missing(trained: Trained) -> None:
-    _forget(trained, stations=("S1",), last_days=1)
+def test_level_1_when_one_value_is_missing(trained: Trained) -> None:
+    _delete_newest(trained, stations=("S1",), last_days=1)
     found = _issue(trained)
-    assert found.served.candidate.fallback_level == 1
-    assert (found.state.missing, found.input_age_hours) == (("S1",), 7)
+    assert found.forecast.made_by.fallback_level == 1
+    assert (found.input_state.missing_locations, found.input_age_hours) == (("S1",), 7)
 
 
-def test_rung_2_the_newest_frame_is_missing(trained: Trained) -> None:
+def test_level_2_when_the_newest_frame_is_missing(trained: Trained) -> None:
     found = _issue(trained, days_later=2)
-    assert found.served.candidate.fallback_level == 2
-    assert found.served.candidate.model.name == "ridge-var"
-    assert (found.state.age_steps, found.input_age_hours) == (2, 7 + 48)
-    assert found.state.missing == ("S0", "S1", "S2", "S3")
+    assert found.forecast.made_by.fallback_level == 2
+    assert found.forecast.made_by.model.name == "ridge-var"
+    assert (found.input_state.age_steps, found.input_age_hours) == (2, 7 + 48)
+    assert found.input_state.missing_locations == ("S0", "S1", "S2", "S3")
 
 
-def test_rung_4_nothing_in_the_context_is_known(trained: Trained) -> None:
+def test_level_4_when_nothing_in_the_context_is_known(trained: Trained) -> None:
     found = _issue(trained, days_later=30)
-    assert (found.served.candidate.fallback_level, found.served.candidate.model.name) == (4, "climatology")
-    assert found.served.candidate.version == 1
-    assert (found.state.age_steps, found.input_age_hours) == (None, float("inf"))
+    assert (found.forecast.made_by.fallback_level, found.forecast.made_by.model.name) == (4, "climatology")
+    assert found.forecast.made_by.version == 1
+    assert (found.input_state.age_steps, found.input_age_hours) == (None, float("inf"))
 
 
-def test_rung_3_the_champion_is_damaged_and_cannot_be_fetched_f28(
+def test_level_3_when_the_champion_is_damaged_after_it_was_verified(
     trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fallback.Bundle, "verify", lambda self: self)  # damaged after it was looked at
+    monkeypatch.setattr(fallback.Bundle, "verify", lambda self: self)  # damaged after it was verified
     _damage(trained, "challenger/model.safetensors")
     found = _issue(trained)
-    assert found.served.candidate.fallback_level == 3
-    assert found.served.candidate.model.name == "damped-anomaly"  # best of the baselines on held-out issue times
-    assert "champion unusable" in found.served.notes[0]
-    assert "damaged" in found.served.notes[0]
+    assert found.forecast.made_by.fallback_level == 3
+    assert found.forecast.made_by.model.name == "damped-anomaly"  # best of the baselines on held-out issue times
+    note = found.forecast.notes[0]
+    assert (note.kind, note.names) == ("bundle_unusable", ("champion",))
+    assert "damaged" in note.error
 
 
 @pytest.mark.parametrize("file", ["bundle.json", "challenger/card.json", "challenger/model.safetensors"])
-def test_rung_4_the_whole_bundle_is_damaged_and_cannot_be_fetched_f28(
+def test_level_4_when_the_bundle_is_damaged_and_cannot_be_fetched(
     trained: Trained, monkeypatch: pytest.MonkeyPatch, file: str
 ) -> None:
     _damage(trained, file)
-    _lose_artifacts(monkeypatch)
+    _break_artifact_store(monkeypatch)
     found = _issue(trained)
-    assert (found.served.candidate.fallback_level, found.served.candidate.version) == (4, None)
-    assert any("champion unusable" in note for note in found.served.notes)
-    assert found.served.shadows == {}
+    assert (found.forecast.made_by.fallback_level, found.forecast.made_by.version) == (4, None)
+    assert ("bundle_unusable", ("champion",)) in [(note.kind, note.names) for note in found.forecast.notes]
+    assert found.forecast.baseline_forecasts == {}
 
 
-def test_a_damaged_champion_is_fetched_again_f28(trained: Trained) -> None:
-    expected = _issue(trained).served.quantiles
+def test_a_damaged_champion_is_fetched_again(trained: Trained) -> None:
+    expected = _issue(trained).forecast.quantiles
     for file in ("bundle.json", "challenger/model.safetensors", "climatology/card.json"):
         _damage(trained, file)
         found = _issue(trained)
-        assert found.served.candidate.fallback_level == 0
-        np.testing.assert_array_equal(found.served.quantiles, expected)
+        assert found.forecast.made_by.fallback_level == 0
+        np.testing.assert_array_equal(found.forecast.quantiles, expected)
     shutil.rmtree(trained.root / "models")
-    assert _issue(trained).served.candidate.fallback_level == 0
+    assert _issue(trained).forecast.made_by.fallback_level == 0
 
 
-def test_rung_4_nothing_was_ever_trained_f28(fresh: Callable[..., ProductHome]) -> None:
+def test_level_4_when_nothing_was_ever_trained(fresh: Callable[..., ProductHome]) -> None:
     found = _issue(fresh())
-    assert (found.served.candidate.fallback_level, found.served.candidate.model.name) == (4, "climatology")
-    assert (found.served.candidate.version, found.served.candidate.digest) == (None, "")
-    assert found.served.notes == ("no champion", "no fallback")
+    assert (found.forecast.made_by.fallback_level, found.forecast.made_by.model.name) == (4, "climatology")
+    assert (found.forecast.made_by.version, found.forecast.made_by.digest) == (None, "")
+    assert found.forecast.notes == (Note("no_bundle", ("champion",)), Note("no_bundle", ("fallback",)))
 
 
-def test_rung_3_refused_and_never_a_champion(trained: Trained) -> None:
+def test_level_3_when_every_challenger_was_refused(trained: Trained) -> None:
     trained.workspace.registry.client.delete_registered_model_alias("tiny-wind", "champion")
     found = _issue(trained)
-    assert (found.served.candidate.fallback_level, found.served.candidate.version) == (3, 1)
-    assert found.served.notes == ("no champion",)
+    assert (found.forecast.made_by.fallback_level, found.forecast.made_by.version) == (3, 1)
+    assert found.forecast.notes == (Note("no_bundle", ("champion",)),)
 
 
-def test_the_last_known_champion_serves_when_the_registry_is_down_f27(
+def test_the_last_known_champion_serves_while_the_registry_is_down(
     trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = _issue(trained)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     down = trained.settings.model_copy(update={"tracking_uri": "http://127.0.0.1:1"})
     found = issue(Workspace(trained.product, down), expected.issue_time)
-    assert found.served.candidate.fallback_level == 0
-    assert found.served.candidate.digest == trained.retrained.digest
-    np.testing.assert_array_equal(found.served.quantiles, expected.served.quantiles)
-    assert "registry not reached, using the last champion known here" in found.served.notes[0]
+    assert found.forecast.made_by.fallback_level == 0
+    assert found.forecast.made_by.digest == trained.retrained.digest
+    np.testing.assert_array_equal(found.forecast.quantiles, expected.forecast.quantiles)
+    assert (found.forecast.notes[0].kind, found.forecast.notes[0].names) == ("registry_unreachable", ("champion",))
 
     pointer = trained.root / "models" / "serving.json"
     for damage in (b"{", b"[]", b'{"champion": [1]}', b'{"champion": ["1", 2]}', b"\xff"):
         pointer.write_bytes(damage)
-        assert issue(Workspace(trained.product, down), expected.issue_time).served.candidate.fallback_level == 4
+        assert issue(Workspace(trained.product, down), expected.issue_time).forecast.made_by.fallback_level == 4
 
 
-def test_a_broken_database_of_the_registry_is_a_registry_that_is_down_f27(trained: Trained) -> None:
+def test_a_registry_with_a_broken_database_counts_as_down(trained: Trained) -> None:
     when = _issue(trained).issue_time
     uri = f"sqlite:///{trained.settings.home}/broken.db"
     (trained.settings.home / "broken.db").write_bytes(b"garbage" * 1000)
     found = issue(Workspace(trained.product, trained.settings.model_copy(update={"tracking_uri": uri})), when)
-    assert found.served.candidate.fallback_level == 0
+    assert found.forecast.made_by.fallback_level == 0
 
 
-def test_a_champion_that_learnt_from_later_data_forecasts_no_earlier_issue(trained: Trained) -> None:
+def test_a_champion_trained_on_later_data_does_not_forecast_an_earlier_issue_time(trained: Trained) -> None:
     card = json.loads((trained.root / "models" / trained.retrained.digest / "bundle.json").read_text())
     cadence = Cadence.of(trained.product)
     border = cadence.latest_issue(trained.retrained.verdict.since)
     assert card["data_until"] == border.isoformat()
-    assert issue(trained.workspace, border).served.candidate.fallback_level == 0
+    assert issue(trained.workspace, border).forecast.made_by.fallback_level == 0
     found = issue(trained.workspace, border - DAY)
-    assert (found.served.candidate.fallback_level, found.served.candidate.version) == (4, None)
-    assert "champion version 1 learnt from data after this issue time" in found.served.notes
+    assert (found.forecast.made_by.fallback_level, found.forecast.made_by.version) == (4, None)
+    assert Note("trained_on_later_data", ("champion",), version=1) in found.forecast.notes
 
 
 @pytest.mark.parametrize(
@@ -205,90 +207,91 @@ def test_a_champion_that_learnt_from_later_data_forecasts_no_earlier_issue(train
         (lambda q: q[:, :, :, :2], "locations, not"),
     ],
 )
-def test_a_model_that_breaks_its_contract_gives_way_to_the_next_rung(
+def test_a_model_that_fails_the_output_checks_gives_way_to_the_next_level(
     trained: Trained, monkeypatch: pytest.MonkeyPatch, spoil: Any, words: str
 ) -> None:
     real = RidgeVar.predict
     monkeypatch.setattr(RidgeVar, "predict", lambda self, inputs: spoil(real(self, inputs)))
     found = _issue(trained)
-    assert (found.served.candidate.fallback_level, found.served.candidate.model.name) == (3, "damped-anomaly")
-    assert found.served.notes[0].startswith("ridge-var broke its contract")
-    assert words in found.served.notes[0]
+    assert (found.forecast.made_by.fallback_level, found.forecast.made_by.model.name) == (3, "damped-anomaly")
+    note = found.forecast.notes[0]
+    assert (note.kind, note.names) == ("broke_contract", ("ridge-var",))
+    assert words in note.error
 
 
-def test_a_model_that_fails_gives_way_to_the_next_rung(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_fails_gives_way_to_the_next_level(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise ModelError("no")
 
     monkeypatch.setattr(RidgeVar, "predict", fail)
     found = _issue(trained)
-    assert found.served.candidate.fallback_level == 3
-    assert found.served.notes == ("ridge-var failed: no",)
+    assert found.forecast.made_by.fallback_level == 3
+    assert found.forecast.notes == (Note("model_failed", ("ridge-var",), error="no"),)
 
 
-def test_whatever_a_model_raises_a_lower_rung_forecasts(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whatever_a_model_raises_the_next_level_forecasts(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise MemoryError("out of it")
 
     monkeypatch.setattr(RidgeVar, "predict", fail)
     found = _issue(trained)
-    assert found.served.candidate.fallback_level == 3
-    assert found.served.notes == ("ridge-var failed: MemoryError: out of it",)
+    assert found.forecast.made_by.fallback_level == 3
+    assert found.forecast.notes == (Note("model_failed", ("ridge-var",), error="MemoryError: out of it"),)
 
 
-def test_a_baseline_that_breaks_its_contract_is_no_shadow(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_baseline_that_fails_the_output_checks_is_left_out(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     from models.baselines.reference import Persistence
 
     real = Persistence.predict
     monkeypatch.setattr(Persistence, "predict", lambda self, inputs: real(self, inputs) * np.nan)
     found = _issue(trained)
-    assert found.served.candidate.fallback_level == 0
-    assert set(found.served.shadows) == set(_baselines(trained)) - {"persistence"}
-    assert found.served.notes[0].startswith("baseline persistence left out: ")
+    assert found.forecast.made_by.fallback_level == 0
+    assert set(found.forecast.baseline_forecasts) == set(_baselines(trained)) - {"persistence"}
+    assert (found.forecast.notes[0].kind, found.forecast.notes[0].names) == ("baseline_left_out", ("persistence",))
 
 
-def test_stations_in_another_order_are_never_forecast_by_a_model_of_the_old_one_f18(trained: Trained) -> None:
+def test_a_model_of_another_order_of_stations_is_not_used(trained: Trained) -> None:
     path = trained.product.folder / "stations.csv"
     lines = path.read_text().splitlines()
     path.write_text("\n".join([lines[0], *reversed(lines[1:])]) + "\n")
     found = _issue(trained)
-    assert found.served.candidate.fallback_level == 4
-    assert any("was trained for other stations" in note for note in found.served.notes)
+    assert found.forecast.made_by.fallback_level == 4
+    assert any("was trained for other stations" in note.error for note in found.forecast.notes)
 
 
-def test_other_quantiles_are_never_labelled_as_the_new_ones(trained: Trained) -> None:
+def test_a_model_of_other_quantile_levels_is_not_used(trained: Trained) -> None:
     text = trained.file.read_text().replace(
         "horizon: 2", "horizon: 2\n  quantiles: [0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9]"
     )
     trained.file.write_text(text)
     when = Cadence.of(trained.product).latest_issue(trained.end)
     found = issue(Workspace(load_product(trained.file), trained.settings), when)
-    assert (found.served.candidate.fallback_level, found.served.candidate.version) == (4, None)
+    assert (found.forecast.made_by.fallback_level, found.forecast.made_by.version) == (4, None)
 
 
 @pytest.mark.parametrize(
     ("stations", "level"), [((), 0), (("S0",), 1), (("S0", "S1"), 1), (("S0", "S1", "S2", "S3"), 4)]
 )
-def test_any_share_of_stations_may_be_missing_f17(trained: Trained, stations: tuple[str, ...], level: int) -> None:
+def test_any_share_of_stations_may_be_missing(trained: Trained, stations: tuple[str, ...], level: int) -> None:
     if stations:
-        _forget(trained, stations=stations, last_days=20)
+        _delete_newest(trained, stations=stations, last_days=20)
     found = _issue(trained)
-    assert found.served.candidate.fallback_level == level
-    assert found.state.missing == stations
+    assert found.forecast.made_by.fallback_level == level
+    assert found.input_state.missing_locations == stations
 
 
-def test_nothing_known_at_all_is_no_data(trained: Trained) -> None:
+def test_without_any_observation_there_is_no_data(trained: Trained) -> None:
     shutil.rmtree(trained.workspace.feed.observations.table.uri)
     with pytest.raises(NoDataError, match="nothing was known by"):
         _issue(trained)
 
 
-def test_rung_4_from_a_single_day_of_history(fresh: Callable[..., ProductHome]) -> None:
-    place = fresh(days=1)
-    _issue(place)
+def test_climatology_forecasts_from_a_single_day_of_history(fresh: Callable[..., ProductHome]) -> None:
+    home = fresh(days=1)
+    _issue(home)
 
 
-def test_rows_say_who_forecast_on_what_and_with_which_code(trained: Trained) -> None:
+def test_rows_name_the_model_its_version_and_the_code(trained: Trained) -> None:
     rows = _issue(trained).rows
     assert rows.num_rows == 8 * (1 + len(_baselines(trained)))  # champion and baselines
     first = rows.slice(0, 1).to_pylist()[0]
@@ -299,7 +302,7 @@ def test_rows_say_who_forecast_on_what_and_with_which_code(trained: Trained) -> 
     assert pa.types.is_list(rows.schema.field("quantiles").type)
 
 
-# Covariates: missing ones stop nobody.
+# Covariates: a missing one stops no forecast.
 
 NWP = {
     "source": {"kind": "files", "path": "nwp.csv", "format": "csv"},
@@ -312,25 +315,23 @@ NWP = {
 @pytest.fixture
 def with_nwp(fresh: Callable[..., ProductHome]) -> Trained:
     """A champion of a product with a weather model that knew the truth a day ahead, up to a month before the end."""
-    place = fresh(covariates={"nwp": NWP})
-    rows = record_rows(place.product)
-    keep = pc.less(rows["valid_time"], pa.scalar(place.end - 30 * DAY, rows.schema.field("valid_time").type))
+    home = fresh(covariates={"nwp": NWP})
+    rows = record_rows(home.product)
+    keep = pc.less(rows["valid_time"], pa.scalar(home.end - 30 * DAY, rows.schema.field("valid_time").type))
     rows = rows.filter(keep)
     known_at = pc.subtract(rows["valid_time"], pa.scalar(3 * DAY))
-    store = OpenFeed(place.product.covariates["nwp"], place.settings).observations
-    store.append(rows.append_column("known_at", known_at), at=place.end, payload="1" * 64, history=True)
-    return Trained(place.product, place.settings, place.end, jobs.retrain(place.workspace, at=place.end))
+    store = OpenFeed(home.product.covariates["nwp"], home.settings).observations
+    store.append(rows.append_column("known_at", known_at), at=home.end, payload="1" * 64, history=True)
+    return Trained(home.product, home.settings, home.end, jobs.retrain(home.workspace, at=home.end))
 
 
-def test_a_champion_serves_on_while_a_covariate_is_missing_f17(
-    with_nwp: Trained, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told = _issue(with_nwp, days_later=-35)
-    assert (told.state.untold, told.state.fallback_level) == ((), 0)
+def test_a_champion_serves_while_a_covariate_is_missing(with_nwp: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    earlier = _issue(with_nwp, days_later=-35)
+    assert (earlier.input_state.missing_covariates, earlier.input_state.fallback_level) == ((), 0)
     found = _issue(with_nwp)
-    assert found.state.untold == ("nwp.wind_speed",)
-    assert (found.served.candidate.fallback_level, found.served.candidate.model.name) == (1, "ridge-var")
-    assert found.served.notes == ("nothing is known ahead of nwp.wind_speed",)
+    assert found.input_state.missing_covariates == ("nwp.wind_speed",)
+    assert (found.forecast.made_by.fallback_level, found.forecast.made_by.model.name) == (1, "ridge-var")
+    assert found.forecast.notes == (Note("missing_covariates", ("nwp.wind_speed",)),)
 
     ws = with_nwp.workspace
 
@@ -340,6 +341,6 @@ def test_a_champion_serves_on_while_a_covariate_is_missing_f17(
 
     ws.covariates["nwp"].observations = Torn()  # type: ignore[assignment]
     broken = _issue(with_nwp, ws=ws)
-    assert broken.served.candidate.fallback_level == 1
-    assert broken.served.notes[0] == "covariate nwp cannot be read: the newest commit is torn"
-    np.testing.assert_array_equal(broken.served.quantiles, found.served.quantiles)
+    assert broken.forecast.made_by.fallback_level == 1
+    assert broken.forecast.notes[0] == Note("covariate_unreadable", ("nwp",), error="the newest commit is torn")
+    np.testing.assert_array_equal(broken.forecast.quantiles, found.forecast.quantiles)

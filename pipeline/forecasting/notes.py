@@ -1,0 +1,84 @@
+"""Notes on a forecast: why better fallback levels were not used, and what was missing. Stored as data, worded here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+NoteKind = Literal[
+    "no_bundle",
+    "bundle_unusable",
+    "trained_on_later_data",
+    "registry_unreachable",
+    "model_unusable",
+    "model_failed",
+    "broke_contract",
+    "baseline_left_out",
+    "missing_covariates",
+    "covariate_unreadable",
+    "text",
+]
+
+
+@dataclass(frozen=True)
+class Note:
+    """One thing worth knowing about how a forecast was made. Which fields are set depends on the kind."""
+
+    kind: NoteKind
+    names: tuple[str, ...] = ()
+    """What the note is about: a role (champion or fallback), a model, or covariates."""
+    version: int | None = None
+    """Registry version of the model."""
+    error: str = ""
+    """Text of the error; of the kind `text`, the whole note."""
+
+    def __str__(self) -> str:
+        """The note as a sentence."""
+        subject = ", ".join(self.names)
+        match self.kind:
+            case "no_bundle":
+                return f"no {subject}"
+            case "bundle_unusable" | "model_unusable":
+                return f"{subject} unusable: {self.error}"
+            case "trained_on_later_data":
+                return f"{subject} version {self.version} was trained on data from after this issue time"
+            case "registry_unreachable":
+                return f"registry unreachable, using the last known {subject}: {self.error}"
+            case "model_failed":
+                return f"{subject} failed: {self.error}"
+            case "broke_contract":
+                return f"{subject} failed the output checks: {self.error}"
+            case "baseline_left_out":
+                return f"baseline {subject} left out: {self.error}"
+            case "missing_covariates":
+                return f"no future values of {subject}"
+            case "covariate_unreadable":
+                return f"covariate {subject} cannot be read: {self.error}"
+            case "text":
+                return self.error
+
+
+_NOTES = TypeAdapter(tuple[Note, ...])
+
+
+def encode_notes(notes: Iterable[Note]) -> str:
+    """Return notes as the JSON array that the forecasts table holds."""
+    return _NOTES.dump_json(tuple(notes), exclude_defaults=True).decode()
+
+
+def decode_notes(stored: str) -> tuple[Note, ...]:
+    """Return the notes of a row of the forecasts table; the prose of an older row is one note of the kind `text`."""
+    if not stored:
+        return ()
+    try:
+        return _NOTES.validate_json(stored)
+    except ValidationError:
+        return (Note("text", error=stored),)
+
+
+def missing_covariates(notes: Iterable[Note]) -> tuple[str, ...]:
+    """Return the covariates without a value at any lead time, as the notes have them."""
+    return tuple(name for note in notes if note.kind == "missing_covariates" for name in note.names)
