@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3  # noqa: F401 - before eccodes, whose older SQLite MLflow would refuse: xarray loads it with its backends
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime

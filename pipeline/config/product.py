@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, field_validator, model_validator
 
 from pipeline.config.base import Duration, Name, Strict
 from pipeline.config.feed import Feed
+from pipeline.config.output import AnyOutput
 from pipeline.errors import InvalidValueError
 from pipeline.names import check_zone
 
@@ -30,6 +31,9 @@ def _check_cron(text: str) -> str:
 
 Cron = Annotated[str, AfterValidator(_check_cron)]
 Zone = Annotated[str, AfterValidator(check_zone)]
+
+
+_DEFAULT_FORMATS: Any = ({"kind": "parquet"}, {"kind": "netcdf"}, {"kind": "report"})
 
 
 class Forecast(Strict):
@@ -121,13 +125,6 @@ class Schedule(Strict):
     """IANA time zone of the cron expressions."""
 
 
-class Output(Strict):
-    """A format in which forecasts are published."""
-
-    kind: Literal["parquet", "netcdf", "report"]
-    """parquet: tidy table. netcdf: CF-1.11. report: self-contained HTML page."""
-
-
 class Product(Strict):
     """A product file."""
 
@@ -147,7 +144,7 @@ class Product(Strict):
     """What a challenger must achieve to be promoted."""
     schedule: Schedule = Schedule()
     """When each job runs."""
-    publish: tuple[Output, ...] = (Output(kind="parquet"), Output(kind="netcdf"), Output(kind="report"))
+    publish: Annotated[tuple[AnyOutput, ...], Field(validate_default=True)] = _DEFAULT_FORMATS
     """Formats in which forecasts are published."""
     _folder: Path = PrivateAttr(default=Path())
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from pipeline.errors import UsageError
 from pipeline.fallback_level import FallbackLevel
 from pipeline.forecasting.predict import issue_forecast
-from pipeline.forecasting.publish.page import Background
-from pipeline.forecasting.publish.report_context import missing_stations, report_context
-from pipeline.forecasting.publish.table import arrange
+from pipeline.forecasting.publish.published_forecast import PublishedForecast
+from pipeline.forecasting.publish.report_context import missing_stations, read_report_context
+from pipeline.forecasting.publish.report_data import ReportContext
 from pipeline.forecasting.publish.write import publish
 from pipeline.jobs.clock import now_of
 from pipeline.jobs.job import Result, Runner, call
@@ -75,12 +75,12 @@ def _forecast_one(ws: Workspace, issue_time: datetime, run: Runner) -> ForecastR
         issued = run(issue_forecast, product, ws.cadence, feed, ws.covariates, ws.bundles, issue_time)
         fresh = store.add(issue_time, issued.rows)
     # The stored rows are what is published: after a kill between the two, a repeated run publishes the same forecast.
-    forecast = arrange(product, feed.locations, store.read(issue_time))
+    forecast = PublishedForecast.from_rows(product, feed.locations, store.read(issue_time))
 
     @cache
-    def context() -> Background:
+    def context() -> ReportContext:
         bundles = ws.layout.models
-        return report_context(forecast, ws.cadence, feed, scores=ws.scores, ledger=ws.ledger, bundles=bundles)
+        return read_report_context(forecast, ws.cadence, feed, scores=ws.scores, ledger=ws.ledger, bundles=bundles)
 
     folder, new = run(publish, forecast, context, ws.layout.published)
     return ForecastResult(

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from models.errors import CheckpointError
-from pipeline.forecasting.publish.page import COUNTED_OVER, SHOWN_FRAMES, Background
-from pipeline.forecasting.publish.table import PublishedForecast
+from pipeline.forecasting.publish.published_forecast import PublishedForecast
+from pipeline.forecasting.publish.report_data import COUNTED_OVER, SHOWN_FRAMES, ReportContext
 from pipeline.forecasting.verification.scores import Scores, by_lead
 from pipeline.ingest.feed import OpenFeed
 from pipeline.registry.bundle import Bundle, read_bundle
@@ -20,7 +20,7 @@ from pipeline.store.receipts import Receipts
 from pipeline.times import Cadence
 
 
-def report_context(
+def read_report_context(
     forecast: PublishedForecast,
     cadence: Cadence,
     feed: OpenFeed,
@@ -28,7 +28,7 @@ def report_context(
     scores: Scores,
     ledger: Ledger,
     bundles: Path,
-) -> Background:
+) -> ReportContext:
     """Return the observations, scores, ingest counts and model facts that the page of a forecast shows.
 
     Only what was known at the issue time is used, so that the page of a replayed forecast is the same.
@@ -38,7 +38,7 @@ def report_context(
     bundle = _bundle(bundles, forecast)
     counts, reasons = _ingested(feed.receipts, issue)
     rows = scores.read()
-    return Background(
+    return ReportContext(
         observations=feed.observations.read(known_by=issue, since=issue - span),
         scores=by_lead(rows[rows["day"] < np.datetime64(issue.date())] if len(rows) else rows),
         accepted=counts["accepted"],

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from pipeline.forecasting.notes import Note, NoteKind, decode_notes, encode_notes, missing_covariates
-from pipeline.forecasting.publish.table import arrange
+from pipeline.forecasting.publish.published_forecast import PublishedForecast
 from tests import jobs
 from tests.conftest import Trained
 
@@ -65,5 +65,5 @@ def test_a_note_with_semicolons_stays_whole_from_the_model_to_the_result(
     reason = "no memory; close something; try again"
     assert result.notes == (f"ridge-var failed: {reason}",)
     ws = trained.workspace
-    stored = arrange(ws.product, ws.feed.locations, ws.forecasts.read(result.issue_time))
+    stored = PublishedForecast.from_rows(ws.product, ws.feed.locations, ws.forecasts.read(result.issue_time))
     assert stored.notes == (Note("model_failed", ("ridge-var",), error=reason),)

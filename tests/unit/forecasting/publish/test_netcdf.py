@@ -52,10 +52,10 @@ def test_times_are_the_ends_of_their_bounds(dataset: xr.Dataset, published: Fore
 
 def test_values_are_those_of_the_parquet(dataset: xr.Dataset, published: ForecastResult) -> None:
     rows = pq.read_table(published.folder / "forecast.parquet").to_pandas()
-    told = dataset["wind_speed"]
-    assert len(rows) == told.sizes["time"] * told.sizes["station"]
+    wind = dataset["wind_speed"]
+    assert len(rows) == wind.sizes["time"] * wind.sizes["station"]
     for row in rows.to_dict("records"):
-        here = told.sel(time=row["valid_time"].tz_localize(None), station=row["location"])
+        here = wind.sel(time=row["valid_time"].tz_localize(None), station=row["location"])
         for level in dataset["quantile"].values:
             assert float(here.sel(quantile=level)) == row[f"q{level:g}"]
 

@@ -5,7 +5,7 @@ import json
 import multiprocessing
 import shutil
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,15 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from pipeline.results import ForecastResult
 
+import pipeline.report
 from pipeline.config import load_product
 from pipeline.errors import ContractError, StoreError
 from pipeline.forecasting.publish import write
-from pipeline.forecasting.publish.report_context import report_context
-from pipeline.forecasting.publish.table import PublishedForecast, arrange
+from pipeline.forecasting.publish.netcdf import NetCdf
+from pipeline.forecasting.publish.published_forecast import PublishedForecast
+from pipeline.forecasting.publish.report_context import read_report_context
 from pipeline.forecasting.publish.write import publish
 from pipeline.locations import read_locations
 from pipeline.store.forecasts import Forecasts
@@ -37,12 +40,12 @@ def _hashes(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
 
 
-def _stored(trained: Trained, result: Any) -> PublishedForecast:
+def _stored(trained: Trained, result: ForecastResult) -> PublishedForecast:
     rows = trained.workspace.forecasts.read(result.issue_time)
-    return arrange(trained.product, read_locations(trained.product.feed), rows)
+    return PublishedForecast.from_rows(trained.product, read_locations(trained.product.feed), rows)
 
 
-def test_every_form_is_published_with_its_digest(trained: Trained) -> None:
+def test_every_format_is_published_with_its_digest(trained: Trained) -> None:
     (result,) = jobs.forecast(trained.workspace, at=trained.end)
     assert sorted(path.name for path in result.folder.iterdir()) == FILES
     index = json.loads((result.folder / "forecast.json").read_text())
@@ -62,19 +65,19 @@ def test_every_form_is_published_with_its_digest(trained: Trained) -> None:
     assert (result.folder.parent / "latest").readlink() == Path(stamp(result.issue_time))
 
 
-def test_the_parquet_holds_the_stored_rows(trained: Trained) -> None:
+def test_the_parquet_file_has_the_stored_rows(trained: Trained) -> None:
     (result,) = jobs.forecast(trained.workspace, at=trained.end)
     rows = trained.workspace.forecasts.read(result.issue_time).to_pandas()
     rows = rows[rows["published"]].sort_values(["valid_time", "variable", "location"])
-    told = pq.read_table(result.folder / "forecast.parquet").to_pandas()
-    told = told.sort_values(["valid_time", "variable", "location"])
+    table = pq.read_table(result.folder / "forecast.parquet").to_pandas()
+    table = table.sort_values(["valid_time", "variable", "location"])
     levels = [f"q{level:g}" for level in trained.product.forecast.quantiles]
-    np.testing.assert_array_equal(told[levels].to_numpy(np.float32), np.stack(rows["quantiles"].tolist()))
-    assert told["valid_time"].tolist() == rows["valid_time"].tolist()
-    assert told["location"].tolist() == rows["location"].tolist()
-    assert set(told["model_digest"]) == {trained.retrained.digest}
-    assert set(told["fallback_level"]) == {0}
-    assert str(told["issue_time"].dtype) == "datetime64[us, UTC]"
+    np.testing.assert_array_equal(table[levels].to_numpy(np.float32), np.stack(rows["quantiles"].tolist()))
+    assert table["valid_time"].tolist() == rows["valid_time"].tolist()
+    assert table["location"].tolist() == rows["location"].tolist()
+    assert set(table["model_digest"]) == {trained.retrained.digest}
+    assert set(table["fallback_level"]) == {0}
+    assert str(table["issue_time"].dtype) == "datetime64[us, UTC]"
 
 
 def test_an_issue_time_is_published_once(trained: Trained) -> None:
@@ -110,7 +113,7 @@ def test_latest_leads_to_published_folders_only(trained: Trained) -> None:
     assert (root / "latest").resolve() == result.folder
 
 
-def test_a_newer_forecast_that_comes_between_is_not_taken_back(
+def test_latest_stays_with_a_newer_forecast_that_another_process_published(
     trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (new,) = jobs.forecast(trained.workspace, at=trained.end)
@@ -129,15 +132,20 @@ def test_a_newer_forecast_that_comes_between_is_not_taken_back(
     assert (root / "latest").resolve() == new.folder
 
 
-@pytest.mark.parametrize("broken", ["write_netcdf", "render", "picture", "_index"])
-def test_a_folder_is_complete_or_absent_f2(trained: Trained, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+@pytest.mark.parametrize(
+    ("where", "function"),
+    [(NetCdf, "write"), (pipeline.report, "render"), (pipeline.report, "fan_svg"), (write, "_index")],
+)
+def test_a_folder_is_complete_or_absent(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch, where: object, function: str
+) -> None:
     (old,) = jobs.forecast(trained.workspace, at=trained.end - DAY)
 
     def kill(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(write, broken, kill)
+        patch.setattr(where, function, kill)
         with pytest.raises(KeyboardInterrupt):
             jobs.forecast(trained.workspace, at=trained.end)
     root = trained.root / "published"
@@ -149,7 +157,7 @@ def test_a_folder_is_complete_or_absent_f2(trained: Trained, monkeypatch: pytest
     assert sorted(path.name for path in again.folder.iterdir()) == FILES
 
 
-def test_what_is_published_after_a_crash_equals_what_would_have_been(trained: Trained, tmp_path: Path) -> None:
+def test_a_forecast_published_after_a_crash_has_the_same_files(trained: Trained, tmp_path: Path) -> None:
     (result,) = jobs.forecast(trained.workspace, at=trained.end)
     before = _hashes(result.folder)
     shutil.rmtree(result.folder)
@@ -157,14 +165,14 @@ def test_what_is_published_after_a_crash_equals_what_would_have_been(trained: Tr
     assert _hashes(again.folder) == before
 
 
-def _forecast_at_once(folder: str, at: Any, ready: Any, results: Any) -> None:
+def _forecast_at_once(folder: str, at: datetime, ready: Any, results: Any) -> None:
     product, settings = load_product(Path(folder) / "product.yaml"), make_settings(Path(folder))
     ready.wait()
     (result,) = jobs.forecast(Workspace(product, settings), at=at)
     results.put((result.digest, result.model, _hashes(result.folder)))
 
 
-def test_two_processes_at_once_make_one_forecast_f32(trained: Trained) -> None:
+def test_two_processes_at_once_make_one_forecast(trained: Trained) -> None:
     context = multiprocessing.get_context("spawn")
     ready, results = context.Barrier(2), context.Queue()
     arguments = (str(trained.product.folder), trained.end, ready, results)
@@ -189,7 +197,7 @@ def test_the_order_of_the_stored_rows_does_not_matter(trained: Trained) -> None:
     rows = trained.workspace.forecasts.read(result.issue_time)
     shuffled = rows.take(np.random.default_rng(0).permutation(rows.num_rows))
     locations = read_locations(trained.product.feed)
-    one, other = arrange(trained.product, locations, rows), arrange(trained.product, locations, shuffled)
+    one, other = (PublishedForecast.from_rows(trained.product, locations, table) for table in (rows, shuffled))
     np.testing.assert_array_equal(one.quantiles, other.quantiles)
     pd.testing.assert_frame_equal(one.tidy(), other.tidy())
 
@@ -210,10 +218,12 @@ def test_a_stored_forecast_with_gaps_is_never_published(trained: Trained) -> Non
     (result,) = jobs.forecast(trained.workspace, at=trained.end)
     rows = trained.workspace.forecasts.read(result.issue_time)
     with pytest.raises(ContractError, match="has gaps"):
-        arrange(trained.product, read_locations(trained.product.feed), rows.filter(rows["published"]).slice(1))
+        PublishedForecast.from_rows(
+            trained.product, read_locations(trained.product.feed), rows.filter(rows["published"]).slice(1)
+        )
     other = replace(read_locations(trained.product.feed), ids=("A", "B", "C", "D"))
     with pytest.raises(ContractError, match="other stations"):
-        arrange(trained.product, other, rows)
+        PublishedForecast.from_rows(trained.product, other, rows)
 
 
 def test_a_page_of_a_forecast_whose_model_is_gone_can_still_be_made(trained: Trained) -> None:
@@ -221,7 +231,7 @@ def test_a_page_of_a_forecast_whose_model_is_gone_can_still_be_made(trained: Tra
     shutil.rmtree(trained.root / "models")
     forecast = _stored(trained, result)
     ws = trained.workspace
-    context = report_context(
+    context = read_report_context(
         forecast, ws.cadence, ws.feed, scores=ws.scores, ledger=ws.ledger, bundles=ws.layout.models
     )
     assert context.champion == ""
@@ -230,7 +240,7 @@ def test_a_page_of_a_forecast_whose_model_is_gone_can_still_be_made(trained: Tra
     assert "<html" in (folder / "report.html").read_text()
 
 
-def test_only_the_wanted_forms_are_made(trained: Trained) -> None:
+def test_only_the_formats_of_the_product_are_written(trained: Trained) -> None:
     trained.file.write_text(trained.file.read_text() + "publish: [{kind: parquet}]\n")
     (result,) = jobs.forecast(Workspace(load_product(trained.file), trained.settings), at=trained.end)
     assert sorted(path.name for path in result.folder.iterdir()) == ["forecast.json", "forecast.parquet"]
@@ -244,3 +254,13 @@ def test_a_store_that_fails_publishes_nothing(trained: Trained, monkeypatch: pyt
     with pytest.raises(StoreError):
         jobs.forecast(trained.workspace, at=trained.end)
     assert not (trained.root / "published").exists()
+
+
+def test_formats_may_stand_in_any_order(trained: Trained) -> None:
+    kinds = "publish: [{kind: report}, {kind: zarr}, {kind: netcdf}, {kind: parquet}]\n"
+    trained.file.write_text(trained.file.read_text() + kinds)
+    (result,) = jobs.forecast(Workspace(load_product(trained.file), trained.settings), at=trained.end)
+    assert sorted(path.name for path in result.folder.iterdir()) == sorted([*FILES, "forecast.zarr"])
+    page = (result.folder / "report.html").read_text()
+    assert ">forecast.nc</a>" in page
+    assert ">forecast.parquet</a>" in page

@@ -12,7 +12,7 @@ from pipeline.config import Grid
 from pipeline.features.asof import as_of
 from pipeline.features.frames import build_frames
 from pipeline.forecasting.notes import missing_covariates
-from pipeline.forecasting.publish.table import PublishedForecast
+from pipeline.forecasting.publish.published_forecast import PublishedForecast
 from pipeline.forecasting.verification.scores import LeadScore
 from pipeline.report import (
     DataFacts,
@@ -30,7 +30,7 @@ COUNTED_OVER = timedelta(days=14)
 
 
 @dataclass(frozen=True)
-class Background:
+class ReportContext:
     """What surrounds a forecast: the data it rests on, the model that made it, what earlier ones were worth."""
 
     observations: pa.Table
@@ -49,40 +49,38 @@ class Background:
     """Ids of stations without a current value."""
 
 
-def report_data(forecast: PublishedForecast, background: Background, links: tuple[tuple[str, str], ...]) -> ReportData:
+def report_data(forecast: PublishedForecast, context: ReportContext, links: tuple[tuple[str, str], ...]) -> ReportData:
     """Return everything that the page of a forecast shows."""
     product = forecast.product
-    served_by = forecast.model if forecast.model != background.champion else ""
+    served_by = forecast.model if forecast.model != context.champion else ""
     names = dict(zip(forecast.locations.ids, forecast.locations.names, strict=True))
     age = timedelta(hours=forecast.input_age_hours) if np.isfinite(forecast.input_age_hours) else None
-    refused = sum(background.reasons.values())
+    refused = sum(context.reasons.values())
     return ReportData(
         product=product.name,
         title=product.title or product.name,
         issue_time=forecast.issue_time,
         step=product.feed.step,
         fallback_level=forecast.fallback_level,
-        variables=tuple(_variable(forecast, background, index) for index in range(len(product.forecast.targets))),
+        variables=tuple(_variable(forecast, context, index) for index in range(len(product.forecast.targets))),
         model=ModelFacts(
-            name=background.champion or forecast.model,
+            name=context.champion or forecast.model,
             version=str(forecast.version or ""),
             digest=forecast.digest,
-            trained_through=background.trained_until,
-            gate_verdict=background.verdict,
-            served_by=served_by if background.champion else "",
+            trained_through=context.trained_until,
+            gate_verdict=context.verdict,
+            served_by=served_by if context.champion else "",
         ),
         data=DataFacts(
             as_of=forecast.issue_time,
             newest_observation=forecast.issue_time - age if age is not None else None,
             input_age=age,
-            accepted=background.accepted,
-            revised=background.revised,
+            accepted=context.accepted,
+            revised=context.revised,
             refused=refused,
             counted_over=COUNTED_OVER,
-            refused_reasons=tuple(
-                RefusedReason(reason=text, count=count) for text, count in background.reasons.items()
-            ),
-            missing_stations=tuple(names.get(station, station) for station in background.missing),
+            refused_reasons=tuple(RefusedReason(reason=text, count=count) for text, count in context.reasons.items()),
+            missing_stations=tuple(names.get(station, station) for station in context.missing),
             missing_covariates=missing_covariates(forecast.notes),
         ),
         time_label=product.feed.source.time_label,
@@ -94,11 +92,11 @@ def report_data(forecast: PublishedForecast, background: Background, links: tupl
     )
 
 
-def _variable(forecast: PublishedForecast, background: Background, index: int) -> VariableForecast:
+def _variable(forecast: PublishedForecast, context: ReportContext, index: int) -> VariableForecast:
     product, places = forecast.product, forecast.locations
     name = product.forecast.targets[index]
     units, _, _, long_name = product.feed.variable(name)
-    times, observed = _history(forecast, background.observations, name)
+    times, observed = _history(forecast, context.observations, name)
     stations = tuple(
         StationSeries(
             station_id=places.ids[place],
@@ -108,7 +106,7 @@ def _variable(forecast: PublishedForecast, background: Background, index: int) -
             observed_time=times,
             observed=observed[:, place],
             valid_time=forecast.valid_times,
-            quantile_levels=forecast.levels,
+            quantile_levels=forecast.quantile_levels,
             quantiles=forecast.quantiles[:, index, place].astype(np.float64),
         )
         for place in range(len(places))
@@ -118,8 +116,8 @@ def _variable(forecast: PublishedForecast, background: Background, index: int) -
         title=long_name,
         units=units,
         stations=stations,
-        skill=lead_skill(background.scores, name, product.feed.step),
-        nominal_coverage=nominal_coverage(forecast.levels),
+        skill=lead_skill(context.scores, name, product.feed.step),
+        nominal_coverage=nominal_coverage(forecast.quantile_levels),
         skill_period="since the first forecast",
     )
 
