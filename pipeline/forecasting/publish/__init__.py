@@ -1,1 +1,1 @@
-"""PublishedForecast forms of a forecast, and the pointer to the latest one."""
+"""Published forms of a forecast, and the pointer to the latest one."""
