@@ -31,7 +31,7 @@ class PayloadResult:
     appended: AppendResult
     refused: int
     reasons: dict[str, int]
-    thinned: int = 0
+    downsampled: int = 0
     """Rows left out because another one stands for the same step."""
     warnings: tuple[str, ...] = ()
     """What was odd and was kept."""
@@ -72,7 +72,7 @@ def ingest_payload(
     if judged.report:
         atomic.write_file(feed.layout.quality_page, quality_page(judged.report).encode())
     reasons = count_reasons(judged.refused)
-    taken = PayloadResult(appended, judged.refused.num_rows, reasons, judged.thinned, judged.warnings, judged.fault)
+    taken = PayloadResult(appended, judged.refused.num_rows, reasons, judged.downsampled, judged.warnings, judged.fault)
     receipt = {
         "payload": digest,
         "name": received.name,
@@ -85,7 +85,7 @@ def ingest_payload(
         "revised": appended.revised,
         "unchanged": appended.unchanged,
         "refused": taken.refused,
-        "thinned": taken.thinned,
+        "thinned": taken.downsampled,
         "warnings": list(taken.warnings),
         "reasons": taken.reasons,
         "checks": judged.report,
@@ -120,7 +120,7 @@ class _Judged:
     accepted: pa.Table | None
     refused: pa.Table
     report: dict[str, Any]
-    thinned: int = 0
+    downsampled: int = 0
     warnings: tuple[str, ...] = ()
     fault: NightcastError | None = None
 
@@ -140,7 +140,7 @@ def _judged(
             raise NoDataError(f"{received.name}: no rows")
         rows, refused = _within(decoded.rows, since, until), _within(decoded.refused, since, until)
         if not rows.num_rows:
-            return _Judged(None, refused, {}, decoded.thinned, decoded.notes)
+            return _Judged(None, refused, {}, decoded.downsampled, decoded.notes)
         checked = judge(rows, feed, at=at, live=live and _is_newest(rows, feed))
     except NoDataError as error:
         if feed.source.about.supports_time_range:  # a quiet window is no fault, a file without rows is
@@ -152,7 +152,7 @@ def _judged(
         checked.accepted,
         pa.concat_tables([refused, checked.refused]),
         checked.report,
-        decoded.thinned,
+        decoded.downsampled,
         (*decoded.notes, *checked.warnings),
     )
 

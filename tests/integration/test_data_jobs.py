@@ -260,7 +260,7 @@ def test_the_commands_tell_people_what_they_did(
 ) -> None:
     _, listed = run(refused, monkeypatch, capsys, "quarantine", "list")
     assert "2 rows in quarantine" in listed.out
-    assert "is no number" in listed.out
+    assert "is not a number" in listed.out
     _, shown = run(refused, monkeypatch, capsys, "quarantine", "show", "--reason", "outside")
     assert "S0" in shown.out
     code, refusal = run(refused, monkeypatch, capsys, "quarantine", "release", "--reason", "outside", "--why", "storm")

@@ -1,1 +1,1 @@
-"""Payload bytes to rows: tables of every dialect and layout, gridded files, time stamps."""
+"""Decoding of payloads into rows: tables of every dialect and layout, gridded files, time stamps."""

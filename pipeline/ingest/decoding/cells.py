@@ -1,4 +1,4 @@
-"""Cells of a payload column: texts, numbers, missing values, and what is neither."""
+"""Cells of a payload column as text and numbers, with missing and invalid ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def encode(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], pa.Array]:
-    """Return the place of each cell among the distinct cells of a column, -1 for null, and the distinct cells."""
+    """Return the index of each cell among the distinct cells of a column, -1 for null, and the distinct cells."""
     if not pa.types.is_dictionary(column.type):
         column = pc.dictionary_encode(column)
     whole = column.unify_dictionaries().combine_chunks()
@@ -43,10 +43,10 @@ def encode(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], pa.Array]:
 def read_texts(column: pa.ChunkedArray, missing: tuple[str, ...] = ("",), *, name: str = "") -> pa.ChunkedArray:
     """Return cells as text without padding; null where they are null or one of the `missing` texts.
 
-    BatchMetrics numbers become text without a point, and NaN is null.
+    Whole numbers become text without a decimal point, and NaN is null.
 
     Raises:
-        ContractError: the column holds what has no text, such as lists.
+        ContractError: the column holds values that have no text, such as lists.
     """
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_nan(column), None, column)
@@ -62,10 +62,10 @@ def read_texts(column: pa.ChunkedArray, missing: tuple[str, ...] = ("",), *, nam
 def read_numbers(
     name: str, column: pa.ChunkedArray, missing: tuple[str, ...], decimal: Decimal = "."
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the numbers of a column, NaN where there is none, and where a given cell is no finite number.
+    """Return the numbers of a column, NaN for none, and a mask of the cells that hold no finite number.
 
-    Text has `decimal` as its decimal mark and no mark of thousands. A `missing` text that is a number, such as
-    -9999, means no value however it is written, and also in a column of numbers.
+    Text has `decimal` as its decimal mark and no thousands separator. A `missing` text that is a number, such as -9999,
+    means no value however it is written, and also in a column of numbers.
 
     Raises:
         ContractError: the column holds neither text nor numbers.
@@ -94,12 +94,12 @@ def read_numbers(
 
 
 def as_json(cells: Mapping[str, Any]) -> str:
-    """Return cells as a strict JSON object; what JSON has no word for, such as NaN, becomes text."""
+    """Return cells as a strict JSON object; values that JSON does not have, such as NaN, become text."""
     return _JSON.encode(plain(cells))
 
 
 def plain(value: Any) -> Any:
-    """Return a cell, or cells by name, as strict JSON data; what JSON has no word for becomes text."""
+    """Return a cell, or cells by name, as strict JSON data; values that JSON does not have become text."""
     if isinstance(value, Mapping):
         return {str(name): plain(cell) for name, cell in value.items()}
     if isinstance(value, datetime | date):
@@ -110,18 +110,18 @@ def plain(value: Any) -> Any:
 
 
 def _parse(text: pa.ChunkedArray, decimal: Decimal) -> pa.ChunkedArray:
-    """Return the numbers of texts, null where there is none."""
+    """Return the numbers in texts, null for none."""
     if decimal == ",":
         text = pc.if_else(pc.match_substring_regex(text, _WITH_COMMA), text, None)
         return pc.cast(pc.replace_substring(text, ",", "."), pa.float64())
     try:
         return pc.cast(text, pa.float64())
-    except pa.ArrowInvalid:  # at least one cell is no number: find which
+    except pa.ArrowInvalid:  # at least one cell is not a number: find which
         return pc.cast(pc.if_else(pc.match_substring_regex(text, _NUMBER), text, None), pa.float64())
 
 
 def _sentinels(missing: tuple[str, ...], decimal: Decimal, precision: type[np.floating[Any]]) -> NDArray[np.float64]:
-    """Return the numbers that mean no value, as a column of this precision has them: single has another -99.99."""
+    """Return the numbers that mean no value, in the precision of a column: -99.99 differs in single precision."""
     plain = [text.strip().replace(decimal, ".") for text in missing]
     given = np.array([float(text) for text in plain if re.match(_NUMBER, text, re.ASCII)])
     with np.errstate(over="ignore"):

@@ -1,4 +1,4 @@
-"""Compression around whole payloads, undone in pieces so that a bomb is refused before it fills the memory."""
+"""Decompression of payloads, in pieces so that a decompression bomb is refused before it fills the memory."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _XZ_MEMORY = 2**27  # what `xz -9` needs, twice; a header can ask for gigabytes
 
 
 def decompress(payload: Payload, kind: Compression, max_bytes: int) -> bytes:
-    """Return the content of a payload without the compression around it; several members are joined.
+    """Return the decompressed content of a payload; several members are joined.
 
-    Memory stays near `max_bytes`, whatever the payload would become.
+    Memory stays near `max_bytes`, however large the content is.
 
     Raises:
-        SourceError: it is larger than `max_bytes` before or after, torn, or not compressed in this way.
+        SourceError: it is larger than `max_bytes` before or after, truncated, or not compressed in this way.
     """
     if len(payload.content) > max_bytes:
         raise SourceError(f"{payload.name}: {len(payload.content)} bytes, more than max_bytes, {max_bytes}")
@@ -42,7 +42,7 @@ def decompress(payload: Payload, kind: Compression, max_bytes: int) -> bytes:
 
 
 def _by_arrow(content: bytes, kind: Compression) -> Iterator[bytes]:
-    # Unlike Python's zstandard it notices a stream that ends early.
+    # Unlike Python's zstandard, Arrow notices a stream that ends early.
     with pa.CompressedInputStream(pa.BufferReader(content), kind) as stream:
         while piece := stream.read(_PIECE):
             yield piece

@@ -1,4 +1,4 @@
-"""CSV in its dialects to an Arrow table of text."""
+"""CSV of any dialect as an Arrow table of text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.config.sources.files import Csv
 from pipeline.errors import ContractError, NoDataError, SourceError
 
 Ragged = list[tuple[str, Reason]]
-"""Text of each line whose number of cells is not that of the header, and what is wrong with it."""
+"""Lines whose number of cells differs from the header, each with the reason."""
 
 _BOM = "\ufeff".encode()
 _LINE = re.compile(rb"[^\r\n]+")
@@ -25,14 +25,14 @@ _BLOCK = 2**20
 
 
 def read_csv(content: bytes, dialect: Csv) -> tuple[pa.Table, Ragged]:
-    """Return a table of text as given, with stripped column names, and (line, reason) of lines that do not fit.
+    """Return a table of text with stripped column names, and the ragged lines.
 
-    A column without a name and without any cell, as a delimiter at the end of each line makes it, is left out.
+    A column without a name or any cell, which a delimiter at the end of each line makes, is left out.
 
     Raises:
         NoDataError: there is no header.
-        SourceError: it is no text in the encoding of the dialect, or no CSV.
-        ContractError: the header is one column that another delimiter would part.
+        SourceError: it is not text in the encoding of the dialect, or not CSV.
+        ContractError: the header is one column that another delimiter would split.
     """
     try:
         text = _text(content, dialect)
@@ -53,19 +53,19 @@ def read_csv(content: bytes, dialect: Csv) -> tuple[pa.Table, Ragged]:
 
 
 def _text(content: bytes, dialect: Csv) -> bytes:
-    """Return the text in UTF-8, its comments as empty lines."""
+    """Return the text in UTF-8 with comments as empty lines."""
     if dialect.encoding.lower().replace("_", "-") not in ("utf-8", "utf8"):
         content = content.decode(dialect.encoding).encode()
     content = content.removeprefix(_BOM)
     if (place := content.find(b"\0")) >= 0:
-        raise SourceError(f"not readable as csv, byte {place} is NUL; this is no text in {dialect.encoding}")
+        raise SourceError(f"not readable as csv, byte {place} is NUL, so this is not text in {dialect.encoding}")
     if dialect.comment:
         content = re.sub(rb"(?m)^" + re.escape(dialect.comment.encode()) + rb"[^\r\n]*", b"", content)
     return content
 
 
 def _after(text: bytes, lines: int) -> int:
-    """Return where the text goes on after some lines."""
+    """Return where the text continues after some lines."""
     ends = list(islice(_END.finditer(text), lines))
     return len(text) if len(ends) < lines else ends[-1].end() if ends else 0
 
@@ -92,7 +92,7 @@ def _read(text: bytes, start: int, names: list[str], dialect: Csv, block: int) -
         faulty.append((row.number, row.text, row.actual_columns))
         return "skip"
 
-    keys = [str(number) for number in range(len(names))]  # names may stand twice, which the caller tells
+    keys = [str(number) for number in range(len(names))]  # a name may occur twice, which the caller reports
     table = arrow_csv.read_csv(
         pa.py_buffer(memoryview(text)[start:]),
         read_options=arrow_csv.ReadOptions(use_threads=False, column_names=keys, block_size=block),
@@ -108,7 +108,7 @@ def _read(text: bytes, start: int, names: list[str], dialect: Csv, block: int) -
     )
     if dialect.quote and text.count(dialect.quote.encode(), start) % 2:
         lines = sum(1 for _ in _LINE.finditer(text, start))
-        if table.num_rows + len(faulty) < lines:  # it went on over lines, and took them for one cell
+        if table.num_rows + len(faulty) < lines:  # a cell ran on over several lines
             raise SourceError(f"not readable as csv, a quote {dialect.quote} is not closed; correct csv.quote")
     kept = [key for key, name in zip(keys, names, strict=True) if name or not _blank(table.column(key))]
     table = table.select(kept).rename_columns([names[int(key)] for key in kept])
@@ -127,7 +127,7 @@ def _blank(column: pa.ChunkedArray) -> bool:
 
 
 def _numbers(text: bytes, start: int, count: int) -> list[int]:
-    """Return the numbers, from 1, of the first lines that are not empty after the header."""
+    """Return the numbers, from 1, of the first non-empty lines after the header."""
     numbers, number, at = [], 1, 0
     for line in islice(_LINE.finditer(text, start), count):
         number += len(_END.findall(text, at, line.start()))

@@ -1,4 +1,4 @@
-"""The shapes a payload table may have, wide, long and tidy, and what each becomes: rows and refused rows."""
+"""The layouts of a payload table, wide, long and tidy, decoded into rows and refused rows."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from pipeline.ingest.decoding.cells import as_json, read_numbers
 from pipeline.ingest.decoding.rows import (
     LayoutSpec,
     assemble,
-    at,
-    cells_of,
+    cells_by_row,
+    group_numbers,
     in_store_units,
-    near,
     not_a_number,
-    number,
-    read_places,
-    require,
+    read_location_codes,
+    require_columns,
     require_known,
+    suggest,
+    take_known,
 )
 from pipeline.ingest.decoding.tidy import decode_tidy
 from pipeline.ingest.decoding.timestamp_parsing import Times
-from pipeline.ingest.decoding.timestamps import read_stamps
+from pipeline.ingest.decoding.timestamps import read_valid_times
 from pipeline.ingest.sources.base import Decoded
 from pipeline.locations import Locations
 
@@ -35,19 +35,19 @@ def decode_table(
 ) -> Decoded:
     """Return the rows of a table of any layout, in payload order and in the units of the stores.
 
-    A stamp that is no time refuses all it stamps. A cell that is no number refuses its row, in a wide or tidy table
-    itself alone. Where the feed gathers irregular stamps, one row stands for a grid point: of a location the last one
-    up to the point with at least one value. What that row does not carry is missing; the others are counted as thinned.
+    An invalid time stamp refuses all values of its row. A cell that is not a number refuses its row; in a wide or tidy
+    table the cell alone. Where the feed resamples irregular times, the last row of a location up to a grid point that
+    has at least one value becomes the row of that point; the others are counted as downsampled.
 
     Args:
-        table: columns of text or typed, with unique names.
-        feed: gives step, variables and units.
+        table: text or typed columns with unique names.
+        feed: for step, variables and units.
         spec: how the table is laid out.
         locations: of the feed.
-        known: when each row of the table became known, UTC, microseconds, where the source says so.
+        known: when each row became known, UTC, microseconds, if the source says so.
 
     Raises:
-        ConfigError: the layout cannot carry the variables or locations of the feed.
+        ConfigError: the layout cannot hold the variables or locations of the feed.
         ContractError: the columns are not those of the feed.
     """
     decode = {"wide": decode_wide, "long": decode_long, "tidy": decode_tidy}[spec.layout]
@@ -57,19 +57,19 @@ def decode_table(
 def decode_wide(
     table: pa.Table, feed: Feed, source: LayoutSpec, locations: Locations, *, known: Times | None = None
 ) -> Decoded:
-    """Return the rows of a table with one column a station; a missing cell or column is no row.
+    """Return the rows of a table with one column per station; a missing cell or column gives no row.
 
     Raises:
         ConfigError: the feed has several variables.
-        ContractError: a column is no station and not ignored, so that nothing can shift silently.
+        ContractError: a column is neither a station nor ignored, so that nothing can shift silently.
     """
     if len(feed.variables) > 1:
-        problem = f"wide carries one variable, and feed.variables names {len(feed.variables)}"
+        problem = f"wide holds one variable, and feed.variables names {len(feed.variables)}"
         raise ConfigError(feed.title, "feed.source.layout", problem, "use layout: long")
     require_known(feed, known)
     (variable,) = feed.variables
     others = _stations(table, source, locations)
-    stamps = read_stamps(table, source.time, feed.step, groups=None if known is None else number(known))
+    stamps = read_valid_times(table, source.time, feed.step, groups=None if known is None else group_numbers(known))
     read = [read_numbers(name, table.column(name), source.missing, source.decimal) for name in others]
     values, unreadable = (np.stack(part, axis=1) for part in zip(*read, strict=True))
 
@@ -77,7 +77,7 @@ def decode_wide(
     flat = np.flatnonzero(~np.isnan(values) & timed)  # in payload order: by row, then by column
     row, column = np.divmod(flat, len(others))
     bad = np.argwhere(unreadable | (~np.isnan(values) & ~timed))
-    given = cells_of(table, bad[:, 0])
+    given = cells_by_row(table, bad[:, 0])
     refused = []
     for line, station in bad:
         cells, name = given[int(line)], others[station]
@@ -93,7 +93,7 @@ def decode_wide(
         column,
         pa.array(others, pa.string()),
         {variable: values.ravel()[flat]},
-        known=at(known, row),
+        known=take_known(known, row),
         refused=refused,
         notes=stamps.notes,
     )
@@ -106,13 +106,13 @@ def decode_long(
 
     Raises:
         ConfigError: no column has the location, and the feed has several.
-        ContractError: a column of the product is not there.
+        ContractError: a column of the product is missing.
     """
     require_known(feed, known)
     columns = {name: spec.source_name or name for name, spec in feed.variables.items()}
-    require(table, (*source.time.columns, *columns.values()))
-    place, ids = read_places(table, feed, source, locations)
-    stamps = read_stamps(table, source.time, feed.step, groups=number(place, known))
+    require_columns(table, (*source.time.columns, *columns.values()))
+    place, ids = read_location_codes(table, feed, source, locations)
+    stamps = read_valid_times(table, source.time, feed.step, groups=group_numbers(place, known))
     read = {
         name: read_numbers(column, table.column(column), source.missing, source.decimal)
         for name, column in columns.items()
@@ -123,7 +123,7 @@ def decode_long(
     timed = ~np.isnat(stamps.valid_time)
     keep = np.flatnonzero(present & timed & ~unreadable)
     bad = np.flatnonzero(unreadable | (present & ~timed))
-    given = cells_of(table, bad)
+    given = cells_by_row(table, bad)
     refused = []
     for line in map(int, bad):
         cells = given[line]
@@ -138,21 +138,21 @@ def decode_long(
         place[keep],
         ids,
         {name: values[keep] for name, (values, _) in read.items()},
-        known=at(known, keep),
+        known=take_known(known, keep),
         refused=refused,
         notes=stamps.notes,
     )
 
 
 def _stations(table: pa.Table, source: LayoutSpec, locations: Locations) -> list[str]:
-    """Return the columns that are stations."""
-    require(table, source.time.columns)
+    """Return the names of the columns that are stations."""
+    require_columns(table, source.time.columns)
     others = [name for name in table.column_names if name not in (*source.time.columns, *source.ignore)]
     known = set(locations.ids)
     for name in others:
         if name not in known:
-            hint = near(name, locations.ids)
-            raise ContractError(f"column '{name}' is no station; {hint}or list it in feed.source.ignore")
+            hint = suggest(name, locations.ids)
+            raise ContractError(f"column '{name}' is not a station; {hint}or list it in feed.source.ignore")
     if not others:
         raise ContractError(f"no column is a station; expected some of {', '.join(locations.ids[:5])}")
     return others

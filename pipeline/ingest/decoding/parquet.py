@@ -1,4 +1,4 @@
-"""Parquet: answers of sources that have no bytes of their own, and files of others, read in bounded memory."""
+"""Parquet: payloads of sources that deliver tables, and files read in bounded memory."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pipeline.buffers import copy_to_arrow
 from pipeline.errors import NoDataError, SourceError
 from pipeline.ingest.sources.base import Payload
 
-_ROWS = 65_536  # that are decoded at a time
+_ROWS = 65_536  # rows decoded at a time
 _DELTA = "DELTA_BYTE_ARRAY"  # each text may repeat all of the one before
 
 
 def to_parquet(table: pa.Table) -> bytes:
-    """Return a table as Parquet, with checksums, the same for equal tables; uncompressed: the raw store compresses."""
+    """Return a table as Parquet with checksums, equal for equal tables; the raw store compresses it."""
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="none", write_page_checksum=True)
     return bytes(sink.getvalue())
@@ -28,7 +28,7 @@ def from_parquet(payload: Payload) -> pa.Table:
 
     Raises:
         NoDataError: the payload has no bytes.
-        SourceError: it is torn or altered.
+        SourceError: it is truncated or altered.
     """
     if not payload.content:
         raise NoDataError(f"{payload.name}: the payload is empty")
@@ -41,19 +41,19 @@ def from_parquet(payload: Payload) -> pa.Table:
 
 
 def read_parquet(content: bytes, max_bytes: int) -> pa.Table:
-    """Return the table of a file, its columns plain: text is no dictionary and no view.
+    """Return the table of a file with plain columns: text is neither a dictionary nor a view.
 
-    Memory stays near `max_bytes`, whatever run lengths and dictionaries would become.
+    Memory stays near `max_bytes`, however large run lengths and dictionaries expand.
 
     Raises:
         SourceError: it is damaged, in another format, or takes more than `max_bytes` once decoded.
     """
     try:
-        # A dictionary holds one text for any number of cells: it is kept until they are known to fit.
+        # A dictionary holds one text for any number of cells: it is kept until the cells are known to fit.
         with pq.ParquetFile(pa.BufferReader(copy_to_arrow(content))) as file:
             _refuse_large(file.metadata, max_bytes)
             texts, rows = _texts(file.metadata), _rows(file.metadata, max_bytes)
-        # A flipped bit is noticed where the writer left checksums.
+        # Checksums, where the writer left them, detect flipped bits.
         source = pa.BufferReader(copy_to_arrow(content))
         with pq.ParquetFile(source, read_dictionary=texts, page_checksum_verification=True) as file:
             schema = pa.schema([field.with_type(_plain(field.type)) for field in file.schema_arrow])
@@ -81,7 +81,7 @@ def _parts(metadata: pq.FileMetaData) -> Iterator[tuple[int, pq.ColumnChunkMetaD
 
 
 def _refuse_large(metadata: pq.FileMetaData, max_bytes: int) -> None:
-    """Raise SourceError where the file itself says that it is too large; run lengths make much of little."""
+    """Raise SourceError if the metadata of the file say that it is too large, as run lengths can make it."""
     wide = sum(max(8, metadata.schema.column(number).length) * part.num_values for number, part in _parts(metadata))
     least = metadata.num_rows * metadata.num_columns * 8
     if max(wide, least, sum(part.total_uncompressed_size for _, part in _parts(metadata))) > max_bytes:
@@ -90,14 +90,14 @@ def _refuse_large(metadata: pq.FileMetaData, max_bytes: int) -> None:
 
 
 def _rows(metadata: pq.FileMetaData, max_bytes: int) -> int:
-    """Return how many rows can be decoded at a time: no text is longer than all of its column is in the file."""
+    """Return how many rows to decode at a time; no text is longer than its whole column in the file."""
     repeating = {number for number, part in _parts(metadata) if _DELTA in part.encodings}
     longest = max((part.total_uncompressed_size for number, part in _parts(metadata) if number in repeating), default=0)
     return min(_ROWS, max(1, max_bytes // longest)) if longest else _ROWS
 
 
 def _within(batches: Iterator[pa.RecordBatch], schema: pa.Schema, max_bytes: int) -> Iterator[pa.RecordBatch]:
-    """Yield batches made plain, as long as all of them are not larger than `max_bytes`."""
+    """Yield batches with plain columns, as long as all together are not larger than `max_bytes`."""
     size = 0
     for batch in batches:
         size += sum(map(_size, batch.columns))
@@ -107,7 +107,7 @@ def _within(batches: Iterator[pa.RecordBatch], schema: pa.Schema, max_bytes: int
 
 
 def _size(array: pa.Array) -> int:
-    """Return the bytes of the values of an array, were it plain."""
+    """Return the size of the values of an array in bytes once it is plain."""
     if pa.types.is_dictionary(array.type):
         return int(pc.sum(pc.take(pc.binary_length(array.dictionary), array.indices)).as_py() or 0) + 4 * len(array)
     if pa.types.is_struct(array.type):

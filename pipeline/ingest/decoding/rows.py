@@ -1,4 +1,4 @@
-"""What every layout of a payload table shares: what a source says of it, the rows it becomes, and what is refused."""
+"""What all layouts share: how a table is described, its locations and cells, and the rows made of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from expectations.reasons import Reason
 from pipeline.config import Feed, TimeStamps
 from pipeline.errors import ConfigError, ContractError
 from pipeline.ingest.decoding.cells import Decimal, encode, read_texts
-from pipeline.ingest.decoding.resample import stand_ins
+from pipeline.ingest.decoding.resample import select_rows
 from pipeline.ingest.decoding.timestamp_parsing import Times
 from pipeline.ingest.sources.base import TIME, Decoded, RefusedRow, refused_table, row_schema
 from pipeline.locations import Locations
@@ -23,7 +23,7 @@ from pipeline.units import convert
 
 
 class LayoutSpec(Protocol):
-    """What a source says of its tables; `FilesSource` describes each field."""
+    """How a source describes its tables; `FilesSource` documents each field."""
 
     @property
     def layout(self) -> Literal["wide", "long", "tidy"]:
@@ -32,7 +32,7 @@ class LayoutSpec(Protocol):
 
     @property
     def time(self) -> TimeStamps:
-        """Columns of the time stamps, and how they are written."""
+        """Columns and format of the time stamps."""
         ...
 
     @property
@@ -70,7 +70,7 @@ def assemble(
     feed: Feed,
     spec: LayoutSpec,
     times: Times,
-    place: NDArray[np.int64],
+    location: NDArray[np.int64],
     ids: pa.Array,
     values: Mapping[str, NDArray[np.float64]],
     *,
@@ -78,101 +78,101 @@ def assemble(
     refused: Iterable[RefusedRow],
     notes: tuple[str, ...],
 ) -> Decoded:
-    """Return good rows, in payload order, as a source decodes them; irregular ones gathered to the time grid.
+    """Return the decoded payload of good rows, in payload order, resampled to the time grid if the source asks for it.
 
     Args:
-        feed: gives step, variables and units.
+        feed: for step, variables and units.
         spec: says whether rows are gathered.
         times: valid times, UTC.
-        place: place of the location of each row in `ids`; -1 for none.
+        location: index of the location of each row in `ids`; -1 for none.
         ids: ids of locations.
-        values: by variable of the feed, in the unit of the source; NaN for none.
+        values: by variable of the feed, in the unit of the source; NaN for a missing value.
         known: when each row became known, UTC.
-        refused: rows that are not good.
-        notes: passed on.
+        refused: the refused rows.
+        notes: notes on the payload.
     """
-    thinned = 0
+    downsampled = 0
     if spec.time.resample:
-        series = number(place, known) if known is not None else place
-        keep, times = stand_ins(times, series, feed.step, spec.time.resample)
-        thinned = len(place) - len(keep)
-        place, known = place[keep], at(known, keep)
+        series = group_numbers(location, known) if known is not None else location
+        keep, times = select_rows(times, series, feed.step, spec.time.resample)
+        downsampled = len(location) - len(keep)
+        location, known = location[keep], take_known(known, keep)
         values = {name: column[keep] for name, column in values.items()}
-    instants = [] if known is None else [pa.array(known, TIME)]
+    known_times = [] if known is None else [pa.array(known, TIME)]
     columns = [in_store_units(values[name], feed, name) for name in feed.variables]
-    locations = ids.cast(pa.string()).take(pa.array(place, mask=place < 0))
+    locations = ids.cast(pa.string()).take(pa.array(location, mask=location < 0))
     rows = pa.table(
-        [pa.array(times, TIME), locations, *instants, *columns],
+        [pa.array(times, TIME), locations, *known_times, *columns],
         schema=row_schema(feed, known=known is not None),
     )
-    return Decoded(rows, refused_table(refused), thinned, notes)
+    return Decoded(rows, refused_table(refused), downsampled, notes)
 
 
 def in_store_units(values: NDArray[np.float64], feed: Feed, variable: str) -> pa.Array:
-    """Return values of the unit that the source delivers in the unit of the stores; NaN becomes null."""
+    """Return values in the unit of the source converted to the unit of the stores; NaN becomes null."""
     units = feed.variable(variable)[0]
     converted = convert(values, feed.variables[variable].source_units or units, units)
     return pa.array(converted, pa.float64(), from_pandas=True)  # NaN is null
 
 
-def number(*keys: NDArray[Any] | None) -> NDArray[np.int64]:
-    """Return a number from 0 for each row, the same where all keys are the same; a key of None is left out."""
+def group_numbers(*keys: NDArray[Any] | None) -> NDArray[np.int64]:
+    """Return a number from 0 for each row, equal for rows with equal keys; a key of None is ignored."""
     numbers: NDArray[np.int64] | None = None
     for key in keys:
         if key is not None:
             codes = pd.factorize(key.view(np.int64))[0]
             numbers = codes if numbers is None else pd.factorize(numbers * (codes.max(initial=0) + 1) + codes)[0]
     if numbers is None:
-        raise ValueError("no key")
+        raise ValueError("all keys are None")
     return numbers.astype(np.int64)
 
 
-def at(known: Times | None, rows: NDArray[np.int64]) -> Times | None:
-    """Return some of the instants, where there are any."""
+def take_known(known: Times | None, rows: NDArray[np.int64]) -> Times | None:
+    """Return the known times of some rows, if there are any."""
     return None if known is None else known[rows]
 
 
-def read_places(
+def read_location_codes(
     table: pa.Table, feed: Feed, spec: LayoutSpec, locations: Locations
 ) -> tuple[NDArray[np.int64], pa.Array]:
-    """Return the place of the location of each row among some ids, -1 for none, and the ids.
+    """Return the index of the location of each row among the ids, -1 for none, and the ids.
 
     Raises:
         ConfigError: no column has the location, and the feed has several.
-        ContractError: the column is not there.
+        ContractError: the column is missing.
     """
     if spec.location is not None:
-        require(table, (spec.location,))
+        require_columns(table, (spec.location,))
         return encode(read_texts(table.column(spec.location), name=spec.location))
     if len(locations) != 1:
-        problem = f"null is for a feed of one station, and this one has {len(locations)}"
+        problem = f"null needs a feed with one station, and this one has {len(locations)}"
         raise ConfigError(feed.title, "feed.source.location", problem, "name the column with the location id")
     return np.zeros(len(table), np.int64), pa.array(locations.ids, pa.string())
 
 
-def cells_of(table: pa.Table, rows: NDArray[np.int64]) -> dict[int, dict[str, object]]:
-    """Return the cells of some rows as the payload has them, by row."""
+def cells_by_row(table: pa.Table, rows: NDArray[np.int64]) -> dict[int, dict[str, object]]:
+    """Return the original cells of some rows, by row."""
     wanted = np.unique(rows)
     return dict(zip(map(int, wanted), table.take(pa.array(wanted)).to_pylist(), strict=True))
 
 
-def require(table: pa.Table, names: Iterable[str]) -> None:
-    """Raise ContractError when a column is not there, and say which one may be meant."""
+def require_columns(table: pa.Table, names: Iterable[str]) -> None:
+    """Raise ContractError if a column is missing, with the name that it may have instead."""
     for name in names:
         if name not in table.column_names:
             known = table.column_names
-            raise ContractError(f"no column '{name}'; {near(name, known)}it has {', '.join(known)[:200]}")
+            raise ContractError(f"no column '{name}'; {suggest(name, known)}it has {', '.join(known)[:200]}")
 
 
 def require_known(feed: Feed, known: Times | None) -> None:
-    """Raise ConfigError when a covariate, whose rows have times of their own, comes without them."""
+    """Raise ConfigError if the rows of a covariate do not say when they became known."""
     if feed.is_covariate and known is None:
-        problem = "its tables do not say when a row became known, as rows of covariates must"
-        raise ConfigError(feed.title, "source", problem, "name the column that tells in known_at")
+        problem = "its tables do not say when a row became known, which rows of covariates need"
+        raise ConfigError(feed.title, "source", problem, "name that column in known_at")
 
 
-def near(name: str, known: Iterable[str]) -> str:
-    """Return a question after the likeliest of the known names, or nothing."""
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return a question with the most similar known name; empty if none is similar."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"did you mean '{close[0]}'? " if close else ""
 

@@ -1,4 +1,4 @@
-"""Payload bytes to an Arrow table whose header is sound; ragged CSV lines are kept aside, not lost."""
+"""The bytes of a payload as an Arrow table with a valid header, and its ragged CSV lines."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def read_table(
     compression: Compression = "none",
     max_bytes: int = MAX_BYTES,
 ) -> tuple[pa.Table, Ragged]:
-    """Return the table of a payload with stripped column names, and (line, reason) of lines that do not fit.
+    """Return the table of a payload with stripped column names, and its ragged lines.
 
-    Every column of a CSV payload is text as given.
+    Every column of a CSV payload is text.
 
     Raises:
         NoDataError: the payload is empty.
         SourceError: it is truncated, in another format, or larger than `max_bytes` once decoded.
-        ContractError: two columns share a name, or the dialect is another.
+        ContractError: two columns have the same name, or the dialect is wrong.
     """
     if not payload.content:
         raise NoDataError(f"{payload.name}: the payload is empty")
@@ -67,7 +67,7 @@ def read_table(
 
 
 def _refuse_others(content: bytes, form: str) -> None:
-    """Raise SourceError when the content is plainly something else."""
+    """Raise SourceError if the content is clearly in another format."""
     if page := _HTML.match(content[:200]):
         title = _TITLE.search(content[:10_000])
         shown = f", titled '{title[1].decode(errors='replace')[:80]}'" if page and title else ""

@@ -1,4 +1,4 @@
-"""The tidy layout: a row per time, location and variable."""
+"""The tidy layout: one row per time, location and variable."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pipeline.ingest.decoding.cells import as_json, encode, read_numbers, read_t
 from pipeline.ingest.decoding.rows import (
     LayoutSpec,
     assemble,
-    at,
-    cells_of,
-    near,
+    cells_by_row,
+    group_numbers,
     not_a_number,
-    number,
-    read_places,
-    require,
+    read_location_codes,
+    require_columns,
     require_known,
+    suggest,
+    take_known,
 )
 from pipeline.ingest.decoding.timestamp_parsing import Times
-from pipeline.ingest.decoding.timestamps import read_stamps
+from pipeline.ingest.decoding.timestamps import read_valid_times
 from pipeline.ingest.sources.base import Decoded
 from pipeline.locations import Locations
 
@@ -35,30 +35,30 @@ _OTHER, _NAMELESS = -1, -2
 def decode_tidy(
     table: pa.Table, feed: Feed, source: LayoutSpec, locations: Locations, *, known: Times | None = None
 ) -> Decoded:
-    """Return the rows of a table with one row per time, location and variable, put together by time and location.
+    """Return the rows of a table with one row per time, location and variable, merged by time and location.
 
-    Rows of variables that the feed does not have are left out and counted in a note. Of rows that give one variable
-    the same value again, the last stays. Where the values differ, the last one is put together with the last ones of
-    the other variables, and each earlier one becomes a row of its own before it, for the contract to judge.
+    Rows of other variables than those of the feed are left out and counted in a note. Of equal values of one variable
+    the last is kept. Where the values differ, the last is merged with the last values of the other variables, and each
+    earlier one becomes a row of its own before it, which the contract then refuses as a duplicate.
 
     Raises:
         ConfigError: no column has the location, and the feed has several.
-        ContractError: a column is not there, or no row is of a variable of the feed.
+        ContractError: a column is missing, or no row has a variable of the feed.
     """
     require_known(feed, known)
-    require(table, (*source.time.columns, source.variable, source.value))
+    require_columns(table, (*source.time.columns, source.variable, source.value))
     which, notes = _variables(table, feed, source)
     wanted = np.flatnonzero(which != _OTHER)
     if len(wanted) < len(table):
-        table, which, known = table.take(pa.array(wanted)), which[wanted], at(known, wanted)
-    place, ids = read_places(table, feed, source, locations)
-    stamps = read_stamps(table, source.time, feed.step, groups=number(place, which, known))
+        table, which, known = table.take(pa.array(wanted)), which[wanted], take_known(known, wanted)
+    place, ids = read_location_codes(table, feed, source, locations)
+    stamps = read_valid_times(table, source.time, feed.step, groups=group_numbers(place, which, known))
     values, unreadable = read_numbers(source.value, table.column(source.value), source.missing, source.decimal)
 
     sound = (which >= 0) & ~np.isnat(stamps.valid_time)
     keep = np.flatnonzero(~np.isnan(values) & sound)
     bad = np.flatnonzero(unreadable | (~np.isnan(values) & ~sound))
-    given, names = cells_of(table, bad), list(feed.variables)
+    given, names = cells_by_row(table, bad), list(feed.variables)
     refused = []
     for line in map(int, bad):
         cells = given[line]
@@ -71,7 +71,7 @@ def decode_tidy(
         location = ids[place[line]].as_py() if place[line] >= 0 else None
         refused.append((stamps.valid_time[line], location, as_json(cells), reasons))
 
-    keep, row = _put_together(keep, stamps.valid_time, place, known, which, values)
+    keep, row = _merge(keep, stamps.valid_time, place, known, which, values)
     first = np.zeros(row.max(initial=-1) + 1, np.int64)
     first[row] = keep  # any cell of a row has its time and location
     columns = {}
@@ -86,14 +86,14 @@ def decode_tidy(
         place[first],
         ids,
         columns,
-        known=at(known, first),
+        known=take_known(known, first),
         refused=refused,
         notes=(*notes, *stamps.notes),
     )
 
 
 def _variables(table: pa.Table, feed: Feed, source: LayoutSpec) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Return the number of the feed's variable that each row is of, and what there is to say of the others."""
+    """Return the number of the variable of each row, and a note on rows of other variables."""
     codes, distinct = encode(read_texts(table.column(source.variable), name=source.variable))
     names = distinct.to_pylist()
     ours = {spec.source_name or name: number for number, (name, spec) in enumerate(feed.variables.items())}
@@ -104,9 +104,9 @@ def _variables(table: pa.Table, feed: Feed, source: LayoutSpec) -> tuple[NDArray
         if name not in ours
     }
     if others and not np.any(which >= 0):
-        hint = "".join(near(name, others) for name in ours)
+        hint = "".join(suggest(name, others) for name in ours)
         raise ContractError(
-            f"no row is of {' or '.join(ours)}; {hint}column '{source.variable}' has {', '.join(others)[:200]}"
+            f"no row has variable {' or '.join(ours)}; {hint}column '{source.variable}' has {', '.join(others)[:200]}"
         )
     if not others:
         return which, ()
@@ -115,7 +115,7 @@ def _variables(table: pa.Table, feed: Feed, source: LayoutSpec) -> tuple[NDArray
     return which, (f"{sum(others.values())} rows of other variables were left out: {shown}{more}",)
 
 
-def _put_together(
+def _merge(
     keep: NDArray[np.int64],
     times: Times,
     place: NDArray[np.int64],
@@ -123,15 +123,15 @@ def _put_together(
     which: NDArray[np.int64],
     values: NDArray[np.float64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the cells that stay, and the row that each belongs to; rows are in the order of their last cells."""
-    key = number(times[keep], place[keep], at(known, keep))
+    """Return the cells to keep, and the row of each; rows are in the order of their last cells."""
+    key = group_numbers(times[keep], place[keep], take_known(known, keep))
     cell = key * (which.max(initial=0) + 1) + which[keep]
     rank = np.zeros(len(keep), np.int64)  # counted from the last
     if pd.Series(cell).duplicated().any():
         distinct = ~pd.DataFrame({"cell": cell, "value": values[keep]}).duplicated(keep="last").to_numpy()
         keep, key, cell = keep[distinct], key[distinct], cell[distinct]
         rank = pd.Series(cell).groupby(cell).cumcount(ascending=False).to_numpy().astype(np.int64)
-    row = number(key, rank)
+    row = group_numbers(key, rank)
     last = np.zeros(row.max(initial=-1) + 1, np.int64)
     last[row] = np.arange(len(row))
     order = np.argsort(np.argsort(last))

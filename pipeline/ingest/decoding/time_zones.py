@@ -1,4 +1,4 @@
-"""From local clock times to UTC: daylight saving told apart by the order of rows."""
+"""Local times to UTC, with ambiguous hours in autumn resolved by the order of rows."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ _DAY = np.timedelta64(1, "D")
 
 @dataclass(frozen=True, slots=True)
 class Instants:
-    """Local times as instants."""
+    """Local times converted to UTC."""
 
     utc: Times
-    """NaT where there is no local time, or no clock showed it."""
+    """NaT where there is no local time, or it does not exist."""
     skipped: Mask
-    """Where clocks that went forward never showed the time."""
+    """Where the time does not exist because clocks went forward."""
     guessed: Mask
-    """Where clocks that went back showed it twice and the order of rows does not tell which is meant."""
+    """Where the time is ambiguous because clocks went back and the order of rows does not resolve it."""
 
 
 def to_utc(local: Times, zone: str, groups: NDArray[np.int64], possible: Callable[[Times], Mask]) -> Instants:
-    """Return the instants of local times, given in payload order.
+    """Return local times, in payload order, as UTC.
 
-    Of a period that clocks showed twice, the rows of a group tell by their order which time is meant, in ascending
-    or descending payloads alike: where local time steps back once, the rows before are the first showing and the
-    others the second; where it does so more often, a time that stands twice is first the one and then the other.
-    What stands only once without such a step, or more than twice, is read as the first and marked as guessed. But
-    where only one of the two instants is `possible`, it is that one.
+    The order of the rows of a group resolves the ambiguous hour in autumn, in ascending and descending payloads alike.
+    Where local time steps back once, the rows before are the first pass and the others the second. Where it steps back
+    more often, a time that occurs twice is first the one and then the other. A time that occurs only once without such
+    a step, or more than twice, is read as the first pass and marked as guessed. But if only one of the two instants is
+    `possible`, it is that one.
 
     Args:
-        local: clock times, microseconds, without zone; NaT for none.
+        local: local times, microseconds, without zone; NaT for none.
         zone: IANA name.
-        groups: a number for each row; rows with the same number are a series of their own.
-        possible: says of instants whether the feed can have an observation there.
+        groups: a number for each row; equal numbers form one series.
+        possible: tells whether the feed can have an observation at some instants.
     """
     none = np.zeros(len(local), np.bool_)
     if zone == "UTC":
@@ -64,18 +64,18 @@ def to_utc(local: Times, zone: str, groups: NDArray[np.int64], possible: Callabl
 
 
 def later_of_two(local: Times, zone: str) -> Times:
-    """Return the instants of local times: the later of two that clocks showed alike; NaT where no clock showed one."""
+    """Return local times as UTC: the later instant of an ambiguous time, NaT for one that does not exist."""
     return local if zone == "UTC" else _localise(local, zone, np.zeros(len(local), np.bool_))
 
 
 def _localise(local: Times, zone: str, ambiguous: str | Mask) -> Times:
-    # pandas takes True for the first showing, whatever the zone calls summer.
+    # True is the first pass for pandas, whatever the zone calls summer.
     aware = pd.Series(local).dt.tz_localize(zone, ambiguous=ambiguous, nonexistent="NaT")
     return np.array(aware.dt.tz_convert("UTC").dt.tz_localize(None), dtype="datetime64[us]")
 
 
 def _by_order(local: Times, groups: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[Mask, Mask]:
-    """Return for rows within doubled periods whether the second showing is meant, and where that is a guess."""
+    """Return for rows within ambiguous hours whether they belong to the second pass, and where that is a guess."""
     shown, place = np.unique(local[rows], return_inverse=True)
     period = np.cumsum(np.diff(shown, prepend=shown[:1]) > _DAY)[place]
     unit = np.unique(groups[rows] * (period.max() + 1) + period, return_inverse=True)[1]

@@ -1,8 +1,8 @@
-"""From the time stamps of a payload to UTC valid times: labels, zones, daylight saving, service days.
+"""Valid times in UTC from the time stamps of a payload: labels, zones, daylight saving, service days.
 
-The rules, for stamps without an offset: a labelled day begins at ``day_starts``; an hour that autumn doubles is told
-apart by the order of rows (see `time_zones`); an hour that spring skips is refused. A stamp with an explicit offset is
-the instant it says.
+For time stamps without an offset, a day begins at ``day_starts``, an ambiguous hour in autumn is resolved by the order
+of rows (see `time_zones`), and an hour that does not exist in spring is refused. A time stamp with an offset is an
+instant.
 """
 
 from __future__ import annotations
@@ -21,37 +21,37 @@ from expectations.observations import off_grid
 from expectations.reasons import Reason
 from pipeline.config import TimeStamps
 from pipeline.ingest.decoding.time_zones import to_utc
-from pipeline.ingest.decoding.timestamp_parsing import HOUR, Times, read_clock, since_midnight
+from pipeline.ingest.decoding.timestamp_parsing import HOUR, Times, parse_times, since_midnight
 
 EARLIEST, LATEST = np.datetime64("1700-01-01", "us"), np.datetime64("2262-01-01", "us")
 _DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Stamps:
+class ValidTimes:
     """The valid times of payload rows."""
 
     valid_time: Times
-    """UTC, microseconds, the end of the period; NaT where the stamp is refused."""
+    """UTC, microseconds, the end of the period; NaT where the time stamp is refused."""
     reasons: dict[int, Reason]
-    """Why, by row, for every NaT."""
+    """Why, by row, for every NaT in `valid_time`."""
     notes: tuple[str, ...] = ()
-    """What was read by a rule because the payload does not tell, a sentence each."""
+    """Assumptions made where the payload is ambiguous, a sentence each."""
 
 
-def read_stamps(
+def read_valid_times(
     table: pa.Table, spec: TimeStamps, step: timedelta, *, groups: NDArray[np.int64] | None = None
-) -> Stamps:
+) -> ValidTimes:
     """Return the valid time of every row of a payload.
 
-    `groups` numbers the series, such as locations, that rows belong to, from 0; without it they are one. Within each,
-    rows tell by their order which of two equal clock times in autumn came first.
+    `groups` is the number from 0 of the series, such as a location, of each row; without it all rows are one series.
+    The order of its rows resolves ambiguous hours in autumn.
 
     Raises:
-        ContractError: a time column holds neither text nor times, or numbers where they are no part of a date.
+        ContractError: a time column holds neither text nor times, or numbers that cannot be part of a date.
     """
-    clock = read_clock(table, spec)
-    local, instants = clock.local, clock.instants
+    parsed = parse_times(table, spec)
+    local, instants = parsed.local, parsed.instants
     unread = np.isnat(local) & np.isnat(instants)
     early = since_midnight(local) < np.timedelta64(spec.day_starts)
     local = np.where(early, local + np.timedelta64(_DAY), local)
@@ -73,23 +73,23 @@ def read_stamps(
     valid_time = np.where(np.isnat(instants), valid_time, instants)
 
     columns = [table.column(name) for name in spec.columns]
-    reasons = {int(row): _unread(spec, columns, int(row)) for row in np.flatnonzero(unread)}
+    reasons = {int(row): _invalid(spec, columns, int(row)) for row in np.flatnonzero(unread)}
     for row in np.flatnonzero(read.skipped):
         reasons[int(row)] = Reason("nonexistent_time", value=_shown_time(local[row]), expected=spec.zone)
     for row in np.flatnonzero((valid_time < EARLIEST) | (valid_time >= LATEST)):
         reasons[int(row)] = Reason("time_out_of_range", value=_shown(columns, int(row)))
         valid_time[row] = np.datetime64("NaT")
     guessed = np.flatnonzero(read.guessed & ~np.isnat(valid_time) & (not whole_days))
-    return Stamps(valid_time, reasons, (_note(local[guessed], spec.zone),) if len(guessed) else ())
+    return ValidTimes(valid_time, reasons, (_note_ambiguous(local[guessed], spec.zone),) if len(guessed) else ())
 
 
-def _note(local: Times, zone: str) -> str:
-    rows = "1 row has a time" if len(local) == 1 else f"{len(local)} rows have times"
-    example = f"read as the first, e.g. {_shown_time(local[0])}"
-    return f"{rows} that clocks in {zone} showed twice, and their order does not tell: {example}"
+def _note_ambiguous(local: Times, zone: str) -> str:
+    rows = "1 row has an ambiguous time" if len(local) == 1 else f"{len(local)} rows have ambiguous times"
+    example = f"e.g. {_shown_time(local[0])}, read as the first"
+    return f"{rows}: clocks in {zone} went back, and the order of rows does not resolve it, {example}"
 
 
-def _unread(spec: TimeStamps, columns: Sequence[pa.ChunkedArray], row: int) -> Reason:
+def _invalid(spec: TimeStamps, columns: Sequence[pa.ChunkedArray], row: int) -> Reason:
     *before, last = spec.columns
     names = f"{', '.join(before)} and {last}" if before else last
     shown = _shown(columns, row)
@@ -106,7 +106,7 @@ def _shown(columns: Sequence[pa.ChunkedArray], row: int) -> str:
 def _cell(scalar: pa.Scalar) -> Any:
     try:
         return scalar.as_py()
-    except (OverflowError, ValueError):  # a time that Python has no year for
+    except (OverflowError, ValueError):  # a time outside the years of Python
         return f"{scalar.value} {scalar.type.unit} since 1970"
 
 

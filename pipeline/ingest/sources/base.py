@@ -66,7 +66,7 @@ class Decoded:
 
     rows: pa.Table
     refused: pa.Table
-    thinned: int = 0
+    downsampled: int = 0
     """Number of rows left out by resampling to the time step."""
     notes: tuple[str, ...] = ()
     """Irregularities of the whole payload that were corrected, one sentence each."""

@@ -1,4 +1,4 @@
-"""Files of arrays (netcdf, zarr, grib, npz): opened, their coordinates found, their cells made rows."""
+"""Decoding of gridded files: NetCDF, Zarr, GRIB and npz."""
 
 from pipeline.ingest.decoding.gridded.subprocess_reader import decode_gridded
 

@@ -1,4 +1,4 @@
-"""Coordinates of a file of arrays: found as CF names them, and matched by value to the axes of a product's grid."""
+"""Coordinates of a gridded file: found by the CF conventions, and matched by value to the axes of a product's grid."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pipeline.errors import ContractError
 TOLERANCE = 0.01
 """How far a coordinate of a file may lie from that of the product, in steps of the grid."""
 
-_ROUNDING = 0.4  # in steps: beyond, two neighbours could not be told apart
+_ROUNDING = 0.4  # in steps: beyond it a coordinate could belong to either neighbour
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How CF tells coordinates of one kind."""
+    """How the CF conventions identify coordinates of one kind."""
 
     title: str
     aliases: tuple[str, ...]
@@ -40,7 +40,7 @@ LONGITUDE: Final = Kind(
 
 
 def find_coordinate(dataset: xr.Dataset, wanted: str, kind: Kind) -> str | None:
-    """Return the name of a coordinate: the wanted one, or the only one that CF tells to be of its kind."""
+    """Return the name of a coordinate: the wanted one, or the only one that the CF conventions identify."""
     names = {str(name): variable for name, variable in dataset.variables.items()}
     if wanted in names:
         return wanted
@@ -51,19 +51,19 @@ def find_coordinate(dataset: xr.Dataset, wanted: str, kind: Kind) -> str | None:
     return None
 
 
-def told(attributes: dict[Any, Any], name: str) -> str:
-    """Return an attribute that is text; empty where it is absent or something else."""
+def text_attribute(attributes: dict[Any, Any], name: str) -> str:
+    """Return a text attribute; empty if it is missing or not text."""
     value = attributes.get(name)
     return value if isinstance(value, str) else ""
 
 
 def match_axis(found: NDArray[Any], axis: Axis, *, around: bool) -> NDArray[np.int64]:
-    """Return the place of each coordinate on a product's axis; -1 for one that is on none of its points.
+    """Return the index of each coordinate on a product's axis; -1 for a coordinate between its points.
 
     Args:
         found: coordinates of a file, degrees.
-        axis: that of the product.
-        around: whether 360 degrees lead back, as for longitudes.
+        axis: axis of the product.
+        around: whether the axis is cyclic, as longitudes are.
     """
     steps = (found.astype(np.float64) - axis.start) / axis.step
     if around:
@@ -74,16 +74,16 @@ def match_axis(found: NDArray[Any], axis: Axis, *, around: bool) -> NDArray[np.i
     with np.errstate(invalid="ignore"):
         good = (np.abs(steps - nearest) <= _tolerance(found, axis)) & (nearest >= 0) & (nearest < axis.count)
         places = np.where(good, nearest, -1).astype(np.int64)
-    first = np.zeros(len(places), np.bool_)  # the column of a turn may stand twice, at 0 and at 360
+    first = np.zeros(len(places), np.bool_)  # a column may occur twice, at 0 and at 360
     first[np.unique(places, return_index=True)[1]] = True
     return np.where(first, places, -1)
 
 
 def select(array: xr.DataArray, dataset: xr.Dataset, wanted: dict[str, int | float | str]) -> xr.DataArray:
-    """Return an array at one value of each dimension that is named, by coordinate or else by place.
+    """Return an array at one value of each named dimension, by coordinate or else by index.
 
     Raises:
-        ContractError: a dimension or a value is not there.
+        ContractError: a dimension or a value is missing.
     """
     for name, value in wanted.items():
         if name not in array.dims:
@@ -100,10 +100,10 @@ def select(array: xr.DataArray, dataset: xr.Dataset, wanted: dict[str, int | flo
 
 
 def drop_single(array: xr.DataArray, keep: tuple[Hashable, ...], dataset: xr.Dataset) -> xr.DataArray:
-    """Return an array without the dimensions of one value that are not to be kept.
+    """Return an array without its dimensions of length 1, except those to keep.
 
     Raises:
-        ContractError: another dimension has several values.
+        ContractError: another dimension is longer.
     """
     for name in [name for name in array.dims if name not in keep]:
         if array.sizes[name] != 1:
@@ -116,24 +116,24 @@ def drop_single(array: xr.DataArray, keep: tuple[Hashable, ...], dataset: xr.Dat
     return array
 
 
-def _by_alias(name: str, said: dict[str, Any], kind: Kind) -> bool:
+def _by_alias(name: str, attributes: dict[str, Any], kind: Kind) -> bool:
     return name.lower() in kind.aliases
 
 
-def _by_standard_name(name: str, said: dict[str, Any], kind: Kind) -> bool:
-    return told(said, "standard_name") == kind.standard_name
+def _by_standard_name(name: str, attributes: dict[str, Any], kind: Kind) -> bool:
+    return text_attribute(attributes, "standard_name") == kind.standard_name
 
 
-def _by_units(name: str, said: dict[str, Any], kind: Kind) -> bool:
-    return told(said, "units").lower() in kind.units
+def _by_units(name: str, attributes: dict[str, Any], kind: Kind) -> bool:
+    return text_attribute(attributes, "units").lower() in kind.units
 
 
-def _by_axis(name: str, said: dict[str, Any], kind: Kind) -> bool:
-    return told(said, "axis") == kind.axis and "standard_name" not in said
+def _by_axis(name: str, attributes: dict[str, Any], kind: Kind) -> bool:
+    return text_attribute(attributes, "axis") == kind.axis and "standard_name" not in attributes
 
 
 def _tolerance(found: NDArray[Any], axis: Axis) -> float:
-    """How far coordinates may be off, in steps: more where single precision cannot say it better."""
+    """Return how far coordinates may be off, in steps; the rounding of single precision is allowed for."""
     if found.dtype.kind != "f" or not len(found):
         return TOLERANCE
     largest = np.abs(np.nan_to_num(found, posinf=0, neginf=0)).max()

@@ -1,4 +1,4 @@
-"""NumPy's npz archives: named arrays read without pickle, their dimensions told by the lengths of coordinates."""
+"""NumPy's npz archives: named arrays read without pickle, with dimensions inferred from the lengths of coordinates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.errors import SourceError
 
 
 def open_npz(content: bytes, wanted: Iterable[str], coordinates: Sequence[str], max_bytes: int) -> xr.Dataset:
-    """Return the wanted arrays and the coordinates of an archive; other arrays are not looked at.
+    """Return the wanted arrays and the coordinates of an archive; other arrays are not read.
 
     A one-dimensional array named in `coordinates` is the coordinate of the dimension of its length in every other
     array; where two are equally long, the first in `coordinates` is that of the first dimension.
@@ -39,7 +39,7 @@ def open_npz(content: bytes, wanted: Iterable[str], coordinates: Sequence[str], 
 
 
 def _array(name: str, member: bytes) -> NDArray[Any]:
-    """Return an array over the bytes of its member, which are not copied."""
+    """Return an array over the bytes of its member, without a copy."""
     stream = io.BytesIO(member)
     version = npy.read_magic(stream)
     if version not in ((1, 0), (2, 0)):
@@ -51,7 +51,7 @@ def _array(name: str, member: bytes) -> NDArray[Any]:
             f"array '{name}' holds Python objects, which only pickle can read, and pickle may run code; "
             "write it as numbers, text or datetime64"
         )
-    start, count = stream.tell(), int(np.prod(shape, dtype=object))  # a header may claim any shape
+    start, count = stream.tell(), int(np.prod(shape, dtype=object))  # a header may claim any shape, so without overflow
     if len(member) - start != count * kind.itemsize:
         raise ValueError(f"array '{name}' has {len(member) - start} bytes of data, its header says {shape} of {kind}")
     flat = np.frombuffer(member, kind, count, start) if count else np.empty(0, kind)
@@ -59,7 +59,7 @@ def _array(name: str, member: bytes) -> NDArray[Any]:
 
 
 def _dimensions(name: str, array: NDArray[Any], axes: dict[str, int]) -> list[str]:
-    """Return a name for every dimension: the coordinate of its length, or else one of the array's own."""
+    """Return a name for every dimension: the coordinate of its length, or else a new name."""
     if name in axes:
         return [name]
     free, names = dict(axes), []

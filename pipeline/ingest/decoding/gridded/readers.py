@@ -1,4 +1,4 @@
-"""Files of arrays opened by their format: what they say, as xarray data sets, not yet decoded by the CF conventions."""
+"""Gridded files opened by their format as xarray data sets, not yet decoded by the CF conventions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pipeline.ingest.decoding.gridded.grib import open_grib
 from pipeline.ingest.decoding.gridded.npz import open_npz
 
 _ZARR_METADATA = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
-_PRIVATE = re.compile(r":? '[^']*(payload\.grib|<xarray-in-memory-read>)'")  # names that only libraries see
+_PRIVATE = re.compile(r":? '[^']*(payload\.grib|<xarray-in-memory-read>)'")  # internal names
 _RAW: dict[str, Any] = {"decode_cf": False, "cache": False, "create_default_indexes": False}
 
 
@@ -35,11 +35,11 @@ def open_arrays(
 ) -> Iterator[list[xr.Dataset]]:
     """Open the bytes of a netcdf, zarr, grib or npz file; values are read within the context, by `load`.
 
-    There is one data set but for GRIB, whose messages may belong to several grids or levels. Only npz is told which
-    arrays are wanted; nothing that the file contains is run, and what was written for its reading is removed.
+    There is one data set, except for GRIB, whose messages may belong to several grids or levels. `variables` and
+    `coordinates` matter for npz only. No code in a file is run, and temporary files are removed.
 
     Raises:
-        SourceError: the file is damaged, in another format, or would take more than `max_bytes` when unpacked.
+        SourceError: the file is damaged, in another format, or takes more than `max_bytes` unpacked.
     """
     if spec.format == "grib":
         with tempfile.TemporaryDirectory(prefix="nightcast-") as folder:  # ecCodes reads files
@@ -77,7 +77,7 @@ def load(array: xr.DataArray, spec: FilesSource) -> NDArray[Any]:
 
 
 def unpacked(array: xr.DataArray, form: str) -> xr.DataArray:
-    """Return an array whose numbers are those that are meant: scaled and shifted, and NaN where it says fill value."""
+    """Return an array with scale, offset and fill values applied."""
     with readable(form):
         dataset = xr.Dataset({"array": array.variable})
         decoded = xr.decode_cf(dataset, decode_times=False, decode_timedelta=False, decode_coords=False)
@@ -86,10 +86,10 @@ def unpacked(array: xr.DataArray, form: str) -> xr.DataArray:
 
 @contextmanager
 def readable(form: str) -> Iterator[None]:
-    """Say in one line that a file is not readable, whatever a library makes of damaged bytes."""
+    """Turn any error of a library on damaged bytes into a SourceError of one line."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # libraries warn of what is odd; what matters is checked here
+            warnings.simplefilter("ignore")  # libraries warn of oddities; what matters is checked here
             yield
     except (NightcastError, MemoryError):
         raise
@@ -118,18 +118,18 @@ def _in_small_chunks(dataset: xr.Dataset, max_bytes: int) -> xr.Dataset:
 
 
 def _filled(dataset: xr.Dataset) -> xr.Dataset:
-    """Say what netCDF says without words: cells never written hold the default fill value of their type."""
+    """Add the default fill value of netCDF, which cells that were never written hold, where a file names none."""
     for variable in dataset.variables.values():
         default = netCDF4.default_fillvals.get(variable.dtype.str[1:])
-        told = variable.attrs.keys() & {"_FillValue", "missing_value"}
-        if variable.dtype.kind in "fiu" and variable.dtype.itemsize > 1 and default is not None and not told:
+        named = variable.attrs.keys() & {"_FillValue", "missing_value"}
+        if variable.dtype.kind in "fiu" and variable.dtype.itemsize > 1 and default is not None and not named:
             variable.attrs["_FillValue"] = variable.dtype.type(default)
     return dataset
 
 
 def _zarr(content: bytes, max_bytes: int) -> xr.Dataset:
     """Open a zip of the files of a Zarr folder, or of the folder itself."""
-    from zarr.buffer import default_buffer_prototype  # taken in only where Zarr is read: it takes long
+    from zarr.buffer import default_buffer_prototype  # slow to import
     from zarr.storage import MemoryStore
 
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -152,13 +152,13 @@ def _zarr(content: bytes, max_bytes: int) -> xr.Dataset:
     return _in_small_chunks(xr.open_dataset(store, engine="zarr", consolidated=False, chunks=None, **_RAW), max_bytes)
 
 
-def _refuse_pickle(name: str, said: Any) -> None:
-    """Refuse the one codec that runs what a file says."""
-    if isinstance(said, dict):
+def _refuse_pickle(name: str, metadata: Any) -> None:
+    """Refuse the one codec that can run code in a file."""
+    if isinstance(metadata, dict):
         for key in ("id", "name"):
-            if str(said.get(key, "")).lower().rpartition(".")[2] == "pickle":
+            if str(metadata.get(key, "")).lower().rpartition(".")[2] == "pickle":
                 raise SourceError(f"{name} asks for the codec pickle, which could run code; write values by another")
-        said = list(said.values())
-    if isinstance(said, list):
-        for part in said:
+        metadata = list(metadata.values())
+    if isinstance(metadata, list):
+        for part in metadata:
             _refuse_pickle(name, part)

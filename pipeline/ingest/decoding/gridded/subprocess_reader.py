@@ -1,4 +1,4 @@
-"""Foreign files read in a process of their own, so that none of them can take this one down or hold it up."""
+"""Gridded files read in a subprocess, so that none of them can crash or block this process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ START_SECONDS = 120.0
 READ_SECONDS, READ_SECONDS_PER_MIB = 120.0, 2.0
 _WORKER = "pipeline.ingest.decoding.gridded.worker"
 _RUN = f"import json, sys; sys.path[:] = json.loads(sys.argv[1]); from {_WORKER} import main; main()"
-_ENVIRONMENT = (  # all that the libraries are told of this process, which knows secrets
+_ENVIRONMENT = (  # the only variables passed on, because this process knows secrets
     "PATH",
     "HOME",
     "TMPDIR",
@@ -42,7 +42,7 @@ _ENVIRONMENT = (  # all that the libraries are told of this process, which knows
     "ECCODES_DEFINITION_PATH",
     "ECCODES_SAMPLES_PATH",
 )
-_FRUGAL = {  # threads and allocators reserve address space, which is limited there
+_FRUGAL = {  # threads and allocators reserve address space, which is limited in the subprocess
     "ARROW_DEFAULT_MEMORY_POOL": "system",
     "MALLOC_ARENA_MAX": "2",
     "OMP_NUM_THREADS": "1",
@@ -52,13 +52,13 @@ _ERRORS = {error.__name__: error for error in (ContractError, NoDataError, Sourc
 
 
 def decode_gridded(payload: Payload, feed: Feed, spec: FilesSource, locations: Locations) -> Decoded:
-    """Return the rows of a file of arrays, whatever the file does to the libraries that read it.
+    """Return the rows of a gridded file, whatever it does to the libraries that read it.
 
     Raises:
-        NoDataError: the payload has no bytes.
-        SourceError: it is damaged or in another format, crashes its library, keeps it busy without end, or takes more
-            memory than some times `max_bytes`.
-        ContractError: it does not hold what the product says.
+        NoDataError: the payload is empty.
+        SourceError: it is damaged or in another format, crashes or hangs its library, or takes more memory than
+            a multiple of `max_bytes`.
+        ContractError: its contents are not those of the product.
     """
     if spec.format == "npz":  # read by NumPy and zlib alone
         from pipeline.ingest.decoding.gridded.decode import decode_arrays
@@ -96,43 +96,43 @@ def decode_gridded(payload: Payload, feed: Feed, spec: FilesSource, locations: L
                 fault.add_note(text)
                 raise fault
             if kind == SourceError.__name__:
-                _reader.stop()  # who knows what a damaged file left in the memory of a library
+                _reader.stop()  # a damaged file may have corrupted the memory of a library
             raise _ERRORS[kind](text)
         rows, refused = (_table(Path(folder) / f"{name}.arrow") for name in ("rows", "refused"))
-        return Decoded(rows, refused, answer["thinned"], tuple(answer["notes"]))
+        return Decoded(rows, refused, answer["downsampled"], tuple(answer["notes"]))
 
 
 class Reader:
-    """A process that answers one question at a time. It starts with the first one, and anew after a failure."""
+    """A subprocess that answers one request at a time. It starts with the first one, and again after a failure."""
 
     def __init__(self, command: Callable[[], Sequence[str]]) -> None:
         self._command, self._lock = command, threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
 
-    def ask(self, question: dict[str, Any], seconds: float) -> dict[str, Any]:
+    def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
         """Return the answer.
 
         Raises:
-            TimeoutError: there was none in time; the process is ended.
+            TimeoutError: there was no answer in time; the process is ended.
             EOFError: the process ended instead.
         """
         with self._lock:
             try:
                 process = self._running()
                 assert process.stdin is not None  # noqa: S101 - it is a pipe
-                process.stdin.write(json.dumps(question).encode() + b"\n")
+                process.stdin.write(json.dumps(request).encode() + b"\n")
                 process.stdin.flush()
                 return _line(process, seconds)
             except BrokenPipeError:
                 self._end()
                 raise EOFError from None
-            except BaseException:  # also when interrupted: the answer to come is not that of the next question
+            except BaseException:  # also when interrupted: the late answer would be read as that of the next request
                 self._end()
                 raise
 
     def stop(self) -> None:
-        """End the process, if there is one; the next question starts another."""
+        """End the process, if there is one; the next request starts another."""
         with self._lock:
             self._end()
 
@@ -150,7 +150,7 @@ class Reader:
                 _line(self._process, START_SECONDS)
             except (EOFError, TimeoutError):
                 self._end()
-                raise NightcastError("the process that reads files of arrays does not start") from None
+                raise NightcastError("the subprocess that reads gridded files does not start") from None
         return self._process
 
     def _end(self) -> None:
@@ -169,8 +169,8 @@ def _line(process: subprocess.Popen[bytes], seconds: float) -> dict[str, Any]:
     line = process.stdout.readline()
     if not line.endswith(b"\n"):
         raise EOFError
-    said: dict[str, Any] = json.loads(line)
-    return said
+    answer: dict[str, Any] = json.loads(line)
+    return answer
 
 
 def _table(path: Path) -> pa.Table:

@@ -1,4 +1,4 @@
-"""The time coordinate of a file of arrays: found as CF names it, its numbers read by units and calendar."""
+"""The time coordinate of a gridded file: found by the CF conventions, and read by its units and calendar."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.errors import ContractError
-from pipeline.ingest.decoding.gridded.axes import TIME, find_coordinate, told
+from pipeline.ingest.decoding.gridded.axes import TIME, find_coordinate, text_attribute
 
-_FIRST, _END = np.datetime64("0001-01-01", "us"), np.datetime64("9999-12-31", "us")  # what Python can show
+_FIRST, _END = np.datetime64("0001-01-01", "us"), np.datetime64("9999-12-31", "us")  # the years of Python
 _SINCE = re.compile(r"\s*[a-z]+\s+since\s", re.IGNORECASE)
-_ALL_YEARS = 4e11  # in seconds: 12,700 years, more than any stamp may be from any epoch
+_ALL_YEARS = 4e11  # in seconds: 12,700 years, more than any time is from any epoch
 _SECONDS = {"d": 86400, "h": 3600, "min": 60, "mil": 1e-3, "ms": 1e-3, "mic": 1e-6, "us": 1e-6, "n": 1e-9}
 REFERENCE = "forecast_reference_time"
 _CALENDARS = ("standard", "gregorian", "proleptic_gregorian")
 
 
 def find_time(dataset: xr.Dataset, wanted: str) -> str:
-    """Return the name of the coordinate of valid times: of a forecast, not that of the time it was made.
+    """Return the name of the coordinate of valid times, which is not the reference time of a forecast.
 
     Raises:
         ContractError: there is none.
@@ -32,30 +32,34 @@ def find_time(dataset: xr.Dataset, wanted: str) -> str:
     if name is None:
         known = ", ".join(map(str, dataset.variables))[:200]
         raise ContractError(f"no coordinate '{wanted}' of time; it has {known}; name it in feed.source.grid.time")
-    if told(dataset.variables[name].attrs, "standard_name") == REFERENCE:
-        valid = [str(other) for other, said in dataset.variables.items() if told(said.attrs, "standard_name") == "time"]
+    if text_attribute(dataset.variables[name].attrs, "standard_name") == REFERENCE:
+        valid = [
+            str(other)
+            for other, variable in dataset.variables.items()
+            if text_attribute(variable.attrs, "standard_name") == "time"
+        ]
         return valid[0] if len(valid) == 1 else name
     return name
 
 
 def attribute(attributes: dict[Any, Any], name: str) -> tuple[str, str] | None:
-    """Return key and text of an attribute, also where its name is misspelt as in `Unit` or `Units`; None if absent."""
+    """Return key and text of an attribute, also under a misspelt name such as `Unit` or `Units`; None if missing."""
     spellings = (name, name.removesuffix("s"))
     keys = sorted((key for key in attributes if str(key).lower() in spellings), key=lambda key: key != name)
     return (str(keys[0]), str(attributes[keys[0]]).strip()) if keys else None
 
 
 def read_times(variable: xr.Variable, name: str) -> tuple[pa.Array, tuple[str, ...]]:
-    """Return the stamps of a time coordinate, flat, and what was odd about it.
+    """Return the times of a time coordinate as a flat array, and notes.
 
-    Numbers become time stamps by the units and calendar that the coordinate names; without units they stay numbers.
+    Numbers become times by the units and calendar of the coordinate; without units they stay numbers.
 
     Raises:
-        ContractError: the units cannot be read, or the calendar has days that the world does not.
+        ContractError: the units cannot be read, or the calendar is not the standard one.
     """
     values = variable.values.ravel()
     if values.dtype.kind == "M":
-        return pa.array(_showable(values.astype("datetime64[us]")), pa.timestamp("us")), ()
+        return pa.array(_within_years(values.astype("datetime64[us]")), pa.timestamp("us")), ()
     if values.dtype.kind in "SUOT":
         texts = [cell.decode("utf-8", "replace") if isinstance(cell, bytes) else str(cell) for cell in values]
         return pa.array(texts, pa.string()), ()
@@ -63,11 +67,9 @@ def read_times(variable: xr.Variable, name: str) -> tuple[pa.Array, tuple[str, .
     if found is None or not _SINCE.match(found[1]):
         return pa.array(values), ()
     key, units = found
-    calendar = told(variable.attrs, "calendar").lower() or "standard"
+    calendar = text_attribute(variable.attrs, "calendar").lower() or "standard"
     if calendar not in _CALENDARS:
-        raise ContractError(
-            f"{name} counts by the calendar '{calendar[:40]}'; only the standard one has the world's days"
-        )
+        raise ContractError(f"{name} counts by the calendar '{calendar[:40]}'; only the standard one is supported")
     absent = np.isin(
         values, [variable.attrs[fill] for fill in ("_FillValue", "missing_value") if fill in variable.attrs]
     )
@@ -84,26 +86,26 @@ def _since(values: NDArray[Any], units: str, calendar: str, name: str) -> NDArra
     raw = xr.Variable("time", values, {"units": units, "calendar": calendar})
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of dates before 1582, which are read all the same
+            warnings.simplefilter("ignore")  # about dates before 1582, which are read nevertheless
             decoded = xr.coders.CFDatetimeCoder(time_unit="us").decode(raw, name).values
-        if decoded.dtype.kind == "O":  # of the mixed calendar, given one by one
+        if decoded.dtype.kind == "O":  # dates of the mixed calendar
             decoded = np.array([date.isoformat() for date in decoded], "datetime64[us]")
     except (ValueError, OverflowError, TypeError, KeyError) as error:
         line = str(error).splitlines()[0][:120]
         raise ContractError(f"{name} cannot be read as '{units[:60]}', {line}") from error
     times = decoded.astype("datetime64[us]")
-    if values.dtype.kind == "f":  # a fraction of a day is no whole number of microseconds
+    if values.dtype.kind == "f":  # a fraction of a day is rarely a whole number of microseconds
         second = np.timedelta64(1_000_000, "us")
         whole = (times + second // 2).astype("datetime64[s]").astype("datetime64[us]")
         times = np.where(np.abs(times - whole) < second // 100, whole, times)
-    return _showable(times)
+    return _within_years(times)
 
 
 def _seconds(units: str) -> float:
-    """Return how long a unit is, told by how its name begins; a second where that is not known."""
+    """Return the length of a unit in seconds by the first letters of its name; 1 if it is unknown."""
     word = units.strip().lower()
     return next((seconds for start, seconds in _SECONDS.items() if word.startswith(start)), 1.0)
 
 
-def _showable(times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
+def _within_years(times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
     return np.where((times >= _FIRST) & (times < _END), times, np.datetime64("NaT", "us"))

@@ -1,7 +1,7 @@
-"""The process in which foreign files are read: a damaged one can crash the C libraries, or keep them busy for ever.
+"""The subprocess that reads gridded files, because a damaged one can crash the C libraries or hang them.
 
-It takes a JSON object a line, says one a line, and ends with its input. What it reads and gives lies in a folder that
-the asker names and removes.
+It reads one JSON request per line, writes one JSON response per line, and ends with its input. The payload and the rows
+are files in a folder that the caller names and removes.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from pipeline.ingest.sources.base import Payload
 from pipeline.locations import Locations, read_locations
 
 BASE_BYTES, TIMES_MAX_BYTES = 2**30, 4
-"""Address space of this process: that of the libraries, and that of a file and its rows by `max_bytes`."""
+"""Address space of this process: for the libraries, and for a file and its rows in units of `max_bytes`."""
 
 CONTENT, ROWS, REFUSED = "content", "rows.arrow", "refused.arrow"
 
 
 def main() -> None:
-    """Answer until the input ends; what the libraries print goes nowhere."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # what a crash leaves would hold the file
+    """Answer requests until the input ends; the output of the libraries is discarded."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would contain the file
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
@@ -40,7 +40,7 @@ def main() -> None:
     print("{}", file=answers, flush=True)
     for line in sys.stdin:
         asked = json.loads(line)
-        signal.alarm(asked["seconds"])  # ends this process even if the asker is gone
+        signal.alarm(asked["seconds"])  # ends this process even if the caller is gone
         answer = _answer(asked)
         signal.alarm(0)
         print(json.dumps(answer), file=answers, flush=True)
@@ -54,7 +54,7 @@ def _answer(asked: dict[str, Any]) -> dict[str, Any]:
         assert isinstance(feed.source, FilesSource)  # noqa: S101 - nobody else asks
         most = feed.source.max_bytes
         _limit(BASE_BYTES + TIMES_MAX_BYTES * most)
-        # Stations are judged by the asker, who has their list.
+        # Stations are checked by the caller, who has their list.
         locations = read_locations(feed) if isinstance(feed.locations, Grid) else Locations((), (), (), ())
         payload = Payload(asked["payload"], (folder / CONTENT).read_bytes(), "")
         decoded = decode_arrays(payload, feed, feed.source, locations)
@@ -64,15 +64,15 @@ def _answer(asked: dict[str, Any]) -> dict[str, Any]:
     except (ContractError, NoDataError, SourceError) as error:
         return {"error": type(error).__name__, "text": str(error)}
     except MemoryError:
-        problem = f"it takes more memory than goes with feed.source.max_bytes, {most}"
+        problem = f"it takes more memory than feed.source.max_bytes, {most}, allows"
         return {"error": SourceError.__name__, "text": f"{asked['payload']}: {problem}"}
     except Exception:
         return {"error": "", "text": traceback.format_exc()}
-    return {"thinned": decoded.thinned, "notes": decoded.notes}
+    return {"downsampled": decoded.downsampled, "notes": decoded.notes}
 
 
 def _limit(size: int) -> None:
-    """Let this process have so much address space, or what the system lets it have if that is less."""
+    """Limit the address space of this process, never above the limit of the system."""
     _, most = resource.getrlimit(resource.RLIMIT_AS)
     least = size if most == resource.RLIM_INFINITY else min(size, most)
     resource.setrlimit(resource.RLIMIT_AS, (least, most))

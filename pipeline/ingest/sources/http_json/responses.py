@@ -22,7 +22,7 @@ from pipeline.errors import ConfigError, ContractError, SourceError
 from pipeline.ingest.decoding.cells import as_json
 from pipeline.ingest.decoding.layouts import decode_table
 from pipeline.ingest.decoding.timestamp_parsing import Times
-from pipeline.ingest.decoding.timestamps import read_stamps
+from pipeline.ingest.decoding.timestamps import read_valid_times
 from pipeline.ingest.sources.base import Decoded, Payload, RefusedRow, refused_table, row_schema
 from pipeline.ingest.sources.http import as_column, as_text
 from pipeline.locations import Locations
@@ -114,7 +114,9 @@ def decode_document(
     except ContractError as error:
         raise ContractError(f"{payload.name}: {error}") from error
     more = refused_table([*refused, *unknown])
-    return Decoded(decoded.rows, pa.concat_tables([decoded.refused, more]), decoded.thinned, (*notes, *decoded.notes))
+    return Decoded(
+        decoded.rows, pa.concat_tables([decoded.refused, more]), decoded.downsampled, (*notes, *decoded.notes)
+    )
 
 
 def _table(rows: Sequence[Any], spec: HttpJsonSource, columns: Columns) -> tuple[pa.Table, list[str]]:
@@ -183,11 +185,11 @@ def _known(
         return table, np.full(len(table), at), []
     written = {"columns": (spec.known_at,), "label": "end", "day_starts": timedelta(0), "resample": timedelta(0)}
     form = spec.time.model_copy(update={**written, "hours": "0-23"})
-    stamps = read_stamps(table, form, timedelta(seconds=1))
-    unread = np.flatnonzero(np.isnat(stamps.valid_time))
-    cells = table.take(pa.array(unread)).to_pylist()
+    stamps = read_valid_times(table, form, timedelta(seconds=1))
+    invalid = np.flatnonzero(np.isnat(stamps.valid_time))
+    cells = table.take(pa.array(invalid)).to_pylist()
     refused: list[RefusedRow] = [
-        (None, None, as_json(given), [stamps.reasons[int(row)]]) for row, given in zip(unread, cells, strict=True)
+        (None, None, as_json(given), [stamps.reasons[int(row)]]) for row, given in zip(invalid, cells, strict=True)
     ]
     keep = np.flatnonzero(~np.isnat(stamps.valid_time))
     return table.take(pa.array(keep)).drop_columns([spec.known_at]), stamps.valid_time[keep], refused

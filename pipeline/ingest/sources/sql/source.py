@@ -16,9 +16,9 @@ from pipeline.errors import ConfigError, ContractError, SourceError
 from pipeline.ingest.decoding.known_at import split_known
 from pipeline.ingest.decoding.layouts import decode_table
 from pipeline.ingest.decoding.parquet import from_parquet, to_parquet
-from pipeline.ingest.decoding.rows import require
+from pipeline.ingest.decoding.rows import require_columns
 from pipeline.ingest.decoding.timestamp_parsing import Times
-from pipeline.ingest.decoding.timestamps import read_stamps
+from pipeline.ingest.decoding.timestamps import read_valid_times
 from pipeline.ingest.sources.base import About, Decoded, Payload, secret
 from pipeline.ingest.sources.sql.database import Database, TooMuchError, limited
 from pipeline.ingest.sources.sql.results import as_table
@@ -96,7 +96,7 @@ class Sql:
 
     def _decode_known(self, table: pa.Table) -> Decoded:
         name = self._spec.known_at
-        require(table, (name,))
+        require_columns(table, (name,))
         table, known, refused = split_known(table, name, _time_stamps(table, name, self._spec.time.zone))
         table = table.drop_columns([name]) if self._spec.layout == "wide" else table
         decoded = decode_table(table, self._feed, self._spec, self._locations, known=known)
@@ -139,7 +139,7 @@ def _stamps(table: pa.Table, name: str, zone: str, form: str = "") -> Times:
     kind = table.schema.field(name).type
     if pa.types.is_null(kind):
         return np.full(len(table), np.datetime64("NaT", "us"))
-    return read_stamps(table, _time_stamps(table, name, zone, form), _DAY).valid_time
+    return read_valid_times(table, _time_stamps(table, name, zone, form), _DAY).valid_time
 
 
 def _time_stamps(table: pa.Table, name: str, zone: str, form: str = "") -> TimeStamps:

@@ -116,7 +116,7 @@ def test_another_delimiter_is_told(mark: str, shown: str) -> None:
 
 
 def test_binary_bytes_are_told() -> None:
-    with pytest.raises(SourceError, match=r"^not readable as csv, byte 6 is NUL; this is no text in utf-8$"):
+    with pytest.raises(SourceError, match=r"^not readable as csv, byte 6 is NUL, so this is not text in utf-8$"):
         read(b"time,A\0\nt1,1\n")
 
 

@@ -162,7 +162,7 @@ def test_irregular_frames_stand_for_the_next_point_of_the_time_grid(tmp_path: Pa
     feed = make_feed(tmp_path, format="npz", time={"resample": "30min"})
     decoded = decode(feed, npz(t=VALUES, time=times, lat=[52.0, 51, 50], lon=[-2.0, -1, 0, 1]))
     assert cells(decoded) == {("01:00", cell): value for (hour, cell), value in EXPECTED.items() if hour == "02:00"}
-    assert decoded.thinned == 12
+    assert decoded.downsampled == 12
 
 
 def test_values_come_in_the_unit_of_the_stores(tmp_path: Path) -> None:

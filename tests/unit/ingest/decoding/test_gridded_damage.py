@@ -244,9 +244,7 @@ def test_a_chunk_that_unpacks_to_more_than_it_says_ends_at_the_limit(tmp_path: P
     (chunk,) = (folder / "t").glob("0*")
     chunk.write_bytes(b"".join(press.compress(bytes(2**24)) for _ in range(128)) + press.flush())
     feed, good = make_feed(tmp_path, format="zarr", max_bytes=2**24), zarr_folder(make_dataset(), tmp_path / "good")
-    with pytest.raises(
-        SourceError, match=r"^x: it takes more memory than goes with feed\.source\.max_bytes, 16777216$"
-    ):
+    with pytest.raises(SourceError, match=r"^x: it takes more memory than feed\.source\.max_bytes, 16777216, allows$"):
         decode(feed, zipped(folder))
     assert decode(feed, zipped(good)).rows.num_rows == 24
 

@@ -96,7 +96,7 @@ def test_the_word_of_the_product_stands_over_that_of_the_file(tmp_path: Path) ->
     content = netcdf(make_dataset(attrs={"units": "m s-1"}), tmp_path)
     decoded = decode(make_feed(tmp_path, variables={"t": {"units": "m s-1", "source_units": "km h-1"}}), content)
     assert cells(decoded)["01:00", "r002c002"] == pytest.approx(10 / 3.6)
-    assert decoded.notes == ("t says its units are 'm s-1'; 'km h-1' of the product was taken",)
+    assert decoded.notes == ("t says its units are 'm s-1'; 'km h-1' of the product is used",)
 
 
 def test_another_spelling_of_the_same_unit_is_no_contradiction(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_unit_of_another_kind_is_refused_unless_the_product_says_what_it_is(tm
     content = netcdf(make_dataset(attrs={"units": "m s-1"}), tmp_path)
     with pytest.raises(ContractError) as caught:
         decode(make_feed(tmp_path), content)
-    remedy = "say which they are in feed.variables.t.source_units"
+    remedy = "give them in feed.variables.t.source_units"
     assert str(caught.value) == f"x: variable 't' has units 'm s-1', the product keeps 'K'; {remedy}"
     decoded = decode(make_feed(tmp_path, variables={"t": {"units": "K", "source_units": "K"}}), content)
     assert len(decoded.notes) == 1
@@ -117,7 +117,7 @@ def test_a_unit_of_another_kind_is_refused_unless_the_product_says_what_it_is(tm
 
 def test_units_that_nobody_can_read_are_refused(tmp_path: Path) -> None:
     content = netcdf(make_dataset(attrs={"units": "parrots\n"}), tmp_path)
-    with pytest.raises(ContractError, match=r"^x: variable 't' has units 'parrots', which cannot be read; say which"):
+    with pytest.raises(ContractError, match=r"^x: variable 't' has units 'parrots', which cannot be read; give them"):
         decode(make_feed(tmp_path), content)
 
 

@@ -92,7 +92,7 @@ def test_units_that_are_no_span_are_refused(tmp_path: Path, units: str) -> None:
 
 @pytest.mark.parametrize("attributes", [{}, {"units": "hours"}, {"units": 3}])
 def test_numbers_without_units_are_refused(tmp_path: Path, attributes: dict[str, Any]) -> None:
-    with pytest.raises(ContractError, match=r"^x: time holds numbers without units; say what they count"):
+    with pytest.raises(ContractError, match=r"^x: time holds numbers without units; add an attribute units"):
         decode(make_feed(tmp_path), raw(tmp_path, [0, 1], **attributes))
 
 

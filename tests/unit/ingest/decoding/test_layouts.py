@@ -59,15 +59,13 @@ def test_unreadable_wide_cells_are_refused_with_what_was_given(make_product, loc
 
 def test_wide_carries_one_variable(make_product, locations: Locations) -> None:
     product = make_product(layout="wide", variables={"wind_speed": {}, "air_temperature": {}})
-    with pytest.raises(
-        ConfigError, match=r"^test: feed\.source\.layout: wide carries one variable, and .* names 2; use"
-    ):
+    with pytest.raises(ConfigError, match=r"^test: feed\.source\.layout: wide holds one variable, and .* names 2; use"):
         decode(product, pa.table({"time": ["2020-01-01"], "A": [1.0]}), locations)
 
 
 def test_a_column_that_is_no_station_is_refused_loudly(make_product, locations: Locations) -> None:
     table = pa.table({"time": ["2020-01-01"], "A": [1.0], "B2": [2.0]})
-    with pytest.raises(ContractError, match=r"column 'B2' is no station; did you mean 'B'\? or list it in"):
+    with pytest.raises(ContractError, match=r"column 'B2' is not a station; did you mean 'B'\? or list it in"):
         decode(make_product(), table, locations)
     assert decode(make_product(ignore=["B2"]), table, locations).rows.num_rows == 1
 
@@ -179,7 +177,7 @@ def test_each_station_of_a_long_payload_has_its_own_doubled_hour(make_product, l
     decoded = decode(make_product(layout="long", step="30min", time=DUBLIN), table, locations)
     assert found(decoded) == [("00:30", "A", 1.0), ("00:30", "B", 2.0), ("01:30", "A", 3.0), ("00:30", "C", 5.0)]
     (note,) = decoded.notes
-    assert note.startswith("1 row has a time that clocks in Europe/Dublin showed twice")
+    assert note.startswith("1 row has an ambiguous time: clocks in Europe/Dublin went back")
 
 
 def test_gathering_a_long_payload_takes_the_last_row_with_a_value(make_product, locations: Locations) -> None:
@@ -200,7 +198,7 @@ def test_gathering_a_long_payload_takes_the_last_row_with_a_value(make_product, 
         (SIX, "B", pytest.approx(0.0, abs=1e-9)),
     ]
     assert rows[0]["wind_speed"] == pytest.approx(1.5433333)
-    assert (decoded.thinned, decoded.refused.num_rows) == (2, 1)
+    assert (decoded.downsampled, decoded.refused.num_rows) == (2, 1)
 
 
 def test_gathering_a_wide_payload_takes_the_last_cell_of_each_station(make_product, locations: Locations) -> None:
@@ -209,12 +207,12 @@ def test_gathering_a_wide_payload_takes_the_last_cell_of_each_station(make_produ
     )
     decoded = decode(make_product(time={"resample": "10min"}), table, locations)
     assert found(decoded) == [("06:00", "B", 4.0), ("06:00", "A", 2.0)]
-    assert decoded.thinned == 3
+    assert decoded.downsampled == 3
 
 
 def test_without_gathering_stamps_stay_as_they_are(make_product, locations: Locations) -> None:
     decoded = decode(make_product(), pa.table({"time": ["2020-01-01 05:53"], "A": [1.0]}), locations)
-    assert (found(decoded), decoded.thinned) == ([("05:53", "A", 1.0)], 0)
+    assert (found(decoded), decoded.downsampled) == ([("05:53", "A", 1.0)], 0)
 
 
 @pytest.mark.parametrize("layout", ["long", "tidy"])
@@ -224,7 +222,9 @@ def test_a_single_station_needs_no_location_column(make_product, locations: Loca
     table = pa.table({"time": ["2020-01-01 06:00"], "variable": ["wind_speed"], value: [1.0]})
     one = Locations(("mast",), ("Mast",), (0.0,), (0.0,))
     assert found(decode(product, table, one)) == [("06:00", "mast", 1.0)]
-    with pytest.raises(ConfigError, match=r"test: feed\.source\.location: null is for .* one station, .* has 3; name"):
+    with pytest.raises(
+        ConfigError, match=r"test: feed\.source\.location: null needs a feed with one station, .* has 3; name"
+    ):
         decode(product, table, locations)
 
 
@@ -272,7 +272,7 @@ def test_when_rows_became_known_is_kept_beside_them(make_product, locations: Loc
     decoded = decode_table(table, product.feed, product.feed.source, locations, known=known)
     assert decoded.rows.schema == row_schema(product.feed, known=True)
     assert [(row["known_at"].hour, row["wind_speed"]) for row in decoded.rows.to_pylist()] == [(1, 1.0), (2, 3.0)]
-    assert decoded.thinned == 1
+    assert decoded.downsampled == 1
 
 
 @pytest.mark.parametrize("layout", ["wide", "long", "tidy"])

@@ -77,8 +77,12 @@ def test_asos_reports_are_gathered_to_the_last_one_with_a_value(make_product, fo
     last = valued.groupby(["point", "station"]).tail(1).set_index(["point", "station"])[["tmpc", "dwpc", "mslp"]]
 
     assert (len(given), len(valued)) == (169_658, 72_550)
-    assert (decoded.rows.num_rows, decoded.thinned, decoded.refused.num_rows) == (len(last), len(valued) - len(last), 0)
-    assert (decoded.rows.num_rows, decoded.thinned) == (70_909, 1_641)
+    assert (decoded.rows.num_rows, decoded.downsampled, decoded.refused.num_rows) == (
+        len(last),
+        len(valued) - len(last),
+        0,
+    )
+    assert (decoded.rows.num_rows, decoded.downsampled) == (70_909, 1_641)
     assert decoded.notes == ()
     found = frame(decoded)[list(variables)]
     assert (found.index.get_level_values(0).astype(np.int64) % 1_200_000_000 == 0).all()
@@ -162,8 +166,8 @@ def test_auckland_service_days_are_repaired_as_by_hand(make_product, folder: Pat
     np.testing.assert_array_equal(found, ends.dropna())
     (note,) = decoded.notes
     assert note == (
-        "7 rows have times that clocks in Pacific/Auckland showed twice, and their order does not tell: "
-        "read as the first, e.g. 2019-04-07 02:00"
+        "7 rows have ambiguous times: clocks in Pacific/Auckland went back, and the order of rows does not resolve it, "
+        "e.g. 2019-04-07 02:00, read as the first"
     )
 
 
@@ -184,7 +188,7 @@ def test_us_days_are_put_together_by_station(make_product, folder: Path) -> None
     decoded = decode(path, product, places(*map(str, sorted(given["id"].unique()))))
 
     table = given[given["proc"].isin(["Tmax", "Tmin"])].pivot(index=["time", "id"], columns="proc", values="z")
-    assert (len(given), decoded.refused.num_rows, decoded.thinned) == (729_410, 0, 0)
+    assert (len(given), decoded.refused.num_rows, decoded.downsampled) == (729_410, 0, 0)
     assert decoded.rows.num_rows == len(table)
     assert decoded.notes == ("337980 rows of other variables were left out: Precip (193191), TDP (144789)",)
     rows = frame(decoded)

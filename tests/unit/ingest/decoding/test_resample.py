@@ -4,14 +4,14 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.ingest.decoding.resample import stand_ins
+from pipeline.ingest.decoding.resample import select_rows
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 
 
 def chosen(clock: list[str], window: timedelta, groups: list[int] | None = None) -> list[tuple[int, str]]:
     times = np.array([f"2020-01-01T{time}" for time in clock], dtype="datetime64[us]")
-    rows, points = stand_ins(times, np.array(groups or [0] * len(clock)), HOUR, window)
+    rows, points = select_rows(times, np.array(groups or [0] * len(clock)), HOUR, window)
     return [(int(row), str(point)[11:16]) for row, point in zip(rows, points, strict=True)]
 
 
@@ -40,7 +40,7 @@ def test_series_do_not_stand_for_each_other() -> None:
 def test_it_is_the_naive_search(cells: list[tuple[int, int]], window: int) -> None:
     minutes, groups = np.array([cell[0] for cell in cells]), np.array([cell[1] for cell in cells])
     epoch = np.datetime64("1970-01-01", "us")
-    rows, points = stand_ins(epoch + minutes.astype("timedelta64[m]"), groups.astype(np.int64), HOUR, window * MINUTE)
+    rows, points = select_rows(epoch + minutes.astype("timedelta64[m]"), groups.astype(np.int64), HOUR, window * MINUTE)
     best: dict[tuple[int, int], tuple[int, int]] = {}
     for row, (minute, group) in enumerate(cells):
         point = -(-minute // 60) * 60

@@ -57,7 +57,9 @@ def test_rows_of_other_variables_are_left_out_and_counted(product: Product, loca
 
 def test_a_renamed_variable_is_told_when_none_is_left(product: Product, locations: Locations) -> None:
     # F18
-    with pytest.raises(ContractError, match=r"no row is of W or T; did you mean 'Tx'\? column 'variable' has Tx, P"):
+    with pytest.raises(
+        ContractError, match=r"no row has variable W or T; did you mean 'Tx'\? column 'variable' has Tx, P"
+    ):
         decode(product, locations, ("06:00", "A", "Tx", "2"), ("06:00", "A", "P", "2"))
 
 

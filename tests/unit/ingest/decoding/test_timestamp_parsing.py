@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from expectations.reasons import Reason
 from pipeline.config import TimeStamps
 from pipeline.errors import ContractError
-from pipeline.ingest.decoding.timestamp_parsing import Clock, read_clock
-from pipeline.ingest.decoding.timestamps import read_stamps
+from pipeline.ingest.decoding.timestamp_parsing import ParsedTimes, parse_times
+from pipeline.ingest.decoding.timestamps import read_valid_times
 
 HOUR = timedelta(hours=1)
 
@@ -22,8 +22,8 @@ def spec(**fields: Any) -> TimeStamps:
     return TimeStamps.model_validate_json(json.dumps(fields))
 
 
-def read(table: dict[str, Any], **fields: Any) -> Clock:
-    return read_clock(pa.table(table), spec(**fields))
+def read(table: dict[str, Any], **fields: Any) -> ParsedTimes:
+    return parse_times(pa.table(table), spec(**fields))
 
 
 def texts(times: np.ndarray) -> list[str | None]:
@@ -73,7 +73,7 @@ def test_year_month_day_alone_are_a_day_and_a_fifth_column_has_minutes() -> None
 )
 def test_columns_that_make_no_stamp_are_refused_with_their_cells(cells: dict[str, str]) -> None:
     table = pa.table(ymdh(**cells))
-    stamps = read_stamps(table, spec(columns=["year", "month", "day", "hour"]), HOUR)
+    stamps = read_valid_times(table, spec(columns=["year", "month", "day", "hour"]), HOUR)
     assert np.isnat(stamps.valid_time).all()
     given = " ".join(cell for (cell,) in table.to_pydict().values() if cell)
     assert stamps.reasons == {0: Reason("invalid_time", "year, month, day and hour", given)}
@@ -100,7 +100,7 @@ def test_hours_named_by_their_end_are_given_by_their_start() -> None:
 def test_hours_named_by_their_end_become_that_end_in_winter_and_across_both_switches() -> None:
     # New York: hour 3 does not exist on 10 March 2024; hour 2 comes twice on 3 November, ending at 06:00 and 07:00 UTC.
     table = pa.table({"date": ["2024-03-10"] * 3 + ["2024-11-03"] * 4, "hour": [2, 3, 4, 1, 2, 2, 24]})
-    stamps = read_stamps(table, spec(columns=["date", "hour"], hours="1-24", zone="America/New_York"), HOUR)
+    stamps = read_valid_times(table, spec(columns=["date", "hour"], hours="1-24", zone="America/New_York"), HOUR)
     assert texts(stamps.valid_time) == [
         "2024-03-10T07:00",
         None,
@@ -135,7 +135,7 @@ def test_a_format_of_strptime_is_read(form: str, text: str, expected: str) -> No
 )
 def test_what_does_not_fit_the_format_is_refused_and_names_it(text: str) -> None:
     table = pa.table({"time": ["03/11/2013 01:00", text]})
-    stamps = read_stamps(table, spec(format="%d/%m/%Y %H:%M"), HOUR)
+    stamps = read_valid_times(table, spec(format="%d/%m/%Y %H:%M"), HOUR)
     assert texts(stamps.valid_time) == ["2013-11-03T01:00", None]
     assert stamps.reasons == {1: Reason("invalid_time", "time", text, expected="%d/%m/%Y %H:%M")}
 

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from expectations.reasons import Reason
 from pipeline.config import TimeStamps
 from pipeline.errors import ContractError
-from pipeline.ingest.decoding.timestamps import Stamps, read_stamps
+from pipeline.ingest.decoding.timestamps import ValidTimes, read_valid_times
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def read(cells: list[Any] | pa.Array, step: timedelta = HOUR, **spec: Any) -> Stamps:
+def read(cells: list[Any] | pa.Array, step: timedelta = HOUR, **spec: Any) -> ValidTimes:
     table = pa.table({"time": cells if isinstance(cells, pa.Array) else pa.array(cells)})
-    return read_stamps(table, TimeStamps.model_validate_json(json.dumps(spec)), step)
+    return read_valid_times(table, TimeStamps.model_validate_json(json.dumps(spec)), step)
 
 
 def utc(*texts: str) -> list[np.datetime64]:
@@ -115,16 +115,17 @@ def test_a_doubled_time_that_stands_once_or_thrice_is_the_first_and_noted(
 ) -> None:
     stamps = read([doubled] * count, timedelta(minutes=15), zone=zone)
     assert list(stamps.valid_time) == utc(first) * count
-    rows = {1: "1 row has a time", 3: "3 rows have times"}[count]
+    rows = {1: "1 row has an ambiguous time", 3: "3 rows have ambiguous times"}[count]
     assert stamps.notes == (
-        f"{rows} that clocks in {zone} showed twice, and their order does not tell: read as the first, e.g. {doubled}",
+        f"{rows}: clocks in {zone} went back, and the order of rows does not resolve it, "
+        f"e.g. {doubled}, read as the first",
     )
 
 
 def test_each_series_resolves_its_own_doubled_hour() -> None:
     table = pa.table({"time": ["2024-10-27 01:00"] * 4 + ["2024-10-27 02:00"]})
     spec = TimeStamps(zone="Europe/Dublin")
-    stamps = read_stamps(table, spec, HOUR, groups=np.array([0, 1, 0, 1, 2]))
+    stamps = read_valid_times(table, spec, HOUR, groups=np.array([0, 1, 0, 1, 2]))
     one, two = utc("2024-10-27T00:00", "2024-10-27T01:00")
     assert list(stamps.valid_time) == [one, one, two, two, np.datetime64("2024-10-27T02:00", "us")]
     assert stamps.notes == ()
@@ -186,10 +187,10 @@ def test_an_explicit_offset_tells_the_doubled_hours_apart() -> None:
     assert list(read(cells, zone="Europe/Dublin").valid_time) == expected
 
 
-def read_pair(date: list[Any], hour: list[Any], **spec: Any) -> Stamps:
+def read_pair(date: list[Any], hour: list[Any], **spec: Any) -> ValidTimes:
     table = pa.table({"date": date, "hour": hour})
     fields = {"columns": ["date", "hour"]} | spec
-    return read_stamps(table, TimeStamps.model_validate_json(json.dumps(fields)), HOUR)
+    return read_valid_times(table, TimeStamps.model_validate_json(json.dumps(fields)), HOUR)
 
 
 def test_a_date_column_and_an_hour_column_make_one_stamp() -> None:

@@ -220,7 +220,7 @@ def test_decoding_errors_name_the_payload(make_product, locations: Locations) ->
     source = open_source(make_product().feed, locations)
     with pytest.raises(NoDataError, match=r"^x: the payload is empty"):
         source.decode(Payload.of("x", b""))
-    with pytest.raises(ContractError, match=r"^x: column 'D' is no station"):
+    with pytest.raises(ContractError, match=r"^x: column 'D' is not a station"):
         source.decode(Payload.of("x", b"time,D\n2020-01-01,1\n"))
     with pytest.raises(SourceError, match=r"^x: not readable as csv"):
         source.decode(Payload.of("x", b"\xff\n\xff\n"))

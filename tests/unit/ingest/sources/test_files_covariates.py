@@ -43,7 +43,7 @@ def test_rows_without_known_at_are_refused(
     assert {row["location"]: row["wind_speed"] for row in rows} == values
     assert {row["known_at"] for row in rows} == {KNOWN}
     assert decoded.refused["reason"].to_pylist() == [
-        "run: has no time stamp, so it is unknown when the row became known"
+        "run has no time stamp, so it is unknown when the row became known"
     ]
     assert json.loads(decoded.refused["values"][0].as_py())["time"] == "2020-01-01 12:00"
 

@@ -343,7 +343,7 @@ class TestLong:
         ((location, values, reason),) = refused(decoded)
         assert (location, values["time"]) == ("B", "2026-11-20T07:00Z")
         assert reason.startswith("wind_speed: ")
-        assert reason.endswith("is no number")
+        assert reason.endswith("is not a number")
 
     @pytest.mark.parametrize("time", ["yesterday", None, 5, {"t": 1}])
     def test_a_row_with_an_invalid_time_stamp_is_refused(self, time: Any) -> None:
@@ -420,7 +420,7 @@ class TestWideAndTidy:
         assert rows(decoded) == [(at(6), "A", 1.0), (at(7), "C", 2.5)]
 
     def test_a_wide_payload_with_an_unknown_station_is_refused(self) -> None:
-        with pytest.raises(ContractError, match="x: column 'D' is no station"):
+        with pytest.raises(ContractError, match="x: column 'D' is not a station"):
             decode([{"time": "2026-11-20T06:00Z", "A": 1, "D": 2}], layout="wide")
 
     def test_tidy_rows_name_their_variable(self) -> None:

@@ -150,7 +150,7 @@ def test_rows_may_carry_known_at(base: sqlite3.Connection, opened: Open) -> None
         "wind_speed": 0.1,
     }
     assert decoded.refused["reason"].to_pylist() == [
-        "published: has no time stamp, so it is unknown when the row became known"
+        "published has no time stamp, so it is unknown when the row became known"
     ]
     assert json.loads(decoded.refused["values"][0].as_py())["wind_speed"] == 0.2
 

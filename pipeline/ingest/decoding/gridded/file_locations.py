@@ -1,4 +1,4 @@
-"""Where a file of arrays has the locations of a product: cells by their coordinates or by position, or stations."""
+"""The locations of a product in a gridded file: cells by coordinates or by position, or stations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.config import Feed, FilesSource, Grid
 from pipeline.config.feed import Axis
 from pipeline.errors import ContractError
-from pipeline.ingest.decoding.gridded.axes import LATITUDE, LONGITUDE, Kind, find_coordinate, match_axis, told
+from pipeline.ingest.decoding.gridded.axes import LATITUDE, LONGITUDE, Kind, find_coordinate, match_axis, text_attribute
 from pipeline.ingest.decoding.gridded.readers import load, unpacked
 from pipeline.locations import Locations, coordinates
 
@@ -22,47 +22,47 @@ Positions = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """The locations that both a file and a product have, in the product's order."""
+class FileLocations:
+    """The locations that both a file and the product have, in the order of the product."""
 
     dimensions: tuple[Hashable, ...]
-    """Dimensions of the file that places run along."""
+    """Dimensions of the file that locations vary along."""
     positions: tuple[Positions, ...]
-    """Which positions of each are taken, in the product's order."""
+    """Positions to read along each of them, in the order of the product."""
     ids: tuple[str, ...]
     codes: Positions
-    """The id of each place, row by row, as its place in `ids`."""
+    """Index in `ids` of each location, row by row."""
     notes: tuple[str, ...] = ()
 
     @property
-    def boxes(self) -> dict[Hashable, slice]:
-        """The least part of each dimension that holds all the positions."""
-        spans = [slice(int(taken.min()), int(taken.max()) + 1) for taken in self.positions]
+    def slices(self) -> dict[Hashable, slice]:
+        """The smallest slice of each dimension that holds all the positions."""
+        spans = [slice(int(positions.min()), int(positions.max()) + 1) for positions in self.positions]
         return dict(zip(self.dimensions, spans, strict=True))
 
     def take(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Return the values (time, place) of an array (time, *boxes)."""
-        for axis, taken in enumerate(self.positions, start=1):
-            values = _take(values, taken - taken.min(), axis)
+        """Return the values (time, location) of an array (time, *slices)."""
+        for axis, positions in enumerate(self.positions, start=1):
+            values = _take(values, positions - positions.min(), axis)
         return values.reshape(len(values), len(self.codes))
 
-    def matches(self, other: Places) -> bool:
-        """Whether both are of the same locations."""
+    def matches(self, other: FileLocations) -> bool:
+        """Return whether both have the same locations."""
         return self.ids == other.ids and np.array_equal(self.codes, other.codes)
 
 
-def find_places(
+def find_file_locations(
     array: xr.DataArray,
     dataset: xr.Dataset,
     spec: FilesSource,
     feed: Feed,
     locations: Locations,
     along: tuple[Hashable, ...],
-) -> Places:
-    """Return the places of a variable that the product has; `along` are its dimensions of time.
+) -> FileLocations:
+    """Return the locations of the product in a variable whose time dimensions are `along`.
 
     Raises:
-        ContractError: it has none of them, or does not say where it is.
+        ContractError: it has none of them, or lacks coordinates.
     """
     if spec.grid.station:
         return _stations(array, dataset, spec)
@@ -71,7 +71,9 @@ def find_places(
     return _cells(array, dataset, spec, feed, locations)
 
 
-def _cells(array: xr.DataArray, dataset: xr.Dataset, spec: FilesSource, feed: Feed, locations: Locations) -> Places:
+def _cells(
+    array: xr.DataArray, dataset: xr.Dataset, spec: FilesSource, feed: Feed, locations: Locations
+) -> FileLocations:
     grid = feed.locations
     assert isinstance(grid, Grid)  # noqa: S101 - the reader was refused otherwise
     rows = _matched(array, dataset, spec, spec.grid.latitude, LATITUDE, grid.latitude)
@@ -82,7 +84,7 @@ def _cells(array: xr.DataArray, dataset: xr.Dataset, spec: FilesSource, feed: Fe
             "name that dimension in feed.source.grid.station"
         )
     codes = (rows.places[:, np.newaxis] * grid.longitude.count + columns.places).ravel()
-    return Places(
+    return FileLocations(
         (rows.dimension, columns.dimension),
         (rows.positions, columns.positions),
         locations.ids,
@@ -102,12 +104,12 @@ class _Matched:
 def _matched(
     array: xr.DataArray, dataset: xr.Dataset, spec: FilesSource, wanted: str, kind: Kind, axis: Axis
 ) -> _Matched:
-    """Return where a file has the rows, or columns, of the product's grid."""
+    """Return the positions of the rows, or columns, of the product's grid in a file."""
     name = find_coordinate(dataset, wanted, kind)
     if name is None:
         known = ", ".join(map(str, dataset.variables))[:200]
         remedy = f"name it in feed.source.grid.{kind.title}, or set by_position"
-        raise ContractError(f"no coordinate tells the {kind.title}; it has {known}; {remedy}")
+        raise ContractError(f"no coordinate has the {kind.title}; the file has {known}; {remedy}")
     variable = dataset.variables[name]
     if variable.ndim != 1:
         raise ContractError(
@@ -125,37 +127,41 @@ def _matched(
         theirs, ours = _ends(found), _ends(coordinates(axis))
         raise ContractError(f"{kind.title} '{name}' has {theirs}, feed.locations has {ours}: none in common")
     positions = positions[np.argsort(places[positions])]
-    taken = places[positions]
-    passed = int(taken[-1] - taken[0]) + 1 - len(taken)
-    notes = (f"{passed} of the product's {axis.count} points of {kind.title} lie between those of the file",)
-    return _Matched(dimension, positions, taken, notes if passed else ())
+    chosen = places[positions]
+    skipped = int(chosen[-1] - chosen[0]) + 1 - len(chosen)
+    notes = (f"{skipped} of the product's {axis.count} points of {kind.title} lie between those of the file",)
+    return _Matched(dimension, positions, chosen, notes if skipped else ())
 
 
-def _by_position(array: xr.DataArray, spec: FilesSource, locations: Locations, along: tuple[Hashable, ...]) -> Places:
-    """Return every k-th cell of an array, the first of which is the first of the product."""
+def _by_position(
+    array: xr.DataArray, spec: FilesSource, locations: Locations, along: tuple[Hashable, ...]
+) -> FileLocations:
+    """Return every k-th cell of an array, from the first cell of the product."""
     named = [name for name in (spec.grid.latitude, spec.grid.longitude) if name in array.dims]
     free = [name for name in array.dims if name not in along]
     dimensions = tuple(named) if len(named) == 2 else tuple(free[-2:])
     if len(dimensions) != 2:
         raise ContractError(
-            f"variable '{array.name}' has no two dimensions of place, it has {', '.join(map(str, array.dims))}"
+            f"variable '{array.name}' lacks two dimensions of location; it has {', '.join(map(str, array.dims))}"
         )
-    taken = tuple(np.arange(0, array.sizes[name], spec.grid.every) for name in dimensions)
-    shape = tuple(map(len, taken))
+    chosen = tuple(np.arange(0, array.sizes[name], spec.grid.every) for name in dimensions)
+    shape = tuple(map(len, chosen))
     if shape != locations.shape:
         size = tuple(array.sizes[name] for name in dimensions)
-        thinned = f", {shape} when every {spec.grid.every}. is taken" if spec.grid.every > 1 else ""
-        raise ContractError(f"variable '{array.name}' has {size} cells{thinned}, feed.locations has {locations.shape}")
-    return Places(dimensions, taken, locations.ids, np.arange(len(locations.ids)))
+        downsampled = f", {shape} with every {spec.grid.every}. cell" if spec.grid.every > 1 else ""
+        raise ContractError(
+            f"variable '{array.name}' has {size} cells{downsampled}, feed.locations has {locations.shape}"
+        )
+    return FileLocations(dimensions, chosen, locations.ids, np.arange(len(locations.ids)))
 
 
-def _stations(array: xr.DataArray, dataset: xr.Dataset, spec: FilesSource) -> Places:
-    """Return the stations of a file but for the ignored ones; whether the product has them is judged with the rows."""
+def _stations(array: xr.DataArray, dataset: xr.Dataset, spec: FilesSource) -> FileLocations:
+    """Return the stations of a file without the ignored ones; unknown ones are refused later, row by row."""
     dimension = spec.grid.station
     if dimension not in array.dims:
         raise ContractError(f"variable '{array.name}' has no dimension '{dimension}' of stations")
-    names = [name for name, said in dataset.variables.items() if said.dims[:1] == (dimension,)]
-    roles = [name for name in names if told(dataset.variables[name].attrs, "cf_role") == "timeseries_id"]
+    names = [name for name, variable in dataset.variables.items() if variable.dims[:1] == (dimension,)]
+    roles = [name for name in names if text_attribute(dataset.variables[name].attrs, "cf_role") == "timeseries_id"]
     name = roles[0] if len(roles) == 1 else dimension
     if name not in names:
         raise ContractError(f"dimension '{dimension}' has no coordinate of its name, or with cf_role timeseries_id")
@@ -166,7 +172,7 @@ def _stations(array: xr.DataArray, dataset: xr.Dataset, spec: FilesSource) -> Pl
     positions = np.array([at for at, text in enumerate(ids) if text not in spec.ignore], np.int64)
     if not len(positions):
         raise ContractError(f"dimension '{dimension}' has no station")
-    return Places((dimension,), (positions,), tuple(ids), positions)
+    return FileLocations((dimension,), (positions,), tuple(ids), positions)
 
 
 def _text(cell: object) -> str:
@@ -175,15 +181,15 @@ def _text(cell: object) -> str:
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
 
 
-def _take(values: NDArray[Any], taken: Positions, axis: int) -> NDArray[Any]:
-    """Return some positions of an axis; a view where they are evenly spaced."""
-    steps = np.unique(np.diff(taken))
-    if len(taken) == 1 or (len(steps) == 1 and steps[0] != 0):
+def _take(values: NDArray[Any], chosen: Positions, axis: int) -> NDArray[Any]:
+    """Return some positions of an axis; a view if they are evenly spaced."""
+    steps = np.unique(np.diff(chosen))
+    if len(chosen) == 1 or (len(steps) == 1 and steps[0] != 0):
         step = int(steps[0]) if len(steps) else 1
-        stop = int(taken[-1]) + (1 if step > 0 else -1)
-        part = slice(int(taken[0]), stop if stop >= 0 else None, step)
+        stop = int(chosen[-1]) + (1 if step > 0 else -1)
+        part = slice(int(chosen[0]), stop if stop >= 0 else None, step)
         return values[(slice(None),) * axis + (part,)]
-    return np.take(values, taken, axis=axis)
+    return np.take(values, chosen, axis=axis)
 
 
 def _ends(values: NDArray[Any]) -> str:
