@@ -86,11 +86,13 @@ def test_a_field_is_forecast_published_and_verified(trained: tuple[Product, Sett
     assert [one.fallback_level for one in made] == [0] * 5
     assert {one.model for one in made} == {retrained.verdict.challenger}
     (path,) = made[-1].folder.glob("*.nc")
-    with xr.open_dataset(path) as published:
-        (name,) = [name for name in published.data_vars if "air_temperature" in str(name)]
-        values = published[name].to_numpy()
-    assert values.size == 3 * ROWS * COLUMNS * len(product.forecast.quantiles)
-    assert np.isfinite(values).all()
+    with xr.open_dataset(path, engine="netcdf4") as published:
+        values = published["air_temperature"]
+        assert values.dims == ("time", "latitude", "longitude", "quantile")
+        assert values.shape == (3, ROWS, COLUMNS, len(product.forecast.quantiles))
+        assert np.isfinite(values.to_numpy()).all()
+        assert published["latitude"].values.tolist() == [57.0 - row for row in range(ROWS)]
+        assert published["longitude"].values.tolist() == [-8.0 + 1.25 * column for column in range(COLUMNS)]
     verified = jobs.verify(Workspace(product, settings), at=END + timedelta(hours=1))
     ours = {score.lead: score for score in verified.scores if score.model == "published"}
     # Issued at 5 past 18 to 22 o'clock, and known up to 23: five, four and three hours ahead that came true.
