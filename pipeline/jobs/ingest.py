@@ -119,7 +119,7 @@ def summarise(
         revised=sum(payload.appended.revised for payload in payloads),
         unchanged=sum(payload.appended.unchanged for payload in payloads),
         refused=sum(payload.refused for payload in payloads),
-        thinned=sum(payload.thinned for payload in payloads),
+        thinned=sum(payload.downsampled for payload in payloads),
         reasons=dict(reasons.most_common()),
         warnings=tuple(distinct),
         faults=(*faults, *(str(payload.fault) for payload in payloads if payload.fault is not None)),

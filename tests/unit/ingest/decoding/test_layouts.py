@@ -223,7 +223,7 @@ def test_a_single_station_needs_no_location_column(make_product, locations: Loca
     one = Locations(("mast",), ("Mast",), (0.0,), (0.0,))
     assert found(decode(product, table, one)) == [("06:00", "mast", 1.0)]
     with pytest.raises(
-        ConfigError, match=r"test: feed\.source\.location: null needs a feed with one station, .* has 3; name"
+        ConfigError, match=r"test: feed\.source\.location: null needs a feed with one station, .* has 3"
     ):
         decode(product, table, locations)
 
