@@ -1,1 +1,1 @@
-"""The only place that knows Prefect: one flow a job, deployments with schedules, and the laptop's servers."""
+"""The only package that knows Prefect: a flow for each job, deployments with schedules, and the servers of a laptop."""

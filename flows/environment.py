@@ -1,4 +1,4 @@
-"""What every process of an installation shares: the name of the work pool, and the settings as variables."""
+"""What all processes of an installation share: the name of the work pool, and the settings as variables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ POOL = "nightcast"
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
-    """Return the variables that hand these settings on. Secrets are left out: a process inherits them."""
+    """Return the environment variables of these settings, without secrets, which processes inherit."""
     named = {name: getattr(settings, name) for name in Settings.model_fields if name != "secrets"}
     environment = {PREFIX + name.upper(): str(value) for name, value in named.items() if value}
     if settings_file().is_file():

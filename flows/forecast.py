@@ -2,51 +2,58 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from pathlib import Path
 from typing import Any
 
-from prefect import State, flow
+from prefect import State
 from prefect.states import Completed
+from prefect.variables import Variable
 
 from flows import artifacts
-from flows.parameters import Instant, ProductFile
-from flows.running import as_task, now_of, run_job, run_name
-from pipeline.config import Product
-from pipeline.jobs import forecast as forecast_job
+from flows.artifacts import inert, minute
+from flows.running import current_time, make_flow
 from pipeline.jobs.forecast import ForecastResult
 from pipeline.workspace import Workspace
 
-
-@flow(name="forecast", flow_run_name=run_name, timeout_seconds=3600, log_prints=True, persist_result=False)
-def forecast(
-    product: ProductFile,
-    at: Instant | None = None,
-    since: Instant | None = None,
-    until: Instant | None = None,
-) -> State[Any]:
-    """Publish the forecast of the latest issue time, from the champion or the best fallback.
-
-    Args:
-        product: Path of the product file on the worker's machine.
-        at: Instant that counts as now; the last issue time up to it is forecast. Default: the time for which
-            the run was scheduled.
-        since: First issue time of a range to forecast instead.
-        until: Last issue time of that range.
-    """
-
-    def job(it: Workspace) -> list[ForecastResult]:
-        return forecast_job.forecast(it, at=now_of(it.product, at, "forecast"), since=since, until=until, run=as_task)
-
-    return run_job(product, job, _tell)
+PAGES_VARIABLE = "nightcast_pages"
+"""Prefect variable with the address of the report pages, if they are served."""
+MAX_PLOT_BYTES = 200_000
 
 
-def _tell(product: Product, results: list[ForecastResult]) -> State[Any]:
+def describe(title: str, result: ForecastResult) -> tuple[str, str]:
+    """Return Markdown of a forecast with its plot and, if pages are served, a link, and one line about it."""
+    version = f", version {result.version}" if result.version else ""
+    silent = f" Silent stations: {inert(', '.join(result.missing))}." if result.missing else ""
+    pages = Variable.get(PAGES_VARIABLE, default=None)
+    name = result.folder.name or "latest"
+    issued = f"Issued {minute(result.issue_time)}, {result.fallback_level.title}"
+    parts = [
+        f"## {inert(title)}",
+        _plot(result.folder / "forecast.svg"),
+        f"{issued}. Model {inert(result.model)}{version}; input {result.input_age_hours:g} h old.{silent}",
+        inert("; ".join(result.notes)),
+        f"[Open the report]({pages}/{result.product}/{name}/report.html)" if pages else "",
+    ]
+    return "\n\n".join(part for part in parts if part), issued
+
+
+def _plot(path: Path) -> str:
+    """Return the plot as part of the text: it stays with the run, and a browser runs no script in it."""
+    if not path.is_file() or path.stat().st_size > MAX_PLOT_BYTES:
+        return ""
+    return f"![Fan chart of the forecast](data:image/svg+xml;base64,{b64encode(path.read_bytes()).decode()})"
+
+
+def finish(ws: Workspace, results: list[ForecastResult]) -> State[Any]:
+    """Publish the last forecast and return the final state."""
     if not results:
-        return Completed(message="No issue time lies in the range")
+        return Completed(message="The range contains no issue time")
     last = results[-1]
-    artifacts.publish(product.name, "forecast", *artifacts.of_forecast(product.title or product.name, last))
+    artifacts.publish(ws.product.name, "forecast", *describe(ws.product.title or ws.product.name, last))
     many = f"{len(results)} forecasts, the last " if len(results) > 1 else ""
-    again = ", published before" if last.repeated else ""
-    return Completed(
-        message=f"{many}issued {artifacts.minute(last.issue_time)}, "
-        f"fallback level {last.fallback_level} ({last.fallback_level.label}){again}"
-    )
+    repeated = ", published before" if last.repeated else ""
+    return Completed(message=f"{many}issued {minute(last.issue_time)}, {last.fallback_level.title}{repeated}")
+
+
+forecast = make_flow("forecast", finish, now=current_time)

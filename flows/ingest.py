@@ -4,50 +4,68 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import State, flow
+from prefect import State
 from prefect.states import Completed, Failed
 
 from flows import artifacts
-from flows.parameters import Instant, ProductFile
-from flows.running import as_task, run_job, run_name
-from pipeline.config import Product, settings
+from flows.artifacts import counts, inert, minute, table
+from flows.running import make_flow
 from pipeline.ingest.quality.page import quality_markdown
-from pipeline.jobs import ingest as ingest_job
-from pipeline.jobs.ingest import IngestResult
+from pipeline.jobs.ingest import FeedResult, IngestResult, worst_report
 from pipeline.workspace import Workspace
 
 
-@flow(name="ingest", flow_run_name=run_name, timeout_seconds=3600, log_prints=True, persist_result=False)
-def ingest(
-    product: ProductFile,
-    at: Instant | None = None,
-    since: Instant | None = None,
-    until: Instant | None = None,
-) -> State[Any]:
-    """Take in what the source has new: keep the payloads, store good rows, quarantine others with a reason.
-
-    Args:
-        product: Path of the product file on the worker's machine.
-        at: Instant at which the values count as learnt. Default: when they are fetched, however late the run is.
-        since: First valid time to take in. Default: everything that is new.
-        until: Last valid time to take in. Default: everything that is new.
-    """
-
-    def job(it: Workspace) -> IngestResult:
-        return ingest_job.ingest(it, at=at, since=since, until=until, run=as_task)
-
-    return run_job(product, job, _tell)
+def describe(result: IngestResult) -> tuple[str, str]:
+    """Return Markdown of what was stored and what was refused, and one line about it."""
+    parts = [
+        f"Ingest at {minute(result.at)}; newest valid time {minute(result.newest)}; table version {result.version}.",
+        counts([("new payloads", result.payloads), *row_counts(result)]),
+        *problems(result),
+    ]
+    for name, covariate in result.covariates.items():
+        parts.append(f"## {inert(name)}")
+        parts.append(f"{covariate.accepted:,} new rows, newest {minute(covariate.newest)}")
+        parts += problems(covariate)
+    return "\n\n".join(parts), f"{result.accepted:,} new, {result.revised:,} revised, {result.refused:,} refused rows"
 
 
-def _tell(product: Product, result: IngestResult) -> State[Any]:
-    artifacts.publish(product.name, "ingest", *artifacts.of_ingest(result))
-    checks = ingest_job.worst_report(Workspace(product, settings()), since=result.at)
-    if checks is not None:
-        artifacts.publish(product.name, "quality", quality_markdown(checks), f"{result.refused:,} rows refused")
+def row_counts(result: FeedResult) -> list[tuple[str, int]]:
+    """Return the numbers of rows of a feed, with their names."""
+    return [
+        ("rows with a new key", result.accepted),
+        ("rows that revise a known value", result.revised),
+        ("rows known already", result.unchanged),
+        ("rows in quarantine", result.refused),
+    ]
+
+
+def problems(result: FeedResult) -> list[str]:
+    """Return Markdown of the refused rows, the warnings and the faults of a feed; empty if there are none."""
+    parts = []
+    if result.reasons:
+        ordered = sorted(result.reasons.items(), key=lambda item: -item[1])
+        parts += ["### Refused", table(("reason", "rows"), [(reason, f"{count:,}") for reason, count in ordered])]
+    if result.warnings:
+        parts += ["### Warnings", table(("warning",), [(line,) for line in result.warnings])]
+    if result.faults:
+        parts += ["### Not fetched or not usable", table(("payload",), [(line,) for line in result.faults])]
+    return parts
+
+
+def finish(ws: Workspace, result: IngestResult) -> State[Any]:
+    """Publish the counts and the validation report, and return the final state."""
+    name = ws.product.name
+    artifacts.publish(name, "ingest", *describe(result))
+    report = worst_report(ws, since=result.at)
+    if report is not None:
+        artifacts.publish(name, "quality", quality_markdown(report), f"{result.refused:,} rows refused")
     faults = [*result.faults, *(fault for one in result.covariates.values() for fault in one.faults)]
     if faults:
         return Failed(message=f"Upstream failure: {faults[0]}; {len(faults)} in all, the other payloads are stored")
     return Completed(
         message=f"{result.accepted:,} new, {result.revised:,} revised, {result.refused:,} refused rows; "
-        f"newest {artifacts.minute(result.newest)}"
+        f"newest {minute(result.newest)}"
     )
+
+
+ingest = make_flow("ingest", finish)

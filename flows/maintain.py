@@ -4,36 +4,37 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import State, flow
+from prefect import State
 from prefect.states import Completed, Failed
 
 from flows import artifacts
-from flows.parameters import Instant, ProductFile
-from flows.running import as_task, run_job, run_name
-from pipeline.config import Product
-from pipeline.jobs import maintain as maintain_job
+from flows.artifacts import minute, table
+from flows.running import make_flow
 from pipeline.jobs.maintain import MaintainResult
 from pipeline.workspace import Workspace
 
 
-@flow(name="maintain", flow_run_name=run_name, timeout_seconds=6 * 3600, log_prints=True, persist_result=False)
-def maintain(product: ProductFile, repair: bool = False, at: Instant | None = None) -> State[Any]:
-    """Check every digest, make many small files few, and delete what nothing names any more.
+def describe(result: MaintainResult) -> tuple[str, str]:
+    """Return Markdown of what maintenance found and did, and one line about it."""
+    rows = [
+        (one.table, str(one.version), str(one.compacted), str(one.removed), str(len(one.damage)))
+        for one in result.tables
+    ]
+    parts = [
+        f"Maintenance at {minute(result.at)}; {result.payloads:,} raw payloads verified.",
+        table(("table", "version", "files merged", "files removed", "damaged"), rows),
+    ]
+    if result.damage:
+        parts += ["### Damage", table(("what does not match its digest",), [(line,) for line in result.damage])]
+    return "\n\n".join(parts), f"{len(result.damage)} damaged" if result.damage else "every digest matches"
 
-    Args:
-        product: Path of the product file on the worker's machine.
-        repair: Set damaged commits aside, and take their payloads in again.
-        at: Instant from which the age of files counts. Default: when the run starts.
-    """
 
-    def job(it: Workspace) -> MaintainResult:
-        return maintain_job.maintain(it, repair=repair, at=at, run=as_task)
-
-    return run_job(product, job, _tell)
-
-
-def _tell(product: Product, result: MaintainResult) -> State[Any]:
-    artifacts.publish(product.name, "maintain", *artifacts.of_maintain(result))
+def finish(ws: Workspace, result: MaintainResult) -> State[Any]:
+    """Publish the tables and the damage, and return the final state."""
+    artifacts.publish(ws.product.name, "maintain", *describe(result))
     if result.damage:
         return Failed(message=f"Damage: {result.damage[0]}, {len(result.damage)} in all; run it with repair")
     return Completed(message=f"{len(result.tables)} tables and {result.payloads:,} payloads match their digests")
+
+
+maintain = make_flow("maintain", finish)

@@ -4,39 +4,56 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import State, flow
+from prefect import State
 from prefect.states import Completed
 
 from flows import artifacts
-from flows.parameters import Instant, ProductFile
-from flows.running import as_task, now_of, run_job, run_name
-from pipeline.config import Product
-from pipeline.jobs import retrain as retrain_job
+from flows.artifacts import inert, minute, table
+from flows.running import current_time, make_flow
 from pipeline.jobs.retrain import RetrainResult
 from pipeline.workspace import Workspace
 
 
-@flow(name="retrain", flow_run_name=run_name, timeout_seconds=6 * 3600, log_prints=True, persist_result=False)
-def retrain(product: ProductFile, at: Instant | None = None) -> State[Any]:
-    """Train challengers on a snapshot of the data, and let the gate decide whether the best becomes champion.
-
-    Args:
-        product: Path of the product file on the worker's machine.
-        at: Instant that counts as now: nothing known later is used. Default: the time for which the run was
-            scheduled.
-    """
-
-    def job(it: Workspace) -> RetrainResult:
-        return retrain_job.retrain(it, at=now_of(it.product, at, "retrain"), run=as_task)
-
-    return run_job(product, job, _tell)
-
-
-def _tell(product: Product, result: RetrainResult) -> State[Any]:
-    artifacts.publish(product.name, "gate", *artifacts.of_retrain(result))
+def describe(result: RetrainResult) -> tuple[str, str]:
+    """Return Markdown of the verdict and the numbers behind it, and the reason in one line."""
     verdict = result.verdict
+    rivals = [
+        (it.rival, f"{it.crps:.4g}", f"{it.skill:+.1%}", f"{it.p_value:.3g}", "yes" if it.beaten else "no")
+        for it in verdict.rivals
+    ]
+    leads = range(1, len(verdict.crps_by_lead) + 1)
+    by_lead = [
+        ("**challenger**", verdict.crps_by_lead),
+        *((inert(it.rival), it.crps_by_lead) for it in verdict.rivals),
+    ]
+    parts = [
+        f"## {'Promoted' if verdict.promoted else 'Champion kept'}\n\n{inert(verdict.reason)}",
+        f"Challenger: {inert(verdict.challenger)}, version {result.version}. "
+        f"{verdict.issues:,} held-out issue times from {minute(verdict.since)} to {minute(verdict.until)}. "
+        f"CRPS {verdict.crps:.4g}; with a quarter of the {verdict.places} silent {verdict.outage_crps:.4g}. "
+        f"The widest interval covers {verdict.coverage:.1%}, nominally {verdict.nominal_coverage:.1%}.",
+        table(("rival", "CRPS", "skill of the challenger", "p", "beaten"), rivals),
+        "### CRPS by lead",
+        table(
+            ("model", *map(str, leads)),
+            [(name, *(f"{it:.4g}" for it in row)) for name, row in by_lead],
+            markdown_columns=1,
+        ),
+        f"Version in service: {result.champion or 'none'}. Snapshot {inert(result.snapshot[:16])}, "
+        f"checkpoint {inert(result.digest[:16])}, MLflow run {inert(result.run_id)}.",
+    ]
+    return "\n\n".join(parts), inert(verdict.reason)
+
+
+def finish(ws: Workspace, result: RetrainResult) -> State[Any]:
+    """Publish the verdict and return the final state; a challenger that the gate refuses is not a failure."""
+    artifacts.publish(ws.product.name, "gate", *describe(result))
+    reason = result.verdict.reason
     if result.repeated:
-        return Completed(message=f"Nothing new since version {result.version} was trained. {verdict.reason}")
-    if verdict.promoted:
-        return Completed(message=f"Version {result.version} is champion. {verdict.reason}")
-    return Completed(name="Champion kept", message=verdict.reason)
+        return Completed(message=f"No new data since version {result.version} was trained. {reason}")
+    if result.verdict.promoted:
+        return Completed(message=f"Version {result.version} is champion. {reason}")
+    return Completed(name="Champion kept", message=reason)
+
+
+retrain = make_flow("retrain", finish, now=current_time)

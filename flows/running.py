@@ -1,52 +1,130 @@
-"""How a flow runs its job: each step a task, time from the schedule, upstream failures tried again."""
+"""The Prefect flow of a job: made from its declaration, with steps as tasks, time from the schedule, and retries."""
 
 from __future__ import annotations
 
+import inspect
 import logging
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from random import SystemRandom
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Annotated, Any, ParamSpec, TypeVar, get_type_hints
 
-from prefect import State, task
+from prefect import Flow, State, flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 from prefect.exceptions import FailedRun
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Failed
+from prefect.utilities.callables import ParameterSchema, parameter_schema
+from pydantic import StringConstraints
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_chain, wait_random
 
 from pipeline.config import Product, load_product, settings
 from pipeline.errors import NoDataError, RefusedError, UpstreamError, UsageError
+from pipeline.jobs.catalogue import get_job
+from pipeline.jobs.job import Job
 from pipeline.times import latest_of
 from pipeline.workspace import Workspace
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Scheduled = Literal["ingest", "forecast", "retrain", "verify"]
+Finish = Callable[[Workspace, Any], State[Any]]
+"""Publishes the artifacts of a result and returns the final state of the run."""
+Clock = Callable[[Product, str], datetime | None]
+"""Returns the time that counts as now for a product and a job; None if the job finds out itself."""
 
 WAITS = (20.0, 60.0)
-"""Seconds between the tries of a job that the world let down."""
+"""Seconds between the attempts of a job after upstream failures, each varied at random by half."""
+PRODUCT = {"title": "Product file", "description": "Path of the product file on the worker's machine."}
 
 
 class _NoTraceback(logging.Filter):
-    """Drops the traceback of a run that ended as Failed by our word: its state tells the same in one line."""
+    """Drops the traceback of a run that ended as Failed on purpose: the message of its state says it in one line."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is anything else."""
+        """Whether the record is kept."""
         return not (record.exc_info and record.exc_info[0] is FailedRun)
 
 
 _NO_TRACEBACK = _NoTraceback()
 
 
+def make_flow(name: str, finish: Finish, *, now: Clock | None = None) -> Flow[..., Any]:
+    """Return the flow of a job. Its parameters are flat, so `prefect deployment run -p` can set a single one.
+
+    Args:
+        name: Name of the job.
+        finish: Publishes the artifacts of a result and returns the final state.
+        now: Time that counts as now, if the form leaves it open.
+    """
+    job = get_job(name)
+    hints = get_type_hints(job.parameters, include_extras=True)
+    annotations: dict[str, Any] = {"product": Annotated[str, StringConstraints(min_length=1)]}
+    annotations |= {name: hints[name] for name in job.parameters.model_fields}
+    parameters = [
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=_default(job, name), annotation=kind)
+        for name, kind in annotations.items()
+    ]
+    signature = inspect.Signature(parameters, return_annotation=State[Any])
+
+    def body(*args: Any, **kwargs: Any) -> State[Any]:
+        given = signature.bind(*args, **kwargs).arguments
+        return run_job(job, given.pop("product"), given, finish, now)
+
+    body.__signature__ = signature  # type: ignore[attr-defined]
+    body.__annotations__ = {**annotations, "return": State[Any]}
+    body.__name__ = body.__qualname__ = job.name
+    body.__module__ = f"flows.{job.module}"  # where a worker finds the flow
+    body.__doc__ = job.summary
+    made: Flow[..., Any] = flow(
+        name=job.name,
+        flow_run_name=run_name,
+        timeout_seconds=job.timeout.total_seconds(),
+        log_prints=True,
+        persist_result=False,
+    )(body)
+    return made
+
+
+def form(job: Job, made: Flow[..., Any]) -> ParameterSchema:
+    """Return the schema of a flow's parameters, with the titles and descriptions of the declaration."""
+    schema = parameter_schema(made)
+    for name, field in schema.properties.items():
+        declared = job.parameters.model_fields.get(name)
+        field |= PRODUCT if declared is None else {"title": declared.title, "description": declared.description}
+    return schema
+
+
+def run_job(job: Job, path: str, values: dict[str, Any], finish: Finish, now: Clock | None) -> State[Any]:
+    """Run a job on a product file and return the final state of the run.
+
+    Upstream failures are retried a few times, since they may pass; wrong use and refusals are not. Our own faults are
+    raised, so that the log holds their traceback.
+    """
+    logging.getLogger("prefect.flow_runs").addFilter(_NO_TRACEBACK)
+    try:
+        product = load_product(Path(path))
+        arguments = dict(job.parameters.model_validate(values))
+        if now is not None and arguments.get("at") is None:
+            arguments["at"] = now(product, job.name)
+        if arguments.get("who") == "":
+            arguments["who"] = f"Prefect run {flow_run.name}"
+        with Workspace.open(product, settings()) as ws:
+            return finish(ws, _retrying()(job, ws, arguments, run=as_task, on_progress=print))
+    except UsageError as error:
+        return Failed(message=f"Wrong use: {error}")
+    except UpstreamError as error:
+        return Failed(message=f"Upstream failure: {error}")
+    except RefusedError as error:
+        return Failed(message=f"Refused: {error}")
+
+
 def as_task(step: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a step as a Prefect task of its name: tracked, never cached, stored or tried again."""
+    """Run a step as a Prefect task with its name; it is not cached, stored or retried."""
 
     def run() -> T:
-        return step(*args, **kwargs)  # closed over: Prefect would search every argument for futures
+        return step(*args, **kwargs)  # a closure, because Prefect would search every argument for futures
 
     name = getattr(step, "__name__", "step").strip("_").replace("_", "-")
     run.__doc__ = step.__doc__
@@ -56,26 +134,24 @@ def as_task(step: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
 
 
 def run_name() -> str:
-    """Return what a run is called: the product, and the minute that it was scheduled for."""
+    """Return the name of a run: the product, and the minute for which it was scheduled."""
     product = Path(str(flow_run.parameters.get("product", ""))).stem or "run"
     return f"{product} {scheduled_time():%Y-%m-%d %H:%M}"
 
 
 def scheduled_time() -> datetime:
-    """Return the instant for which the run was scheduled; by hand, that is when it was asked for."""
+    """Return the time for which the run was scheduled; for a run by hand, when it was requested."""
     instant: datetime = flow_run.scheduled_start_time
     return instant.astimezone(UTC)
 
 
-def now_of(product: Product, at: datetime | None, job: Scheduled) -> datetime | None:
-    """Return the instant that counts as now for a job; None where the product's record says it.
+def current_time(product: Product, job: str) -> datetime | None:
+    """Return the time that counts as now for a run of a scheduled job; None for an archive, whose data determine it.
 
-    It comes from the schedule, never from this machine's clock. After an outage the scheduler starts every
-    run that it missed, oldest first: such a late run stands in for the newest time of the schedule that has
-    passed since, so that the newest issue comes first and the later runs find their work done.
+    It comes from the schedule, not from the clock of this machine. After an outage the scheduler starts every missed
+    run, oldest first. The first of them uses the newest scheduled time that has passed, so that the newest issue time
+    is forecast first; the later ones find their work done.
     """
-    if at is not None:
-        return at
     if product.feed.mode == "archive":
         return None
     planned = scheduled_time()
@@ -85,37 +161,24 @@ def now_of(product: Product, at: datetime | None, job: Scheduled) -> datetime | 
         return planned
     newest = latest_of(getattr(product.schedule, job), product.schedule.time_zone, run.state.timestamp)
     if newest > planned:
-        get_run_logger().warning("The run of %s is late; it stands in for %s", planned, newest)
+        get_run_logger().warning("The run scheduled for %s is late; it runs as that of %s", planned, newest)
     return max(planned, newest)
 
 
-def run_job(path: str, job: Callable[[Workspace], T], tell: Callable[[Product, T], State[Any]]) -> State[Any]:
-    """Run a job on a product file and return the final state that tells how it ended.
+def _retrying() -> Retrying:
+    def log(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        get_run_logger().warning("%s; the next attempt is in %.0f s", error, state.upcoming_sleep)
 
-    Upstream failures are tried again a few times, since they may pass; wrong use and refusals are not. Our
-    own faults are raised, so that the log holds their traceback.
-    """
-    logging.getLogger("prefect.flow_runs").addFilter(_NO_TRACEBACK)
-    try:
-        product = load_product(Path(path))
-        with Workspace.open(product, settings()) as ws:
-            return tell(product, _patiently(job, ws))
-    except UsageError as error:
-        return Failed(message=f"Wrong use: {error}")
-    except UpstreamError as error:
-        return Failed(message=f"Upstream failure: {error}")
-    except RefusedError as error:
-        return Failed(message=f"Refused: {error}")
+    return Retrying(
+        retry=retry_if_exception(lambda error: isinstance(error, UpstreamError) and not isinstance(error, NoDataError)),
+        stop=stop_after_attempt(len(WAITS) + 1),
+        wait=wait_chain(*(wait_random(0.5 * wait, 1.5 * wait) for wait in WAITS)),
+        before_sleep=log,
+        reraise=True,
+    )
 
 
-def _patiently(job: Callable[[Workspace], T], ws: Workspace) -> T:
-    for wait in WAITS:
-        try:
-            return job(ws)
-        except NoDataError:
-            raise
-        except UpstreamError as error:
-            pause = wait * SystemRandom().uniform(0.5, 1.5)
-            get_run_logger().warning("%s; the next try is in %.0f s", error, pause)
-            time.sleep(pause)
-    return job(ws)
+def _default(job: Job, name: str) -> Any:
+    field = job.parameters.model_fields.get(name)
+    return inspect.Parameter.empty if field is None or field.is_required() else field.default

@@ -1,4 +1,4 @@
-"""The programs of a laptop: Prefect's server, MLflow's server and a worker: commands, variables, health."""
+"""The programs of a laptop: Prefect server, MLflow server and worker, with their commands, environment and health."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from pathlib import Path
 
 from flows.environment import POOL, environment_of
 from flows.supervise import Service
+from flows.up import LOOPBACK
 from pipeline.config import Settings
 
-LOOPBACK = "127.0.0.1"
-RUNS_AT_ONCE = max(4, os.cpu_count() or 1)
-_FOREIGN = {"PREFECT_API_KEY", "PREFECT_PROFILE", "PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILES_PATH"}
+CONCURRENT_RUNS = max(4, os.cpu_count() or 1)
+_REMOVED_VARIABLES = {"PREFECT_API_KEY", "PREFECT_PROFILE", "PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILES_PATH"}
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where everything listens."""
+    """The ports of all servers."""
 
     prefect: int
     mlflow: int
     pages: int
     worker: int
-    """Health of the worker."""
+    """For the health of the worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +56,12 @@ class Installation:
         return f"http://{LOOPBACK}:{self.ports.pages}"
 
     def log(self, name: str) -> Path:
-        """Return the log of a program."""
+        """Return the log file of a program."""
         return self.home / "logs" / f"{name}.log"
 
     def environment(self) -> dict[str, str]:
-        """Return the environment of every program: ours, with these servers, and no word to anybody else."""
-        inherited = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+        """Return the environment of every program: ours, with the addresses of these servers, and without telemetry."""
+        inherited = {name: value for name, value in os.environ.items() if name not in _REMOVED_VARIABLES}
         return (
             inherited
             | environment_of(self.settings)
@@ -78,15 +78,15 @@ class Installation:
         )
 
     def prefect(self) -> Service:
-        """Return the Prefect server: on SQLite, closed to pages of other origins."""
+        """Return the Prefect server, on SQLite, which refuses requests from pages of other origins."""
         environment = self.environment() | {
             "PREFECT_SERVER_API_HOST": LOOPBACK,
             "PREFECT_SERVER_API_PORT": str(self.ports.prefect),
-            "PREFECT_UI_API_URL": "/api",  # whatever name the browser uses for this machine
+            "PREFECT_UI_API_URL": "/api",  # relative, so that any name of this machine works
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
             "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": self.prefect_url,
             "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
-            # A job that was killed blocks the next run of its deployment for this long.
+            # A killed job blocks the next run of its deployment for this many seconds.
             "PREFECT_SERVER_CONCURRENCY_INITIAL_DEPLOYMENT_LEASE_DURATION": "60",
         }
         command = [sys.executable, "-m", "prefect", "server", "start"]
@@ -96,11 +96,11 @@ class Installation:
             command,
             environment,
             self.log("prefect"),
-            lambda: answers(self.ports.prefect, "/api/ready"),
+            lambda: responds(self.ports.prefect, "/api/ready"),
         )
 
     def mlflow(self) -> Service:
-        """Return the MLflow server on the SQLite file that every job writes; artifacts lie beside it."""
+        """Return the MLflow server, on the SQLite file that every job writes to, with the artifacts beside it."""
         artifacts = self.home / "mlflow" / "artifacts"
         hosts = ",".join(f"{name}:{self.ports.mlflow}" for name in (LOOPBACK, "localhost"))
         command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", self.settings.mlflow_uri]
@@ -112,15 +112,15 @@ class Installation:
             command,
             environment,
             self.log("mlflow"),
-            lambda: answers(self.ports.mlflow, "/health"),
+            lambda: responds(self.ports.mlflow, "/health"),
         )
 
     def mlflow_upgrade(self) -> list[str]:
-        """Return the command that makes or renews the tables before processes meet on an empty file."""
+        """Return the command that creates or upgrades the tables, before several processes open an empty file."""
         return [sys.executable, "-m", "mlflow", "db", "upgrade", self.settings.mlflow_uri]
 
     def worker(self) -> Service:
-        """Return the worker, whose health only this machine can read."""
+        """Return the worker; only this machine can query its health."""
         environment = self.environment() | {
             "PREFECT_WORKER_WEBSERVER_HOST": LOOPBACK,
             "PREFECT_WORKER_WEBSERVER_PORT": str(self.ports.worker),
@@ -131,7 +131,7 @@ class Installation:
             "--name",
             "laptop",
             "--limit",
-            str(RUNS_AT_ONCE),
+            str(CONCURRENT_RUNS),
             "--with-healthcheck",
             "--install-policy",
             "never",
@@ -141,13 +141,13 @@ class Installation:
             command,
             environment,
             self.log("worker"),
-            lambda: answers(self.ports.worker, "/health"),
-            grace=20.0,  # it tells the server how its runs ended
+            lambda: responds(self.ports.worker, "/health"),
+            stop_timeout=20.0,  # it reports the end of its runs to the server
         )
 
 
-def answers(port: int, path: str) -> bool:
-    """Whether a server on this machine answers a request with 200."""
+def responds(port: int, path: str) -> bool:
+    """Whether a server on this machine responds to a request with status 200."""
     connection = HTTPConnection(LOOPBACK, port, timeout=2)
     try:
         connection.request("GET", path)

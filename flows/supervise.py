@@ -1,4 +1,4 @@
-"""Other programs, started together, watched, and stopped together, with all that they started themselves."""
+"""Programs that are started together, supervised, and stopped together with all processes that they started."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Service:
     environment: Mapping[str, str]
     log: Path
     healthy: Callable[[], bool]
-    patience: float = 90.0
+    start_timeout: float = 90.0
     """Seconds until it must be healthy."""
-    grace: float = 10.0
+    stop_timeout: float = 10.0
     """Seconds it has to stop by itself."""
 
 
@@ -43,37 +43,37 @@ class ServiceError(NightcastError):
     def __init__(self, problem: str, log: Path) -> None:
         super().__init__(f"{problem}; its log is {log}")
         lines = log.read_text("utf-8", "replace").strip().splitlines() if log.is_file() else []
-        self.last_words = tuple(lines[-TAIL:])
+        self.log_tail = tuple(lines[-TAIL:])
         """The last lines of its log."""
 
 
-class Stopped(Exception):  # noqa: N818 -- no error: somebody asked to stop
+class Stopped(Exception):  # noqa: N818 -- not an error: somebody asked to stop
     """Somebody asked to stop while the programs were starting."""
 
 
 class ProcessGroup:
-    """Programs in the order of their start. Leaving the block stops them in reverse, every process."""
+    """Programs in the order of their start. Leaving the block stops them in reverse order, with all descendants."""
 
     def __init__(self, stop: Event) -> None:
         self._stop = stop
         self._running: list[tuple[Service, subprocess.Popen[bytes]]] = []
-        self._family: dict[int, psutil.Process] = {}
+        self._descendants: dict[int, psutil.Process] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._remember()
+        self._find_descendants()
         while self._running:
             service, process = self._running.pop()
-            _end(process, service.grace)
-        self._end_family()
+            _end(process, service.stop_timeout)
+        self._end_descendants()
 
-    def start(self, service: Service) -> None:
-        """Start a program in a process group of its own; its words go to its log."""
+    def start(self, service: Service) -> subprocess.Popen[bytes]:
+        """Start a program in its own session and return its process; its output goes to its log."""
         service.log.parent.mkdir(parents=True, exist_ok=True)
         with service.log.open("wb") as log:
-            process = subprocess.Popen(  # noqa: S603 -- a command of ours
+            process = subprocess.Popen(  # noqa: S603 -- the command is ours
                 list(service.command),
                 env=dict(service.environment),
                 stdin=subprocess.DEVNULL,
@@ -82,23 +82,24 @@ class ProcessGroup:
                 start_new_session=True,
             )
         self._running.append((service, process))
+        return process
 
-    def await_healthy(self, service: Service) -> None:
-        """Return as soon as a started program answers.
+    def wait_until_healthy(self, service: Service) -> None:
+        """Return as soon as a started program responds.
 
         Raises:
             Stopped: somebody asked to stop.
-            ServiceError: a program ended, or this one does not answer in time.
+            ServiceError: a program ended, or this one does not respond in time.
         """
-        deadline = time.monotonic() + service.patience
+        deadline = time.monotonic() + service.start_timeout
         while not service.healthy():
             self.check()
             if time.monotonic() > deadline:
-                raise ServiceError(f"{service.name} gave no answer in {service.patience:g} s", service.log)
+                raise ServiceError(f"{service.name} did not respond within {service.start_timeout:g} s", service.log)
             if self._stop.wait(_TICK):
                 raise Stopped
 
-    def watch(self) -> None:
+    def wait(self) -> None:
         """Return when somebody asks to stop.
 
         Raises:
@@ -106,10 +107,10 @@ class ProcessGroup:
         """
         while not self._stop.wait(1.0):
             self.check()
-            self._remember()
+            self._find_descendants()
 
     def check(self) -> None:
-        """Make sure that every program still runs.
+        """Check that every program still runs.
 
         Raises:
             ServiceError: one has ended.
@@ -119,65 +120,64 @@ class ProcessGroup:
             if code is not None:
                 raise ServiceError(f"{service.name} ended with code {code}", service.log)
 
-    def _remember(self) -> None:
-        """Keep hold of every descendant: one whose parent has died can no longer be found."""
+    def _find_descendants(self) -> None:
+        """Remember every descendant, because one whose parent has ended can no longer be found."""
         for _, process in self._running:
             try:
                 children = psutil.Process(process.pid).children(recursive=True)
             except psutil.NoSuchProcess:
                 continue
-            self._family.update({child.pid: child for child in children})
-        self._family = {pid: child for pid, child in self._family.items() if alive(child)}
+            self._descendants.update({child.pid: child for child in children})
+        self._descendants = {pid: child for pid, child in self._descendants.items() if alive(child)}
 
-    def _end_family(self) -> None:
-        for end, patience in ((psutil.Process.terminate, 5.0), (psutil.Process.kill, 5.0)):
-            left = [child for child in self._family.values() if alive(child)]
+    def _end_descendants(self) -> None:
+        for end in (psutil.Process.terminate, psutil.Process.kill):
+            left = [child for child in self._descendants.values() if alive(child)]
             for child in left:
-                _quietly(partial(end, child))
-            deadline = time.monotonic() + patience
+                _ignore_missing(partial(end, child))
+            deadline = time.monotonic() + 5.0
             while any(map(alive, left)) and time.monotonic() < deadline:
                 time.sleep(0.05)
 
 
 def alive(process: psutil.Process) -> bool:
-    """Whether a process still runs; one that ended and waits for its parent to notice does not."""
+    """Whether a process still runs; a zombie does not."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 
 
-def run(command: Sequence[str], environment: Mapping[str, str], log: Path, *, what: str, stop: Event) -> None:
+def run(command: Sequence[str], environment: Mapping[str, str], log: Path, *, name: str, stop: Event) -> None:
     """Run a program to its end.
 
     Raises:
         Stopped: somebody asked to stop; the program is stopped too.
         ServiceError: it failed.
     """
-    service = Service(what, command, environment, log, healthy=lambda: False)
-    with ProcessGroup(stop) as crew:
-        crew.start(service)
-        process = crew._running[0][1]
+    with ProcessGroup(stop) as group:
+        process = group.start(Service(name, command, environment, log, healthy=lambda: False))
         while process.poll() is None:
             if stop.wait(_TICK):
                 raise Stopped
         if process.returncode:
-            crew.check()
+            group.check()
 
 
-def _end(process: subprocess.Popen[bytes], grace: float) -> None:
-    """Ask the whole group to stop, wait, and then end what is left of it."""
-    for wanted, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
-        _quietly(partial(os.killpg, process.pid, wanted))
+def _end(process: subprocess.Popen[bytes], timeout: float) -> None:
+    """Ask the process group to stop, wait, and kill what is left of it."""
+    for wanted, seconds in ((signal.SIGTERM, timeout), (signal.SIGKILL, 5.0)):
+        _ignore_missing(partial(os.killpg, process.pid, wanted))
         try:
-            process.wait(patience)
+            process.wait(seconds)
         except subprocess.TimeoutExpired:
             continue
-        _quietly(partial(os.killpg, process.pid, signal.SIGKILL))
+        _ignore_missing(partial(os.killpg, process.pid, signal.SIGKILL))
         return
 
 
-def _quietly(action: Callable[[], object]) -> None:
+def _ignore_missing(action: Callable[[], object]) -> None:
+    """Do something to a process that may have ended already."""
     try:
         action()
     except (ProcessLookupError, PermissionError, psutil.NoSuchProcess):

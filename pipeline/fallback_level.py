@@ -22,6 +22,11 @@ class FallbackLevel(IntEnum):
         level._value_, level.label, level.description = value, label, description
         return level
 
+    @property
+    def title(self) -> str:
+        """The number and the label, such as "fallback level 3 (baseline)"."""
+        return f"fallback level {self.value} ({self.label})"
+
     CHAMPION = 0, "champion", "The champion, on current and complete input."
     CHAMPION_WITH_GAPS = (
         1,

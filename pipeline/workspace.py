@@ -11,21 +11,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from pipeline.config import Product, Settings
-from pipeline.forecasting.serving import BundleStore
-from pipeline.forecasting.verification.scores import Scores
-from pipeline.ingest.feed import OpenFeed
-from pipeline.registry.ledger import Ledger
-from pipeline.registry.tracking import Registry
-from pipeline.store.forecasts import Forecasts
 from pipeline.store.layout import Layout
 from pipeline.times import Cadence
 
+if TYPE_CHECKING:
+    from pipeline.config import Product, Settings
+    from pipeline.forecasting.serving import BundleStore
+    from pipeline.forecasting.verification.scores import Scores
+    from pipeline.ingest.feed import OpenFeed
+    from pipeline.registry.ledger import Ledger
+    from pipeline.registry.tracking import Registry
+    from pipeline.store.forecasts import Forecasts
+
 
 class Workspace:
-    """One product of one installation. A part is opened when it is first used, and then kept.
+    """One product of one installation. A part is imported and opened when it is first used, and then kept.
 
     A test may put a fake in the place of any part before it is used: ``ws.registry = FakeRegistry()``.
     """
@@ -43,11 +45,15 @@ class Workspace:
     @cached_property
     def feed(self) -> OpenFeed:
         """The feed of what is forecast."""
+        from pipeline.ingest.feed import OpenFeed
+
         return OpenFeed(self.product.feed, self.settings)
 
     @cached_property
     def covariates(self) -> dict[str, OpenFeed]:
         """The feeds known in advance, by name."""
+        from pipeline.ingest.feed import OpenFeed
+
         return {name: OpenFeed(feed, self.settings) for name, feed in self.product.covariates.items()}
 
     @property
@@ -63,21 +69,29 @@ class Workspace:
     @cached_property
     def forecasts(self) -> Forecasts:
         """Issued forecasts."""
+        from pipeline.store.forecasts import Forecasts
+
         return Forecasts(self.layout.forecasts)
 
     @cached_property
     def scores(self) -> Scores:
         """Verification of matured forecasts, as sums and counts."""
+        from pipeline.forecasting.verification.scores import Scores
+
         return Scores(self.layout.scores)
 
     @cached_property
     def ledger(self) -> Ledger:
         """Every promotion, refusal and rollback."""
+        from pipeline.registry.ledger import Ledger
+
         return Ledger(self.layout.ledger)
 
     @cached_property
     def registry(self) -> Registry:
         """Runs and registered versions in MLflow."""
+        from pipeline.registry.tracking import Registry
+
         uri, home = self.settings.mlflow_uri, self.settings.home
         cache = home / "cache" / "registry" / f"{self.product.name}.json"
         return Registry(self.product.name, uri, artifacts=home / "mlflow" / "artifacts", cache=cache)
@@ -85,4 +99,6 @@ class Workspace:
     @cached_property
     def bundles(self) -> BundleStore:
         """The bundles on this machine, and which of them serves."""
+        from pipeline.forecasting.serving import BundleStore
+
         return BundleStore(self.layout.models, self.registry)

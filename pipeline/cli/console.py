@@ -1,4 +1,4 @@
-"""How commands speak: results on stdout, as text or JSON; progress and errors on stderr, one line each."""
+"""Output of commands: results on stdout, as text or JSON; progress and errors on stderr, one line each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from datetime import datetime
 
 from pydantic import BaseModel
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 out = Console(highlight=False, soft_wrap=True)
@@ -29,32 +28,21 @@ def print_data(data: object) -> None:
     sys.stdout.write(json.dumps(_finite(data), indent=2, ensure_ascii=False) + "\n")
 
 
-def table(*columns: str, title: str = "") -> Table:
-    """Return an empty table in the house style; a column that starts with > is set to the right."""
-    made = Table(
-        title=title or None,
-        title_justify="left",
-        title_style="bold",
+def table(*columns: str) -> Table:
+    """Return an empty table; a column whose name starts with > is aligned to the right."""
+    empty = Table(
         box=None,
         pad_edge=False,
         header_style="dim",
     )
     for column in columns:
-        made.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
-    return made
+        empty.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
+    return empty
 
 
 def minute(instant: datetime | None) -> str:
-    """Return an instant to the minute, UTC, or a dash."""
+    """Return a time to the minute, in UTC; a dash for None."""
     return f"{instant:%Y-%m-%d %H:%M}Z" if instant else "–"
-
-
-def spinner(text: str) -> Progress:
-    """Return a context that shows on a terminal that work goes on, and for how long."""
-    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    progress = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
-    progress.add_task(text, total=None)
-    return progress
 
 
 def _finite(data: object) -> object:

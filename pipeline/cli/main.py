@@ -1,4 +1,4 @@
-"""The entry point: commands of our own, commands of plugins, and one line for every mistake."""
+"""The entry point: commands, plugins, and one line for every error."""
 
 from __future__ import annotations
 
@@ -6,24 +6,49 @@ import logging
 import os
 import sys
 import warnings
-from importlib.metadata import entry_points
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
+from typer.core import TyperGroup
 
-from models.errors import ModelError
-from pipeline.cli import data_commands, jobs_commands, registry_commands, setup_commands
-from pipeline.cli.console import err, print_data
+from pipeline.cli import job_commands, special_commands
 from pipeline.errors import NightcastError
-from pipeline.version import code_version
+
+if TYPE_CHECKING:
+    pass
 
 PLUGINS = "nightcast.commands"
 INTERRUPTED = 130
 
 
+class Commands(TyperGroup):
+    """Our own commands, and those of plugins, which are loaded only when one is called or all are listed."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command by its name; None if there is none."""
+        if cmd_name not in self.commands:
+            self._load_plugins()
+        return super().get_command(ctx, cmd_name)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all commands."""
+        self._load_plugins()
+        return super().list_commands(ctx)
+
+    def _load_plugins(self) -> None:
+        from importlib.metadata import entry_points
+
+        for plugin in sorted(entry_points(group=PLUGINS), key=lambda plugin: plugin.name):
+            if plugin.name not in self.commands:
+                alone = typer.Typer(add_completion=False)
+                alone.command(plugin.name)(plugin.load())
+                self.commands[plugin.name] = typer.main.get_command(alone)
+
+
 def _version(wanted: bool) -> None:
     if wanted:
+        from pipeline.version import code_version
+
         typer.echo(f"nightcast {code_version()}")
         raise typer.Exit
 
@@ -32,8 +57,9 @@ def build_app() -> typer.Typer:
     """Return the command tree."""
     app = typer.Typer(
         name="nightcast",
-        help="Probabilistic forecasts from sensor and weather feeds: on schedule, verified, retrained nightly.\n\n"
-        "Exit codes: 0 done, 1 internal error, 2 wrong use, 3 upstream failure (source down, no data), "
+        cls=Commands,
+        help="Probabilistic forecasts from sensor and weather feeds: on schedule, verified, retrained every night.\n\n"
+        "Exit codes: 0 done, 1 our own fault or damaged data, 2 wrong use, 3 upstream failure (source down, no data), "
         "4 refused by a gate or contract.",
         no_args_is_help=True,
         add_completion=False,
@@ -47,8 +73,10 @@ def build_app() -> typer.Typer:
         version: Annotated[
             bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
         ] = False,
-        traceback: Annotated[bool, typer.Option("--traceback", help="On an error, show where it arose.")] = False,
-        verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")] = False,
+        traceback: Annotated[
+            bool, typer.Option("--traceback", help="After an error, show where it was raised.")
+        ] = False,
+        verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more to stderr.")] = False,
     ) -> None:
         logging.basicConfig(
             level=logging.INFO if verbose else logging.WARNING,
@@ -58,12 +86,8 @@ def build_app() -> typer.Typer:
         if not verbose:
             warnings.simplefilter("ignore")
 
-    setup_commands.add_to(app)
-    jobs_commands.add_to(app)
-    data_commands.add_to(app)
-    registry_commands.add_to(app)
-    for plugin in sorted(entry_points(group=PLUGINS), key=lambda plugin: plugin.name):
-        app.command(plugin.name)(plugin.load())
+    special_commands.add_to(app)
+    job_commands.add_to(app)
     return app
 
 
@@ -74,23 +98,28 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.setdefault("DO_NOT_TRACK", "1")
     try:
         build_app()(given)
-    except (NightcastError, ModelError, OSError) as error:
-        if "--traceback" in given:
-            raise
-        _fail(error, as_json="--json" in given)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: finished work is stored; run the command again to continue\n")
+        sys.exit(INTERRUPTED)
     except Exception as error:
         if "--traceback" in given:
             raise
-        _fail(RuntimeError(f"{type(error).__name__}: {error}; --traceback shows where"), as_json="--json" in given)
-    except KeyboardInterrupt:
-        err.print("interrupted: what was finished is stored; run the command again to go on")
-        sys.exit(INTERRUPTED)
+        _fail(error, as_json="--json" in given)
 
 
 def _fail(error: Exception, *, as_json: bool) -> None:
+    """Print an error in one line and end the process."""
+    from rich.markup import escape
+
+    from models.errors import ModelError
+    from pipeline.cli.console import err, print_data
+
+    kind = type(error).__name__
+    text = " ".join(str(error).split()) or kind
+    if not isinstance(error, (NightcastError, ModelError, OSError)):
+        kind, text = "RuntimeError", f"{kind}: {text}; --traceback shows where"
     code = error.exit_code if isinstance(error, NightcastError) else 1
-    text = " ".join(str(error).split()) or type(error).__name__
     err.print(f"[bold red]error:[/] {escape(text)}")
     if as_json:
-        print_data({"error": text, "kind": type(error).__name__, "exit_code": code})
+        print_data({"error": text, "kind": kind, "exit_code": code})
     sys.exit(code)

@@ -1,1 +1,1 @@
-"""The whole loop on the shipped sample, in virtual time."""
+"""All jobs on the shipped sample, in simulated time."""

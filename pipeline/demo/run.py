@@ -1,4 +1,4 @@
-"""The demo: load the history, train, then live through two weeks with one nightly retrain among them."""
+"""The demo: load the history, train, then replay two weeks with a nightly retrain among them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import Product, Settings
-from pipeline.demo.world import DAYS, RETRAIN_AFTER, TROUBLES, World
+from pipeline.demo.sample_feed import DAYS, FAULTS, RETRAIN_AFTER, SampleFeed
 from pipeline.errors import UsageError
 from pipeline.jobs.forecast import ForecastResult, forecast
 from pipeline.jobs.ingest import IngestResult, ingest
@@ -19,15 +19,17 @@ from pipeline.jobs.retrain import RetrainResult, retrain
 from pipeline.jobs.verify import VerifyResult, verify
 from pipeline.workspace import Workspace
 
-INGEST, VERIFY, NIGHT = timedelta(hours=6, minutes=15), timedelta(hours=7, minutes=30), timedelta(hours=2)
+INGEST, FORECAST, RETRAIN = timedelta(hours=6, minutes=15), timedelta(hours=7, minutes=30), timedelta(hours=2)
+"""Time of day of each job; verification runs with the forecast."""
 
 
 @dataclass(frozen=True)
 class Day:
-    """What one day of the demo brought."""
+    """The results of one day of the demo."""
 
     number: int
-    trouble: str
+    fault: str
+    """What went wrong in the feed, or empty."""
     ingest: IngestResult
     forecast: ForecastResult
     verify: VerifyResult
@@ -35,14 +37,14 @@ class Day:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the demo leaves behind."""
+    """The results of the demo."""
 
     product: Product
     history: IngestResult
     retrains: tuple[RetrainResult, ...]
     days: tuple[Day, ...]
     refused: dict[str, int]
-    """All rows in quarantine, by reason."""
+    """Number of rows in quarantine, by reason."""
     page: Path
     home: Path
     seconds: float
@@ -65,33 +67,33 @@ class Outcome:
 def run_demo(
     settings: Settings, *, report: Callable[[str], None], on_progress: OnProgress = ignore_progress
 ) -> Outcome:
-    """Run the demo in this home; `report` is called with a line of markup for each thing that happens.
+    """Run the demo in this home; `report` is called with a line of Rich markup for each event.
 
-    Run again, it finds everything done and changes nothing.
+    A second run finds everything done and changes nothing.
 
     Raises:
-        UsageError: the home holds observations of this product that the demo did not make.
+        UsageError: the home holds observations of this product that are not from the demo.
     """
     started = time.monotonic()
-    world = World(settings.home / "demo" / "inbox")
-    ws = Workspace(world.product, settings)
-    _own(ws, world)
+    sample = SampleFeed(settings.home / "demo" / "inbox")
+    ws = Workspace(sample.product, settings)
+    _check_home(ws, sample)
 
-    report(f"[bold]{world.starts:%Y-%m-%d}[/]  the history arrives")
-    world.deliver_history()
-    history = ingest(ws, at=world.starts)
-    report(f"            {_intake(history)}; training the first models …")
-    retrains = [retrain(ws, at=world.starts, on_progress=on_progress)]
-    report(f"            {_verdict(retrains[0])}")
+    report(f"[bold]{sample.starts:%Y-%m-%d}[/]  the history is delivered")
+    sample.deliver_history()
+    history = ingest(ws, at=sample.starts)
+    report(f"            {_ingest_text(history)}; training the first models …")
+    retrains = [retrain(ws, at=sample.starts, on_progress=on_progress)]
+    report(f"            {_verdict_text(retrains[0])}")
 
     days = []
     for number in range(DAYS):
         if number == RETRAIN_AFTER:
-            report(f"[bold]{world.day(number):%Y-%m-%d}[/]  02:00, the nightly retrain …")
-            retrains.append(retrain(ws, at=world.day(number) + NIGHT, on_progress=on_progress))
-            report(f"            {_verdict(retrains[-1])}")
-        days.append(_live(world, ws, number))
-        report(_line(world, days[-1]))
+            report(f"[bold]{sample.day(number):%Y-%m-%d}[/]  02:00, the nightly retrain …")
+            retrains.append(retrain(ws, at=sample.day(number) + RETRAIN, on_progress=on_progress))
+            report(f"            {_verdict_text(retrains[-1])}")
+        days.append(_run_day(sample, ws, number))
+        report(_day_line(sample, days[-1]))
     return Outcome(
         product=ws.product,
         history=history,
@@ -104,41 +106,41 @@ def run_demo(
     )
 
 
-def _live(world: World, ws: Workspace, number: int) -> Day:
-    day = world.day(number)
-    world.deliver(number)
+def _run_day(sample: SampleFeed, ws: Workspace, number: int) -> Day:
+    day = sample.day(number)
+    sample.deliver(number)
     ingested = ingest(ws, at=day + INGEST)
-    (issued,) = forecast(ws, at=day + VERIFY)
-    verified = verify(ws, at=day + VERIFY)
-    return Day(number, TROUBLES.get(number, ""), ingested, issued, verified)
+    (issued,) = forecast(ws, at=day + FORECAST)
+    verified = verify(ws, at=day + FORECAST)
+    return Day(number, FAULTS.get(number, ""), ingested, issued, verified)
 
 
-def _own(ws: Workspace, world: World) -> None:
+def _check_home(ws: Workspace, sample: SampleFeed) -> None:
     since = ws.feed.observations.table.property("live_since")
-    if since not in (None, world.starts.isoformat()):
+    if since not in (None, sample.starts.isoformat()):
         raise UsageError(
-            f"{ws.settings.home} holds observations of {ws.product.name} that the demo did not make; "
+            f"{ws.settings.home} holds observations of {ws.product.name} that are not from the demo; "
             "use another home, e.g. NIGHTCAST_HOME=.nightcast-demo nightcast demo"
         )
 
 
-def _intake(result: IngestResult) -> str:
+def _ingest_text(result: IngestResult) -> str:
     parts = [f"{result.accepted:,} new row{'' if result.accepted == 1 else 's'}"]
     parts += [f"{result.revised} revised"] if result.revised else []
     parts += [f"[yellow]{result.refused} refused[/]"] if result.refused else []
     return ", ".join(parts) if result.payloads else "nothing new"
 
 
-def _verdict(result: RetrainResult) -> str:
+def _verdict_text(result: RetrainResult) -> str:
     colour, word = ("green", "promoted") if result.verdict.promoted else ("yellow", "refused, the champion stays")
-    again = "as before: " if result.repeated else ""
+    again = "trained before: " if result.repeated else ""
     return f"{again}{result.verdict.challenger} version {result.version} [{colour}]{word}[/]: {result.verdict.reason}"
 
 
-def _line(world: World, day: Day) -> str:
+def _day_line(sample: SampleFeed, day: Day) -> str:
     one = day.forecast
     colour = ("green", "green", "yellow", "red", "red")[one.fallback_level]
     again = " (published before)" if one.repeated else ""
     level = f"[{colour}]{one.fallback_level.label}[/]"
-    text = f"[bold]{world.day(day.number):%Y-%m-%d}[/]  {_intake(day.ingest)}; forecast by {level}{again}"
-    return text + (f"\n            [dim]{day.trouble}[/]" if day.trouble else "")
+    text = f"[bold]{sample.day(day.number):%Y-%m-%d}[/]  {_ingest_text(day.ingest)}; forecast by {level}{again}"
+    return text + (f"\n            [dim]{day.fault}[/]" if day.fault else "")

@@ -1,12 +1,18 @@
-"""What all jobs share: how their steps are run, how they report progress, and the base of their results."""
+"""What all jobs share: their declaration, how their steps run, how they report progress, the base of their results."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ParamSpec, Protocol, TypeVar
+from datetime import timedelta
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from pipeline.workspace import Workspace
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -45,6 +51,61 @@ OnProgress = Callable[[Progress], None]
 
 def ignore_progress(progress: Progress) -> None:
     """Do nothing."""
+
+
+class Parameters(BaseModel):
+    """The parameters of a job: options of its command, and fields of its form in Prefect.
+
+    Titles and descriptions of the fields are shown in both.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class Job:
+    """The declaration of a job. Its command, its flow and its deployment are made from it."""
+
+    name: str
+    function: str
+    """`module:function`, imported when the job runs: the list of jobs must not import torch, MLflow or pandas."""
+    summary: str
+    """What the job does, for the help and for the deployment; the first sentence is the short form."""
+    parameters: type[Parameters]
+    command: str = ""
+    """The command, if it is not the name: words after `nightcast`."""
+    view: str = ""
+    """Module in `pipeline/cli/views` that prints the result, and in `flows` that describes it; default: the name."""
+    scheduled: bool = False
+    """Whether `schedule` in the product file has a cron line of this name."""
+    deployed: bool = True
+    """Whether Prefect can run it, on a schedule or on demand."""
+    timeout: timedelta = timedelta(hours=1)
+
+    @property
+    def words(self) -> list[str]:
+        """The command as words."""
+        return (self.command or self.name).split()
+
+    @property
+    def module(self) -> str:
+        """Name of the modules that show the result."""
+        return self.view or self.name
+
+    def __call__(
+        self,
+        ws: Workspace,
+        arguments: dict[str, Any],
+        *,
+        run: Runner = call,
+        on_progress: OnProgress = ignore_progress,
+    ) -> Any:
+        """Run the job and return its result; a job without steps or progress does not get `run` or `on_progress`."""
+        module, _, name = self.function.partition(":")
+        function = getattr(import_module(module), name)
+        accepted = inspect.signature(function).parameters
+        hooks = {"run": run, "on_progress": on_progress}
+        return function(ws, **arguments, **{name: hook for name, hook in hooks.items() if name in accepted})
 
 
 class Facts(BaseModel):

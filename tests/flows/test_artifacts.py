@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import artifacts
+from flows import artifacts, forecast, retrain, verify
 from tests.flows import samples
 
 
@@ -13,7 +13,7 @@ class TestInert:
         assert artifacts.inert("Roche-Point, 6.5 Åland") == "Roche-Point, 6.5 Åland"
 
     @pytest.mark.parametrize("char", "<>&|`*_[]()!#\\\"':/")
-    def test_f37_markup_becomes_an_entity(self, char: str) -> None:
+    def test_markup_becomes_an_entity(self, char: str) -> None:
         assert artifacts.inert(char) == f"&#{ord(char)};"
 
     def test_stays_on_one_line_without_control_or_direction_characters(self) -> None:
@@ -26,8 +26,8 @@ class TestTable:
 
 
 class TestGate:
-    def test_tells_each_rival_and_each_lead(self) -> None:
-        markdown, about = artifacts.of_retrain(samples.retrained(samples.verdict()))
+    def test_shows_each_rival_and_each_lead(self) -> None:
+        markdown, about = retrain.describe(samples.retrained(samples.verdict()))
         assert "| ridge-var v2 | 1.31 | &#43;0.4&#37; | 0.31 | no |" in markdown
         assert "| **challenger** | 1.08 | 1.29 |" in markdown
         assert "| ridge-var v2 | 1.1 | 1.3 |" in markdown
@@ -35,29 +35,29 @@ class TestGate:
 
     def test_hostile_names_are_inert(self) -> None:
         judged = samples.verdict(reason=samples.HOSTILE, rival=samples.HOSTILE)
-        markdown, about = artifacts.of_retrain(samples.retrained(judged))
+        markdown, about = retrain.describe(samples.retrained(judged))
         assert "<img" not in markdown + about
         assert "](" not in markdown + about
 
 
 @pytest.mark.usefixtures("prefect")
 class TestForecast:
-    def test_a_picture_that_is_too_large_is_left_out(self, tmp_path: Path) -> None:
-        (tmp_path / "forecast.svg").write_bytes(b"x" * (artifacts.MAX_PICTURE_BYTES + 1))
-        markdown, _ = artifacts.of_forecast("Wind", samples.forecasted(tmp_path))
+    def test_a_plot_that_is_too_large_is_left_out(self, tmp_path: Path) -> None:
+        (tmp_path / "forecast.svg").write_bytes(b"x" * (forecast.MAX_PLOT_BYTES + 1))
+        markdown, _ = forecast.describe("Wind", samples.forecasted(tmp_path))
         assert "data:" not in markdown
 
-    def test_what_went_amiss_is_told(self, tmp_path: Path) -> None:
+    def test_notes_are_shown(self, tmp_path: Path) -> None:
         result = samples.forecasted(tmp_path).model_copy(update={"notes": ("champion 3 does not load", "used 2")})
-        assert "champion 3 does not load&#59; used 2" in artifacts.of_forecast("Wind", result)[0]
+        assert "champion 3 does not load&#59; used 2" in forecast.describe("Wind", result)[0]
 
     def test_silent_stations_are_named_inertly(self, tmp_path: Path) -> None:
-        markdown, about = artifacts.of_forecast("Wind", samples.forecasted(tmp_path, missing=("<b>Cork</b>",)))
+        markdown, about = forecast.describe("Wind", samples.forecasted(tmp_path, missing=("<b>Cork</b>",)))
         assert "Silent stations: &#60;b&#62;Cork&#60;&#47;b&#62;." in markdown
         assert about == "Issued 1978-12-31 07:00 UTC, fallback level 1 (champion, gaps in input)"
 
 
-def test_verification_tells_every_score() -> None:
-    markdown, about = artifacts.of_verify(samples.verified())
+def test_verification_shows_every_score() -> None:
+    markdown, about = verify.describe(samples.verified())
     assert about == "1,080 values of 30 forecasts, scored at 1978-12-31 07:00 UTC"
     assert "| published | wind&#95;speed | 1 | 360 | 1.1 | 1.5 | 2 | -0.01 | 89.0&#37; |" in markdown

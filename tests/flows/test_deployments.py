@@ -9,27 +9,40 @@ from prefect.client.schemas.objects import ConcurrencyLimitStrategy
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.states import Pending, Running
 
-from flows.artifacts import of_forecast
-from flows.deployments import BY_HAND, SCHEDULED, register
-from flows.interrupted import end_interrupted
-from flows.parameters import TITLES, form
+from flows.deployments import DEPLOYED, load_flow, register
+from flows.forecast import describe
+from flows.running import PRODUCT, form
+from flows.stale_runs import crash_stale_runs
 from pipeline.config import Settings
+from pipeline.jobs.catalogue import get_job
+from pipeline.jobs.job import Job
 from tests.flows import samples
 
 JOBS = ("ingest", "forecast", "retrain", "verify", "maintain", "promote", "rollback", "backfill", "release")
 
 
 class TestForm:
-    @pytest.mark.parametrize("flow", SCHEDULED + BY_HAND, ids=lambda flow: flow.name)
-    def test_every_parameter_has_a_title_and_a_description(self, flow: Any) -> None:
-        schema = form(flow)
-        assert next(iter(schema.properties)) == "product"
+    @pytest.mark.parametrize("job", DEPLOYED, ids=lambda job: job.name)
+    def test_every_parameter_has_the_title_and_description_of_the_declaration(self, job: Job) -> None:
+        schema = form(job, load_flow(job))
+        assert list(schema.properties) == ["product", *job.parameters.model_fields]
+        assert PRODUCT.items() <= schema.properties.pop("product").items()
         for name, field in schema.properties.items():
-            assert field["title"] == TITLES[name]
+            declared = job.parameters.model_fields[name]
+            assert (field["title"], field["description"]) == (declared.title, declared.description)
+            assert field["title"]
             assert field["description"].endswith(".")
 
+    @pytest.mark.parametrize(
+        ("name", "minutes"), [("ingest", 60), ("retrain", 360), ("promote", 10), ("backfill", 24 * 60)]
+    )
+    def test_a_flow_has_the_name_and_timeout_of_its_job(self, name: str, minutes: int) -> None:
+        flow = load_flow(get_job(name))
+        assert (flow.name, flow.timeout_seconds) == (name, 60.0 * minutes)
+
     def test_a_version_is_a_number_from_one_and_a_reason_is_needed(self) -> None:
-        schema = form(BY_HAND[0])
+        job = get_job("promote")
+        schema = form(job, load_flow(job))
         assert schema.properties["version"]["minimum"] == 1
         assert schema.required == ["product", "version", "why"]
 
@@ -69,7 +82,7 @@ class TestRegister:
         assert deployment.concurrency_options is not None
         assert deployment.concurrency_options.collision_strategy == ConcurrencyLimitStrategy.CANCEL_NEW
 
-    def test_f39_hands_on_the_settings_without_the_secrets(
+    def test_passes_the_settings_on_without_the_secrets(
         self, archive: Path, here: Settings, client: SyncPrefectClient
     ) -> None:
         register([archive], here)
@@ -101,7 +114,7 @@ class TestRegister:
         after = client.read_deployment_by_name("verify/wind")
         assert (after.id, [schedule.active for schedule in after.schedules]) == (before.id, [False])
 
-    def test_f24_a_run_that_an_outage_cut_off_is_crashed_and_its_deployment_runs_again(
+    def test_a_stale_run_is_crashed_and_its_deployment_runs_again(
         self, archive: Path, here: Settings, client: SyncPrefectClient
     ) -> None:
         register([archive], here)
@@ -110,14 +123,14 @@ class TestRegister:
         client.set_flow_run_state(cut_off, Pending())
         client.set_flow_run_state(cut_off, Running())
         client.set_flow_run_state(refused, Pending())
-        assert end_interrupted() == 1
+        assert crash_stale_runs() == 1
         client.set_flow_run_state(again, Pending())
         names = [client.read_flow_run(run).state_name for run in (cut_off, refused, again)]
         assert names == ["Crashed", "Cancelled", "Pending"]
-        assert end_interrupted() == 1
+        assert crash_stale_runs() == 1
 
-    def test_tells_runs_where_the_pages_are(self, archive: Path, here: Settings, tmp_path: Path) -> None:
+    def test_runs_know_the_address_of_the_pages(self, archive: Path, here: Settings, tmp_path: Path) -> None:
         register([archive], here, pages="http://127.0.0.1:8300")
         issue = tmp_path / "19781231T070000Z"
-        markdown, _ = of_forecast("Wind", samples.forecasted(issue))
+        markdown, _ = describe("Wind", samples.forecasted(issue))
         assert "[Open the report](http://127.0.0.1:8300/wind/19781231T070000Z/report.html)" in markdown

@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import wraps
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +27,7 @@ from flows.retrain import retrain
 from flows.verify import verify
 from pipeline.config import load_product
 from pipeline.errors import ContractError, NoDataError, SourceError, UsageError
-from tests import jobs
+from pipeline.jobs.catalogue import get_job
 from tests.flows import samples
 
 pytestmark = pytest.mark.usefixtures("prefect", "home")
@@ -33,21 +35,24 @@ pytestmark = pytest.mark.usefixtures("prefect", "home")
 
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]:
-    """Put a stub in a job's place; it runs two steps, gives or raises an outcome, and notes its arguments."""
+    """Replace a job by a stub that runs two steps, returns or raises an outcome, and records its arguments."""
 
     def place(name: str, *outcomes: object) -> list[dict[str, Any]]:
         calls: list[dict[str, Any]] = []
+        module_name, _, function_name = get_job(name).function.partition(":")
+        module = import_module(module_name)
 
-        def job(product: object, settings: object, **given: Any) -> object:
+        @wraps(getattr(module, function_name))
+        def job(ws: object, **given: Any) -> object:
             calls.append(given)
-            for step in (fetch_payloads, _take_in) if "run" in given else ():
+            for step in (fetch_payloads, _store_rows) if "run" in given else ():
                 assert given["run"](step, 2) == 4
             outcome = outcomes[min(len(calls), len(outcomes)) - 1]
             if isinstance(outcome, Exception):
                 raise outcome
             return outcome
 
-        monkeypatch.setattr(jobs, name, job)
+        monkeypatch.setattr(module, function_name, job)
         return calls
 
     monkeypatch.setattr(running, "WAITS", (0.0, 0.0))
@@ -59,7 +64,7 @@ def fetch_payloads(number: int) -> int:
     return 2 * number
 
 
-def _take_in(number: int) -> int:
+def _store_rows(number: int) -> int:
     return number + 2
 
 
@@ -94,9 +99,9 @@ class TestSteps:
         stub("ingest", samples.ingested())
         state = ingest(str(archive), return_state=True)
         assert state.is_completed()
-        assert task_names(state) == ["fetch-payloads", "take-in"]
+        assert task_names(state) == ["fetch-payloads", "store-rows"]
 
-    def test_the_message_tells_what_was_done(self, archive: Path, stub: Any) -> None:
+    def test_the_message_has_the_counts(self, archive: Path, stub: Any) -> None:
         stub("ingest", samples.ingested({"outside its limits": 4}))
         state = ingest(str(archive), return_state=True)
         assert state.message == "78,888 new, 2 revised, 4 refused rows; newest 1978-12-31 07:00 UTC"
@@ -105,7 +110,7 @@ class TestSteps:
 class TestNow:
     when = datetime(2026, 1, 5, 12, 15, tzinfo=UTC)
 
-    def test_f22_is_the_time_for_which_the_run_was_scheduled(self, live: Path, stub: Any) -> None:
+    def test_is_the_time_for_which_the_run_was_scheduled(self, live: Path, stub: Any) -> None:
         calls = stub("verify", samples.verified())
         run_at(verify, {"product": str(live)}, self.when)
         assert calls[0]["at"] == self.when
@@ -115,12 +120,12 @@ class TestNow:
         run_at(ingest, {"product": str(live)}, self.when)
         assert calls[0]["at"] is None
 
-    def test_is_left_to_the_record_of_an_archive(self, archive: Path, stub: Any) -> None:
+    def test_is_left_to_the_data_of_an_archive(self, archive: Path, stub: Any) -> None:
         calls = stub("verify", samples.verified())
         run_at(verify, {"product": str(archive)}, self.when)
         assert calls[0]["at"] is None
 
-    def test_given_by_hand_goes_before_both_and_is_utc(self, archive: Path, stub: Any) -> None:
+    def test_given_by_hand_has_precedence_and_is_utc(self, archive: Path, stub: Any) -> None:
         calls = stub("retrain", samples.retrained(samples.verdict()))
         run_at(retrain, {"product": str(archive), "at": "1978-12-01T06:00"}, self.when)
         assert calls[0]["at"] == datetime(1978, 12, 1, 6, tzinfo=UTC)
@@ -135,7 +140,7 @@ class TestNow:
         ],
         ids=["on time", "late within its turn", "after an outage", "a clock that went back"],
     )
-    def test_f25_a_late_run_stands_in_for_the_newest_time(
+    def test_a_late_run_uses_the_newest_scheduled_time(
         self, live: Path, monkeypatch: pytest.MonkeyPatch, planned: str, began: str, expected: str
     ) -> None:
         def instant(clock: str) -> datetime:
@@ -145,7 +150,7 @@ class TestNow:
         monkeypatch.setattr(running.FlowRunContext, "get", lambda: SimpleNamespace(flow_run=run))
         monkeypatch.setattr(running, "scheduled_time", lambda: instant(planned))
         monkeypatch.setattr(running, "get_run_logger", lambda: SimpleNamespace(warning=lambda *_: None))
-        assert running.now_of(load_product(live), None, "ingest") == instant(expected)
+        assert running.current_time(load_product(live), "ingest") == instant(expected)
 
 
 class TestEnds:
@@ -155,18 +160,18 @@ class TestEnds:
         assert state.is_completed()
         assert (state.name, state.message) == ("Champion kept", "not better than ridge-var v2")
 
-    def test_a_promotion_is_told(self, archive: Path, stub: Any) -> None:
+    def test_a_promotion_is_the_message(self, archive: Path, stub: Any) -> None:
         stub("retrain", samples.retrained(samples.verdict(promoted=True, reason="better than all")))
         state = retrain(str(archive), return_state=True)
         assert (state.name, state.message) == ("Completed", "Version 3 is champion. better than all")
 
-    def test_the_worlds_fault_is_tried_again_and_then_told(self, archive: Path, stub: Any) -> None:
+    def test_an_upstream_failure_is_retried_and_then_the_message(self, archive: Path, stub: Any) -> None:
         calls = stub("ingest", SourceError("the source is down"))
         state = ingest(str(archive), return_state=True)
         assert state.is_failed()
         assert (len(calls), state.message) == (3, "Upstream failure: the source is down")
 
-    def test_a_fault_that_passes_is_forgotten(self, archive: Path, stub: Any) -> None:
+    def test_a_retry_can_succeed(self, archive: Path, stub: Any) -> None:
         calls = stub("ingest", SourceError("the source is down"), samples.ingested())
         assert ingest(str(archive), return_state=True).is_completed()
         assert len(calls) == 2
@@ -179,7 +184,7 @@ class TestEnds:
             (NoDataError("no observations yet"), "Upstream failure: no observations yet"),
         ],
     )
-    def test_what_cannot_pass_is_tried_once(self, archive: Path, stub: Any, error: Exception, message: str) -> None:
+    def test_other_errors_are_not_retried(self, archive: Path, stub: Any, error: Exception, message: str) -> None:
         calls = stub("ingest", error)
         state = ingest(str(archive), return_state=True)
         assert state.is_failed()
@@ -191,7 +196,7 @@ class TestEnds:
         assert state.message is not None
         assert state.message.startswith("Wrong use: ")
 
-    def test_a_failure_told_in_one_line_leaves_no_traceback_in_the_log(
+    def test_a_failure_on_purpose_leaves_no_traceback_in_the_log(
         self, archive: Path, stub: Any, caplog: pytest.LogCaptureFixture
     ) -> None:
         stub("ingest", NoDataError("no observations yet"))
@@ -224,7 +229,7 @@ class TestArtifacts:
         assert artifact is not None
         assert "](data:image/svg+xml;base64,PHN2Zy" in str(artifact.data)
 
-    def test_a_failure_to_leave_one_does_not_fail_the_run(
+    def test_a_failure_to_create_one_does_not_fail_the_run(
         self, archive: Path, stub: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def fail(**_: object) -> None:
@@ -236,14 +241,14 @@ class TestArtifacts:
 
 
 class TestByHand:
-    def test_promote_hands_on_who_and_why(self, archive: Path, stub: Any) -> None:
+    def test_promote_passes_who_and_why(self, archive: Path, stub: Any) -> None:
         calls = stub("promote", samples.promoted())
         when = datetime.now(UTC) - timedelta(minutes=1)
         state = run_at(promote, {"product": str(archive), "version": 3, "why": "better", "who": "Ann"}, when)
         assert state.message == "Version 3 is champion of wind, instead of version 2"
         assert calls == [{"version": 3, "who": "Ann", "why": "better", "at": when}]
 
-    def test_rollback_without_a_name_is_the_runs(self, archive: Path, stub: Any) -> None:
+    def test_rollback_without_a_name_uses_that_of_the_run(self, archive: Path, stub: Any) -> None:
         calls = stub("rollback", samples.promoted())
         assert rollback(str(archive), why="broken", return_state=True).is_completed()
         assert calls[0]["who"].startswith("Prefect run ")

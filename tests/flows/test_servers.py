@@ -15,7 +15,7 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.servers import Installation, Ports, answers
+from flows.servers import Installation, Ports, responds
 from flows.supervise import ProcessGroup, run
 from pipeline.config import Settings
 
@@ -36,12 +36,12 @@ def free_ports(count: int) -> list[int]:
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     home = tmp_path_factory.mktemp("home")
     installation = Installation(Settings(home=home), Ports(*free_ports(4)))
-    with ProcessGroup(Event()) as crew:
+    with ProcessGroup(Event()) as group:
         prefect = installation.prefect()
-        crew.start(prefect)
-        crew.await_healthy(prefect)
+        group.start(prefect)
+        group.wait_until_healthy(prefect)
         yield installation
-    assert not answers(installation.ports.prefect, "/api/health")
+    assert not responds(installation.ports.prefect, "/api/health")
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def client(own: Installation) -> Iterator[SyncPrefectClient]:
 
 def test_a_schedule_becomes_scheduled_runs(own: Installation, client: SyncPrefectClient, archive: Path) -> None:
     command = [sys.executable, "-m", "flows.deployments", str(archive)]
-    run(command, own.environment(), own.log("deployments"), what="register", stop=Event())
+    run(command, own.environment(), own.log("deployments"), name="register", stop=Event())
     names = json.loads(own.log("deployments").read_text())
     scheduled = ("ingest", "forecast", "retrain", "verify", "maintain")
     assert names == [f"{job}/wind" for job in (*scheduled, "promote", "rollback", "backfill", "release")]
@@ -78,7 +78,7 @@ def request(own: Installation, method: str, path: str, headers: dict[str, str]) 
     return response.status, {name.lower(): value for name, value in response.getheaders()}
 
 
-def test_f40_other_origins_can_neither_read_nor_write(own: Installation) -> None:
+def test_other_origins_can_neither_read_nor_write(own: Installation) -> None:
     evil = {"Origin": "http://evil.example"}
     _, headers = request(own, "POST", "/api/flow_runs/filter", evil)
     assert headers.get("access-control-allow-origin") not in ("*", evil["Origin"])
@@ -88,6 +88,6 @@ def test_f40_other_origins_can_neither_read_nor_write(own: Installation) -> None
 def test_the_page_finds_its_server_by_whatever_name(own: Installation) -> None:
     connection = HTTPConnection("127.0.0.1", own.ports.prefect, timeout=30)
     connection.request("GET", "/ui-settings")
-    told = json.loads(connection.getresponse().read())
+    served = json.loads(connection.getresponse().read())
     connection.close()
-    assert (told["api_url"], told["csrf_enabled"]) == ("/api", True)
+    assert (served["api_url"], served["csrf_enabled"]) == ("/api", True)

@@ -202,7 +202,7 @@ def test_a_refused_challenger_is_a_refusal_with_its_numbers(trained: Trained, ni
     assert (ended.data["champion"], ended.data["verdict"]["promoted"]) == (1, False)
     again = nightcast("retrain", trained.file, "--at", "2002-01-15", home=home)
     assert again.code == 4
-    assert "its verdict stands" in again.out
+    assert "its verdict still holds" in again.out
     assert "refused: not shown better than champion version 1" in again.out
 
 

@@ -134,7 +134,7 @@ def test_a_source_that_is_asked_by_time_is_asked_month_by_month(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"part": (4, 3)}, "4/3 is no part; write 1/3 to 3/3"), ({"until": SINCE - DAY}, "is before since")],
+    [({"part": (4, 3)}, "4/3 does not exist; write 1/3 to 3/3"), ({"until": SINCE - DAY}, "is before since")],
 )
 def test_a_range_or_part_that_cannot_be_meant(place: ProductHome, options: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
@@ -211,9 +211,9 @@ def test_a_dropped_row_is_kept_and_no_longer_listed(refused: ProductHome) -> Non
 
 
 def test_nothing_is_released_by_accident(refused: ProductHome) -> None:
-    with pytest.raises(UsageError, match="no row is named"):
+    with pytest.raises(UsageError, match="no rows selected"):
         jobs.release(refused.workspace, who="me", why="all")
-    with pytest.raises(UsageError, match="no row in quarantine has a reason with 'xyz'"):
+    with pytest.raises(UsageError, match="no row in quarantine has a reason that contains 'xyz'"):
         jobs.drop(refused.workspace, who="me", why="all", reason="xyz")
 
 
@@ -372,7 +372,9 @@ def test_a_repair_that_was_interrupted_is_told_and_gone_on_with(
             jobs.maintain(refused.workspace, repair=True)
     assert refused.observations.read().num_rows == 0
     told = jobs.maintain(refused.workspace).damage
-    assert told == ("tiny-wind: not all that a repair took out was taken in again; run `nightcast maintain --repair`",)
+    assert told == (
+        "tiny-wind: payloads that a repair removed are not all ingested again; run `nightcast maintain --repair`",
+    )
     (store(refused) / "receipts" / "lost.json").write_bytes(b"torn")
     assert jobs.maintain(refused.workspace).damage == told
     result, after = mended(refused, empty_mlflow)
@@ -399,8 +401,8 @@ def test_a_torn_payload_is_told_and_does_not_keep_the_others_from_being_taken_in
     result, _ = mended(place, empty_mlflow)
     assert result.taken_again == 1
     assert place.observations.read()["valid_time"].unique().to_pylist() == [SINCE + DAY]
-    assert [line for line in result.damage if line.startswith("tiny-wind: cannot be taken in again: ")]
-    assert "not all that a repair took out" in " ".join(jobs.maintain(place.workspace).damage)
+    assert [line for line in result.damage if line.startswith("tiny-wind: cannot be ingested again: ")]
+    assert "are not all ingested again" in " ".join(jobs.maintain(place.workspace).damage)
     content.write_bytes(whole)
     result, after = mended(place, empty_mlflow)
     assert (after, result.damage, result.taken_again) == (before, (), 1)  # only what failed

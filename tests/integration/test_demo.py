@@ -23,13 +23,13 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def told() -> list[str]:
+def events() -> list[str]:
     return []
 
 
 @pytest.fixture(scope="module")
-def outcome(settings: Settings, told: list[str]) -> Iterator[Outcome]:
-    yield run_demo(settings, report=told.append)
+def outcome(settings: Settings, events: list[str]) -> Iterator[Outcome]:
+    yield run_demo(settings, report=events.append)
 
 
 def _files(folder: Path) -> dict[str, str]:
@@ -80,7 +80,7 @@ def test_the_champion_beats_persistence_and_climatology_at_every_lead(outcome: O
     assert abs(verdict.coverage - verdict.nominal_coverage) < 0.05
 
 
-def test_gaps_and_stale_input_are_seen_on_their_rungs(outcome: Outcome) -> None:
+def test_gaps_and_stale_input_have_their_fallback_levels(outcome: Outcome) -> None:
     levels = [day.forecast.fallback_level for day in outcome.days]
     assert {0, 1, 2} <= set(levels)
     assert max(levels) == 2
@@ -110,12 +110,12 @@ def test_the_latest_report_can_be_opened(outcome: Outcome) -> None:
     assert "<html" in outcome.page.read_text()
 
 
-def test_every_day_is_told(outcome: Outcome, told: list[str]) -> None:
-    assert len([line for line in told if "forecast by" in line]) == 14
+def test_every_day_is_reported(outcome: Outcome, events: list[str]) -> None:
+    assert len([line for line in events if "forecast by" in line]) == 14
     json.dumps(outcome.as_data(), allow_nan=False)
 
 
-def test_run_again_it_changes_nothing(outcome: Outcome, settings: Settings) -> None:
+def test_a_second_run_changes_nothing(outcome: Outcome, settings: Settings) -> None:
     before = _state(outcome, settings)
     again = run_demo(settings, report=lambda _: None)
     assert all(day.forecast.repeated for day in again.days)
@@ -127,15 +127,15 @@ def test_run_again_it_changes_nothing(outcome: Outcome, settings: Settings) -> N
         assert after[name] == value, name
 
 
-def test_a_demo_that_was_stopped_goes_on_as_if_it_had_not_been(outcome: Outcome, settings: Settings) -> None:
-    # What lies in the inbox of a stopped demo must not arrive with the history, before its day.
+def test_an_interrupted_demo_continues(outcome: Outcome, settings: Settings) -> None:
+    # Files of an interrupted demo must not be ingested with the history, before their day.
     inbox = settings.home / "demo" / "inbox"
     days = sorted(path.name for path in inbox.iterdir())
     assert len(days) > 14
-    from pipeline.demo.world import World
+    from pipeline.demo.sample_feed import SampleFeed
 
-    World(inbox).deliver_history()
+    SampleFeed(inbox).deliver_history()
     assert [path.name for path in inbox.iterdir()] == ["history.csv"]
     for number in range(14):
-        World(inbox).deliver(number)
+        SampleFeed(inbox).deliver(number)
     assert sorted(path.name for path in inbox.iterdir()) == days

@@ -83,7 +83,7 @@ def test_a_retrain_tells_what_became_of_each_candidate_and_of_a_covariate_withou
     assert damped.validation_crps == pytest.approx(metrics.metrics["damped-anomaly/validation_crps"])
     assert metrics.params["remarks.ridge-var"] == "five lags; memory kept"
     (warning,) = result.warnings
-    assert warning.startswith("covariate nwp has no rows by ")
+    assert warning.startswith("covariate nwp has no rows known by ")
     assert [record.getMessage() for record in caplog.records].count(f"tiny-wind: {warning}") == 1
     again = jobs.retrain(place.workspace, at=place.end)
     assert (again.repeated, again.candidates, again.warnings) == (True, result.candidates, result.warnings)

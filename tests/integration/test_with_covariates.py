@@ -96,7 +96,7 @@ def verified(trained: tuple[Product, Settings, RetrainResult]) -> VerifyResult:
 
 def test_the_product_is_right(tmp_path: Path) -> None:
     make(tmp_path)
-    told = check_product(tmp_path / "product.yaml", make_settings(tmp_path), at=END)
+    told = check_product(Workspace(load_product(tmp_path / "product.yaml"), make_settings(tmp_path)), at=END)
     assert (told["locations"], told["nwp: locations"]) == ("5 stations", "4 x 6 cells")
     assert "left out" not in told
 

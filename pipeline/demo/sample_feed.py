@@ -1,6 +1,6 @@
-"""The world of the demo: the shipped record, delivered day by day, with the troubles that real feeds have.
+"""The feed of the demo: the shipped sample, delivered day by day, with the faults that real feeds have.
 
-Every trouble is written down here, and every true value arrives in the end.
+All faults are listed here, and every true value is delivered in the end.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from pipeline.paths import deploy_folder, resolve
 DAYS = 14
 RETRAIN_AFTER = 8
 DAY = timedelta(days=1)
-TROUBLES = {
+FAULTS = {
     2: "Valentia's value comes two days late",
     4: "Dublin reports 999 knots, corrected the day after",
-    5: "the file of the day does not come until tomorrow",
+    5: "the file of the day comes a day late",
     7: "Malin Head reports -9999, corrected the day after",
     9: "Birr's value is preliminary, revised two days later",
     11: "Clones reports 'calm?', corrected the day after",
 }
-"""By day of the demo, counted from 0."""
+"""By day of the demo, from 0."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +38,17 @@ class Delivery:
     text: str
 
 
-class World:
-    """The Irish wind record as a live feed in virtual time.
+class SampleFeed:
+    """The Irish wind sample as a live feed in simulated time.
 
-    Day n of the demo is a calendar day on which the mean of the day before arrives.
+    On day n of the demo, the mean of the day before is delivered.
     """
 
     def __init__(self, inbox: Path) -> None:
         self.inbox = inbox
         shipped = load_product(deploy_folder() / "products" / "ireland-wind.yaml")
         source = shipped.feed.source
-        assert isinstance(source, FilesSource)  # noqa: S101 - the shipped product says so
+        assert isinstance(source, FilesSource)  # noqa: S101 - so it is in the shipped product
         record = pd.read_parquet(resolve(source.path, shipped.folder))
         self._record = record.set_index("time").astype(object)
         self._last = pd.Timestamp(record["time"].iloc[-1])
@@ -56,11 +56,11 @@ class World:
 
     @property
     def starts(self) -> datetime:
-        """When the demo loads its history and trains for the first time."""
+        """Time at which the demo loads the history and trains for the first time."""
         return self.day(0) - timedelta(hours=12)
 
     def day(self, number: int) -> datetime:
-        """Return midnight of a day of the demo; on the last one arrives the last value of the record."""
+        """Return midnight of a day of the demo; on the last day, the last value of the sample is delivered."""
         return (
             (self._last + pd.Timedelta(1, "D") - pd.Timedelta(DAYS - 1 - number, "D"))
             .to_pydatetime()
@@ -68,22 +68,22 @@ class World:
         )
 
     def deliver_history(self) -> None:
-        """Put everything before the first day into the inbox, and nothing else.
+        """Put everything before the first day into the inbox, and remove all else.
 
-        What a demo that was stopped left there would arrive before its day.
+        Files of an interrupted demo would otherwise be ingested before their day.
         """
         shutil.rmtree(self.inbox, ignore_errors=True)
-        self._put(Delivery("history.csv", self._lines(self._record.loc[: self._covered(0) - pd.Timedelta(1, "D")])))
+        self._put(Delivery("history.csv", self._csv(self._record.loc[: self._measured_day(0) - pd.Timedelta(1, "D")])))
 
     def deliver(self, number: int) -> None:
-        """Put into the inbox what arrives on a day of the demo."""
+        """Put the files of a day of the demo into the inbox."""
         for delivery in self._deliveries(number):
             self._put(delivery)
 
     def _deliveries(self, number: int) -> list[Delivery]:
-        day = self._record.loc[[self._covered(number)]].copy()
+        day = self._record.loc[[self._measured_day(number)]].copy()
         when = day.index[0]
-        found = []
+        files = []
         if number == 2:
             day = day.drop(columns="VAL")
         elif number == 4:
@@ -95,7 +95,7 @@ class World:
         elif number == 11:
             day.loc[when, "CLO"] = "calm?"
         if number != 5:
-            found.append(Delivery(f"{when:%Y-%m-%d}.csv", self._lines(day)))
+            files.append(Delivery(f"{when:%Y-%m-%d}.csv", self._csv(day)))
         for late, station, since in (
             (4, "VAL", 2),
             (5, "DUB", 4),
@@ -104,19 +104,19 @@ class World:
             (12, "CLO", 11),
         ):
             if number == late:
-                was = self._covered(since)
-                found.append(Delivery(f"{was:%Y-%m-%d}-{station}.csv", self._lines(self._record.loc[[was]][[station]])))
+                past = self._measured_day(since)
+                files.append(Delivery(f"{past:%Y-%m-%d}-{station}.csv", self._csv(self._record.loc[[past]][[station]])))
         if number == 6:
-            was = self._covered(5)
-            found.append(Delivery(f"{was:%Y-%m-%d}.csv", self._lines(self._record.loc[[was]])))
-        return found
+            past = self._measured_day(5)
+            files.append(Delivery(f"{past:%Y-%m-%d}.csv", self._csv(self._record.loc[[past]])))
+        return files
 
-    def _covered(self, number: int) -> pd.Timestamp:
-        """The calendar day whose mean arrives on a day of the demo."""
+    def _measured_day(self, number: int) -> pd.Timestamp:
+        """Return the calendar day whose mean is delivered on a day of the demo."""
         return self._last - pd.Timedelta(DAYS - 1 - number, "D")
 
     @staticmethod
-    def _lines(rows: pd.DataFrame) -> str:
+    def _csv(rows: pd.DataFrame) -> str:
         text: str = rows.to_csv(date_format="%Y-%m-%d", index_label="time", lineterminator="\n")
         return text
 
@@ -125,7 +125,7 @@ class World:
 
 
 def _live(shipped: Product, inbox: Path) -> Product:
-    """The shipped product, reading the inbox as a live feed of CSV files."""
+    """Return the shipped product with the inbox as a live feed of CSV files."""
     source = shipped.feed.source.model_copy(update={"path": str(inbox / "*.csv"), "format": "csv"})
     feed = shipped.feed.model_copy(update={"source": source, "mode": "live"})
     training = shipped.training.model_copy(update={"budget": timedelta(seconds=60)})

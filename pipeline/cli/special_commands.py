@@ -1,4 +1,4 @@
-"""Commands that need no stores: schema, check, demo."""
+"""The commands that are not a job: schema, check, demo."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.arguments import AsJson, ProductFile
-from pipeline.cli.console import err, out, print_data
+from pipeline.cli.arguments import AsJson, ProductFile, open_workspace
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the commands to the tree."""
+    """Add the commands."""
 
     @app.command()
     def schema(
-        markdown: Annotated[bool, typer.Option("--markdown", help="Print the reference of every field.")] = False,
+        markdown: Annotated[bool, typer.Option("--markdown", help="Print the reference of all fields.")] = False,
     ) -> None:
         """Print the JSON Schema of a product file, for editors and forms."""
         from pipeline.config.reference import product_reference, product_schema
@@ -28,25 +27,28 @@ def add_to(app: typer.Typer) -> None:
 
     @app.command()
     def check(product: ProductFile, as_json: AsJson = False) -> None:
-        """Tell whether a product file is right and its source can be reached."""
-        from pipeline.config import settings
-        from pipeline.jobs.check import check_product
+        """Check a product file, its models and its locations, and try to read its sources."""
+        from pipeline.cli.console import out, print_data
 
-        found = check_product(product, settings(), at=datetime.now(UTC))
+        with open_workspace(product) as ws:
+            from pipeline.jobs.check import check_product
+
+            facts = check_product(ws, at=datetime.now(UTC))
         if as_json:
-            print_data(found)
+            print_data(facts)
             return
-        for name, value in found.items():
+        for name, value in facts.items():
             out.print(f"[green]✓[/] {name}: {value}")
 
     @app.command()
     def demo(as_json: AsJson = False) -> None:
-        """Live through two weeks of real data in minutes: ingest, retrain, forecast, verify. Needs no network."""
+        """Replay two weeks of real data in minutes: ingest, retrain, forecast, verify. Needs no network."""
+        from pipeline.cli.console import err, print_data
         from pipeline.cli.progress import ProgressLines
-        from pipeline.cli.summary import print_summary
+        from pipeline.cli.views.demo import show
         from pipeline.config import settings
         from pipeline.demo.run import run_demo
 
         with ProgressLines(err, "demo") as on_progress:
             outcome = run_demo(settings(), report=err.print, on_progress=on_progress)
-        print_data(outcome.as_data()) if as_json else print_summary(outcome, Path.cwd())
+        print_data(outcome.as_data()) if as_json else show(outcome, Path.cwd())

@@ -1,4 +1,4 @@
-"""The end of the demo: what was forecast, how good it was, what was refused, where to look, what to type next."""
+"""The summary of the demo: forecasts, champion, scores, refused rows, and commands to try next."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.cli.console import out, table
-from pipeline.cli.show import verdict_table
+from pipeline.cli.views.retrain import verdict_table
 from pipeline.demo.run import Outcome
 from pipeline.fallback_level import FallbackLevel
 from pipeline.forecasting.verification.scores import LeadScore
@@ -20,7 +20,7 @@ from pipeline.training.metrics import nominal_coverage
 _COLUMN = 11
 
 
-def print_summary(outcome: Outcome, folder: Path) -> None:
+def show(outcome: Outcome, folder: Path) -> None:
     """Print the summary; paths are shown as seen from `folder`."""
     out.print()
     out.rule(f"[bold]{escape(outcome.product.title)}[/]", align="left", style="dim")
@@ -32,7 +32,7 @@ def print_summary(outcome: Outcome, folder: Path) -> None:
     _next(outcome, folder)
 
 
-def _say(heading: str, *lines: str) -> None:
+def _print_row(heading: str, *lines: str) -> None:
     shown = Table.grid(padding=0)
     shown.add_column(width=_COLUMN)
     shown.add_column()
@@ -41,8 +41,8 @@ def _say(heading: str, *lines: str) -> None:
     out.print(shown)
 
 
-def _point(heading: str, *lines: str) -> None:
-    """Print what is to be copied: never broken, however long."""
+def _print_unwrapped(heading: str, *lines: str) -> None:
+    """Print lines to be copied: they are never wrapped."""
     for number, line in enumerate(lines):
         out.print(f"[bold]{heading if number == 0 else '':<{_COLUMN}}[/]{line}")
 
@@ -51,7 +51,9 @@ def _forecasts(outcome: Outcome) -> None:
     issues = [day.forecast.issue_time for day in outcome.days]
     levels = [day.forecast.fallback_level for day in outcome.days]
     counts = [f"{levels.count(level)} by {level.label}" for level in FallbackLevel if level in levels]
-    _say("Forecasts", f"{len(issues)} published, {issues[0]:%d %b %Y} to {issues[-1]:%d %b %Y}", "; ".join(counts))
+    _print_row(
+        "Forecasts", f"{len(issues)} published, {issues[0]:%d %b %Y} to {issues[-1]:%d %b %Y}", "; ".join(counts)
+    )
     out.print()
 
 
@@ -59,15 +61,17 @@ def _champion(outcome: Outcome) -> None:
     serving = outcome.retrains[-1].champion
     promoted = [one for one in outcome.retrains if one.verdict.promoted and one.version == serving]
     for refused in [one for one in outcome.retrains if not one.verdict.promoted]:
-        _say("Refused", f"version {refused.version}, {refused.verdict.challenger}: {escape(refused.verdict.reason)}")
+        _print_row(
+            "Refused", f"version {refused.version}, {refused.verdict.challenger}: {escape(refused.verdict.reason)}"
+        )
     if not promoted:
-        _say("Champion", f"version {serving}, put into service by hand" if serving else "none; a baseline serves")
+        _print_row("Champion", f"version {serving}, promoted by hand" if serving else "none; a baseline is used")
         return
     result, verdict = promoted[-1], promoted[-1].verdict
-    _say(
+    _print_row(
         "Champion",
         f"[green]{verdict.challenger}[/], version {result.version}: {escape(verdict.reason)}",
-        f"judged on {verdict.issues} held-out issue times, {verdict.since:%b %Y} to {verdict.until:%b %Y}; "
+        f"evaluated on {verdict.issues} held-out issue times, {verdict.since:%b %Y} to {verdict.until:%b %Y}; "
         f"its {verdict.nominal_coverage:.0%} interval covers {verdict.coverage:.1%}",
     )
     out.print()
@@ -81,20 +85,20 @@ def _verified(outcome: Outcome) -> None:
     for score in scores:
         by_model.setdefault(score.model, []).append(score)
     if not by_model:
-        _say("Verified", "nothing yet")
+        _print_row("Verified", "nothing yet")
         return
-    ours = by_model.pop("published")
-    count = sum(score.count for score in ours)
-    inside = sum(score.coverage * score.count for score in ours) / count
-    promised = nominal_coverage(outcome.product.forecast.quantiles)
-    _say(
+    published = by_model.pop("published")
+    count = sum(score.count for score in published)
+    inside = sum(score.coverage * score.count for score in published) / count
+    nominal = nominal_coverage(outcome.product.forecast.quantiles)
+    _print_row(
         "Verified",
-        f"{count:,} values came true so far, {inside:.0%} of them inside the {promised:.0%} interval",
-        "[dim]two weeks are few: the held-out table above is the measure[/]",
+        f"{count:,} values are verified so far, {inside:.0%} of them inside the {nominal:.0%} interval",
+        "[dim]two weeks are a small sample: rely on the held-out scores above[/]",
     )
     out.print()
-    shown = table("live CRPS", *(f">lead {score.lead}" for score in ours))
-    shown.add_row("published", *(f"{score.crps:.3f}" for score in ours), style="bold green")
+    shown = table("live CRPS", *(f">lead {score.lead}" for score in published))
+    shown.add_row("published", *(f"{score.crps:.3f}" for score in published), style="bold green")
     for model, rows in sorted(by_model.items()):
         shown.add_row(model, *(f"{score.crps:.3f}" for score in rows))
     out.print(shown)
@@ -104,26 +108,28 @@ def _verified(outcome: Outcome) -> None:
 def _refused(outcome: Outcome) -> None:
     total = sum(outcome.refused.values())
     reasons = [f"{count} × {escape(reason)}" for reason, count in outcome.refused.items()]
-    _say("Quarantine", f"{total} rows refused and kept, with the reason:", *reasons)
+    _print_row("Quarantine", f"{total} rows refused and kept, by reason:", *reasons)
     out.print()
 
 
 def _next(outcome: Outcome, folder: Path) -> None:
     home = os.environ.get("NIGHTCAST_HOME")
-    program = "nightcast" if shutil.which("nightcast") else _seen_from(Path(sys.argv[0]).absolute(), folder)
+    program = "nightcast" if shutil.which("nightcast") else _relative_to(Path(sys.argv[0]).absolute(), folder)
     prefix = f"NIGHTCAST_HOME={home} {program}" if home else str(program)
     file = "deploy/products/ireland-wind.yaml"
-    _point("Report", escape(str(_seen_from(outcome.page, folder))))
+    _print_unwrapped("Report", escape(str(_relative_to(outcome.page, folder))))
     out.print()
-    _point(
+    _print_unwrapped(
         "Next",
         f"{prefix} status {file}",
         f"{prefix} models {file}",
         f"{prefix} up     [dim]Prefect UI, MLflow UI and report pages; Ctrl-C stops them[/]",
     )
     out.print()
-    out.print(f"[dim]took {outcome.seconds:.0f} s; everything is in {escape(str(_seen_from(outcome.home, folder)))}[/]")
+    out.print(
+        f"[dim]took {outcome.seconds:.0f} s; everything is in {escape(str(_relative_to(outcome.home, folder)))}[/]"
+    )
 
 
-def _seen_from(path: Path, folder: Path) -> Path:
+def _relative_to(path: Path, folder: Path) -> Path:
     return path.relative_to(folder) if path.is_relative_to(folder) else path
