@@ -30,7 +30,7 @@ def describe(result: RetrainResult) -> tuple[str, str]:
         f"## {'Promoted' if verdict.promoted else 'Champion kept'}\n\n{inert(verdict.reason)}",
         f"Challenger: {inert(verdict.challenger)}, version {result.version}. "
         f"{verdict.issues:,} held-out issue times from {minute(verdict.since)} to {minute(verdict.until)}. "
-        f"CRPS {verdict.crps:.4g}; with a quarter of the {verdict.places} silent {verdict.outage_crps:.4g}. "
+        f"CRPS {verdict.crps:.4g}; with a quarter of the {verdict.places} withheld {verdict.outage_crps:.4g}. "
         f"The widest interval covers {verdict.coverage:.1%}, nominally {verdict.nominal_coverage:.1%}.",
         table(("rival", "CRPS", "skill of the challenger", "p", "beaten"), rivals),
         "### CRPS by lead",

@@ -13,7 +13,7 @@ from models.errors import CheckpointError
 from pipeline import atomic
 from pipeline.errors import StoreError
 from pipeline.forecasting.notes import Note
-from pipeline.registry.bundle import Bundle, adopt, read_bundle
+from pipeline.registry.bundle import Bundle, import_bundle, read_bundle
 from pipeline.registry.tracking import Registry, TrackingError
 
 Role = Literal["champion", "fallback"]
@@ -84,7 +84,7 @@ class BundleStore:
         with tempfile.TemporaryDirectory() as scratch:
             try:
                 fetched = self.registry.download(version, Path(scratch))
-                return adopt(self.root, fetched, digest=digest)
+                return import_bundle(self.root, fetched, digest=digest)
             except (TrackingError, CheckpointError) as error:
                 raise damage or error from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
+from typing import Literal
 
 from pydantic import ConfigDict
 
@@ -21,7 +22,10 @@ class ModelVersion(Facts):
     trained_until: datetime
     crps: float | None
     """On the held-out issue times of its own retrain."""
-    verdict: str
+    verdict: Literal["promoted", "refused"] | None
+    """What the gate decided; None for a version that another program registered."""
+    reason: str
+    """The verdict in one sentence."""
     run_id: str
 
 
@@ -60,6 +64,7 @@ def models(ws: Workspace) -> ModelsResult:
             trained_until=one.trained_until,
             crps=one.crps,
             verdict=one.verdict,
+            reason=one.reason,
             run_id=one.run_id,
         )
         for one in ws.registry.versions()

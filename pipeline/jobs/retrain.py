@@ -6,17 +6,18 @@ import logging
 from datetime import datetime
 
 from models.base import Epoch
+from models.errors import ModelError
 from pipeline.errors import RefusedError
 from pipeline.features.snapshot import take_snapshot
 from pipeline.features.windows import make_task
 from pipeline.jobs.clock import now_of
 from pipeline.jobs.job import OnProgress, Progress, Result, Runner, call, ignore_progress
-from pipeline.registry.challenge import Champion
 from pipeline.registry.record import Candidate, recall, record
+from pipeline.training.comparison import Champion
 from pipeline.training.fit import check_candidates
 from pipeline.training.folds import split
-from pipeline.training.gate import Verdict
 from pipeline.training.holdout import evaluate_holdout, fit_all, training_key
+from pipeline.training.verdict import Verdict
 from pipeline.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ def retrain(
             losses = f"loss {epoch.train_loss:.4f}, validation {epoch.validation_loss:.4f}"
             on_progress(Progress(f"training {model}, epoch", epoch.epoch, epoch.epochs, losses))
 
-        fitted, failed = run(fit_all, snapshot, folds, watch=report)
+        fitted, failed = run(fit_all, snapshot, folds, on_epoch=report)
         trained = run(evaluate_holdout, snapshot, folds, fitted, failed)
         recorded = run(
             record,
@@ -120,4 +121,7 @@ def _champion(ws: Workspace) -> Champion | None:
     if champion is None:
         return None
     found, _ = ws.bundles.find("champion")
-    return Champion(champion.version, found.bundle if found else None)
+    try:
+        return Champion(champion.version, found.bundle.challenger() if found else None)
+    except ModelError:
+        return Champion(champion.version, None)

@@ -1,6 +1,6 @@
-"""A bundle: one challenger with the baselines of the same snapshot, as one folder that names itself by its digest.
+"""A bundle: a challenger with the baselines of the same snapshot, in a folder named after its digest.
 
-Serving needs nothing else. The fallbacks come from the same data as the champion.
+Serving needs nothing else: the models to fall back on were trained on the same data as the champion.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CHALLENGER = "challenger"
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle on disk. Models are read when asked for, after their digests are checked."""
+    """A bundle on disk. A model is loaded on request, after its digest is verified."""
 
     folder: Path
     digest: str
@@ -40,32 +40,32 @@ class Bundle:
 
     @property
     def trained_until(self) -> datetime:
-        """Last issue time that training could see."""
+        """Last issue time used in training."""
         return datetime.fromisoformat(self.card["trained_until"])
 
     @property
     def data_until(self) -> datetime:
-        """Instant by which all that training learnt from was known: it must not forecast an earlier issue time."""
+        """Time by which all training data were known. The bundle must not forecast an earlier issue time."""
         return datetime.fromisoformat(self.card["data_until"])
 
     @property
     def baselines(self) -> tuple[str, ...]:
-        """Names of the baselines, best on held-out issue times first."""
+        """Names of the baselines, best on the held-out issue times first."""
         return tuple(self.card["baselines"])
 
     def challenger(self) -> Model:
         """Return the challenger.
 
         Raises:
-            CheckpointError: its files are not the ones the bundle names.
+            CheckpointError: its files do not match their digest.
         """
         return checkpoint.load(self.folder / CHALLENGER, digest=self.card["digests"][CHALLENGER])
 
     def verify(self) -> Bundle:
-        """Return the bundle when every file of every model in it is what the card names.
+        """Return the bundle after verifying the digest of every file.
 
         Raises:
-            CheckpointError: one is not.
+            CheckpointError: a file is missing or damaged.
         """
         for name, digest in self.card["digests"].items():
             _check_files(self.folder / name, digest)
@@ -75,19 +75,19 @@ class Bundle:
         """Return a baseline.
 
         Raises:
-            CheckpointError: its files are not the ones the bundle names.
+            CheckpointError: its files do not match their digest.
         """
         return checkpoint.load(self.folder / name, digest=self.card["digests"][name])
 
 
 def write_bundle(store: Path, challenger: Model, baselines: dict[str, Model], facts: dict[str, Any]) -> Bundle:
-    """Write a bundle below `store`, as a whole or not at all; an equal one is left as it is.
+    """Write a bundle below `store` atomically. An equal bundle is left as it is.
 
     Args:
         store: Folder of the product's bundles.
-        challenger: The model proposed.
+        challenger: The challenger.
         baselines: The baselines by name, best first.
-        facts: What else is to be known, as JSON data: trained_until, data_until, snapshot, product.
+        facts: Further fields of the card as JSON data: trained_until, data_until, snapshot, product.
     """
     store.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=".bundle-", dir=store))
@@ -102,50 +102,50 @@ def write_bundle(store: Path, challenger: Model, baselines: dict[str, Model], fa
             file.flush()
             os.fsync(file.fileno())
         digest = hashlib.sha256(content).hexdigest()
-        _settle(fresh, store / digest)
+        _move_into_place(fresh, store / digest)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return Bundle(store / digest, digest, card)
 
 
 def read_bundle(folder: Path, *, digest: str) -> Bundle:
-    """Return the bundle in a folder, after checking that it is the one `digest` names.
+    """Return the bundle in a folder after verifying the digest of its card.
 
     Raises:
-        CheckpointError: it is missing or not that bundle.
+        CheckpointError: the card is missing or has another digest.
     """
     try:
         content = (folder / CARD).read_bytes()
     except OSError as error:
-        raise CheckpointError(folder, f"no bundle here, {error}") from error
+        raise CheckpointError(folder, f"no bundle: {error}") from error
     if hashlib.sha256(content).hexdigest() != digest:
-        raise CheckpointError(folder / CARD, f"its digest is not {digest[:12]}…; the file was changed")
+        raise CheckpointError(folder / CARD, f"the digest is not {digest[:12]}…: the file was changed")
     return Bundle(folder, digest, json.loads(content))
 
 
-def adopt(store: Path, source: Path, *, digest: str) -> Bundle:
-    """Copy a bundle fetched from elsewhere into `store`; one that is there already and damaged is replaced.
+def import_bundle(store: Path, source: Path, *, digest: str) -> Bundle:
+    """Copy a bundle from another folder into `store`, replacing a damaged copy.
 
     Raises:
-        CheckpointError: it is not the bundle that `digest` names.
+        CheckpointError: the source is damaged or has another digest.
     """
     read_bundle(source, digest=digest).verify()
     store.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=".bundle-", dir=store))
-    aside = fresh.with_name(f"{fresh.name}-damaged")
+    damaged = fresh.with_name(f"{fresh.name}-damaged")
     try:
         shutil.copytree(source, fresh, dirs_exist_ok=True)
         with suppress(FileNotFoundError):
-            if not _intact(store / digest, digest):
-                (store / digest).rename(aside)
-        _settle(fresh, store / digest)
+            if not _is_intact(store / digest, digest):
+                (store / digest).rename(damaged)
+        _move_into_place(fresh, store / digest)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(damaged, ignore_errors=True)
     return read_bundle(store / digest, digest=digest)
 
 
-def _intact(folder: Path, digest: str) -> bool:
+def _is_intact(folder: Path, digest: str) -> bool:
     try:
         read_bundle(folder, digest=digest).verify()
     except CheckpointError:
@@ -159,19 +159,20 @@ def _check_files(folder: Path, digest: str) -> None:
     try:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise CheckpointError(path, f"cannot be read, {error.strerror}") from error
+        raise CheckpointError(path, f"cannot be read: {error.strerror}") from error
     if found != card["weights_sha256"]:
-        raise CheckpointError(path, "damaged: its digest is not the one that its card names")
+        raise CheckpointError(path, "damaged: the digest differs from the one in its card")
 
 
-def _settle(fresh: Path, folder: Path) -> None:
+def _move_into_place(fresh: Path, folder: Path) -> None:
+    """Rename a new bundle to its folder, unless an equal bundle is there."""
     if (folder / CARD).exists():
         return
     try:
         fresh.rename(folder)
     except OSError as error:
         if not (folder / CARD).exists():  # else another process wrote the same content first
-            raise StoreError(f"{folder}: cannot be written, {error}") from error
+            raise StoreError(f"{folder}: cannot be written: {error}") from error
 
 
 def _canonical(card: dict[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""The ledger: every change of champion, and every refusal, with who, why and the numbers. Rows are only added."""
+"""The ledger: an append-only table of every promotion, refusal and rollback, with who, why and the numbers."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Entry:
-    """One row: what was decided, when, about which version, by whom and why."""
+    """A row of the ledger."""
 
     number: int
-    """Counts the rows in the order of their writing; `at` may be an instant of a replayed past."""
+    """Row number in the order of writing; `at` may lie in the past when it is replayed."""
     at: datetime
     action: Action
     version: int
@@ -46,10 +46,10 @@ class Entry:
 
 
 class Ledger:
-    """The history of what was in service for one product."""
+    """The history of the champions of one product."""
 
-    def __init__(self, place: ObjectStore) -> None:
-        self.table = Table(place, SCHEMA)
+    def __init__(self, store: ObjectStore) -> None:
+        self.table = Table(store, SCHEMA)
 
     def write(
         self,
@@ -63,17 +63,17 @@ class Ledger:
         numbers: str = "{}",
         key: str,
     ) -> None:
-        """Add one row; a second row with the same key is not added.
+        """Append a row, unless a row with the same key exists.
 
         Args:
-            action: What was done.
-            at: When.
-            version: Registry version concerned.
+            action: The decision.
+            at: Time of the decision.
+            version: Registry version that was promoted, refused or rolled back to.
             previous: Version in service before, if any.
-            who: The gate, or a person.
-            why: The reason, in a sentence.
-            numbers: JSON of the scores behind it.
-            key: Identity of the decision: the same retrain, repeated, is the same decision.
+            who: The gate, or the name of a person.
+            why: The reason in a sentence.
+            numbers: The verdict with its scores as JSON.
+            key: Key of the decision, equal for a repeated retrain.
         """
         row = {
             "at": at,
@@ -97,10 +97,10 @@ class Ledger:
         """Return the rows, last written first."""
         return [Entry(**row) for row in self.table.read().sort_by([("number", "descending")]).to_pylist()]
 
-    def before(self, present: int) -> int | None:
-        """Return the version that a rollback from the `present` champion leads to, or None.
+    def before(self, current: int) -> int | None:
+        """Return the version to which a rollback from the `current` champion leads, or None.
 
-        A rollback takes back the promotion it undoes: the next one goes further back, never forth again.
+        A rollback undoes a promotion, so the next rollback goes further back and never forward again.
         """
         served: list[int] = []
         for row in reversed(self.read()):
@@ -109,6 +109,6 @@ class Ledger:
             elif row.action == "rollback":
                 while served and served[-1] != row.version:
                     served.pop()
-        while served and served[-1] != present:
+        while served and served[-1] != current:
             served.pop()
         return served[-2] if len(served) > 1 else None

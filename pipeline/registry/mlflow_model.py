@@ -1,4 +1,4 @@
-"""The MLflow form of a bundle, as models-from-code: no pickle, and the forecast is made by the serving path itself."""
+"""A bundle as an MLflow model from code: without pickle, and with the same forecasts as serving."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 class NightcastModel(PythonModel):
     """Forecasts quantiles from a tidy table of observations.
 
-    Input columns: valid_time, location, and one a variable; known_at too where the rows are bitemporal. The parameter
-    `issue_time` (ISO 8601) says when the forecast is made; without it, right after the newest row became known.
+    Input columns: valid_time, location, a column per variable, and optionally known_at. The parameter `issue_time`
+    (ISO 8601) is the time of the forecast; by default the time at which the newest row became known.
     """
 
     def load_context(self, context: PythonModelContext) -> None:
@@ -26,7 +26,7 @@ class NightcastModel(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Return one row a valid time, location and variable, with a column a quantile, e.g. q0.05."""
+        """Return a row per valid time, location and variable, with a column per quantile level, e.g. q0.05."""
         return self.forecaster.forecast(model_input, issue_time=(params or {}).get("issue_time") or None)
 
 

@@ -1,17 +1,17 @@
-"""Pictures of a retrain for its MLflow run."""
+"""Plots of a retrain for its MLflow run."""
 
 from __future__ import annotations
 
 from pipeline.features.snapshot import Snapshot
 from pipeline.report import LeadSkill, skill_svg
-from pipeline.training.holdout import Trained
+from pipeline.training.holdout import TrainingOutcome
 from pipeline.training.metrics import nominal_coverage
 
 
-def skill_picture(snapshot: Snapshot, trained: Trained) -> str:
-    """Return the held-out skill of the challenger by lead as an SVG picture."""
+def plot_skill(snapshot: Snapshot, outcome: TrainingOutcome) -> str:
+    """Return the held-out skill of the challenger by lead as SVG."""
     product = snapshot.product
-    ours = trained.holdout[trained.challenger.name]
+    ours = outcome.holdout[outcome.challenger.name]
     coverage, targets = ours.coverage_by_lead, product.forecast.targets
     entries = [
         LeadSkill(
@@ -19,16 +19,16 @@ def skill_picture(snapshot: Snapshot, trained: Trained) -> str:
             crps=crps,
             baseline_crps=tuple(
                 (name, scores.crps_by_lead[lead])
-                for name, scores in trained.holdout.items()
-                if name != trained.challenger.name
+                for name, scores in outcome.holdout.items()
+                if name != outcome.challenger.name
             ),
             coverage=coverage[lead],
             count=ours.crps[:, lead].size,
         )
         for lead, crps in enumerate(ours.crps_by_lead)
     ]
-    title = f"{product.title or product.name}: {trained.challenger.name} on held-out issue times"
+    title = f"{product.title or product.name}: {outcome.challenger.name} on held-out issue times"
     if len(targets) > 1:
-        title += ", mean of variables in units of climatology"
+        title += ", mean of variables relative to climatology"
     units = product.feed.variable(targets[0])[0] if len(targets) == 1 else ""
     return skill_svg(title, entries, units=units, nominal_coverage=nominal_coverage(snapshot.task.quantiles))

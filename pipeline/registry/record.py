@@ -1,4 +1,4 @@
-"""Recording a retrain: the MLflow run, the registry version, the gate's verdict, the aliases, the ledger row."""
+"""Record a retrain: the MLflow run, the registry version, the gate's verdict, the aliases and the ledger row."""
 
 from __future__ import annotations
 
@@ -14,36 +14,37 @@ from pydantic import BaseModel, ConfigDict
 from pipeline.config import Product
 from pipeline.features.snapshot import Snapshot
 from pipeline.registry.bundle import Bundle, write_bundle
-from pipeline.registry.challenge import Champion, prepare_trial
 from pipeline.registry.ledger import Ledger
-from pipeline.registry.plots import skill_picture
+from pipeline.registry.plots import plot_skill
 from pipeline.registry.run import Run
 from pipeline.registry.tracking import Registry
 from pipeline.times import stamp
+from pipeline.training.comparison import Champion, prepare_comparison
 from pipeline.training.evaluate import Evaluation
 from pipeline.training.folds import Folds
-from pipeline.training.gate import Verdict, judge
-from pipeline.training.holdout import Trained
+from pipeline.training.gate import decide
+from pipeline.training.holdout import TrainingOutcome
+from pipeline.training.verdict import Verdict
 from pipeline.version import code_version
 
 
 class Candidate(BaseModel):
-    """What became of one candidate of a retrain."""
+    """The result of one candidate of a retrain."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: str
     validation_crps: float | None
-    """On the validation issue times, where the lowest becomes the challenger; None where it could not be trained."""
+    """Validation CRPS; the candidate with the lowest becomes the challenger. None if it could not be trained."""
     remarks: tuple[str, ...] = ()
-    """What the fitted model says a person should know of it."""
+    """Remarks of the fitted model for people."""
     problem: str = ""
     """Why it could not be trained."""
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """Where a retrain is recorded and what the gate said."""
+class RecordedRetrain:
+    """Where a retrain is recorded, and the verdict."""
 
     version: int
     digest: str
@@ -51,14 +52,14 @@ class Recorded:
     champion: int | None
     verdict: Verdict
     candidates: tuple[Candidate, ...] = ()
-    """Empty where an older release recorded it."""
+    """Empty if an earlier release recorded the retrain."""
 
 
 def record(
     snapshot: Snapshot,
     folds: Folds,
-    trained: Trained,
-    incumbent: Champion | None,
+    outcome: TrainingOutcome,
+    champion: Champion | None,
     *,
     registry: Registry,
     ledger: Ledger,
@@ -66,43 +67,44 @@ def record(
     observations: str,
     at: datetime,
     key: str,
-) -> Recorded:
-    """Record a retrain and let the gate decide; only a verdict in favour moves the alias `champion`.
+) -> RecordedRetrain:
+    """Record a retrain and ask the gate. The alias `champion` moves only if the challenger is promoted.
 
     Args:
-        snapshot: What training saw.
-        folds: Which issue times trained, chose and judged.
-        trained: What was fitted and how it scored.
-        incumbent: The champion, scored beside the challenger; None where there is none.
+        snapshot: The training data.
+        folds: The issue times of each fold.
+        outcome: The fitted models and their scores.
+        champion: The champion to compare with, if any.
         registry: Where the run and the version are registered.
         ledger: Where the decision is recorded.
         bundles: Folder of the product's bundles.
-        observations: Path or address of the observations table, for lineage.
-        at: Instant of the retrain.
-        key: Identity of the retrain.
+        observations: Path or URI of the observations table, for lineage.
+        at: Time of the retrain.
+        key: Key of the retrain, from `training_key`.
 
     Raises:
-        TrackingError: MLflow cannot be reached; the champion is untouched.
+        TrackingError: MLflow cannot be reached; the champion stays.
     """
     product = snapshot.product
-    bundle = _bundle(snapshot, folds, trained, bundles, at)
-    verdict = judge(prepare_trial(snapshot, folds, trained, incumbent), product.gate)
-    candidates = _candidates(product, trained)
+    bundle = _bundle(snapshot, folds, outcome, bundles, at)
+    verdict = decide(prepare_comparison(snapshot, folds, outcome, champion), product.gate)
+    candidates = _candidates(product, outcome)
     with registry.run(f"retrain {stamp(at)}", key) as run:
-        _describe(run, snapshot, folds, trained, at, observations)
+        _describe(run, snapshot, folds, outcome, at, observations)
         tags = {
             "trained_until": folds.trained_until.isoformat(),
             "snapshot": snapshot.digest,
             "table_version": str(snapshot.table_version),
             "crps": json.dumps(verdict.crps),
-            "verdict": ("promoted: " if verdict.promoted else "refused: ") + verdict.reason,
+            "verdict": "promoted" if verdict.promoted else "refused",
+            "reason": verdict.reason,
         }
         run.log_text(verdict.model_dump_json(indent=1), "gate.json")
         version = run.register(bundle, _example(snapshot), tags)
         registry.set_alias("challenger", version)
         registry.set_alias("fallback", version)
-        previous = incumbent.version if incumbent else None
-        # The ledger comes first: an alias without a row could not be rolled back. `recall` makes up for a kill between.
+        previous = champion.version if champion else None
+        # The ledger comes first: an alias without a row could not be rolled back. `recall` sets a missing alias.
         ledger.write(
             "promoted" if verdict.promoted else "refused",
             at=at,
@@ -123,13 +125,13 @@ def record(
         if verdict.promoted:
             registry.set_alias("champion", version)
     serving = version if verdict.promoted else previous
-    return Recorded(version, bundle.digest, run.run_id, serving, verdict, candidates)
+    return RecordedRetrain(version, bundle.digest, run.run_id, serving, verdict, candidates)
 
 
-def recall(ledger: Ledger, registry: Registry, key: str) -> Recorded | None:
-    """Return what an equal retrain recorded before, with the champion of now, or None.
+def recall(ledger: Ledger, registry: Registry, key: str) -> RecordedRetrain | None:
+    """Return the record of an earlier retrain with the same key, with the current champion, or None.
 
-    A promotion that the ledger tells of and a kill kept from the alias is completed.
+    If that retrain was killed between the ledger row and the alias, its promotion is completed.
 
     Raises:
         TrackingError: MLflow cannot be reached.
@@ -140,27 +142,27 @@ def recall(ledger: Ledger, registry: Registry, key: str) -> Recorded | None:
         return None
     numbers = json.loads(row.numbers)
     verdict = Verdict.model_validate_json(json.dumps(numbers["verdict"]))
-    present = registry.by_alias("champion")
-    serving = present.version if present else None
+    current = registry.by_alias("champion")
+    serving = current.version if current else None
     last = next((one for one in rows if one.action != "refused"), None)
     if row == last and serving == row.previous != row.version:
         registry.set_alias("champion", row.version)
         serving = row.version
     candidates = tuple(Candidate.model_validate(one) for one in numbers.get("candidates", ()))
-    return Recorded(row.version, numbers["digest"], numbers["run"], serving, verdict, candidates)
+    return RecordedRetrain(row.version, numbers["digest"], numbers["run"], serving, verdict, candidates)
 
 
-def _candidates(product: Product, trained: Trained) -> tuple[Candidate, ...]:
-    fitted = {one.name: one for one in trained.candidates}
+def _candidates(product: Product, outcome: TrainingOutcome) -> tuple[Candidate, ...]:
+    fitted = {one.name: one for one in outcome.candidates}
     return tuple(
         Candidate(name=name, validation_crps=one.validation.mean_crps, remarks=one.model.remarks())
         if (one := fitted.get(name))
-        else Candidate(name=name, validation_crps=None, problem=trained.failed.get(name, ""))
+        else Candidate(name=name, validation_crps=None, problem=outcome.failed.get(name, ""))
         for name in product.training.candidates
     )
 
 
-def _bundle(snapshot: Snapshot, folds: Folds, trained: Trained, bundles: Path, at: datetime) -> Bundle:
+def _bundle(snapshot: Snapshot, folds: Folds, outcome: TrainingOutcome, bundles: Path, at: datetime) -> Bundle:
     facts = {
         "product": snapshot.product.model_dump(mode="json"),
         "snapshot": snapshot.digest,
@@ -169,20 +171,22 @@ def _bundle(snapshot: Snapshot, folds: Folds, trained: Trained, bundles: Path, a
         "data_until": folds.holdout[0].isoformat(),
         "code_version": code_version(),
     }
-    baselines = {one.name: one.model for one in trained.baselines}
-    return write_bundle(bundles, trained.challenger.model, baselines, facts)
+    baselines = {one.name: one.model for one in outcome.baselines}
+    return write_bundle(bundles, outcome.challenger.model, baselines, facts)
 
 
-def _describe(run: Run, snapshot: Snapshot, folds: Folds, trained: Trained, at: datetime, observations: str) -> None:
+def _describe(
+    run: Run, snapshot: Snapshot, folds: Folds, outcome: TrainingOutcome, at: datetime, observations: str
+) -> None:
     product = snapshot.product
-    models = {one.name: one.model for one in (*trained.candidates, *trained.baselines)}
+    models = {one.name: one.model for one in (*outcome.candidates, *outcome.baselines)}
     options = {name: model.options() for name, model in models.items()}
-    remarks = {name: "; ".join(told) for name, model in models.items() if (told := model.remarks())}
+    remarks = {name: "; ".join(lines) for name, model in models.items() if (lines := model.remarks())}
     run.log_parameters(
         {
             "product": product.name,
             "at": at.isoformat(),
-            "challenger": trained.challenger.name,
+            "challenger": outcome.challenger.name,
             "code_version": code_version(),
             "snapshot": snapshot.digest,
             "table_version": snapshot.table_version,
@@ -195,20 +199,20 @@ def _describe(run: Run, snapshot: Snapshot, folds: Folds, trained: Trained, at: 
             **{f"training.{name}": value for name, value in product.training.model_dump(mode="json").items()},
             **{f"forecast.{name}": value for name, value in product.forecast.model_dump(mode="json").items()},
             **{f"options.{name}": json.dumps(chosen) for name, chosen in options.items()},
-            **{f"remarks.{name}": told for name, told in remarks.items()},
-            **{f"failed.{name}": reason for name, reason in trained.failed.items()},
+            **{f"remarks.{name}": text for name, text in remarks.items()},
+            **{f"failed.{name}": reason for name, reason in outcome.failed.items()},
         }
     )
     run.log_text(json.dumps(options, indent=1), "options.json")  # parameters are cut where they are long
     series: dict[str, list[tuple[int, float]]] = {}
-    for one in (*trained.candidates, *trained.baselines):
+    for one in (*outcome.candidates, *outcome.baselines):
         series[f"{one.name}/validation_crps"] = [(0, one.validation.mean_crps)]
         series[f"{one.name}/seconds"] = [(0, one.seconds)]
         series[f"{one.name}/train_loss"] = [(epoch.epoch, epoch.train_loss) for epoch in one.epochs]
         series[f"{one.name}/validation_loss"] = [(epoch.epoch, epoch.validation_loss) for epoch in one.epochs]
-        series |= _by_lead(one.name, trained.holdout[one.name], product.forecast.targets)
+        series |= _by_lead(one.name, outcome.holdout[one.name], product.forecast.targets)
     run.log_metrics(series)
-    run.log_text(skill_picture(snapshot, trained), "plots/holdout_skill.svg")
+    run.log_text(plot_skill(snapshot, outcome), "plots/holdout_skill.svg")
     run.log_lineage(
         _example(snapshot),
         table=observations,
@@ -219,30 +223,30 @@ def _describe(run: Run, snapshot: Snapshot, folds: Folds, trained: Trained, at: 
 
 
 def _by_lead(name: str, scores: Evaluation, targets: Sequence[str]) -> Mapping[str, list[tuple[int, float]]]:
-    """Return the held-out scores by lead; of several variables those of each in its own unit beside the mean."""
+    """Return the held-out scores by lead; of several variables the mean, and those of each in its own unit."""
     if len(targets) == 1:
         by_lead = {"crps": scores.crps_by_lead, **scores.by_lead()}
     else:
         by_lead = {"crps": scores.crps_by_lead, "coverage": scores.coverage_by_lead}
-        for place, target in enumerate(targets):
-            own = scores.of_target(place)
-            told = {"crps": own.crps_by_lead, **own.by_lead()}
-            by_lead |= {f"{score}/{target}": values for score, values in told.items()}
+        for index, target in enumerate(targets):
+            own = scores.of_target(index)
+            own_by_lead = {"crps": own.crps_by_lead, **own.by_lead()}
+            by_lead |= {f"{score}/{target}": values for score, values in own_by_lead.items()}
     return {f"{name}/holdout_{score}": list(enumerate(values, 1)) for score, values in by_lead.items()}
 
 
 def _example(snapshot: Snapshot) -> pd.DataFrame:
-    """A few of the newest rows, as the logged model takes them."""
+    """Return the newest frame as rows in the form that the logged model expects."""
     frames = snapshot.frames
     rows = []
-    for place, location in enumerate(snapshot.locations.ids):
+    for index, location in enumerate(snapshot.locations.ids):
         row: dict[str, object] = {
             "valid_time": frames.times[-1],
             "location": location,
             "known_at": frames.times[-1],
         }
         for channel, name in enumerate(snapshot.task.channels):
-            known = frames.mask[-1, channel, place]
-            row[name] = float(frames.first[-1, channel, place]) if known else float("nan")
+            known = frames.mask[-1, channel, index]
+            row[name] = float(frames.first[-1, channel, index]) if known else float("nan")
         rows.append(row)
     return pd.DataFrame(rows)

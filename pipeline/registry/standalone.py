@@ -1,4 +1,4 @@
-"""A bundle that forecasts from a table of observations alone: no store, no product file, no server."""
+"""Forecasts of a bundle from a table of observations, without stores, product file or server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from pipeline.training.evaluate import predict_published
 
 
 class Forecaster:
-    """The challenger of a bundle as a function from observations to quantiles."""
+    """Forecasts quantiles from observations with the challenger of a bundle.
+
+    Logged MLflow models of earlier releases import this class from here.
+    """
 
     def __init__(self, folder: Path) -> None:
         card = json.loads((folder / CARD).read_bytes())
@@ -30,20 +33,20 @@ class Forecaster:
         self.name = card["digests"][CHALLENGER]
 
     def forecast(self, observations: pd.DataFrame, *, issue_time: str | None = None) -> pd.DataFrame:
-        """Return quantiles: one row a valid time, location and variable, with a column a level, e.g. q0.05.
+        """Return a row per valid time, location and variable, with a column per quantile level, e.g. q0.05.
 
         Args:
-            observations: valid_time, location, the variables, and known_at if the rows are bitemporal.
-            issue_time: ISO 8601; by default right after the newest row became known.
+            observations: Columns valid_time, location and the variables; optionally known_at.
+            issue_time: ISO 8601; by default the time at which the newest row became known.
 
         Raises:
-            NoDataError: there is no row of any location of the model.
+            NoDataError: there are no rows.
         """
         product, task = self.product, self.model.task
         cadence = Cadence.of(product)
         rows = observations.assign(valid_time=pd.to_datetime(observations["valid_time"], utc=True).dt.as_unit("us"))
         if rows.empty:
-            raise NoDataError("no observations were given")
+            raise NoDataError("the table of observations is empty")
         if "known_at" not in rows:
             rows["known_at"] = rows["valid_time"] + product.feed.delay
         rows["known_at"] = pd.to_datetime(rows["known_at"], utc=True).dt.as_unit("us")
@@ -58,12 +61,12 @@ class Forecaster:
         windows = IssueWindows(task, cadence, frames, [issue], truth_at=issue)
         index = np.array([0])
         quantiles = predict_published(self.model, windows.inputs(index), windows.gaps, cadence.horizon)[0]
-        leads, targets, places, _ = quantiles.shape
+        leads, targets, locations, _ = quantiles.shape
         table = pd.DataFrame(
             {
-                "valid_time": np.repeat(np.array(cadence.lead_times(issue), object), targets * places),
+                "valid_time": np.repeat(np.array(cadence.lead_times(issue), object), targets * locations),
                 "location": np.tile(task.locations, leads * targets),
-                "variable": np.tile(np.repeat(task.targets, places), leads),
+                "variable": np.tile(np.repeat(task.targets, locations), leads),
             }
         )
         flat = quantiles.reshape(-1, quantiles.shape[-1]).astype(np.float64)

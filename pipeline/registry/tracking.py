@@ -193,13 +193,15 @@ def _is_absent(error: Any) -> bool:
 
 def _convert(found: ModelVersion, *aliases: str) -> RegisteredVersion:
     tags = {name.removeprefix("nightcast."): value for name, value in found.tags.items()}
+    verdict, _, reason = tags.get("verdict", "").partition(": ")  # earlier releases: "promoted: first champion, ..."
     return RegisteredVersion(
         version=int(found.version),
         digest=tags.get("digest", ""),
         model=tags.get("model", "unknown"),
         trained_until=datetime.fromisoformat(tags.get("trained_until", "1970-01-01T00:00:00+00:00")),
         crps=json.loads(tags["crps"]) if "crps" in tags else None,
-        verdict=tags.get("verdict", "not judged"),
+        verdict="promoted" if verdict == "promoted" else "refused" if verdict == "refused" else None,
+        reason=tags.get("reason", reason),
         run_id=found.run_id or "",
         source=found.source or "",
         aliases=aliases,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -27,7 +28,10 @@ class RegisteredVersion(BaseModel):
     model: str
     trained_until: datetime
     crps: float | None
-    verdict: str
+    verdict: Literal["promoted", "refused"] | None
+    """What the gate decided; None for a version that another program registered."""
+    reason: str
+    """The verdict in one sentence."""
     run_id: str
     source: str
     aliases: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Forecasts of one model for many issue times, set against what came true, on exactly the published leads."""
+"""Scores of a model's forecasts for many issue times, on the published leads."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ from pipeline.features.windows import IssueWindows
 from pipeline.training import metrics
 
 CHUNK = 256
-"""Issue times forecast at once, at most."""
-_NUMBERS = 1 << 22
-"""Numbers forecast at once: on a large grid, a few issue times."""
+"""Largest number of issue times forecast at once."""
+_VALUES = 1 << 22
+"""Largest number of quantile values forecast at once; on a large grid, those of a few issue times."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of one model, kept per issue time so that models can be compared pair by pair.
+    """Scores of one model, kept per issue time for paired comparisons of models.
 
-    All arrays are (issue, lead, target, location), NaN where the truth is unknown; lead 0 is the first after the issue.
-    Means of several variables are of scores in units of `scale`, and each variable counts the same: metres per second
-    and kelvins do not add up.
+    Arrays are (issue, lead, target, location), NaN where the truth is unknown. Lead 0 is the first after the issue.
+    Means over several variables are means of scores divided by `scale`, with equal weights.
     """
 
     crps: NDArray[np.float64]
@@ -33,12 +32,12 @@ class Evaluation:
     """Median minus truth."""
     covered: NDArray[np.floating]
     scale: tuple[float, ...] | None = None
-    """(target,) the CRPS that counts as 1; None where every variable has the same unit."""
+    """(target,) CRPS by which the scores are divided; None to leave them in their unit."""
 
     def relative_to(self, reference: Evaluation | None) -> Evaluation:
-        """Return the same scores with the mean CRPS of a reference, variable by variable, as the unit of means.
+        """Return the same scores with means relative to the mean CRPS of a reference, variable by variable.
 
-        Of one variable the means stay in its own unit. Without a reference several variables have no mean.
+        A single variable keeps its unit. Without a reference the mean of several variables is NaN.
         """
         targets = self.crps.shape[2]
         if targets == 1:
@@ -48,9 +47,9 @@ class Evaluation:
         return replace(self, scale=tuple(_mean(reference.crps[:, :, target]) for target in range(targets)))
 
     def summary(self) -> Evaluation:
-        """Return the means of each variable as if they were the scores of one value: for what is not compared by pairs.
+        """Return the means of each variable as the scores of a single forecast, with the same `mean_crps`.
 
-        It has the same `mean_crps` and takes no memory, however many issue times and locations there are.
+        It takes little memory and is enough where scores are not compared in pairs.
         """
         targets = range(self.crps.shape[2])
         crps, error, covered = (
@@ -65,13 +64,13 @@ class Evaluation:
         return Evaluation(self.crps[:, one], self.error[:, one], self.covered[:, one], self.scale)
 
     def of_target(self, target: int) -> Evaluation:
-        """Return the scores of one variable, counted from 0, in its own unit."""
+        """Return the scores of one variable, counted from 0, in its unit."""
         one = slice(target, target + 1)
         return Evaluation(self.crps[:, :, one], self.error[:, :, one], self.covered[:, :, one])
 
     @property
     def mean_crps(self) -> float:
-        """Mean CRPS; NaN when nothing could be scored of some variable."""
+        """Mean CRPS; NaN if a variable has no scores."""
         return _average([_mean(scores) / unit for scores, unit in self._by_target()])
 
     @property
@@ -82,7 +81,7 @@ class Evaluation:
 
     @property
     def crps_by_issue(self) -> NDArray[np.float64]:
-        """Mean CRPS of each issue time, of the variables with a truth: (issue,)."""
+        """Mean CRPS of each issue time over the variables with scores: (issue,)."""
         means = np.stack([_by_issue(scores) / unit for scores, unit in self._by_target()])
         known = np.isfinite(means)
         count = known.sum(axis=0)
@@ -94,7 +93,7 @@ class Evaluation:
         return _mean(self.covered)
 
     def by_lead(self) -> dict[str, tuple[float, ...]]:
-        """Return mean absolute error, root mean square error, bias and coverage of each lead, of one variable."""
+        """Return mean absolute error, root mean square error, bias and coverage of one variable for each lead."""
         leads = range(self.error.shape[1])
         return {
             "mae": tuple(_mean(np.abs(self.error[:, lead])) for lead in leads),
@@ -105,11 +104,11 @@ class Evaluation:
 
     @property
     def coverage_by_lead(self) -> tuple[float, ...]:
-        """Fraction of truths inside the widest interval, lead by lead."""
+        """Fraction of truths inside the widest interval for each lead."""
         return tuple(_mean(self.covered[:, lead]) for lead in range(self.covered.shape[1]))
 
     def _by_target(self) -> list[tuple[NDArray[np.float64], float]]:
-        """(issue, lead, 1, location) scores of each variable, and what counts as 1."""
+        """Return the scores (issue, lead, 1, location) of each variable with the CRPS to divide them by."""
         units = self.scale or (1.0,) * self.crps.shape[2]
         return [(self.crps[:, :, target : target + 1], unit) for target, unit in enumerate(units)]
 
@@ -117,7 +116,7 @@ class Evaluation:
 def predict_published(model: Model, inputs: Inputs, gaps: NDArray[np.int64], horizon: int) -> NDArray[np.float32]:
     """Return the quantiles of the leads after each issue time: (n, lead, target, location, quantile).
 
-    The frames between the newest one an issue time can know and the issue time itself are forecast and left out.
+    Models forecast from the newest known frame on. Frames up to the issue time are left out; `gaps` (n,) counts them.
     """
     quantiles = model.predict(inputs)
     lead = gaps[:, None] + np.arange(horizon)
@@ -125,8 +124,8 @@ def predict_published(model: Model, inputs: Inputs, gaps: NDArray[np.int64], hor
     return published
 
 
-def evaluate(model: Model, windows: IssueWindows, *, silent: NDArray[np.bool_] | None = None) -> Evaluation:
-    """Score a model on issue times; `silent` (location,) hides those locations from the inputs, not from the truth.
+def evaluate(model: Model, windows: IssueWindows, *, withheld: NDArray[np.bool_] | None = None) -> Evaluation:
+    """Score a model on issue times. Locations that are `withheld` (location,) are missing in the input, not the truth.
 
     Raises:
         ModelError: the model cannot forecast these windows.
@@ -134,12 +133,12 @@ def evaluate(model: Model, windows: IssueWindows, *, silent: NDArray[np.bool_] |
     levels = windows.task.quantiles
     parts: list[tuple[NDArray[Any], ...]] = []
     numbers = windows.task.leads * len(windows.task.targets) * len(windows.task.locations) * len(levels)
-    chunk = max(1, min(CHUNK, _NUMBERS // numbers))
+    chunk = max(1, min(CHUNK, _VALUES // numbers))
     for start in range(0, len(windows), chunk):
         index = np.arange(start, min(start + chunk, len(windows)))
         inputs = windows.inputs(index)
-        if silent is not None:
-            mask = inputs.mask & ~silent
+        if withheld is not None:
+            mask = inputs.mask & ~withheld
             inputs = replace(inputs, mask=mask, values=np.where(mask, inputs.values, np.float32(0)))
         gaps = windows.gaps[index]
         quantiles = predict_published(model, inputs, gaps, windows.horizon)

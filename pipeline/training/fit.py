@@ -1,12 +1,13 @@
-"""Fitting candidates and baselines on one snapshot: the models a retrain chooses from."""
+"""Fit candidates and baselines on a snapshot."""
 
 from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from datetime import datetime
+from typing import Any
 
 import numpy as np
 
@@ -19,28 +20,23 @@ from pipeline.errors import ConfigError, NightcastError
 from pipeline.features.snapshot import Snapshot
 from pipeline.features.windows import IssueWindows
 from pipeline.training.evaluate import Evaluation, evaluate
-from pipeline.training.folds import Folds
+from pipeline.training.folds import Fold, Folds
 
 CLIMATOLOGY = "climatology"
-ALWAYS = (CLIMATOLOGY, "persistence")
-"""Baselines that suit every task: without them nothing is judged."""
+REQUIRED_BASELINES = (CLIMATOLOGY, "persistence")
+"""Baselines that can be built for every task. A retrain fails without them."""
+
+OnEpoch = Callable[[str, Epoch], None]
+"""Called with the name of a model after each epoch of its training."""
 
 
-class Watcher(Protocol):
-    """Is told how training goes."""
-
-    def __call__(self, model: str, epoch: Epoch) -> None:
-        """Take note of one epoch of one model."""
-        ...
-
-
-def ignore(model: str, epoch: Epoch) -> None:
-    """Take no note."""
+def ignore_epoch(model: str, epoch: Epoch) -> None:
+    """Do nothing."""
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """One fitted model with its mean scores on the validation issue times."""
+class FittedModel:
+    """A fitted model with its mean scores on the validation issue times."""
 
     name: str
     model: Model
@@ -50,33 +46,30 @@ class Fitted:
 
 
 class TrainingError(NightcastError):
-    """No candidate could be trained; the champion stays."""
+    """No candidate could be trained; the champion stays in service."""
 
 
-def windows(snapshot: Snapshot, folds: Folds) -> Callable[[str], IssueWindows]:
-    """Return a function from the name of a fold to its windows.
+def fold_windows(snapshot: Snapshot, folds: Folds, fold: Fold) -> IssueWindows:
+    """Return the windows of one fold.
 
-    What a fold learns from was known before the first issue of the next; the held-out truth is the snapshot's.
+    The targets of a fold are as known at the first issue time of the next fold, those of the held-out fold as known
+    at the snapshot.
     """
-    borders = {
+    known_by = {
         "train": folds.validation[0],
         "validation": folds.holdout[0],
         "holdout": snapshot.known_by,
     }
-
-    def cut(fold: str) -> IssueWindows:
-        issues = getattr(folds, fold)
-        return snapshot.windows(issues, truth_at=borders[fold])
-
-    return cut
+    issues: tuple[datetime, ...] = getattr(folds, fold)
+    return snapshot.windows(issues, truth_at=known_by[fold])
 
 
 def check_candidates(product: Product, task: Task) -> dict[str, str]:
-    """Return the candidates that cannot be built for this product with any options, and why; the others stand.
+    """Return the candidates that do not suit the task whatever their options, each with the reason.
 
     Raises:
-        ConfigError: the product names an unknown model, gives one options that it does not take or that nothing
-            would use, or names no candidate that can be built.
+        ConfigError: the product names an unknown model, gives a model wrong options, gives options to a model that is
+            not used, or has no candidate that suits the task.
     """
     training = product.training
     for field, names in (("candidates", training.candidates), ("options", tuple(training.options))):
@@ -85,38 +78,38 @@ def check_candidates(product: Product, task: Task) -> dict[str, str]:
                 near = difflib.get_close_matches(name, MODELS, n=1)
                 remedy = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(MODELS)}"
                 raise ConfigError(product.name, f"training.{field}", f"unknown model '{name}'", remedy)
-    unfit: dict[str, str] = {}
-    used = {*training.candidates, *baselines(product, grid=task.grid is not None)}
+    used = {*training.candidates, *baseline_names(product, grid=task.grid is not None)}
     for name in training.options:
         if name not in used:
-            problem = "it is neither among the candidates nor a baseline, so that nothing uses them"
+            problem = "the model is neither a candidate nor a baseline, so its options have no effect"
             remedy = f"add {name} to training.candidates; options of a member go below blend, as {name}.option"
             raise ConfigError(product.name, f"training.options.{name}", problem, remedy)
+    unsuitable: dict[str, str] = {}
     for name in dict.fromkeys((*training.candidates, *training.options)):
-        problem = misfit(name, task, product)
-        if problem and training.options.get(name) and not misfit(name, task):
-            raise ConfigError(product.name, f"training.options.{name}", problem)
-        if problem and name in training.candidates:
-            unfit[name] = problem
-    if len(unfit) == len(set(training.candidates)):
-        problem = "; ".join(unfit.values()) or "empty"
+        reason = unsuitable_reason(name, task, training.options.get(name))
+        if reason and training.options.get(name) and not unsuitable_reason(name, task):
+            raise ConfigError(product.name, f"training.options.{name}", reason)
+        if reason and name in training.candidates:
+            unsuitable[name] = reason
+    if len(unsuitable) == len(set(training.candidates)):
+        problem = "; ".join(unsuitable.values()) or "empty"
         raise ConfigError(product.name, "training.candidates", problem, "name another, e.g. damped-anomaly")
-    return unfit
+    return unsuitable
 
 
-def misfit(name: str, task: Task, product: Product | None = None) -> str:
-    """Return why a model cannot be built, with the options of a product or with none; empty where it can."""
+def unsuitable_reason(name: str, task: Task, options: Mapping[str, Any] | None = None) -> str | None:
+    """Return why a model cannot be built for a task, or None if it can."""
     try:
-        build(name, task, **(product.training.options.get(name, {}) if product else {}))
+        build(name, task, **(options or {}))
     except ModelError as error:
         return str(error)
-    return ""
+    return None
 
 
-def baselines(product: Product, *, grid: bool) -> tuple[str, ...]:
-    """Return the baselines that a challenger is set against: all that are not themselves candidates.
+def baseline_names(product: Product, *, grid: bool) -> tuple[str, ...]:
+    """Return the baselines that a challenger is compared with: all that are not candidates themselves.
 
-    Some are set against it only where the locations are the cells of a `grid`.
+    Some are for grids only.
     """
     return tuple(
         name
@@ -125,43 +118,43 @@ def baselines(product: Product, *, grid: bool) -> tuple[str, ...]:
     )
 
 
-def fit_one(
-    name: str, snapshot: Snapshot, train: IssueWindows, validation: IssueWindows, *, watch: Watcher = ignore
-) -> Fitted:
-    """Fit one model and score it on the validation issue times.
+def fit_model(
+    name: str, snapshot: Snapshot, train: IssueWindows, validation: IssueWindows, *, on_epoch: OnEpoch = ignore_epoch
+) -> FittedModel:
+    """Fit a model and score it on the validation issue times.
 
     Raises:
-        ModelError: it cannot be built, does not converge, or forecasts something that is no number.
+        ModelError: it cannot be built, does not converge, or its validation score is not finite.
     """
     training = snapshot.product.training
     started = time.monotonic()
     epochs: list[Epoch] = []
 
-    def note(epoch: Epoch) -> None:
+    def record_epoch(epoch: Epoch) -> None:
         epochs.append(epoch)
-        watch(name, epoch)
+        on_epoch(name, epoch)
 
     model = build(name, snapshot.task, **training.options.get(name, {}))
     budget = training.budget.total_seconds()
-    model.fit(train, validation, seed=training.seed, budget_seconds=budget, progress=note)
-    scored = evaluate(model, validation).summary()
-    if not np.isfinite(scored.mean_crps):
+    model.fit(train, validation, seed=training.seed, budget_seconds=budget, progress=record_epoch)
+    scores = evaluate(model, validation).summary()
+    if not np.isfinite(scores.mean_crps):
         raise ModelError(f"{name}: its validation score is not a finite number")
-    return Fitted(name, model, scored, tuple(epochs), time.monotonic() - started)
+    return FittedModel(name, model, scores, tuple(epochs), time.monotonic() - started)
 
 
-def choose(candidates: list[Fitted]) -> Fitted:
-    """Return the candidate with the lowest CRPS on validation: the challenger.
+def choose_challenger(candidates: Sequence[FittedModel]) -> FittedModel:
+    """Return the candidate with the lowest CRPS on validation.
 
     Raises:
-        TrainingError: there is none.
+        TrainingError: there are no candidates.
     """
     if not candidates:
         raise TrainingError("no candidate could be trained; see the log of the run")
     return min(candidates, key=lambda fitted: fitted.validation.mean_crps)
 
 
-def in_units_of_climatology(fitted: list[Fitted]) -> list[Fitted]:
-    """Return the models with validation scores whose means are fair to several variables; of one they stay."""
-    reference = next((one.validation for one in fitted if one.name == CLIMATOLOGY), None)
-    return [replace(one, validation=one.validation.relative_to(reference)) for one in fitted]
+def scale_by_climatology(fitted: Sequence[FittedModel]) -> list[FittedModel]:
+    """Return the models with the means of several variables relative to climatology; one variable keeps its unit."""
+    reference = next((model.validation for model in fitted if model.name == CLIMATOLOGY), None)
+    return [replace(model, validation=model.validation.relative_to(reference)) for model in fitted]

@@ -1,9 +1,10 @@
-"""Which issue times train, which choose, and which judge: in order of time, with nothing shared across a border."""
+"""Issue times for training, validation and the held-out comparison, in this order and without overlap of targets."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +16,13 @@ from pipeline.features.asof import any_known
 from pipeline.features.snapshot import Snapshot
 from pipeline.times import Cadence, as_datetime
 
+Fold = Literal["train", "validation", "holdout"]
 SMALLEST_TRAINING_SET = 50
 
 
 @dataclass(frozen=True)
 class Folds:
-    """Issue times by their use, each ascending; a later fold starts when the last target of the earlier is known."""
+    """Issue times by use, ascending. A fold starts when the last target of the fold before is known."""
 
     train: tuple[datetime, ...]
     validation: tuple[datetime, ...]
@@ -28,15 +30,15 @@ class Folds:
 
     @property
     def trained_until(self) -> datetime:
-        """The last issue time that training or the choice among candidates could see."""
+        """The last issue time used for training or for the choice among candidates."""
         return self.validation[-1]
 
 
 def split(snapshot: Snapshot) -> Folds:
-    """Cut the matured issue times of a snapshot into folds.
+    """Split the matured issue times of a snapshot into folds.
 
     Raises:
-        NoDataError: there are too few.
+        NoDataError: there are too few issue times.
     """
     product, cadence, frames = snapshot.product, snapshot.cadence, snapshot.frames
     first = as_datetime(frames.times[0]) + product.forecast.context * cadence.step
@@ -53,12 +55,12 @@ def split(snapshot: Snapshot) -> Folds:
 
 
 def _matured(issues: list[datetime], cadence: Cadence, now: datetime) -> list[datetime]:
-    """Issue times all of whose targets are usually known by `now`."""
+    """Return the issue times whose targets are all due by `now`."""
     return [issue for issue in issues if cadence.lead_times(issue)[-1] + cadence.delay <= now]
 
 
 def _any_truth(issue: datetime, cadence: Cadence, frames: Frames, known: NDArray[np.bool_]) -> bool:
-    """Whether something of what the issue time forecasts is known: where a feed was down, nothing can be scored."""
+    """Return whether any target of an issue time is known; while a feed was down, none is."""
     start = frames.index(cadence.lead_times(issue)[0])
     return bool(known[max(start, 0) : max(start + cadence.horizon, 0)].any())
 
@@ -68,10 +70,10 @@ def _last(issues: list[datetime], count: int) -> list[datetime]:
 
 
 def _enough(product: Product, train: int, validation: int, holdout: int) -> None:
-    wanted = product.gate.issues + product.training.validation + SMALLEST_TRAINING_SET
+    needed = product.gate.issues + product.training.validation + SMALLEST_TRAINING_SET
     if holdout < product.gate.issues or validation < product.training.validation or train < SMALLEST_TRAINING_SET:
         raise NoDataError(
-            f"{product.name}: {train + validation + holdout} matured issue times, training needs at least {wanted}: "
+            f"{product.name}: {train + validation + holdout} matured issue times, training needs at least {needed}: "
             f"gate.issues {product.gate.issues} + training.validation {product.training.validation} "
             f"+ {SMALLEST_TRAINING_SET}; load more history or lower them"
         )

@@ -1,69 +1,23 @@
-"""The gate: a challenger serves only when it is shown to be better, on the same held-out forecasts, than every rival.
+"""The gate: a challenger is promoted only if it is shown to be better than every rival on the same held-out forecasts.
 
-It fails closed. A score that is missing or no number, a lead at which a rival is shown to be better, intervals that
-promise too much or too little, collapse when stations fall silent: each refuses, and says so.
+It fails closed. A missing score, a lead at which a rival is shown to be better, miscalibrated intervals or a collapse
+when the input of stations is withheld are objections, and a single objection refuses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 from scipy import stats
 
 from pipeline.config.product import Gate
 from pipeline.training.evaluate import Evaluation
-
-Places = Literal["stations", "cells"]
-
-
-class Rival(BaseModel):
-    """A challenger set against one rival on the same held-out forecasts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    rival: str
-    """Name of the model, with its version when it is the champion."""
-    crps: float
-    """Mean CRPS of the rival, in units of the target; of several targets, each relative to climatology's."""
-    crps_by_lead: tuple[float, ...]
-    skill: float
-    """1 - CRPS of the challenger / CRPS of the rival."""
-    p_value: float
-    """One-sided Diebold-Mariano probability that the challenger is not better."""
-    beaten: bool
-
-
-class Verdict(BaseModel):
-    """What the gate decided, and every number behind it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    promoted: bool
-    reason: str
-    """The verdict in one sentence."""
-    challenger: str
-    issues: int
-    """Held-out issue times scored."""
-    since: datetime
-    until: datetime
-    crps: float
-    """Mean CRPS of the challenger, in units of the target; of several targets, each relative to climatology's."""
-    crps_by_lead: tuple[float, ...]
-    coverage: float
-    """Fraction of truths inside the widest interval."""
-    nominal_coverage: float
-    outage_crps: float
-    """CRPS with a quarter of the places silent."""
-    rivals: tuple[Rival, ...]
-    places: Places = "stations"
-    """What the locations are."""
+from pipeline.training.verdict import Objection, Places, Rival, Verdict
 
 
 @dataclass(frozen=True)
@@ -76,38 +30,38 @@ class ScoredModel:
 
 
 @dataclass(frozen=True)
-class Trial:
-    """All that the gate looks at."""
+class HoldoutComparison:
+    """The scores that the gate compares."""
 
     challenger: ScoredModel
     rivals: Sequence[ScoredModel]
     outage: Evaluation
-    """The challenger with a quarter of the places silent."""
+    """The challenger with the input of a quarter of the locations withheld."""
     outage_reference: Evaluation
-    """Climatology, which needs no station."""
+    """Climatology, which needs no input."""
     issues: Sequence[datetime]
     nominal_coverage: float
     issues_per_step: float = 1.0
-    """How many issue times fall into one step: forecasts that overlap share errors."""
+    """Issue times per step. Forecasts that overlap in time have correlated errors."""
     gap: int = 0
-    """Steps between the newest frame an issue time can know and the issue time itself, at most."""
+    """Largest number of steps between the newest frame known at an issue time and the issue time."""
     places: Places = "stations"
     """What the locations are."""
 
     def overlap(self, leads: int) -> int:
-        """Return how many issue times in a row forecast a common instant, with `leads` leads each."""
+        """Return how many consecutive issue times forecast a common valid time, with `leads` leads each."""
         return max(1, ceil((self.gap + leads) * self.issues_per_step))
 
 
 def diebold_mariano(differences: NDArray[np.float64], horizon: int) -> float:
-    """Return the one-sided probability, were both equally good, of a mean loss difference at least this negative.
+    """Return the one-sided p-value of a mean loss difference below zero.
 
     The small-sample form of Harvey, Leybourne and Newbold (1997, doi:10.1016/S0169-2070(96)00719-4), with the
     autocovariances up to horizon - 1 weighted by Bartlett's kernel so that the variance stays positive.
 
     Args:
         differences: (issue,) loss of the challenger minus loss of the rival, in order of time.
-        horizon: Issue times in a row whose forecasts overlap and so share errors.
+        horizon: Number of consecutive issue times whose forecasts overlap, so that their errors are correlated.
     """
     count = len(differences)
     mean = differences.mean()
@@ -123,47 +77,47 @@ def diebold_mariano(differences: NDArray[np.float64], horizon: int) -> float:
     return float(stats.t.cdf(statistic, df=count - 1))
 
 
-def judge(trial: Trial, rules: Gate) -> Verdict:
-    """Return the verdict on a challenger; whatever is missing or broken refuses."""
-    challenger = trial.challenger
-    rivals = tuple(_compare(trial, rival, rules) for rival in trial.rivals if _counts(rival, rules))
-    objections = list(_objections(trial, rivals, rules))
-    first = not any(rival.champion for rival in trial.rivals)
-    best = max(rivals, key=lambda rival: -rival.crps, default=None)
-    praise = f"best of all, {best.skill:.1%} better in CRPS than {best.rival}" if best else ""
+def decide(comparison: HoldoutComparison, rules: Gate) -> Verdict:
+    """Return the verdict on a challenger."""
+    scored = [rival for rival in comparison.rivals if _is_compared(rival, rules)]
+    rivals = tuple(_compare(comparison, rival, rules) for rival in scored)
+    scores = comparison.challenger.scores
     return Verdict(
-        promoted=not objections,
-        reason="; ".join(objections) or (f"first champion, {praise}" if first else praise),
-        challenger=challenger.name,
-        issues=len(trial.issues),
-        since=trial.issues[0],
-        until=trial.issues[-1],
-        crps=challenger.scores.mean_crps,
-        crps_by_lead=challenger.scores.crps_by_lead,
-        coverage=challenger.scores.coverage,
-        nominal_coverage=trial.nominal_coverage,
-        outage_crps=trial.outage.mean_crps,
+        objections=(
+            *_objections_to_scores(comparison, rivals),
+            *_objections_by_lead(comparison, scored, rules),
+            *_objections_to_coverage(comparison, rules),
+            *_objections_to_outage(comparison),
+        ),
+        first_champion=not any(rival.champion for rival in comparison.rivals),
+        challenger=comparison.challenger.name,
+        issues=len(comparison.issues),
+        since=comparison.issues[0],
+        until=comparison.issues[-1],
+        crps=scores.mean_crps,
+        crps_by_lead=scores.crps_by_lead,
+        coverage=scores.coverage,
+        nominal_coverage=comparison.nominal_coverage,
+        outage_crps=comparison.outage.mean_crps,
         rivals=rivals,
-        places=trial.places,
+        places=comparison.places,
     )
 
 
-def _counts(rival: ScoredModel, rules: Gate) -> bool:
+def _is_compared(rival: ScoredModel, rules: Gate) -> bool:
     return ("champion" if rival.champion else "baselines") in rules.against
 
 
-def _compare(trial: Trial, rival: ScoredModel, rules: Gate) -> Rival:
-    challenger = trial.challenger
-    ours, theirs = challenger.scores.crps_by_issue, rival.scores.crps_by_issue
+def _compare(comparison: HoldoutComparison, rival: ScoredModel, rules: Gate) -> Rival:
+    challenger = comparison.challenger.scores
+    ours, theirs = challenger.crps_by_issue, rival.scores.crps_by_issue
     shared = np.isfinite(ours) & np.isfinite(theirs)
-    # A score that one of them lacks at any lead or station would be a forecast left out of its mean.
-    complete = bool(
-        np.array_equal(np.isfinite(challenger.scores.crps), np.isfinite(rival.scores.crps)) and shared.any()
-    )
-    overlap = trial.overlap(challenger.scores.crps.shape[1])
+    # A score that one of them lacks at any lead or location would be a forecast left out of its mean.
+    complete = bool(np.array_equal(np.isfinite(challenger.crps), np.isfinite(rival.scores.crps)) and shared.any())
+    overlap = comparison.overlap(challenger.crps.shape[1])
     p_value = diebold_mariano((ours - theirs)[shared], overlap) if shared.sum() > 2 * overlap else 1.0
     mean = rival.scores.mean_crps
-    skill = 1 - challenger.scores.mean_crps / mean if mean > 0 else float("nan")
+    skill = 1 - challenger.mean_crps / mean if mean > 0 else float("nan")
     return Rival(
         rival=rival.name,
         crps=mean,
@@ -174,49 +128,47 @@ def _compare(trial: Trial, rival: ScoredModel, rules: Gate) -> Rival:
     )
 
 
-def _lost_leads(trial: Trial, rival: ScoredModel, rules: Gate) -> tuple[list[int], list[int]]:
-    """Leads, from 1, at which the rival is shown to be better, and those with too few scores to tell."""
-    ours, theirs = trial.challenger.scores, rival.scores
-    lost, untold = [], []
-    for lead in range(1, ours.crps.shape[1] + 1):
-        differences = theirs.at_lead(lead - 1).crps_by_issue - ours.at_lead(lead - 1).crps_by_issue
-        known = differences[np.isfinite(differences)]
-        if len(known) <= 2 * trial.overlap(lead):
-            untold.append(lead)
-        elif diebold_mariano(known, trial.overlap(lead)) < rules.significance:
-            lost.append(lead)
-    return lost, untold
-
-
-def _objections(trial: Trial, rivals: Sequence[Rival], rules: Gate) -> Sequence[str]:
-    scores = trial.challenger.scores
-    found = []
+def _objections_to_scores(comparison: HoldoutComparison, rivals: Sequence[Rival]) -> Iterator[Objection]:
     if not rivals:
-        found.append("no rival to compare with")
-    if not np.isfinite(scores.crps_by_lead).all():
-        found.append("the challenger has no score at some lead")
-    found += [
-        f"not shown better than {rival.rival} (skill {rival.skill:+.1%}, p {rival.p_value:.2f})"
-        for rival in rivals
-        if not rival.beaten
-    ]
-    for contestant in trial.rivals:
-        if _counts(contestant, rules):
-            lost, untold = _lost_leads(trial, contestant, rules)
-            if lost:
-                found.append(f"worse than {contestant.name} at lead {', '.join(map(str, lost))}")
-            if untold:
-                found.append(
-                    f"too few scores shared with {contestant.name} to compare lead {', '.join(map(str, untold))}"
-                )
-    miss = scores.coverage - trial.nominal_coverage
-    if not abs(miss) <= rules.coverage_tolerance:
-        found.append(
-            f"interval covers {scores.coverage:.0%} where it promises {trial.nominal_coverage:.0%} (more issue times "
-            "in training.validation calibrate better, gate.coverage_tolerance says how far off is allowed)"
-        )
-    if not np.array_equal(np.isfinite(trial.outage.crps), np.isfinite(trial.outage_reference.crps)):
-        found.append(f"it has not every score with a quarter of the {trial.places} silent")
-    elif not trial.outage.mean_crps < trial.outage_reference.mean_crps:
-        found.append(f"not better than climatology when a quarter of the {trial.places} is silent")
-    return found
+        yield Objection(kind="no_rivals")
+    missing = ~np.isfinite(comparison.challenger.scores.crps_by_lead)
+    if missing.any():
+        yield Objection(kind="score_missing", leads=tuple((np.flatnonzero(missing) + 1).tolist()))
+    for rival in rivals:
+        if not rival.beaten:
+            yield Objection(kind="not_shown_better", rival=rival.rival, skill=rival.skill, p_value=rival.p_value)
+
+
+def _objections_by_lead(
+    comparison: HoldoutComparison, rivals: Sequence[ScoredModel], rules: Gate
+) -> Iterator[Objection]:
+    """Object to leads at which a rival is shown to be better, and to leads with too few scores to compare."""
+    ours = comparison.challenger.scores
+    for rival in rivals:
+        worse, too_few = [], []
+        for lead in range(1, ours.crps.shape[1] + 1):
+            differences = rival.scores.at_lead(lead - 1).crps_by_issue - ours.at_lead(lead - 1).crps_by_issue
+            known = differences[np.isfinite(differences)]
+            overlap = comparison.overlap(lead)
+            if len(known) <= 2 * overlap:
+                too_few.append(lead)
+            elif diebold_mariano(known, overlap) < rules.significance:
+                worse.append(lead)
+        if worse:
+            yield Objection(kind="worse_at_leads", rival=rival.name, leads=tuple(worse))
+        if too_few:
+            yield Objection(kind="too_few_scores", rival=rival.name, leads=tuple(too_few))
+
+
+def _objections_to_coverage(comparison: HoldoutComparison, rules: Gate) -> Iterator[Objection]:
+    coverage, nominal = comparison.challenger.scores.coverage, comparison.nominal_coverage
+    if not abs(coverage - nominal) <= rules.coverage_tolerance:
+        yield Objection(kind="coverage", coverage=coverage, nominal_coverage=nominal)
+
+
+def _objections_to_outage(comparison: HoldoutComparison) -> Iterator[Objection]:
+    ours, reference = comparison.outage, comparison.outage_reference
+    if not np.array_equal(np.isfinite(ours.crps), np.isfinite(reference.crps)):
+        yield Objection(kind="outage_scores_missing")
+    elif not ours.mean_crps < reference.mean_crps:
+        yield Objection(kind="outage_not_better")

@@ -1,4 +1,4 @@
-"""Scores of quantile forecasts, as plain arithmetic on arrays. NaN truth is left out, the same way for every model.
+"""Scores of quantile forecasts as functions of arrays. A score is NaN where the truth is NaN.
 
 Shapes: quantiles (..., quantile), truth (...). CRPS is twice the integral of the pinball loss over the quantile level
 (Gneiting and Ranjan 2011, doi:10.1198/jbes.2010.08110), by the trapezoidal rule over the published levels and the ends
@@ -34,5 +34,5 @@ def covered(quantiles: NDArray[np.float32], truth: NDArray[np.float32]) -> Float
 
 
 def nominal_coverage(levels: tuple[float, ...]) -> float:
-    """Return the probability that the widest interval promises."""
+    """Return the nominal probability of the widest interval."""
     return levels[-1] - levels[0]

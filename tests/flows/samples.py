@@ -12,7 +12,7 @@ from pipeline.jobs.ingest import IngestResult
 from pipeline.jobs.promote import PromotionResult
 from pipeline.jobs.retrain import RetrainResult
 from pipeline.jobs.verify import VerifyResult
-from pipeline.training.gate import Rival, Verdict
+from pipeline.training.verdict import Objection, Rival, Verdict
 
 NOW = datetime(1978, 12, 31, 7, tzinfo=UTC)
 HOSTILE = "<img src=x onerror=alert(1)>|[x](javascript:alert(1))`**\n# \u202egnp.exe"
@@ -36,13 +36,11 @@ def ingested(reasons: dict[str, int] | None = None) -> IngestResult:
     )
 
 
-def verdict(
-    *, promoted: bool = False, reason: str = "not better than ridge-var v2", rival: str = "ridge-var v2"
-) -> Verdict:
-    one = Rival(rival=rival, crps=1.31, crps_by_lead=(1.1, 1.3), skill=0.004, p_value=0.31, beaten=False)
+def verdict(*, promoted: bool = False, rival: str = "ridge-var v2") -> Verdict:
+    one = Rival(rival=rival, crps=1.31, crps_by_lead=(1.1, 1.3), skill=0.004, p_value=0.31, beaten=promoted)
+    objection = Objection(kind="not_shown_better", rival=rival, skill=0.004, p_value=0.31)
     return Verdict(
-        promoted=promoted,
-        reason=reason,
+        objections=() if promoted else (objection,),
         challenger="attention-convlstm",
         issues=180,
         since=NOW - timedelta(days=180),

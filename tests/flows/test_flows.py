@@ -155,15 +155,21 @@ class TestNow:
 
 class TestEnds:
     def test_a_refusal_by_the_gate_is_no_failure(self, archive: Path, stub: Any) -> None:
-        stub("retrain", samples.retrained(samples.verdict(reason="not better than ridge-var v2")))
+        stub("retrain", samples.retrained(samples.verdict()))
         state = retrain(str(archive), return_state=True)
         assert state.is_completed()
-        assert (state.name, state.message) == ("Champion kept", "not better than ridge-var v2")
+        assert (state.name, state.message) == (
+            "Champion kept",
+            "not shown to be better than ridge-var v2 (skill +0.4%, p 0.31)",
+        )
 
     def test_a_promotion_is_the_message(self, archive: Path, stub: Any) -> None:
-        stub("retrain", samples.retrained(samples.verdict(promoted=True, reason="better than all")))
+        stub("retrain", samples.retrained(samples.verdict(promoted=True)))
         state = retrain(str(archive), return_state=True)
-        assert (state.name, state.message) == ("Completed", "Version 3 is champion. better than all")
+        assert (state.name, state.message) == (
+            "Completed",
+            "Version 3 is champion. best of all, 0.4% better in CRPS than ridge-var v2",
+        )
 
     def test_an_upstream_failure_is_retried_and_then_the_message(self, archive: Path, stub: Any) -> None:
         calls = stub("ingest", SourceError("the source is down"))

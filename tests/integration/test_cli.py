@@ -203,7 +203,7 @@ def test_a_refused_challenger_is_a_refusal_with_its_numbers(trained: Trained, ni
     again = nightcast("retrain", trained.file, "--at", "2002-01-15", home=home)
     assert again.code == 4
     assert "its verdict still holds" in again.out
-    assert "refused: not shown better than champion version 1" in again.out
+    assert "refused: not shown to be better than champion version 1" in again.out
 
 
 def test_a_rollback_with_nothing_before_and_a_version_that_is_none_are_refusals(

@@ -14,7 +14,7 @@ import yaml
 from models.catalogue import MODELS
 from pipeline.config import Product, Settings, load_product
 from pipeline.jobs.retrain import RetrainResult
-from pipeline.training.fit import baselines
+from pipeline.training.fit import baseline_names
 from pipeline.workspace import Workspace
 from tests import jobs
 from tests.real.cases import CASES, PRODUCTS, data_folder
@@ -69,7 +69,7 @@ def test_the_gate_sets_the_challenger_against_all_that_suits_a_grid(
     verdict = retrained.verdict
     assert verdict.challenger in CANDIDATES
     rivals = {rival.rival: rival for rival in verdict.rivals}
-    assert set(rivals) == set(baselines(product, grid=True))
+    assert set(rivals) == set(baseline_names(product, grid=True))
     # Kelvins at leads of 1, 2 and 3 hours: it knows the day, which climatology does not.
     assert 0.05 < verdict.crps_by_lead[0] < verdict.crps_by_lead[-1] < 1.5
     assert rivals["climatology"].skill > 0.3

@@ -105,7 +105,7 @@ def test_the_ledger_tells_who_decided_why_and_with_which_numbers(trained: Traine
 def test_a_challenger_that_is_not_better_is_registered_and_refused(trained: Trained) -> None:
     result = jobs.retrain(trained.workspace, at=_earlier(trained))
     assert not result.verdict.promoted
-    assert "not shown better than champion version 1" in result.verdict.reason
+    assert "not shown to be better than champion version 1" in result.verdict.reason
     assert (result.version, result.champion) == (2, 1)
     assert _champion(trained) == 1
     assert _actions(trained) == [("promoted", 1, None), ("refused", 2, 1)]
@@ -121,7 +121,7 @@ def test_a_champion_that_cannot_be_loaded_is_not_beaten(trained: Trained, monkey
     (trained.root / "models" / trained.retrained.digest / "bundle.json").write_text("{}")
     result = jobs.retrain(trained.workspace, at=_earlier(trained))
     assert not result.verdict.promoted
-    assert "not shown better than champion version 1, which cannot be scored" in result.verdict.reason
+    assert "not shown to be better than champion version 1, which cannot be scored" in result.verdict.reason
     assert _champion(trained) == 1
     again = jobs.retrain(trained.workspace, at=_earlier(trained))
     assert (again.repeated, again.version, again.verdict.reason) == (True, 2, result.verdict.reason)

@@ -17,9 +17,8 @@ def show(result: ModelsResult) -> None:
     for one in result.versions:
         crps = f"{one.crps:.3f}" if one.crps is not None else "–"
         aliases = ", ".join(one.aliases)
-        verdict = one.verdict.partition(":")[0]  # the ledger has the reasons
         until = f"{one.trained_until:%Y-%m-%d}"
-        shown.add_row(str(one.version), one.model, escape(aliases), crps, until, one.digest[:8], escape(verdict))
+        shown.add_row(str(one.version), one.model, escape(aliases), crps, until, one.digest[:8], one.verdict or "–")
     out.print(shown)
     out.print("\n[bold]Ledger[/]")
     for row in result.ledger:

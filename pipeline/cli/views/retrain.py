@@ -10,7 +10,7 @@ from rich.table import Table
 from pipeline.cli.console import out, table
 from pipeline.jobs.retrain import RetrainResult
 from pipeline.registry.record import Candidate
-from pipeline.training.gate import Verdict
+from pipeline.training.verdict import Verdict
 
 SHOWN_LEADS = 4
 
@@ -30,7 +30,7 @@ def show(result: RetrainResult) -> None:
     out.print(
         f"on {verdict.issues} held-out issue times, {verdict.since:%Y-%m-%d} to {verdict.until:%Y-%m-%d}; "
         f"{verdict.nominal_coverage:.0%} interval covers {verdict.coverage:.1%}; "
-        f"CRPS {verdict.outage_crps:.3f} with a quarter of the {verdict.places} silent"
+        f"CRPS {verdict.outage_crps:.3f} with a quarter of the {verdict.places} withheld"
     )
     out.print(f"champion: {f'version {result.champion}' if result.champion else 'none'}")
 

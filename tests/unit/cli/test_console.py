@@ -47,7 +47,7 @@ def test_a_refusal_shows_the_reason_and_the_champion(capsys: pytest.CaptureFixtu
     retrain.show(retrained(verdict(), repeated=True))
     text = capsys.readouterr().out
     assert "no new data since version 3 was trained; its verdict still holds" in text
-    assert "refused: not better than ridge-var v2" in text
+    assert "refused: not shown to be better than ridge-var v2" in text
     assert text.rstrip().endswith("champion: version 2")
 
 
@@ -67,4 +67,4 @@ def test_a_retrain_shows_every_candidate_and_warnings(capsys: pytest.CaptureFixt
     assert ["ridge-var", "1.234", "memory", "kept", "[red];", "two", "lags"] in lines
     assert ["gru", "–", "not", "trained:", "diverged"] in lines
     assert ["ets", "1.300"] in lines
-    assert "a quarter of the cells silent" in text
+    assert "a quarter of the cells withheld" in text

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from models.catalogue import build
 from pipeline.features.snapshot import Snapshot
 from pipeline.times import as_numpy
-from pipeline.training.fit import windows
+from pipeline.training.fit import fold_windows
 from pipeline.training.folds import Folds, split
 from pipeline.workspace import Workspace
 from tests.world import end_of, fill, make_product, make_settings, take_snapshot
@@ -46,9 +46,8 @@ def later(snapshot: Snapshot, instant: datetime) -> NDArray[np.bool_]:
 
 
 def state(name: str, snapshot: Snapshot, folds: Folds) -> dict[str, NDArray[Any]]:
-    cut = windows(snapshot, folds)
     model = build(name, snapshot.task, **OPTIONS[name])
-    model.fit(cut("train"), cut("validation"), seed=0)
+    model.fit(fold_windows(snapshot, folds, "train"), fold_windows(snapshot, folds, "validation"), seed=0)
     return model.state()
 
 

@@ -25,7 +25,7 @@ from pipeline.forecasting.predict import IssuedForecast
 from pipeline.ingest.feed import OpenFeed
 from pipeline.registry.tracking import Registry, TrackingError
 from pipeline.times import Cadence
-from pipeline.training.fit import baselines
+from pipeline.training.fit import baseline_names
 from pipeline.workspace import Workspace
 from tests import jobs
 from tests.conftest import ProductHome, Trained
@@ -62,7 +62,7 @@ def _delete_newest(home: ProductHome, *, stations: tuple[str, ...], last_days: i
 
 
 def _baselines(home: Trained) -> tuple[str, ...]:
-    return baselines(home.product, grid=False)
+    return baseline_names(home.product, grid=False)
 
 
 def _damage(home: Trained, file: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import CheckpointError, ModelError
-from pipeline.registry.bundle import Bundle, adopt, read_bundle, write_bundle
+from pipeline.registry.bundle import Bundle, import_bundle, read_bundle, write_bundle
 from tests.conftest import Trained
 
 
@@ -17,9 +17,9 @@ def bundle(trained: Trained) -> Bundle:
     return read_bundle(trained.root / "models" / digest, digest=digest)
 
 
-def _flip(path: Path, place: int = -1) -> None:
+def _flip(path: Path, offset: int = -1) -> None:
     content = bytearray(path.read_bytes())
-    content[place] ^= 1
+    content[offset] ^= 1
     path.write_bytes(bytes(content))
 
 
@@ -35,13 +35,13 @@ def test_a_bundle_names_its_models_and_loads_each(bundle: Bundle) -> None:
     assert bundle.trained_until < bundle.data_until
 
 
-def test_a_flipped_bit_anywhere_is_refused_f28(bundle: Bundle) -> None:
+def test_a_flipped_bit_anywhere_is_refused(bundle: Bundle) -> None:
     for path in _files(bundle):
-        for place in (0, path.stat().st_size // 2, -1):
-            _flip(path, place)
+        for offset in (0, path.stat().st_size // 2, -1):
+            _flip(path, offset)
             with pytest.raises(CheckpointError):
                 read_bundle(bundle.folder, digest=bundle.digest).verify()
-            _flip(path, place)
+            _flip(path, offset)
     read_bundle(bundle.folder, digest=bundle.digest).verify()
 
 
@@ -88,29 +88,29 @@ def test_a_write_that_fails_leaves_nothing(bundle: Bundle, tmp_path: Path, monke
         raise OSError("disk full")
 
     model = bundle.challenger()
-    monkeypatch.setattr("pipeline.registry.bundle._settle", refuse)
+    monkeypatch.setattr("pipeline.registry.bundle._move_into_place", refuse)
     with pytest.raises(OSError, match="disk full"):
         write_bundle(tmp_path / "store", model, {}, {})
     assert list((tmp_path / "store").iterdir()) == []
 
 
-def test_a_fetched_bundle_is_adopted_once_and_damage_is_repaired(bundle: Bundle, tmp_path: Path) -> None:
+def test_a_fetched_bundle_is_imported_once_and_damage_is_repaired(bundle: Bundle, tmp_path: Path) -> None:
     source = tmp_path / "source"
     shutil.copytree(bundle.folder, source)
-    adopted = adopt(tmp_path / "store", source, digest=bundle.digest)
-    assert adopted.verify().challenger().name == "ridge-var"
-    _flip(adopted.folder / "challenger" / "model.safetensors")
-    assert adopt(tmp_path / "store", source, digest=bundle.digest).verify()
+    imported = import_bundle(tmp_path / "store", source, digest=bundle.digest)
+    assert imported.verify().challenger().name == "ridge-var"
+    _flip(imported.folder / "challenger" / "model.safetensors")
+    assert import_bundle(tmp_path / "store", source, digest=bundle.digest).verify()
     assert [path.name for path in (tmp_path / "store").iterdir()] == [bundle.digest]
 
 
-def test_a_fetched_bundle_that_is_damaged_is_not_adopted(bundle: Bundle, tmp_path: Path) -> None:
+def test_a_fetched_bundle_that_is_damaged_is_not_imported(bundle: Bundle, tmp_path: Path) -> None:
     for name in ("bundle.json", "challenger/model.safetensors", "climatology/card.json"):
         source = tmp_path / name.replace("/", "-")
         shutil.copytree(bundle.folder, source)
         _flip(source / name)
         with pytest.raises(CheckpointError):
-            adopt(tmp_path / "store", source, digest=bundle.digest)
+            import_bundle(tmp_path / "store", source, digest=bundle.digest)
     assert not (tmp_path / "store").exists()
 
 
@@ -124,13 +124,13 @@ class _Canary:
         return Path.touch, (self.path,)
 
 
-def test_a_malicious_pickle_is_never_executed_f35(bundle: Bundle, tmp_path: Path) -> None:
+def test_a_malicious_pickle_is_never_executed(bundle: Bundle, tmp_path: Path) -> None:
     canary = tmp_path / "executed"
     poison = pickle.dumps(_Canary(canary))
     for name in ("python_model.pkl", "challenger/model.pkl", "challenger/data.pkl", "bundle.pkl"):
         (bundle.folder / name).write_bytes(poison)
     assert bundle.verify().challenger()
-    adopt(tmp_path / "store", bundle.folder, digest=bundle.digest).challenger()
+    import_bundle(tmp_path / "store", bundle.folder, digest=bundle.digest).challenger()
     for name in ("bundle.json", "challenger/card.json", "challenger/model.safetensors"):
         (bundle.folder / name).write_bytes(poison)
         with pytest.raises(ModelError):

@@ -35,7 +35,7 @@ def test_rows_are_read_in_the_order_of_writing_last_first(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("rows", "present", "before"),
+    ("rows", "current", "before"),
     [
         ([], 1, None),
         ([("promoted", 1, None)], 1, None),
@@ -50,13 +50,13 @@ def test_rows_are_read_in_the_order_of_writing_last_first(tmp_path: Path) -> Non
         ([("promoted", 1, None), ("promoted", 2, 1), ("promoted", 1, 2), ("rollback", 2, 1)], 2, 1),
         # the version in service, promoted once more, is not what served before it
         ([("promoted", 1, None), ("promoted", 2, 1), ("promoted", 2, 2)], 2, 1),
-        # the ledger told of a promotion that a kill kept from the registry
+        # a promotion in the ledger whose alias was never moved because the job was killed
         ([("promoted", 1, None), ("promoted", 2, 1), ("promoted", 3, 2)], 2, 1),
-        # somebody moved the alias past the ledger
+        # the alias was moved without the ledger
         ([("promoted", 1, None), ("promoted", 2, 1)], 7, None),
     ],
 )
-def test_what_served_before(
-    tmp_path: Path, rows: list[tuple[Action, int, int | None]], present: int, before: int | None
+def test_a_rollback_leads_to_the_version_that_served_before(
+    tmp_path: Path, rows: list[tuple[Action, int, int | None]], current: int, before: int | None
 ) -> None:
-    assert _ledger(tmp_path, *rows).before(present) == before
+    assert _ledger(tmp_path, *rows).before(current) == before

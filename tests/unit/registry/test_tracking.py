@@ -14,7 +14,7 @@ from safetensors.numpy import load
 
 from pipeline.config import Settings
 from pipeline.registry.tracking import Registry, TrackingError
-from pipeline.training.fit import baselines
+from pipeline.training.fit import baseline_names
 from tests import jobs
 from tests.conftest import ProductHome, Trained
 
@@ -22,7 +22,7 @@ UNREACHABLE = "http://127.0.0.1:1"
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
 
@@ -51,12 +51,12 @@ def test_the_version_carries_its_aliases_and_tags(trained: Trained) -> None:
     assert set(version.aliases) == {"champion", "challenger", "fallback"}
     assert version.digest == trained.retrained.digest
     assert version.crps == trained.retrained.verdict.crps
-    assert version.verdict == f"promoted: {trained.retrained.verdict.reason}"
+    assert (version.verdict, version.reason) == ("promoted", trained.retrained.verdict.reason)
     assert version.trained_until < trained.retrained.verdict.since
     assert registry.client.get_model_version_by_alias("tiny-wind", "champion").version == 1
 
 
-def test_metrics_have_one_step_a_lead(trained: Trained) -> None:
+def test_metrics_have_one_step_per_lead(trained: Trained) -> None:
     verdict = trained.retrained.verdict
     assert _history(trained, "ridge-var/holdout_crps") == list(enumerate(verdict.crps_by_lead, 1))
     climatology = next(rival for rival in verdict.rivals if rival.rival == "climatology")
@@ -65,7 +65,7 @@ def test_metrics_have_one_step_a_lead(trained: Trained) -> None:
         assert [step for step, _ in _history(trained, f"persistence/holdout_{score}")] == [1, 2]
 
 
-def test_the_run_tells_parameters_the_verdict_and_a_picture(trained: Trained, trained_once: Trained) -> None:
+def test_a_run_has_the_parameters_the_verdict_and_a_plot(trained: Trained, trained_once: Trained) -> None:
     run = _run(trained)
     assert run.info.status == "FINISHED"
     assert run.data.params["snapshot"] == trained.retrained.snapshot
@@ -76,7 +76,7 @@ def test_the_run_tells_parameters_the_verdict_and_a_picture(trained: Trained, tr
     assert json.loads(files["gate.json"].read_text())["promoted"] is True
 
 
-def test_lineage_names_the_version_of_the_delta_table(trained: Trained) -> None:
+def test_lineage_has_the_version_of_the_delta_table(trained: Trained) -> None:
     (used,) = _run(trained).inputs.dataset_inputs
     assert used.dataset.name == "tiny-wind-observations"
     assert used.dataset.digest == trained.retrained.snapshot[:32]
@@ -92,7 +92,7 @@ def test_the_model_is_logged_without_pickle(trained_once: Trained) -> None:
     files = _artifacts(trained_once)
     assert {path.suffix for path in files} <= {"", ".json", ".safetensors", ".txt", ".yaml", ".py", ".svg"}
     weights = [path for path in files if path.suffix == ".safetensors"]
-    assert len(weights) == 1 + len(baselines(trained_once.product, grid=False))
+    assert len(weights) == 1 + len(baseline_names(trained_once.product, grid=False))
     assert all(load(path.read_bytes()) for path in weights)
     (card,) = [path for path in files if path.name == "MLmodel"]
     flavour = yaml.safe_load(card.read_text())["flavors"]["python_function"]
@@ -114,40 +114,40 @@ def test_the_registered_model_forecasts_what_serving_does(trained: Trained) -> N
 
     mlflow.set_registry_uri(trained.workspace.registry.uri)
     model = mlflow.pyfunc.load_model("models:/tiny-wind@champion")
-    told = model.predict(observations, params={"issue_time": served.issue_time.isoformat()})
-    told = told.sort_values(["valid_time", "variable", "location"])
-    levels = [name for name in told.columns if name.startswith("q0")]
+    found = model.predict(observations, params={"issue_time": served.issue_time.isoformat()})
+    found = found.sort_values(["valid_time", "variable", "location"])
+    levels = [name for name in found.columns if name.startswith("q0")]
     assert levels == [f"q{level:g}" for level in trained.product.forecast.quantiles]
-    np.testing.assert_array_equal(told[levels].to_numpy(np.float32), np.stack(expected["quantiles"].tolist()))
-    assert pd.to_datetime(told["valid_time"], utc=True).tolist() == expected["valid_time"].tolist()
-    assert told["location"].tolist() == expected["location"].tolist()
+    np.testing.assert_array_equal(found[levels].to_numpy(np.float32), np.stack(expected["quantiles"].tolist()))
+    assert pd.to_datetime(found["valid_time"], utc=True).tolist() == expected["valid_time"].tolist()
+    assert found["location"].tolist() == expected["location"].tolist()
 
 
-def test_without_an_issue_time_the_newest_row_tells_it(trained: Trained) -> None:
+def test_the_issue_time_defaults_to_when_the_newest_row_became_known(trained: Trained) -> None:
     from pipeline.registry.standalone import Forecaster
 
     forecaster = Forecaster(trained.root / "models" / trained.retrained.digest)
     known = trained.workspace.feed.observations.read().to_pandas()
-    told = forecaster.forecast(known[["valid_time", "location", "wind_speed"]].tail(40))
+    found = forecaster.forecast(known[["valid_time", "location", "wind_speed"]].tail(40))
     newest = known["valid_time"].max()
-    assert told["valid_time"].min() == newest + pd.Timedelta(1, "D")
-    with pytest.raises(Exception, match="no observations were given"):
+    assert found["valid_time"].min() == newest + pd.Timedelta(1, "D")
+    with pytest.raises(Exception, match="observations is empty"):
         forecaster.forecast(known[["valid_time", "location", "wind_speed"]].head(0))
 
 
-def test_nothing_registered_is_no_error(fresh: Callable[..., ProductHome]) -> None:
+def test_a_product_without_versions_is_not_an_error(fresh: Callable[..., ProductHome]) -> None:
     registry = fresh(days=10).workspace.registry
     assert registry.versions() == []
     assert registry.by_alias("champion") is None
 
 
-def test_a_version_that_is_not_there_is_a_tracking_error(trained: Trained) -> None:
+def test_a_missing_version_is_a_tracking_error(trained: Trained) -> None:
     with pytest.raises(TrackingError, match="version=7"):
         trained.workspace.registry.version(7)
 
 
-@pytest.mark.usefixtures("impatient")
-def test_a_server_that_cannot_be_reached_is_a_tracking_error_f26(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("no_retries")
+def test_a_server_that_cannot_be_reached_is_a_tracking_error(tmp_path: Path) -> None:
     settings = Settings.model_construct(home=tmp_path, tracking_uri=UNREACHABLE, threads=1, secrets={})
     registry = Registry("tiny-wind", settings.mlflow_uri, artifacts=settings.home / "mlflow" / "artifacts")
     for call in (registry.versions, lambda: registry.by_alias("champion"), lambda: registry.set_alias("champion", 1)):
@@ -162,7 +162,7 @@ def test_a_store_that_is_no_database_is_a_tracking_error(trained: Trained) -> No
         trained.workspace.registry.by_alias("champion")
 
 
-def test_a_run_that_breaks_is_marked_failed_and_the_error_goes_on(trained: Trained) -> None:
+def test_a_run_that_raises_is_marked_as_failed(trained: Trained) -> None:
     registry = trained.workspace.registry
     with pytest.raises(ValueError, match="broken"), registry.run("retrain", "key") as run:
         number = run.run_id
@@ -170,8 +170,8 @@ def test_a_run_that_breaks_is_marked_failed_and_the_error_goes_on(trained: Train
     assert registry.client.get_run(number).info.status == "FAILED"
 
 
-@pytest.mark.usefixtures("impatient")
-def test_patience_with_a_server_that_is_down_is_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("no_retries")
+def test_retries_of_a_server_that_is_down_are_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import os
 
     for name in ("MAX_RETRIES", "BACKOFF_FACTOR", "TIMEOUT"):
@@ -182,12 +182,29 @@ def test_patience_with_a_server_that_is_down_is_bounded(monkeypatch: pytest.Monk
     assert int(os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]) <= 30
 
 
-def test_tags_that_a_stranger_left_out_are_no_obstacle(trained: Trained) -> None:
+def test_a_version_registered_by_another_program_has_defaults(trained: Trained) -> None:
     registry = trained.workspace.registry
     version = registry.client.create_model_version("tiny-wind", "models:/tiny-wind/1")
     found = registry.version(int(version.version))
-    assert (found.digest, found.model, found.crps, found.verdict) == ("", "unknown", None, "not judged")
+    assert (found.digest, found.model, found.crps, found.verdict, found.reason) == ("", "unknown", None, None, "")
     assert found.trained_until == datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("tag", "verdict", "reason"),
+    [
+        ("promoted: first champion, best of all", "promoted", "first champion, best of all"),
+        ("refused: worse than a: b at lead 2", "refused", "worse than a: b at lead 2"),
+        ("hello", None, ""),
+    ],
+)
+def test_verdict_tags_of_earlier_releases_are_read(
+    trained: Trained, tag: str, verdict: str | None, reason: str
+) -> None:
+    registry = trained.workspace.registry
+    version = registry.client.create_model_version("tiny-wind", "models:/tiny-wind/1", tags={"nightcast.verdict": tag})
+    found = registry.version(int(version.version))
+    assert (found.verdict, found.reason) == (verdict, reason)
 
 
 def test_options_of_models_are_recorded_whole_beside_parameters_that_may_be_cut(trained: Trained) -> None:

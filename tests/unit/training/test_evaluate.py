@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.task import Inputs
+from models.task import Inputs, Task
 from pipeline.features.windows import IssueWindows
 from pipeline.training.evaluate import Evaluation, evaluate, predict_published
 from tests.conftest import ProductHome
@@ -17,13 +17,13 @@ NAN = float("nan")
 
 
 class Constant:
-    """Forecasts the lead, from 1, as every quantile, and remembers what it was shown."""
+    """Forecasts the lead, from 1, as every quantile, and records its inputs."""
 
-    def __init__(self, task: Any) -> None:
-        self.task, self.shown = task, []
+    def __init__(self, task: Task) -> None:
+        self.task, self.inputs = task, list[Inputs]()
 
     def predict(self, inputs: Inputs) -> NDArray[np.float32]:
-        self.shown.append(inputs)
+        self.inputs.append(inputs)
         shape = (len(inputs), self.task.leads, len(self.task.targets), len(self.task.locations))
         lead = np.arange(1, self.task.leads + 1, dtype=np.float32)[None, :, None, None]
         return np.repeat(np.broadcast_to(lead, shape)[..., None], len(self.task.quantiles), axis=-1)
@@ -35,14 +35,14 @@ def _windows(place: ProductHome) -> IssueWindows:
     return IssueWindows(snapshot.task, snapshot.cadence, snapshot.frames, issues, truth_at=place.end)
 
 
-def _made(crps: list[Any]) -> Evaluation:
+def _evaluation(crps: list[Any]) -> Evaluation:
     values = np.array(crps, np.float64)
     return Evaluation(values, values, np.where(np.isnan(values), np.nan, 1.0))
 
 
 def test_means_leave_out_what_is_unknown() -> None:
     # issue 0: leads 1, 3 and 5, unknown; issue 1: 7 and unknown, unknown and unknown; (issue, lead, target, location)
-    scores = _made([[[[1, 3]], [[5, NAN]]], [[[7, NAN]], [[NAN, NAN]]]])
+    scores = _evaluation([[[[1, 3]], [[5, NAN]]], [[[7, NAN]], [[NAN, NAN]]]])
     assert scores.mean_crps == (1 + 3 + 5 + 7) / 4
     assert scores.crps_by_lead == ((1 + 3 + 7) / 3, 5)
     assert scores.crps_by_issue.tolist() == [3, 7]
@@ -50,15 +50,15 @@ def test_means_leave_out_what_is_unknown() -> None:
     assert np.isnan(scores.at_lead(1).crps_by_issue).tolist() == [False, True]
 
 
-def test_errors_by_lead_are_worked_out_by_hand() -> None:
+def test_errors_by_lead_match_values_worked_by_hand() -> None:
     error = np.array([[[[3.0, -1.0]]], [[[-2.0, NAN]]]])
     covered = np.array([[[[1.0, 0.0]]], [[[1.0, NAN]]]])
-    told = Evaluation(np.abs(error), error, covered).by_lead()
-    assert told == {"mae": (2,), "rmse": (pytest.approx(np.sqrt(14 / 3)),), "bias": (0,), "coverage": (2 / 3,)}
+    by_lead = Evaluation(np.abs(error), error, covered).by_lead()
+    assert by_lead == {"mae": (2,), "rmse": (pytest.approx(np.sqrt(14 / 3)),), "bias": (0,), "coverage": (2 / 3,)}
 
 
-def test_nothing_known_is_not_a_number_and_never_zero() -> None:
-    scores = _made([[[[NAN]]]])
+def test_without_any_truth_every_mean_is_nan() -> None:
+    scores = _evaluation([[[[NAN]]]])
     assert np.isnan(scores.mean_crps)
     assert np.isnan(scores.crps_by_lead[0])
     assert np.isnan(scores.crps_by_issue).all()
@@ -88,15 +88,15 @@ def test_leads_of_the_gap_are_forecast_and_left_out(fresh: Callable[..., Product
     np.testing.assert_allclose(error[0, :, 0, 0], [2, 3] - windows.truth(np.array([0]))[0, 1:3, 0, 0], rtol=1e-6)
 
 
-def test_silent_stations_are_hidden_from_the_inputs_and_still_scored(fresh: Callable[..., ProductHome]) -> None:
+def test_withheld_stations_are_missing_in_the_input_and_still_scored(fresh: Callable[..., ProductHome]) -> None:
     windows = _windows(fresh(days=30))
     model = Constant(windows.task)
-    silent = np.array([True, False, False, True])
-    scores = evaluate(model, windows, silent=silent)  # type: ignore[arg-type]
-    (inputs,) = model.shown
-    assert not inputs.mask[..., silent].any()
-    assert not inputs.values[..., silent].any()
-    assert inputs.mask[..., ~silent].all()
+    withheld = np.array([True, False, False, True])
+    scores = evaluate(model, windows, withheld=withheld)  # type: ignore[arg-type]
+    (inputs,) = model.inputs
+    assert not inputs.mask[..., withheld].any()
+    assert not inputs.values[..., withheld].any()
+    assert inputs.mask[..., ~withheld].all()
     assert np.isfinite(scores.crps[0]).all()
 
 
@@ -110,8 +110,8 @@ def test_the_chunk_size_changes_nothing(fresh: Callable[..., ProductHome], monke
 
 # Several variables: (issue, lead, target, location), here two issues, one lead, hPa and m/s, two locations.
 
-PRESSURE_AND_WIND = _made([[[[10, 30], [1, 3]]], [[[20, NAN], [2, NAN]]]])
-CLIMATE = _made([[[[40, 40], [4, 8]]], [[[40, NAN], [6, NAN]]]])  # 40 hPa and 6 m/s
+PRESSURE_AND_WIND = _evaluation([[[[10, 30], [1, 3]]], [[[20, NAN], [2, NAN]]]])
+CLIMATE = _evaluation([[[[40, 40], [4, 8]]], [[[40, NAN], [6, NAN]]]])  # 40 hPa and 6 m/s
 
 
 def test_each_variable_counts_the_same_in_units_of_a_reference() -> None:
@@ -127,13 +127,15 @@ def test_each_variable_counts_the_same_in_units_of_a_reference() -> None:
 
 def test_another_unit_changes_no_mean_of_several_variables() -> None:
     factor = np.array([100.0, 3.6])[:, None]
-    pascal = _made((PRESSURE_AND_WIND.crps * factor).tolist()).relative_to(_made((CLIMATE.crps * factor).tolist()))
-    told = PRESSURE_AND_WIND.relative_to(CLIMATE)
-    assert pascal.mean_crps == pytest.approx(told.mean_crps)
-    assert pascal.crps_by_issue == pytest.approx(told.crps_by_issue)
+    pascal = _evaluation((PRESSURE_AND_WIND.crps * factor).tolist()).relative_to(
+        _evaluation((CLIMATE.crps * factor).tolist())
+    )
+    scores = PRESSURE_AND_WIND.relative_to(CLIMATE)
+    assert pascal.mean_crps == pytest.approx(scores.mean_crps)
+    assert pascal.crps_by_issue == pytest.approx(scores.crps_by_issue)
 
 
-def test_a_single_variable_keeps_its_unit_to_the_bit() -> None:
+def test_a_single_variable_keeps_its_unit() -> None:
     wind = PRESSURE_AND_WIND.of_target(1)
     assert wind.relative_to(CLIMATE.of_target(1)) is wind
     assert wind.relative_to(None) is wind
@@ -149,10 +151,10 @@ def test_several_variables_without_a_reference_have_no_mean() -> None:
 def test_a_variable_without_any_truth_leaves_no_mean_and_an_issue_its_other_variables() -> None:
     holed = PRESSURE_AND_WIND.crps.copy()
     holed[1, :, 1] = NAN
-    scores = _made(holed.tolist()).relative_to(CLIMATE)
+    scores = _evaluation(holed.tolist()).relative_to(CLIMATE)
     assert scores.crps_by_issue == pytest.approx([(20 / 40 + 2 / 6) / 2, 20 / 40])
     holed[:, :, 1] = NAN
-    assert np.isnan(_made(holed.tolist()).relative_to(CLIMATE).mean_crps)
+    assert np.isnan(_evaluation(holed.tolist()).relative_to(CLIMATE).mean_crps)
 
 
 def test_a_summary_has_the_means_of_the_whole() -> None:
@@ -171,8 +173,8 @@ def test_a_large_task_is_forecast_a_few_issue_times_at_once(
     fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     windows = _windows(fresh(days=30))
-    numbers = windows.task.leads * 4 * 7
-    monkeypatch.setattr("pipeline.training.evaluate._NUMBERS", 3 * numbers)
+    values = windows.task.leads * 4 * 7
+    monkeypatch.setattr("pipeline.training.evaluate._VALUES", 3 * values)
     model = Constant(windows.task)
     evaluate(model, windows)  # type: ignore[arg-type]
-    assert [len(inputs) for inputs in model.shown] == [3, 3, 3, 1]
+    assert [len(inputs) for inputs in model.inputs] == [3, 3, 3, 1]

@@ -11,7 +11,7 @@ from scipy import stats
 
 from pipeline.config.product import Gate
 from pipeline.training.evaluate import Evaluation
-from pipeline.training.gate import ScoredModel, Trial, diebold_mariano, judge
+from pipeline.training.gate import HoldoutComparison, ScoredModel, decide, diebold_mariano
 
 RULES = Gate(issues=60)
 ISSUES = 60
@@ -28,7 +28,7 @@ def _scores(mean: float, *, seed: int = 0, coverage: float = 0.9, shift: Any = 0
     return Evaluation(crps, crps.copy(), covered)
 
 
-def _trial(challenger: Evaluation | None = None, **changed: Any) -> Trial:
+def _comparison(challenger: Evaluation | None = None, **changed: Any) -> HoldoutComparison:
     """A challenger that is clearly better than a champion and two baselines."""
     fields: dict[str, Any] = {
         "challenger": ScoredModel("new", challenger or _scores(1.0)),
@@ -42,7 +42,7 @@ def _trial(challenger: Evaluation | None = None, **changed: Any) -> Trial:
         "issues": [START + n * timedelta(days=1) for n in range(ISSUES)],
         "nominal_coverage": 0.9,
     }
-    return Trial(**(fields | changed))
+    return HoldoutComparison(**(fields | changed))
 
 
 def _holed(scores: Evaluation, where: Any) -> Evaluation:
@@ -51,8 +51,8 @@ def _holed(scores: Evaluation, where: Any) -> Evaluation:
     return replace(scores, crps=crps)
 
 
-def test_a_really_better_challenger_is_promoted_with_the_numbers() -> None:
-    verdict = judge(_trial(), RULES)
+def test_a_better_challenger_is_promoted_with_the_numbers() -> None:
+    verdict = decide(_comparison(), RULES)
     assert verdict.promoted
     assert verdict.reason == "best of all, 16.6% better in CRPS than champion version 1"
     assert [rival.rival for rival in verdict.rivals] == ["champion version 1", "persistence", "climatology"]
@@ -61,90 +61,102 @@ def test_a_really_better_challenger_is_promoted_with_the_numbers() -> None:
     assert (verdict.since, verdict.until, verdict.issues) == (START, START + timedelta(days=59), 60)
 
 
-def test_the_first_champion_is_called_so() -> None:
-    trial = _trial()
-    verdict = judge(replace(trial, rivals=trial.rivals[1:]), RULES)
+def test_a_challenger_without_a_champion_becomes_the_first_champion() -> None:
+    comparison = _comparison()
+    verdict = decide(replace(comparison, rivals=comparison.rivals[1:]), RULES)
     assert verdict.promoted
     assert verdict.reason.startswith("first champion, best of all")
 
 
 champion = ScoredModel("champion version 1", _scores(1.2, seed=1), champion=True)
 unscored = ScoredModel("champion version 1, which cannot be scored", Evaluation(*[np.full(SHAPE, NAN)] * 3), True)
-REFUSED: dict[str, tuple[Trial, str]] = {
-    "equal": (_trial(rivals=(ScoredModel("twin", _scores(1.0)),)), "not shown better than twin"),
-    "luck": (_trial(rivals=(ScoredModel("near", _scores(1.001, seed=9)),)), "not shown better than near"),
-    "worse": (_trial(_scores(2.0)), "not shown better than champion version 1"),
+REFUSED: dict[str, tuple[HoldoutComparison, str]] = {
+    "equal": (_comparison(rivals=(ScoredModel("twin", _scores(1.0)),)), "not shown to be better than twin"),
+    "luck": (_comparison(rivals=(ScoredModel("near", _scores(1.001, seed=9)),)), "not shown to be better than near"),
+    "worse": (_comparison(_scores(2.0)), "not shown to be better than champion version 1"),
     "worse at one lead": (
-        _trial(_scores(0.8, shift=np.array([0.0, 0.5]).reshape(1, 2, 1, 1))),
+        _comparison(_scores(0.8, shift=np.array([0.0, 0.5]).reshape(1, 2, 1, 1))),
         "worse than champion version 1 at lead 2",
     ),
-    "no rivals": (_trial(rivals=()), "no rival to compare with"),
-    "champion cannot be loaded": (_trial(rivals=(unscored, *_trial().rivals[1:])), "not shown better than champion"),
-    "challenger without any score": (_trial(Evaluation(*[np.full(SHAPE, NAN)] * 3)), "no score at some lead"),
-    "challenger without scores at a lead": (
-        _trial(_holed(_scores(1.0), (slice(None), 1))),
-        "the challenger has no score at some lead",
+    "no rivals": (_comparison(rivals=()), "no rival to compare with"),
+    "champion cannot be loaded": (
+        _comparison(rivals=(unscored, *_comparison().rivals[1:])),
+        "not shown to be better than champion",
     ),
-    "challenger without some scores": (_trial(_holed(_scores(1.0), (3, 0, 0, 2))), "not shown better than champion"),
+    "challenger without any score": (_comparison(Evaluation(*[np.full(SHAPE, NAN)] * 3)), "no score at lead 1, 2"),
+    "challenger without scores at a lead": (
+        _comparison(_holed(_scores(1.0), (slice(None), 1))),
+        "the challenger has no score at lead 2",
+    ),
+    "challenger without some scores": (
+        _comparison(_holed(_scores(1.0), (3, 0, 0, 2))),
+        "not shown to be better than champion",
+    ),
     "rival without some scores": (
-        _trial(rivals=(ScoredModel("holed", _holed(_scores(1.3), (5, 1, 0, 0))),)),
-        "not shown better than holed",
+        _comparison(rivals=(ScoredModel("holed", _holed(_scores(1.3), (5, 1, 0, 0))),)),
+        "not shown to be better than holed",
     ),
     "too few scores at a lead": (
-        _trial(
+        _comparison(
             _holed(_scores(1.0), (slice(3, None), 1)),
             rivals=(ScoredModel("few", _holed(_scores(1.3, seed=2), (slice(3, None), 1))),),
         ),
-        "too few scores shared with few to compare lead 2",
+        "too few scores in common with few at lead 2",
     ),
     "interval too wide": (
-        _trial(_scores(1.0, coverage=1.0), nominal_coverage=0.8),
-        "covers 100% where it promises 80% (more issue times in training.validation calibrate better, "
-        "gate.coverage_tolerance says how far off is allowed)",
+        _comparison(_scores(1.0, coverage=1.0), nominal_coverage=0.8),
+        "the interval covers 100% instead of 80% (calibrate on more issue times with training.validation, or allow a "
+        "larger difference with gate.coverage_tolerance)",
     ),
-    "interval too narrow": (_trial(_scores(1.0, coverage=0.5)), "interval covers 50% where it promises 90%"),
-    "coverage unknown": (_trial(replace(_scores(1.0), covered=np.full(SHAPE, NAN))), "covers nan% where it promises"),
-    "outage collapse": (_trial(outage=_scores(1.6)), "not better than climatology when a quarter"),
+    "interval too narrow": (_comparison(_scores(1.0, coverage=0.5)), "interval covers 50% instead of 90%"),
+    "coverage unknown": (_comparison(replace(_scores(1.0), covered=np.full(SHAPE, NAN))), "covers nan% instead of"),
+    "outage collapse": (_comparison(outage=_scores(1.6)), "not better than climatology with a quarter"),
     "outage collapse on a grid": (
-        _trial(outage=_scores(1.6), places="cells"),
-        "not better than climatology when a quarter of the cells is silent",
+        _comparison(outage=_scores(1.6), places="cells"),
+        "not better than climatology with a quarter of the cells withheld",
     ),
-    "outage unscored": (_trial(outage=Evaluation(*[np.full(SHAPE, NAN)] * 3)), "not every score with a quarter"),
-    "outage partly unscored": (_trial(outage=_holed(_scores(1.1), (0, 0, 0, 0))), "not every score with a quarter"),
+    "outage unscored": (
+        _comparison(outage=Evaluation(*[np.full(SHAPE, NAN)] * 3)),
+        "some forecasts have no score with a quarter",
+    ),
+    "outage partly unscored": (
+        _comparison(outage=_holed(_scores(1.1), (0, 0, 0, 0))),
+        "some forecasts have no score with a quarter",
+    ),
     "outage reference unscored": (
-        _trial(outage_reference=Evaluation(*[np.full(SHAPE, NAN)] * 3)),
-        "not every score with a quarter",
+        _comparison(outage_reference=Evaluation(*[np.full(SHAPE, NAN)] * 3)),
+        "some forecasts have no score with a quarter",
     ),
     "nothing scored at all": (
-        _trial(
+        _comparison(
             Evaluation(*[np.full(SHAPE, NAN)] * 3),
             rivals=(unscored,),
             outage=Evaluation(*[np.full(SHAPE, NAN)] * 3),
             outage_reference=Evaluation(*[np.full(SHAPE, NAN)] * 3),
         ),
-        "no score at some lead",
+        "no score at lead 1, 2",
     ),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_the_gate_refuses_and_says_why(case: str) -> None:
-    trial, reason = REFUSED[case]
-    verdict = judge(trial, RULES)
+def test_the_gate_refuses_with_the_reason(case: str) -> None:
+    comparison, reason = REFUSED[case]
+    verdict = decide(comparison, RULES)
     assert not verdict.promoted
     assert reason in verdict.reason
 
 
-def test_rivals_that_the_rules_leave_out_do_not_count() -> None:
-    weak = _trial(rivals=(champion, ScoredModel("strong baseline", _scores(0.5, seed=5))))
-    assert not judge(weak, RULES).promoted
-    assert judge(weak, Gate(issues=60, against=("champion",))).promoted
-    assert judge(weak, Gate(issues=60, against=())).reason == "no rival to compare with"
+def test_rivals_outside_the_rules_are_not_compared() -> None:
+    weak = _comparison(rivals=(champion, ScoredModel("strong baseline", _scores(0.5, seed=5))))
+    assert not decide(weak, RULES).promoted
+    assert decide(weak, Gate(issues=60, against=("champion",))).promoted
+    assert decide(weak, Gate(issues=60, against=())).reason == "no rival to compare with"
 
 
-def test_without_a_champion_rules_against_champions_alone_promote_nobody() -> None:
-    trial = _trial()
-    verdict = judge(replace(trial, rivals=trial.rivals[1:]), Gate(issues=60, against=("champion",)))
+def test_rules_against_the_champion_alone_refuse_where_there_is_none() -> None:
+    comparison = _comparison()
+    verdict = decide(replace(comparison, rivals=comparison.rivals[1:]), Gate(issues=60, against=("champion",)))
     assert not verdict.promoted
 
 
@@ -182,7 +194,7 @@ def test_swapped_models_have_complementary_probabilities() -> None:
 
 
 @pytest.mark.parametrize("differences", [np.zeros(50), np.full(50, -0.0)])
-def test_no_difference_shows_nothing(differences: Any) -> None:
+def test_equal_scores_have_a_p_value_of_one(differences: Any) -> None:
     assert diebold_mariano(differences, 3) == 1
 
 
@@ -192,7 +204,7 @@ def test_forecasts_issued_more_often_than_a_step_share_more_errors() -> None:
     shape = (240, 2, 1, 1)
     ours, theirs = np.ones(shape) + luck[:, None, None, None], np.ones(shape)
     covered = np.tile([1.0] * 9 + [0.0], 48).reshape(shape)
-    hourly = _trial(
+    hourly = _comparison(
         Evaluation(ours, ours, covered),
         rivals=(ScoredModel("rival", Evaluation(theirs, theirs, covered)),),
         issues=[START + n * timedelta(hours=1) for n in range(240)],
@@ -201,13 +213,13 @@ def test_forecasts_issued_more_often_than_a_step_share_more_errors() -> None:
         outage_reference=Evaluation(theirs + 1, theirs, covered),
     )
     naive = replace(hourly, issues_per_step=1.0)
-    assert judge(naive, RULES).rivals[0].p_value < judge(hourly, RULES).rivals[0].p_value
+    assert decide(naive, RULES).rivals[0].p_value < decide(hourly, RULES).rivals[0].p_value
     assert hourly.overlap(2) == 48
     assert replace(hourly, issues_per_step=1 / 24).overlap(2) == 1
 
 
-def test_a_verdict_without_numbers_can_be_kept_and_read_again() -> None:
-    verdict = judge(REFUSED["nothing scored at all"][0], RULES)
+def test_a_verdict_with_nan_survives_json() -> None:
+    verdict = decide(REFUSED["nothing scored at all"][0], RULES)
     again = type(verdict).model_validate_json(json.dumps(verdict.model_dump(mode="json")))
     assert again.reason == verdict.reason
     assert np.isnan(again.crps)
@@ -227,8 +239,8 @@ def _two(first: float, second: float, *, seed: int = 0) -> Evaluation:
     return Evaluation(crps, crps, covered).relative_to(Evaluation(CLIMATE, CLIMATE, covered))
 
 
-def _trial_of_two(challenger: Evaluation, rival: Evaluation) -> Trial:
-    return _trial(
+def _comparison_of_two(challenger: Evaluation, rival: Evaluation) -> HoldoutComparison:
+    return _comparison(
         challenger,
         rivals=(ScoredModel("rival", rival),),
         outage=_two(0.8, 0.8, seed=5),
@@ -238,17 +250,17 @@ def _trial_of_two(challenger: Evaluation, rival: Evaluation) -> Trial:
 
 def test_each_variable_counts_the_same_whatever_its_unit() -> None:
     # A tenth lost in the variable of large numbers, three tenths won in the other one: better on the whole.
-    verdict = judge(_trial_of_two(_two(0.9, 0.5), _two(0.8, 0.8, seed=1)), RULES)
+    verdict = decide(_comparison_of_two(_two(0.9, 0.5), _two(0.8, 0.8, seed=1)), RULES)
     assert verdict.promoted
     assert verdict.crps == pytest.approx(0.7, abs=0.01)
     assert verdict.rivals[0].crps == pytest.approx(0.8, abs=0.01)
     assert verdict.rivals[0].skill == pytest.approx(1 - 0.7 / 0.8, abs=0.02)
     # And the other way around.
-    assert not judge(_trial_of_two(_two(0.8, 0.8), _two(0.9, 0.5, seed=1)), RULES).promoted
+    assert not decide(_comparison_of_two(_two(0.8, 0.8), _two(0.9, 0.5, seed=1)), RULES).promoted
 
 
 def test_without_climatology_several_variables_cannot_be_compared() -> None:
     unscaled = [one.relative_to(None) for one in (_two(0.5, 0.5), _two(0.9, 0.9, seed=1))]
-    verdict = judge(_trial_of_two(*unscaled), RULES)
+    verdict = decide(_comparison_of_two(*unscaled), RULES)
     assert not verdict.promoted
-    assert "the challenger has no score at some lead" in verdict.reason
+    assert "the challenger has no score at lead 1, 2" in verdict.reason

@@ -17,12 +17,12 @@ from pipeline.locations import read_locations
 from pipeline.times import Cadence
 from pipeline.training import fit, holdout
 from pipeline.training.fit import (
-    ALWAYS,
+    REQUIRED_BASELINES,
     TrainingError,
-    baselines,
+    baseline_names,
     check_candidates,
-    choose,
-    in_units_of_climatology,
+    choose_challenger,
+    scale_by_climatology,
 )
 from pipeline.training.folds import split
 from pipeline.training.holdout import evaluate_holdout, fit_all, training_key
@@ -58,7 +58,7 @@ def _fail(monkeypatch: pytest.MonkeyPatch, which: str, error: Exception) -> None
 
 
 @pytest.mark.parametrize("error", FAULTS, ids=lambda error: type(error).__name__)
-def test_a_candidate_that_fails_is_recorded_and_the_others_go_on_f29(
+def test_a_candidate_that_fails_is_recorded_and_the_others_go_on(
     fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     place = fresh(training={"candidates": ["attention-convlstm", "ridge-var"], "validation": 60})
@@ -66,7 +66,7 @@ def test_a_candidate_that_fails_is_recorded_and_the_others_go_on_f29(
     folds = split(snapshot)
     _fail(monkeypatch, "attention-convlstm", error)
     fitted, failed = fit_all(snapshot, folds)
-    assert [one.name for one in fitted] == ["ridge-var", *baselines(place.product, grid=False)]
+    assert [one.name for one in fitted] == ["ridge-var", *baseline_names(place.product, grid=False)]
     assert str(error) in failed["attention-convlstm"]
     trained = evaluate_holdout(snapshot, folds, fitted, failed)
     assert trained.challenger.name == "ridge-var"
@@ -74,7 +74,7 @@ def test_a_candidate_that_fails_is_recorded_and_the_others_go_on_f29(
     assert trained.failed == failed
 
 
-def test_no_candidate_left_is_an_error_and_no_challenger(
+def test_a_retrain_without_a_fitted_candidate_is_an_error(
     fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = fresh()
@@ -86,7 +86,7 @@ def test_no_candidate_left_is_an_error_and_no_challenger(
         evaluate_holdout(snapshot, folds, fitted, failed)
 
 
-def test_a_baseline_that_fails_stops_the_retrain_since_nothing_could_be_compared(
+def test_a_baseline_that_fails_stops_the_retrain(
     fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = fresh()
@@ -109,19 +109,19 @@ def test_a_score_that_is_not_a_number_is_a_failure(
 
 def test_the_best_on_validation_is_the_challenger() -> None:
     def fitted(name: str, crps: float) -> Any:
-        return fit.Fitted(name, None, fit.Evaluation(*[np.full((1, 1, 1, 1), crps)] * 3), (), 0.0)  # type: ignore[arg-type]
+        return fit.FittedModel(name, None, fit.Evaluation(*[np.full((1, 1, 1, 1), crps)] * 3), (), 0.0)  # type: ignore[arg-type]
 
-    assert choose([fitted("a", 2.0), fitted("b", 1.0), fitted("c", 3.0)]).name == "b"
+    assert choose_challenger([fitted("a", 2.0), fitted("b", 1.0), fitted("c", 3.0)]).name == "b"
 
 
-@pytest.mark.parametrize(("stations", "silent"), [(1, 0), (2, 1), (3, 1), (4, 1), (8, 2), (12, 3)])
-def test_a_quarter_of_the_stations_falls_silent_and_never_all(
-    fresh: Callable[..., ProductHome], stations: int, silent: int
+@pytest.mark.parametrize(("stations", "withheld"), [(1, 0), (2, 1), (3, 1), (4, 1), (8, 2), (12, 3)])
+def test_a_quarter_of_the_stations_is_withheld_and_never_all(
+    fresh: Callable[..., ProductHome], stations: int, withheld: int
 ) -> None:
     product = fresh().product
-    mask = holdout._silent(stations, product)
-    assert (len(mask), mask.sum()) == (stations, silent)
-    np.testing.assert_array_equal(mask, holdout._silent(stations, product))
+    mask = holdout._withheld_locations(stations, product)
+    assert (len(mask), mask.sum()) == (stations, withheld)
+    np.testing.assert_array_equal(mask, holdout._withheld_locations(stations, product))
 
 
 def test_equal_data_make_an_equal_key_and_any_difference_another(fresh: Callable[..., ProductHome]) -> None:
@@ -142,14 +142,14 @@ def test_equal_data_make_an_equal_key_and_any_difference_another(fresh: Callable
     assert len({key(), *(key(**one) for one in changed)}) == 4
 
 
-def test_unknown_candidates_are_told_with_the_known_ones(fresh: Callable[..., ProductHome]) -> None:
+def test_an_unknown_candidate_is_an_error_that_lists_the_known_ones(fresh: Callable[..., ProductHome]) -> None:
     place = fresh(training={"candidates": ["ridge-vor"], "validation": 60})
     with pytest.raises(ConfigError, match=r"unknown model 'ridge-vor'.*ridge-var"):
         check(place.product)
 
 
 def test_a_baseline_that_is_a_candidate_is_not_its_own_rival(fresh: Callable[..., ProductHome]) -> None:
-    found = baselines(fresh().product, grid=False)
+    found = baseline_names(fresh().product, grid=False)
     assert "ridge-var" not in found
     assert set(found) < set(MODELS)
 
@@ -159,8 +159,8 @@ def test_a_baseline_for_grids_alone_is_no_rival_at_stations(
 ) -> None:
     monkeypatch.setitem(MODELS, "of-grids", Entry("models.baselines.reference:Persistence", "for grids", True, True))
     product = fresh().product
-    assert set(baselines(product, grid=True)) - set(baselines(product, grid=False)) >= {"of-grids"}
-    assert "of-grids" not in baselines(product, grid=False)
+    assert set(baseline_names(product, grid=True)) - set(baseline_names(product, grid=False)) >= {"of-grids"}
+    assert "of-grids" not in baseline_names(product, grid=False)
 
 
 class Unfit(Persistence):
@@ -185,7 +185,7 @@ def test_a_baseline_that_does_not_suit_the_task_is_left_out_with_a_note(
     assert "unfit" not in trained.holdout
 
 
-@pytest.mark.parametrize("name", ALWAYS)
+@pytest.mark.parametrize("name", REQUIRED_BASELINES)
 def test_persistence_and_climatology_are_never_left_out(
     fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -197,24 +197,24 @@ def test_persistence_and_climatology_are_never_left_out(
 
 
 def test_several_variables_count_the_same_on_validation() -> None:
-    def fitted(name: str, first: float, second: float) -> fit.Fitted:
+    def fitted(name: str, first: float, second: float) -> fit.FittedModel:
         crps = np.array([first, second]).reshape(1, 1, 2, 1)
-        return fit.Fitted(name, None, fit.Evaluation(crps, crps, crps), (), 0.0)  # type: ignore[arg-type]
+        return fit.FittedModel(name, None, fit.Evaluation(crps, crps, crps), (), 0.0)  # type: ignore[arg-type]
 
     # In hectopascals and metres per second: a is 20 hPa better and loses half of the skill in wind.
     models = [fitted("a", 980.0, 1.5), fitted("b", 1000.0, 1.0), fitted("climatology", 1000.0, 2.0)]
-    judged = in_units_of_climatology(models)
-    assert [one.validation.mean_crps for one in judged] == [(0.98 + 0.75) / 2, (1 + 0.5) / 2, 1]
-    assert choose(judged).name == "b"
-    assert choose(models).name == "a"  # the test can fail
-    unjudged = in_units_of_climatology(models[:2])
-    assert all(np.isnan(one.validation.mean_crps) for one in unjudged)
+    scaled = scale_by_climatology(models)
+    assert [one.validation.mean_crps for one in scaled] == [(0.98 + 0.75) / 2, (1 + 0.5) / 2, 1]
+    assert choose_challenger(scaled).name == "b"
+    assert choose_challenger(models).name == "a"  # the test can fail
+    unscaled = scale_by_climatology(models[:2])
+    assert all(np.isnan(one.validation.mean_crps) for one in unscaled)
 
 
 # The candidates of a product, before anything runs.
 
 
-def test_candidates_that_can_be_built_are_right(fresh: Callable[..., ProductHome]) -> None:
+def test_candidates_that_can_be_built_pass(fresh: Callable[..., ProductHome]) -> None:
     options = {"ridge-var": {"lags": 2, "memory": False}, "damped-anomaly": {}}
     place = fresh(training={"candidates": ["ridge-var"], "options": options})
     assert check(place.product) == {}
@@ -225,31 +225,31 @@ def test_options_of_a_member_go_below_the_blend(fresh: Callable[..., ProductHome
     product = fresh(training={"candidates": ["blend"], "options": options}).product
     assert check(product) == {}
     training = product.training.model_copy(update={"options": options | {"arima": {"frames": 200}}})
-    with pytest.raises(ConfigError, match=r"training\.options\.arima: it is neither.*as arima\.option"):
+    with pytest.raises(ConfigError, match=r"training\.options\.arima: the model is neither.*as arima\.option"):
         check(product.model_copy(update={"training": training}))
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"ridge-var": {"lags": 99}}, r"tiny-wind: training.options.ridge-var: .*lags must lie within 1..5, found 99"),
         ({"ridge-var": {"lugs": 2}}, r"training.options.ridge-var: .*lugs"),
         ({"damped-anomaly": {"x": 1}}, r"training.options.damped-anomaly: .*x"),
         ({"ridge-vor": {}}, r"training.options: unknown model 'ridge-vor'; did you mean 'ridge-var'\?"),
         ({"qqq": {}}, r"training.options: unknown model 'qqq'; known: persistence, .*ridge-var"),
-        ({"gru": {}}, r"training.options.gru: it is neither .* nothing uses them; add gru to training.candidates"),
+        ({"gru": {}}, r"training.options.gru: the model is neither .* no effect; add gru to training.candidates"),
     ],
 )
 def test_a_bad_option_is_one_line_before_anything_is_trained(
-    fresh: Callable[..., ProductHome], options: dict[str, Any], told: str
+    fresh: Callable[..., ProductHome], options: dict[str, Any], message: str
 ) -> None:
     place = fresh(training={"candidates": ["ridge-var"], "options": options})
-    with pytest.raises(ConfigError, match=told) as caught:
+    with pytest.raises(ConfigError, match=message) as caught:
         check(place.product)
     assert "\n" not in str(caught.value)
 
 
-def test_a_candidate_that_does_not_suit_the_task_is_told_and_the_others_stand(
+def test_a_candidate_that_does_not_suit_the_task_is_reported_and_the_others_stay(
     fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = fresh(training={"candidates": ["ridge-var", "damped-anomaly"], "options": {"ridge-var": {"lags": 2}}})
@@ -260,6 +260,6 @@ def test_a_candidate_that_does_not_suit_the_task_is_told_and_the_others_stand(
         check(place.product.model_copy(update={"training": alone}))
 
 
-def test_no_candidate_is_a_mistake(fresh: Callable[..., ProductHome]) -> None:
+def test_a_product_without_candidates_is_an_error(fresh: Callable[..., ProductHome]) -> None:
     with pytest.raises(ConfigError, match=r"training\.candidates: empty; name another"):
         check(fresh(training={"candidates": []}).product)

@@ -26,7 +26,7 @@ from pipeline.forecasting.publish.write import publish
 from pipeline.locations import read_locations
 from pipeline.store.forecasts import Forecasts
 from pipeline.times import stamp
-from pipeline.training.fit import baselines
+from pipeline.training.fit import baseline_names
 from pipeline.workspace import Workspace
 from tests import jobs
 from tests.conftest import Trained
@@ -90,7 +90,7 @@ def test_an_issue_time_is_published_once(trained: Trained) -> None:
     assert _hashes(first.folder) == before
     assert [path.stat().st_mtime_ns for path in sorted(first.folder.iterdir())] == times
     assert trained.workspace.forecasts.read(first.issue_time).num_rows == 8 * (
-        1 + len(baselines(trained.product, grid=False))
+        1 + len(baseline_names(trained.product, grid=False))
     )
 
 
@@ -188,7 +188,7 @@ def test_two_processes_at_once_make_one_forecast(trained: Trained) -> None:
     store = trained.workspace.forecasts
     (issue_time,) = store.issue_times()
     rows = store.read(issue_time).to_pandas()
-    assert len(rows) == 8 * (1 + len(baselines(trained.product, grid=False)))
+    assert len(rows) == 8 * (1 + len(baseline_names(trained.product, grid=False)))
     assert not rows.duplicated(["valid_time", "location", "variable", "model"]).any()
 
 
