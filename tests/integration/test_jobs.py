@@ -174,18 +174,18 @@ def test_a_server_that_is_down_in_training_leaves_the_champion_and_the_ledger_f2
     assert _actions(trained) == [("promoted", 1, None)]
 
 
-@pytest.mark.parametrize("step", ["parameters", "metrics", "register"])
+@pytest.mark.parametrize("step", ["log_parameters", "log_metrics", "register"])
 def test_a_failure_while_recording_promotes_nobody(
     fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    from pipeline.registry import tracking
+    from pipeline.registry.run import Run
 
     def fail(*_: object, **__: object) -> None:
         raise TrackingError("MLflow: connection lost")
 
     place = fresh()
     with monkeypatch.context() as patch:
-        patch.setattr(tracking.Run, step, fail)
+        patch.setattr(Run, step, fail)
         with pytest.raises(TrackingError, match="connection lost"):
             jobs.retrain(place.workspace, at=place.end)
     assert _champion(place) is None

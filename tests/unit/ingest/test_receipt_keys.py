@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pipeline.config import Product
 from pipeline.config.renamed import upgrade
-from pipeline.ingest.fetch import _described
+from pipeline.ingest.feed import OpenFeed
+from tests.world import make_settings
 
 
 def test_the_key_has_the_names_that_fields_had_first(tmp_path: Path) -> None:
@@ -22,7 +23,7 @@ def test_the_key_has_the_names_that_fields_had_first(tmp_path: Path) -> None:
     }
     given = {"name": "wind", "feed": feed, "forecast": {"targets": ["wind_speed"]}}
     product = Product.model_validate_json(json.dumps(upgrade(given)[0])).within(tmp_path)
-    assert _described(product.feed, "quality") == (
+    assert OpenFeed(product.feed, make_settings(tmp_path))._description("quality") == (
         '{"source":{"kind":"files","path":"w.csv","format":"csv","time":{"gather":"20min"}},"step":"1h",'
         '"locations":{"kind":"stations","path":"s.csv"},"variables":{"wind_speed":{}},'
         '"quality":{"memory":"1w","checks":{"grid":{"severity":"batch"},"stuck":{"severity":"row"},'
