@@ -1,1 +1,1 @@
-"""From the model in service to a checked forecast, with fallbacks."""
+"""From the champion to a checked and published forecast with fallbacks, and its verification."""

@@ -10,7 +10,7 @@ from pipeline.errors import UsageError
 from pipeline.fallback_level import FallbackLevel
 from pipeline.forecasting.predict import issue_forecast
 from pipeline.forecasting.publish.published_forecast import PublishedForecast
-from pipeline.forecasting.publish.report_context import missing_stations, read_report_context
+from pipeline.forecasting.publish.report_context import missing_locations, read_report_context
 from pipeline.forecasting.publish.report_data import ReportContext
 from pipeline.forecasting.publish.write import publish
 from pipeline.jobs.clock import now_of
@@ -91,7 +91,7 @@ def _forecast_one(ws: Workspace, issue_time: datetime, run: Runner) -> ForecastR
         version=forecast.version,
         digest=forecast.digest,
         input_age_hours=forecast.input_age_hours,
-        missing=missing_stations(forecast, ws.cadence, feed.observations),
+        missing=missing_locations(forecast, ws.cadence, feed.observations),
         folder=folder,
         repeated=not (fresh or new),
         notes=tuple(map(str, forecast.notes)),

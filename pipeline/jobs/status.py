@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from pipeline.errors import NoDataError
 from pipeline.fallback_level import FallbackLevel
 from pipeline.forecasting.publish.write import LATEST
-from pipeline.forecasting.verification.scores import by_lead, skill
+from pipeline.forecasting.verification.scores import scores_by_lead, skill_scores
 from pipeline.jobs.clock import now_of
 from pipeline.jobs.job import Result
 from pipeline.registry.tracking import TrackingError
@@ -81,7 +81,7 @@ def status(ws: Workspace, *, at: datetime | None = None) -> StatusResult:
         last_issue=last,
         fallback_level=level,
         page=page if page.is_file() else None,
-        skill=skill(by_lead(ws.scores.read())),
+        skill=skill_scores(scores_by_lead(ws.scores.read())),
     )
 
 

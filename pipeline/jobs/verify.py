@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pipeline.forecasting.verification.run import score_matured
-from pipeline.forecasting.verification.scores import LeadScore, by_lead
+from pipeline.forecasting.verification.run import score_forecasts
+from pipeline.forecasting.verification.scores import LeadScore, scores_by_lead
 from pipeline.jobs.clock import now_of
 from pipeline.jobs.job import Result, Runner, call
 from pipeline.workspace import Workspace
@@ -27,6 +27,6 @@ def verify(ws: Workspace, *, at: datetime | None = None, run: Runner = call) -> 
     """Score every matured forecast; a second call changes nothing."""
     now = now_of(ws, at)
     observations = ws.feed.observations
-    due, scored = run(score_matured, ws.product, ws.cadence, ws.forecasts, observations, ws.scores, at=now)
-    table = by_lead(ws.scores.read())
+    due, scored = run(score_forecasts, ws.product, ws.cadence, ws.forecasts, observations, ws.scores, at=now)
+    table = scores_by_lead(ws.scores.read())
     return VerifyResult(product=ws.product.name, at=now, forecasts=due, scored=scored, scores=table)

@@ -20,14 +20,14 @@ SCHEMA = pa.schema(
         ("variable", pa.string()),
         ("model", pa.string()),
         ("published", pa.bool_()),
-        ("levels", pa.list_(pa.float64())),
+        ("levels", pa.list_(pa.float64())),  # quantile levels
         ("quantiles", pa.list_(pa.float32())),
-        ("rung", pa.int8()),
+        ("rung", pa.int8()),  # fallback level
         ("input_age_hours", pa.float64()),
         ("version", pa.int64()),
         ("digest", pa.string()),
         ("code_version", pa.string()),
-        ("notes", pa.string()),
+        ("notes", pa.string()),  # JSON; prose in rows of older releases
         ("month", pa.string()),
     ]
 )

@@ -32,7 +32,7 @@ CANDIDATES = [name for name in ("attention-convlstm", "pooled-convolution") if n
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Product, Settings, RetrainResult]:
-    """Every fourth row and column or so of the field, taken in whole and trained two days before its end."""
+    """About every fourth row and column of the field, all of it ingested, trained two days before its end."""
     folder = tmp_path_factory.mktemp("era5")
     shutil.copy(PRODUCTS / "era5.yaml", folder)
     (folder / "data").symlink_to(DATA or "")
@@ -57,12 +57,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Product, Settings
     }
     path.write_text(yaml.safe_dump(fields))
     product, settings = load_product(path), make_settings(folder)
-    taken = jobs.ingest(Workspace(product, settings), at=END)
-    assert (taken.accepted, taken.refused, taken.faults) == (744 * ROWS * COLUMNS, 0, ())
+    ingested = jobs.ingest(Workspace(product, settings), at=END)
+    assert (ingested.accepted, ingested.refused, ingested.faults) == (744 * ROWS * COLUMNS, 0, ())
     return product, settings, jobs.retrain(Workspace(product, settings), at=TRAINED)
 
 
-def test_the_gate_sets_the_challenger_against_all_that_suits_a_grid(
+def test_the_gate_compares_the_challenger_with_every_baseline_for_grids(
     trained: tuple[Product, Settings, RetrainResult],
 ) -> None:
     product, _, retrained = trained
@@ -70,7 +70,7 @@ def test_the_gate_sets_the_challenger_against_all_that_suits_a_grid(
     assert verdict.challenger in CANDIDATES
     rivals = {rival.rival: rival for rival in verdict.rivals}
     assert set(rivals) == set(baseline_names(product, grid=True))
-    # Kelvins at leads of 1, 2 and 3 hours: it knows the day, which climatology does not.
+    # In kelvin at leads of 1, 2 and 3 hours.
     assert 0.05 < verdict.crps_by_lead[0] < verdict.crps_by_lead[-1] < 1.5
     assert rivals["climatology"].skill > 0.3
     assert rivals["persistence"].skill > 0.2
@@ -80,7 +80,7 @@ def test_a_field_is_forecast_published_and_verified(trained: tuple[Product, Sett
     product, settings, retrained = trained
     if not retrained.verdict.promoted:
         jobs.promote(
-            Workspace(product, settings), version=retrained.version, who="test", why="to be served", at=TRAINED
+            Workspace(product, settings), version=retrained.version, who="test", why="to forecast with it", at=TRAINED
         )
     made = jobs.forecast(Workspace(product, settings), since=END - timedelta(hours=5), until=END, at=END)
     assert [one.fallback_level for one in made] == [0] * 5
@@ -94,12 +94,12 @@ def test_a_field_is_forecast_published_and_verified(trained: tuple[Product, Sett
         assert published["latitude"].values.tolist() == [57.0 - row for row in range(ROWS)]
         assert published["longitude"].values.tolist() == [-8.0 + 1.25 * column for column in range(COLUMNS)]
     verified = jobs.verify(Workspace(product, settings), at=END + timedelta(hours=1))
-    ours = {score.lead: score for score in verified.scores if score.model == "published"}
-    # Issued at 5 past 18 to 22 o'clock, and known up to 23: five, four and three hours ahead that came true.
-    assert {lead: score.count for lead, score in ours.items()} == {
+    published_scores = {score.lead: score for score in verified.scores if score.model == "published"}
+    # Issued at 18:05 to 22:05, observed until 23:00: five values at lead 1, four at lead 2, three at lead 3.
+    assert {lead: score.count for lead, score in published_scores.items()} == {
         lead: count * ROWS * COLUMNS for lead, count in ((1, 5), (2, 4), (3, 3))
     }
-    assert ours[1].mae < 1.5
+    assert published_scores[1].mae < 1.5
 
 
 def test_a_window_holds_the_field_row_by_row(trained: tuple[Product, Settings, RetrainResult]) -> None:

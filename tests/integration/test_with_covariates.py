@@ -32,7 +32,7 @@ WORLD = {
     "chunk": "300d",
     "centre": [-7.0, 53.0],
     "length": 400.0,
-    "memory": "1d",  # what the stations tell is soon forgotten
+    "memory": "1d",  # observations soon lose their value for the forecast
     "modes": 64,
 }
 PRODUCT: dict[str, Any] = {
@@ -77,12 +77,12 @@ def make(folder: Path) -> Product:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Product, Settings, RetrainResult]:
-    """The product, taken in and trained two days before its end."""
+    """The product, ingested and trained two days before its end."""
     folder = tmp_path_factory.mktemp("covariates")
     product, settings = make(folder), make_settings(folder)
-    taken = jobs.ingest(Workspace(product, settings), at=END)
-    assert taken.faults == taken.covariates["nwp"].faults == ()
-    assert taken.covariates["nwp"].accepted > taken.accepted > 5 * 500
+    ingested = jobs.ingest(Workspace(product, settings), at=END)
+    assert ingested.faults == ingested.covariates["nwp"].faults == ()
+    assert ingested.covariates["nwp"].accepted > ingested.accepted > 5 * 500
     return product, settings, jobs.retrain(Workspace(product, settings), at=END - 2 * timedelta(days=1))
 
 
@@ -94,20 +94,20 @@ def verified(trained: tuple[Product, Settings, RetrainResult]) -> VerifyResult:
     return jobs.verify(Workspace(product, settings), at=END + timedelta(days=1))
 
 
-def test_the_product_is_right(tmp_path: Path) -> None:
+def test_the_product_file_passes_the_check(tmp_path: Path) -> None:
     make(tmp_path)
-    told = check_product(Workspace(load_product(tmp_path / "product.yaml"), make_settings(tmp_path)), at=END)
-    assert (told["locations"], told["nwp: locations"]) == ("5 stations", "4 x 6 cells")
-    assert "left out" not in told
+    report = check_product(Workspace(load_product(tmp_path / "product.yaml"), make_settings(tmp_path)), at=END)
+    assert (report["locations"], report["nwp: locations"]) == ("5 stations", "4 x 6 cells")
+    assert "left out" not in report
 
 
-def test_the_covariate_helps_and_its_model_serves(trained: tuple[Product, Settings, RetrainResult]) -> None:
+def test_a_model_that_uses_the_covariate_is_promoted(trained: tuple[Product, Settings, RetrainResult]) -> None:
     product, settings, retrained = trained
     verdict = retrained.verdict
     assert verdict.promoted, verdict.reason
     rivals = {rival.rival: rival for rival in verdict.rivals}
     assert rivals["climatology"].crps == pytest.approx(1)  # of two variables, each in units of climatology's
-    # No baseline knows the weather model: without it, nobody comes near.
+    # No baseline uses the weather model.
     assert all(rival.skill > 0.3 and rival.beaten for rival in verdict.rivals)
     params = Workspace(product, settings).registry.client.get_run(retrained.run_id).data.metrics
     assert params["gradient-boosting/holdout_crps"] == pytest.approx(verdict.crps_by_lead[-1])
@@ -122,15 +122,17 @@ def test_forecasts_are_verified_variable_by_variable(
     trained: tuple[Product, Settings, RetrainResult], verified: VerifyResult
 ) -> None:
     product, settings, _ = trained
-    ours = [score for score in verified.scores if score.model == "published"]
-    assert {(score.variable, score.lead) for score in ours} == {(name, lead) for name in TARGETS for lead in (1, 2)}
+    published = [score for score in verified.scores if score.model == "published"]
+    assert {(score.variable, score.lead) for score in published} == {
+        (name, lead) for name in TARGETS for lead in (1, 2)
+    }
     assert verified.forecasts > 4
     skill = jobs.status(Workspace(product, settings), at=END).skill
     assert skill["climatology"] > 0.2
     assert skill["ridge-var"] > 0
 
 
-def test_a_late_weather_model_stops_no_forecast(
+def test_a_late_weather_model_does_not_stop_a_forecast(
     trained: tuple[Product, Settings, RetrainResult], verified: VerifyResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     product, settings, _ = trained

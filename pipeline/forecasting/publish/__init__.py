@@ -1,1 +1,1 @@
-"""Published forms of a forecast, and the pointer to the latest one."""
+"""Formats in which a forecast is published, and the pointer to the latest one."""

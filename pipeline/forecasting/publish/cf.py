@@ -24,9 +24,9 @@ def cf_dataset(forecast: PublishedForecast) -> xr.Dataset:
     ends = np.array([as_numpy(instant) for instant in forecast.valid_times], "datetime64[s]")
     bounds = np.stack([ends - np.timedelta64(product.feed.step, "s"), ends], axis=1)
     issue_time = as_numpy(forecast.issue_time).astype("datetime64[s]")
-    places, auxiliary = _place_coordinates(forecast.locations)
-    axes = tuple(name for name, (dimension, *_) in places.items() if name == dimension)
-    sizes = tuple(len(places[name][1]) for name in axes)
+    coordinates, auxiliary = _location_coordinates(forecast.locations)
+    axes = tuple(name for name, (dimension, *_) in coordinates.items() if name == dimension)
+    sizes = tuple(len(coordinates[name][1]) for name in axes)
     variables = {}
     for index, name in enumerate(product.forecast.targets):
         quantiles = forecast.quantiles[:, index]
@@ -38,7 +38,7 @@ def cf_dataset(forecast: PublishedForecast) -> xr.Dataset:
         coords={
             "time": ("time", ends, {"standard_name": "time", "bounds": "time_bnds", "axis": "T"}),
             "quantile": ("quantile", np.array(forecast.quantile_levels), {"long_name": "Quantile level", "units": "1"}),
-            **places,
+            **coordinates,
             "forecast_reference_time": ((), issue_time, {"standard_name": "forecast_reference_time"}),
         },
         attrs={
@@ -70,8 +70,8 @@ def _attributes(forecast: PublishedForecast, target: str) -> dict[str, str]:
     return attributes | ({"standard_name": target} if target in _STANDARD_NAMES else {})
 
 
-def _place_coordinates(locations: Locations) -> tuple[Coordinates, tuple[str, ...]]:
-    """Return the coordinates of the places, and the names of those that are not an axis."""
+def _location_coordinates(locations: Locations) -> tuple[Coordinates, tuple[str, ...]]:
+    """Return the coordinates of the locations, and the names of those that are not a dimension."""
     north, east = np.array(locations.latitude), np.array(locations.longitude)
     latitude = {"standard_name": "latitude", "long_name": "Latitude", "units": "degrees_north"}
     longitude = {"standard_name": "longitude", "long_name": "Longitude", "units": "degrees_east"}

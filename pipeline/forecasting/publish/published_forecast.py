@@ -86,17 +86,17 @@ class PublishedForecast:
 
     def tidy(self) -> pd.DataFrame:
         """Return one row per valid time, variable and location, with one column per quantile level, such as q0.05."""
-        leads, targets, places, _ = self.quantiles.shape
+        leads, targets, locations, _ = self.quantiles.shape
         rows = leads * targets
-        valid_times = np.repeat(np.array(self.valid_times, object), targets * places)
+        valid_times = np.repeat(np.array(self.valid_times, object), targets * locations)
         frame = pd.DataFrame(
             {
-                "issue_time": pd.Series([self.issue_time] * (rows * places)).dt.as_unit("us"),
+                "issue_time": pd.Series([self.issue_time] * (rows * locations)).dt.as_unit("us"),
                 "valid_time": pd.Series(valid_times).astype("datetime64[us, UTC]"),
                 "location": list(self.locations.ids) * rows,
                 "latitude": np.tile(self.locations.latitude, rows),
                 "longitude": np.tile(self.locations.longitude, rows),
-                "variable": np.tile(np.repeat(self.product.forecast.targets, places), leads),
+                "variable": np.tile(np.repeat(self.product.forecast.targets, locations), leads),
             }
         )
         flat = self.quantiles.reshape(-1, len(self.quantile_levels))
@@ -113,12 +113,12 @@ class PublishedForecast:
 
 def _select(locations: Locations, ids: set[str]) -> Locations:
     """Return those locations that are among `ids`; a grid stays one only when it is complete."""
-    kept = [place for place, name in enumerate(locations.ids) if name in ids]
+    kept = [index for index, name in enumerate(locations.ids) if name in ids]
     if len(kept) == len(locations):
         return locations
     return Locations(
-        ids=tuple(locations.ids[place] for place in kept),
-        names=tuple(locations.names[place] for place in kept),
-        longitude=tuple(locations.longitude[place] for place in kept),
-        latitude=tuple(locations.latitude[place] for place in kept),
+        ids=tuple(locations.ids[index] for index in kept),
+        names=tuple(locations.names[index] for index in kept),
+        longitude=tuple(locations.longitude[index] for index in kept),
+        latitude=tuple(locations.latitude[index] for index in kept),
     )

@@ -1,4 +1,4 @@
-"""What surrounds a forecast on its page, read from the stores."""
+"""What a report shows beside the forecast, read from the stores."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from models.errors import CheckpointError
 from pipeline.forecasting.publish.published_forecast import PublishedForecast
 from pipeline.forecasting.publish.report_data import COUNTED_OVER, SHOWN_FRAMES, ReportContext
-from pipeline.forecasting.verification.scores import Scores, by_lead
+from pipeline.forecasting.verification.scores import Scores, scores_by_lead
 from pipeline.ingest.feed import OpenFeed
 from pipeline.registry.bundle import Bundle, read_bundle
 from pipeline.registry.ledger import Ledger
@@ -29,9 +29,9 @@ def read_report_context(
     ledger: Ledger,
     bundles: Path,
 ) -> ReportContext:
-    """Return the observations, scores, ingest counts and model facts that the page of a forecast shows.
+    """Return the observations, scores, ingest counts and model facts that the report of a forecast shows.
 
-    Only what was known at the issue time is used, so that the page of a replayed forecast is the same.
+    Only what was known at the issue time is used, so that the report of a replayed forecast is the same.
     """
     issue = forecast.issue_time
     span = (SHOWN_FRAMES + 1) * cadence.step + cadence.delay
@@ -40,23 +40,23 @@ def read_report_context(
     rows = scores.read()
     return ReportContext(
         observations=feed.observations.read(known_by=issue, since=issue - span),
-        scores=by_lead(rows[rows["day"] < np.datetime64(issue.date())] if len(rows) else rows),
+        scores=scores_by_lead(rows[rows["day"] < np.datetime64(issue.date())] if len(rows) else rows),
         accepted=counts["accepted"],
         revised=counts["revised"],
         reasons=reasons,
         champion=bundle.model_name if bundle else "",
         trained_until=bundle.trained_until if bundle else None,
         verdict=_verdict(ledger, forecast.version),
-        missing=missing_stations(forecast, cadence, feed.observations),
+        missing=missing_locations(forecast, cadence, feed.observations),
     )
 
 
-def missing_stations(forecast: PublishedForecast, cadence: Cadence, observations: Observations) -> tuple[str, ...]:
-    """Return the stations of a forecast without a value in the newest frame that it should have seen."""
+def missing_locations(forecast: PublishedForecast, cadence: Cadence, observations: Observations) -> tuple[str, ...]:
+    """Return the locations of a forecast without a value in the newest frame that is due at its issue time."""
     newest = cadence.origin(forecast.issue_time)
     rows = observations.read(known_by=forecast.issue_time, since=newest, until=newest)
-    seen = set(rows["location"].to_pylist())
-    return tuple(station for station in forecast.locations.ids if station not in seen)
+    known = set(rows["location"].to_pylist())
+    return tuple(location for location in forecast.locations.ids if location not in known)
 
 
 def _bundle(bundles: Path, forecast: PublishedForecast) -> Bundle | None:
@@ -64,7 +64,7 @@ def _bundle(bundles: Path, forecast: PublishedForecast) -> Bundle | None:
         return None
     try:
         return read_bundle(bundles / forecast.digest, digest=forecast.digest)
-    except CheckpointError:  # the page of an old forecast may outlive its model
+    except CheckpointError:  # an old forecast may be published again after its model was deleted
         return None
 
 

@@ -1,4 +1,4 @@
-"""The facts of one forecast, gathered for its report page."""
+"""What the report page of a forecast shows, as plain facts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.features.asof import as_of
 from pipeline.features.frames import build_frames
 from pipeline.forecasting.notes import missing_covariates
 from pipeline.forecasting.publish.published_forecast import PublishedForecast
-from pipeline.forecasting.verification.scores import LeadScore
+from pipeline.forecasting.verification.scores import PUBLISHED, LeadScore
 from pipeline.report import (
     DataFacts,
     LeadSkill,
@@ -26,31 +26,33 @@ from pipeline.report import (
 from pipeline.training.metrics import nominal_coverage
 
 SHOWN_FRAMES = 30
+"""Observed frames that the charts show."""
 COUNTED_OVER = timedelta(days=14)
+"""Period before the issue time whose ingested rows are counted."""
 
 
 @dataclass(frozen=True)
 class ReportContext:
-    """What surrounds a forecast: the data it rests on, the model that made it, what earlier ones were worth."""
+    """What a report shows beside the forecast: observations, the model, and scores of earlier forecasts."""
 
     observations: pa.Table
-    """Bitemporal rows of the last frames, as of the issue time."""
+    """Bitemporal rows of the last frames, as known at the issue time."""
     scores: tuple[LeadScore, ...]
     """By model, variable and lead; the published forecast is called 'published'."""
     accepted: int
     revised: int
     reasons: dict[str, int]
-    """Rows refused in the counted period, by reason."""
+    """Refused rows by reason; like `accepted` and `revised`, of the last `COUNTED_OVER`."""
     champion: str
-    """Kind of model in service; empty when there is none."""
+    """Name of the champion model; empty when there is none."""
     trained_until: datetime | None
     verdict: str
     missing: tuple[str, ...]
-    """Ids of stations without a current value."""
+    """Ids of the locations without a value in the newest frame that is due."""
 
 
 def report_data(forecast: PublishedForecast, context: ReportContext, links: tuple[tuple[str, str], ...]) -> ReportData:
-    """Return everything that the page of a forecast shows."""
+    """Return everything that the report page of a forecast shows."""
     product = forecast.product
     served_by = forecast.model if forecast.model != context.champion else ""
     names = dict(zip(forecast.locations.ids, forecast.locations.names, strict=True))
@@ -93,23 +95,23 @@ def report_data(forecast: PublishedForecast, context: ReportContext, links: tupl
 
 
 def _variable(forecast: PublishedForecast, context: ReportContext, index: int) -> VariableForecast:
-    product, places = forecast.product, forecast.locations
+    product, locations = forecast.product, forecast.locations
     name = product.forecast.targets[index]
     units, _, _, long_name = product.feed.variable(name)
     times, observed = _history(forecast, context.observations, name)
     stations = tuple(
         StationSeries(
-            station_id=places.ids[place],
-            name=places.names[place],
-            latitude=places.latitude[place],
-            longitude=places.longitude[place],
+            station_id=locations.ids[location],
+            name=locations.names[location],
+            latitude=locations.latitude[location],
+            longitude=locations.longitude[location],
             observed_time=times,
-            observed=observed[:, place],
+            observed=observed[:, location],
             valid_time=forecast.valid_times,
             quantile_levels=forecast.quantile_levels,
-            quantiles=forecast.quantiles[:, index, place].astype(np.float64),
+            quantiles=forecast.quantiles[:, index, location].astype(np.float64),
         )
-        for place in range(len(places))
+        for location in range(len(locations))
     )
     return VariableForecast(
         name=name,
@@ -123,21 +125,22 @@ def _variable(forecast: PublishedForecast, context: ReportContext, index: int) -
 
 
 def lead_skill(scores: tuple[LeadScore, ...], variable: str, step: timedelta) -> tuple[LeadSkill, ...]:
-    """Return the verified skill of the published forecast, lead by lead."""
-    ours = [score for score in scores if score.model == "published" and score.variable == variable]
+    """Return the scores of the published forecast and of the baselines by lead, for one variable."""
+    of_variable = [score for score in scores if score.variable == variable]
+    published = [score for score in of_variable if score.model == PUBLISHED]
     return tuple(
         LeadSkill(
             lead=score.lead * step,
             crps=score.crps,
             baseline_crps=tuple(
                 (other.model, other.crps)
-                for other in scores
-                if other.model != "published" and (other.variable, other.lead) == (variable, score.lead)
+                for other in of_variable
+                if other.model != PUBLISHED and other.lead == score.lead
             ),
             coverage=score.coverage,
             count=score.count,
         )
-        for score in sorted(ours, key=lambda score: score.lead)
+        for score in sorted(published, key=lambda score: score.lead)
     )
 
 

@@ -1,1 +1,1 @@
-"""What matured forecasts were worth."""
+"""Scores of matured forecasts: those with an observation of their valid time."""

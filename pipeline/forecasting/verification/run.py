@@ -1,4 +1,4 @@
-"""Verification of a product: every matured forecast against what came true, month by month of issue times."""
+"""Verification of a product, month by month of issue times."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config import Product
-from pipeline.forecasting.verification.match import match
-from pipeline.forecasting.verification.scores import PUBLISHED, Scores, score_rows
+from pipeline.forecasting.verification.match import match_observations
+from pipeline.forecasting.verification.scores import PUBLISHED, Scores, score_pairs
 from pipeline.store.forecasts import Forecasts
 from pipeline.store.observations import TIME, Observations
 from pipeline.times import Cadence
 
 RESCORED_OVER = timedelta(days=62)
-"""Truth is often revised within two months; older scores stay as they are."""
+"""Observations are often revised within two months; older scores are not computed again."""
 
 
-def score_matured(
+def score_forecasts(
     product: Product,
     cadence: Cadence,
     forecasts: Forecasts,
@@ -27,25 +27,27 @@ def score_matured(
     *,
     at: datetime,
 ) -> tuple[int, int]:
-    """Bring the scores up to what is known at `at`; return how many issue times are due and how many
-    published values are scored.
+    """Update the scores with the observations known at `at`.
 
-    Doing this twice changes nothing, and neither does doing it for an instant before the last time.
+    A second call changes nothing, nor does a call for an earlier instant.
+
+    Returns:
+        The number of issue times whose first value is due, and the number of published values with a score.
 
     Raises:
         StoreError: a store cannot be read or written.
     """
     span = product.forecast.horizon * product.feed.step + product.feed.delay
     issued = [issue for issue in forecasts.issue_times() if issue <= at]
-    done = scores.months()
+    scored_at = scores.months()
     for month in sorted({f"{issue:%Y-%m}" for issue in issued}):
-        last = max(issue for issue in issued if f"{issue:%Y-%m}" == month)
-        if month in done and (done[month] > at or last + span + RESCORED_OVER < done[month]):
-            continue  # scored by later knowledge, or settled
-        first = min(issue for issue in issued if f"{issue:%Y-%m}" == month)
+        of_month = [issue for issue in issued if f"{issue:%Y-%m}" == month]
+        first, last = min(of_month), max(of_month)
+        if month in scored_at and (scored_at[month] > at or last + span + RESCORED_OVER < scored_at[month]):
+            continue  # scored with newer observations, or final
         rows = forecasts.read_month(month).filter(pc.field("issue_time") <= pa.scalar(at, TIME))
-        truth = observations.read(known_by=at, since=first - span, until=last + 2 * span)
-        scored = score_rows(match(rows, truth, known_by=at))
+        observed = observations.read(known_by=at, since=first - span, until=last + 2 * span)
+        scored = score_pairs(match_observations(rows, observed, known_by=at))
         if not scored.empty:
             scores.replace(month, scored, at=at)
     rows = scores.read()

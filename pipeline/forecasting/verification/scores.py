@@ -1,4 +1,4 @@
-"""Scores as sums and counts per day, so that any longer period, region or set of leads is a sum of rows."""
+"""Scores as sums and counts per day: the score of any period, region or set of leads is a sum of rows."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pipeline.training import metrics
 from pipeline.training.fit import CLIMATOLOGY
 
 PUBLISHED = "published"
+"""The published forecast among the models, whichever model made it."""
 SCHEMA = pa.schema(
     [
         ("model", pa.string()),
@@ -39,7 +40,7 @@ _SUMS = ["count", "crps_sum", "absolute_error_sum", "squared_error_sum", "error_
 
 
 class LeadScore(BaseModel):
-    """Scores of one model at one lead over matured forecasts."""
+    """Mean scores of one model for one variable and lead."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -53,44 +54,47 @@ class LeadScore(BaseModel):
     rmse: float
     bias: float
     coverage: float
-    """Fraction of truths inside the widest interval."""
+    """Fraction of observations inside the widest interval."""
 
 
 class Scores:
-    """The scores of one product. `day` is the day of the issue time, so that a month of issues is one partition."""
+    """The scores of one product, partitioned by the month of the issue time; `day` is its day."""
 
-    def __init__(self, place: ObjectStore) -> None:
-        self.table = Table(place, SCHEMA, "month")
+    def __init__(self, store: ObjectStore) -> None:
+        self.table = Table(store, SCHEMA, "month")
 
     def replace(self, month: str, rows: pd.DataFrame, *, at: datetime) -> None:
-        """Make `rows`, scored by what was known at `at`, all the scores of one month of issue times."""
+        """Replace the scores of one month of issue times by `rows`, computed from the observations known at `at`."""
         table = pa.Table.from_pandas(rows.assign(month=month, scored_at=pd.Timestamp(at)), preserve_index=False)
         self.table.replace_partition(month, table)
 
     def months(self) -> dict[str, datetime]:
-        """Return the months that have scores, each with the instant by whose knowledge they were made."""
+        """Return when the scores of each month were computed, for the months that have scores."""
         rows = self.table.read(columns=["month", "scored_at"])
         newest = rows.group_by("month").aggregate([("scored_at", "max")]).to_pylist()
         return {row["month"]: row["scored_at_max"] for row in newest}
 
     def read(self) -> pd.DataFrame:
-        """Return every row."""
+        """Return all rows."""
         frame: pd.DataFrame = self.table.read().to_pandas()
         return frame
 
 
-def score_rows(matched: pd.DataFrame) -> pd.DataFrame:
-    """Return sums and counts of matched forecast rows by model, variable, lead, location and day of issue.
+def score_pairs(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return sums and counts by model, variable, lead, location and day of the issue time.
 
-    The published forecast is scored under the name `published`, whatever model made it; baselines under their own.
+    The published forecast is scored as the model `published`, whichever model made it; baselines by their name.
+
+    Args:
+        pairs: Forecast rows with the observed value, from `match_observations`.
     """
-    if matched.empty:
+    if pairs.empty:
         return pd.DataFrame(columns=[*_GROUP, *_SUMS])
     parts = []
-    for levels, part in matched.groupby(matched["levels"].map(tuple), sort=True):
+    for levels, part in pairs.groupby(pairs["levels"].map(tuple), sort=True):
         quantiles = np.stack(part["quantiles"].tolist()).astype(np.float32)
-        truth = part["truth"].to_numpy(np.float32)
-        error = quantiles[:, levels.index(0.5)].astype(np.float64) - truth
+        observed = part["observed"].to_numpy(np.float32)
+        error = quantiles[:, levels.index(0.5)].astype(np.float64) - observed
         parts.append(
             pd.DataFrame(
                 {
@@ -100,30 +104,29 @@ def score_rows(matched: pd.DataFrame) -> pd.DataFrame:
                     "location": part["location"],
                     "day": part["issue_time"].dt.date,
                     "count": 1,
-                    "crps_sum": metrics.crps(quantiles, truth, levels),
+                    "crps_sum": metrics.crps(quantiles, observed, levels),
                     "absolute_error_sum": np.abs(error),
                     "squared_error_sum": error**2,
                     "error_sum": error,
-                    "covered_sum": metrics.covered(quantiles, truth),
+                    "covered_sum": metrics.covered(quantiles, observed),
                 }
             )
         )
     return pd.concat(parts).groupby(_GROUP, as_index=False)[_SUMS].sum()
 
 
-def by_lead(rows: pd.DataFrame) -> tuple[LeadScore, ...]:
-    """Return the mean scores by model, variable and lead, over the forecasts that every model of the lead made.
+def scores_by_lead(rows: pd.DataFrame) -> tuple[LeadScore, ...]:
+    """Return the mean scores by variable, lead and model, over the forecasts that all models have in common.
 
-    Squared errors are averaged first; the root is taken last.
+    The RMSE is the root of the mean over all of them, not a mean of roots.
     """
     if rows.empty:
         return ()
-    shared = _shared(rows)
-    totals = shared.groupby(["variable", "lead", "model"], sort=True)[_SUMS].sum()
-    made = []
+    totals = _common(rows).groupby(["variable", "lead", "model"], sort=True)[_SUMS].sum()
+    scores = []
     for row in totals.reset_index().to_dict("records"):
         count = int(row["count"])
-        made.append(
+        scores.append(
             LeadScore(
                 model=row["model"],
                 variable=row["variable"],
@@ -136,41 +139,40 @@ def by_lead(rows: pd.DataFrame) -> tuple[LeadScore, ...]:
                 coverage=row["covered_sum"] / count,
             )
         )
-    return tuple(made)
+    return tuple(scores)
 
 
-def skill(table: Iterable[LeadScore]) -> dict[str, float]:
-    """Return the CRPS skill of the published forecast against each baseline, over all leads and variables.
+def skill_scores(scores: Iterable[LeadScore]) -> dict[str, float]:
+    """Return the CRPS skill score of the published forecast against each baseline, over all leads and variables.
 
-    Of several variables each counts the same, as in the gate: its CRPS is taken relative to climatology's, or to the
-    baseline's own where climatology was not verified.
+    Several variables have equal weight, as in the gate: each CRPS is divided by that of climatology, or of the
+    baseline itself where climatology was not verified.
     """
     totals: dict[str, dict[str, tuple[float, int]]] = {}
-    for score in table:
-        of_model = totals.setdefault(score.model, {})
-        total, count = of_model.get(score.variable, (0.0, 0))
-        of_model[score.variable] = (total + score.crps * score.count, count + score.count)
+    for score in scores:
+        by_variable = totals.setdefault(score.model, {})
+        total, count = by_variable.get(score.variable, (0.0, 0))
+        by_variable[score.variable] = (total + score.crps * score.count, count + score.count)
     means = {
-        model: {variable: total / count for variable, (total, count) in of_model.items()}
-        for model, of_model in totals.items()
+        model: {variable: total / count for variable, (total, count) in by_variable.items()}
+        for model, by_variable in totals.items()
     }
-    if PUBLISHED not in means:
-        return {}
-    ours = means[PUBLISHED]
-    found = {}
-    for model, theirs in means.items():
-        unit = dict.fromkeys(ours, 1.0) if len(ours) == 1 else means.get(CLIMATOLOGY, theirs)
-        if model != PUBLISHED and theirs.keys() == ours.keys() and all(unit[name] > 0 for name in ours):
-            base = sum(theirs[name] / unit[name] for name in ours)
-            if base > 0:
-                found[model] = 1 - sum(ours[name] / unit[name] for name in ours) / base
-    return found
+    published = means.pop(PUBLISHED, {})
+    skill = {}
+    for model, baseline in means.items():
+        unit = dict.fromkeys(published, 1.0) if len(published) == 1 else means.get(CLIMATOLOGY, baseline)
+        if baseline.keys() != published.keys() or any(unit[name] <= 0 for name in published):
+            continue
+        reference = sum(baseline[name] / unit[name] for name in published)
+        if reference > 0:
+            skill[model] = 1 - sum(published[name] / unit[name] for name in published) / reference
+    return skill
 
 
-def _shared(rows: pd.DataFrame) -> pd.DataFrame:
-    """Keep what all models made that were verified beside the published forecast when one last was."""
-    accompanied = rows.loc[rows["model"] != PUBLISHED, "day"]
-    newest = accompanied.max() if len(accompanied) else rows["day"].max()
+def _common(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that all current models have: those verified on the last day with a baseline."""
+    with_baselines = rows.loc[rows["model"] != PUBLISHED, "day"]
+    newest = with_baselines.max() if len(with_baselines) else rows["day"].max()
     current = set(rows.loc[rows["day"] == newest, "model"])
     rows = rows[rows["model"].isin(current)]
     key = ["variable", "lead", "location", "day"]

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from pipeline.results import ForecastResult
 
 import pipeline.report
 from pipeline.config import load_product
@@ -23,6 +22,7 @@ from pipeline.forecasting.publish.netcdf import NetCdf
 from pipeline.forecasting.publish.published_forecast import PublishedForecast
 from pipeline.forecasting.publish.report_context import read_report_context
 from pipeline.forecasting.publish.write import publish
+from pipeline.jobs.forecast import ForecastResult
 from pipeline.locations import read_locations
 from pipeline.store.forecasts import Forecasts
 from pipeline.times import stamp

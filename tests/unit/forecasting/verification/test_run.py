@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from pipeline.forecasting.verification.match import match
+from pipeline.forecasting.verification.match import match_observations
 from pipeline.forecasting.verification.scores import LeadScore
 from pipeline.jobs.verify import VerifyResult
 from tests import jobs
@@ -20,55 +20,55 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def live(fresh: Callable[..., ProductHome]) -> ProductHome:
-    """A live product without models; climatology serves. The record ends 10 days after the first issue time."""
-    place = fresh(days=100, feed={"mode": "live"})
-    jobs.forecast(place.workspace, since=place.end - 12 * DAY, until=place.end - DAY, at=place.end)
-    return place
+    """A live product without models; climatology serves. The observations end 10 days after the first issue time."""
+    home = fresh(days=100, feed={"mode": "live"})
+    jobs.forecast(home.workspace, since=home.end - 12 * DAY, until=home.end - DAY, at=home.end)
+    return home
 
 
 def _published(result: VerifyResult) -> dict[int, LeadScore]:
     return {score.lead: score for score in result.scores if score.model == "published"}
 
 
-def _by_hand(place: ProductHome, at: datetime) -> dict[int, list[float]]:
-    """Absolute errors of the median by lead, over what is known at an instant."""
-    rows = place.workspace.forecasts.table.read().to_pandas()
-    known = place.workspace.feed.observations.read(known_by=at).to_pandas()
-    truth = known.drop_duplicates(["valid_time", "location"], keep="last").set_index(["valid_time", "location"])
+def _by_hand(home: ProductHome, at: datetime) -> dict[int, list[float]]:
+    """Return the absolute errors of the median by lead, for the observations known at an instant."""
+    rows = home.workspace.forecasts.table.read().to_pandas()
+    known = home.workspace.feed.observations.read(known_by=at).to_pandas()
+    observed = known.drop_duplicates(["valid_time", "location"], keep="last").set_index(["valid_time", "location"])
     errors: dict[int, list[float]] = {}
     for row in rows[rows["published"]].to_dict("records"):
         key = (row["valid_time"], row["location"])
-        if key in truth.index:
-            error = np.float64(row["quantiles"][3]) - np.float32(truth.loc[key, "wind_speed"])
+        if key in observed.index:
+            error = np.float64(row["quantiles"][3]) - np.float32(observed.loc[key, "wind_speed"])
             errors.setdefault(row["lead"], []).append(abs(error))
     return errors
 
 
-def test_scores_are_those_worked_out_by_hand_and_only_of_what_is_known(live: ProductHome) -> None:
+def test_scores_equal_those_computed_by_hand_from_known_observations(live: ProductHome) -> None:
     result = jobs.verify(live.workspace, at=live.end)
     expected = _by_hand(live, live.end)
-    told = _published(result)
-    assert {lead: score.count for lead, score in told.items()} == {lead: len(some) for lead, some in expected.items()}
+    scored = _published(result)
+    assert {lead: score.count for lead, score in scored.items()} == {lead: len(some) for lead, some in expected.items()}
     for lead, errors in expected.items():
-        assert told[lead].mae == pytest.approx(np.mean(errors))
-    assert told[2].count < told[1].count  # the newest lead 2 has not come true
+        assert scored[lead].mae == pytest.approx(np.mean(errors))
+    assert scored[2].count < scored[1].count  # the newest lead 2 has no observation yet
     assert result.scored == sum(len(some) for some in expected.values())
 
 
-def test_verified_earlier_less_has_matured(live: ProductHome) -> None:
+def test_an_earlier_verification_scores_fewer_values(live: ProductHome) -> None:
     early = jobs.verify(live.workspace, at=live.end - 6 * DAY)
     assert 0 < early.scored < jobs.verify(live.workspace, at=live.end).scored
 
 
-def test_after_a_long_outage_all_that_matured_meanwhile_is_scored(live: ProductHome) -> None:
+def test_after_a_long_outage_everything_that_matured_is_scored(live: ProductHome) -> None:
     jobs.verify(live.workspace, at=live.end - 6 * DAY)
     late = jobs.verify(live.workspace, at=live.end + 200 * DAY)
-    assert late.scored == 4 * (11 + 10)  # stations x matured values of both leads, by hand: the record ends
+    assert late.scored == 4 * (11 + 10)  # stations x matured values of both leads, by hand: the observations end
     before = jobs.verify(live.workspace, at=live.end - 6 * DAY)
-    assert before.scored == late.scored  # looking back takes nothing away
+    assert before.scored == late.scored  # an earlier instant removes no score
 
 
-def test_twice_is_once(live: ProductHome) -> None:
+def test_a_second_verification_changes_nothing(live: ProductHome) -> None:
     first = jobs.verify(live.workspace, at=live.end)
     rows = live.workspace.scores.read()
     second = jobs.verify(live.workspace, at=live.end)
@@ -80,7 +80,7 @@ def test_twice_is_once(live: ProductHome) -> None:
     )
 
 
-def test_revised_truth_is_scored_anew(live: ProductHome) -> None:
+def test_a_revised_observation_is_scored_again(live: ProductHome) -> None:
     before = _published(jobs.verify(live.workspace, at=live.end))[1]
     rows = live.workspace.forecasts.table.read().to_pandas()
     one = rows[rows["published"] & (rows["lead"] == 1) & (rows["location"] == "S0")].sort_values("valid_time").iloc[0]
@@ -96,13 +96,13 @@ def test_revised_truth_is_scored_anew(live: ProductHome) -> None:
     assert revised.mae == pytest.approx(before.mae + (10 - old) / before.count, abs=1e-5)
 
 
-def test_no_forecast_is_nothing_to_verify(fresh: Callable[..., ProductHome]) -> None:
-    place = fresh(days=20)
-    result = jobs.verify(place.workspace, at=place.end)
+def test_without_forecasts_there_are_no_scores(fresh: Callable[..., ProductHome]) -> None:
+    home = fresh(days=20)
+    result = jobs.verify(home.workspace, at=home.end)
     assert (result.forecasts, result.scored, result.scores) == (0, 0, ())
 
 
-def test_truth_is_the_newest_revision_known_by_an_instant() -> None:
+def test_a_forecast_is_paired_with_the_newest_revision_known_by_an_instant() -> None:
     valid = pd.Timestamp("2002-01-02", tz="UTC")
     stamps = [pd.Timestamp("2002-01-03", tz="UTC") + n * pd.Timedelta(1, "D") for n in range(3)]
     observations = pa.Table.from_pandas(
@@ -124,8 +124,8 @@ def test_truth_is_the_newest_revision_known_by_an_instant() -> None:
             }
         ).astype({"valid_time": "datetime64[us, UTC]"})
     )
-    for stamp, truth in zip(stamps, (1.0, 2.0, 3.0), strict=True):
-        matched = match(forecasts, observations, known_by=stamp.to_pydatetime())
-        assert matched["truth"].tolist() == [truth]
+    for stamp, value in zip(stamps, (1.0, 2.0, 3.0), strict=True):
+        matched = match_observations(forecasts, observations, known_by=stamp.to_pydatetime())
+        assert matched["observed"].tolist() == [value]
         assert matched["location"].tolist() == ["S0"]
-    assert match(forecasts, observations, known_by=stamps[0].to_pydatetime() - DAY).empty
+    assert match_observations(forecasts, observations, known_by=stamps[0].to_pydatetime() - DAY).empty
