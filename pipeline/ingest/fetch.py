@@ -1,4 +1,4 @@
-"""Fetching: what to ask of a source, and its payloads kept as they came."""
+"""Fetching: the time ranges to query, and payloads stored as received."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from pipeline.times import months
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A payload in the raw store, or why it could not be had."""
+    """A payload in the raw store, or the error that kept it from being fetched."""
 
     name: str
     digest: str = ""
     fault: SourceError | None = None
     known: bool = False
-    """Whether it is what was last taken in under this name: then it tells nothing that is newer than what is stored."""
+    """Whether the last payload ingested under this name was the same: then nothing in it is newer than the store."""
 
 
-def windows_to_ask(feed: OpenFeed, *, at: datetime) -> list[Window]:
-    """Return what to ask for, month by month: what is new, and the newest again; at first, the history.
+def time_ranges_to_query(feed: OpenFeed, *, at: datetime) -> list[Window]:
+    """Return the time ranges to query, month by month: on the first run the history, later what is new.
 
-    What an earlier run could not have is asked for again. A source that is not asked by time has one open window.
+    The newest values (`lookback`) and the ranges that failed in an earlier run are queried again. A source that cannot
+    be queried by time has a single open range.
     """
     about, spec = feed.source.about, feed.spec
     if not about.supports_time_range:
         return [(None, None)]
-    until = None if spec.is_covariate else at  # covariates tell of times to come
+    until = None if spec.is_covariate else at  # covariates have valid times in the future
     reached, newest = feed.progress.read(), feed.observations.newest()
     history = spec.history or about.archive
     if reached.until is not None:
@@ -52,14 +53,14 @@ def fetch_payloads(
     until: datetime | None = None,
     again: bool = False,
 ) -> list[Received]:
-    """Fetch what was not taken in before and keep it as it came; only names and digests stay in memory.
+    """Fetch new payloads and store them as received; only their names and digests stay in memory.
 
-    A payload was taken in before when it is the last one of its name, for the feed as it is described now. With
-    `again`, such are looked at once more.
+    A payload is not new if it is the last one ingested under its name, for the feed as it is described now. With
+    `again`, such payloads are returned too.
 
     Raises:
         SourceError: the source cannot be reached at all.
-        StoreError: what is fetched could not be kept; nothing is asked for.
+        StoreError: a store is not writable; in that case nothing is fetched.
     """
     for store in (feed.layout.raw, feed.layout.observations):
         store.check_writable()

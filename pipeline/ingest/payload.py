@@ -1,4 +1,4 @@
-"""Taking in a payload: decoded, judged, stored or quarantined, and receipted last."""
+"""Ingest of one payload: decode it, check it, store good rows, quarantine others, and write the receipt last."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ KEY = ["valid_time", "location"]
 
 @dataclass(frozen=True)
 class PayloadResult:
-    """What became of the rows of one payload."""
+    """The outcome of one payload."""
 
     appended: AppendResult
     refused: int
     reasons: dict[str, int]
     downsampled: int = 0
-    """Rows left out because another one stands for the same step."""
+    """Rows left out because another row represents the same time step."""
     warnings: tuple[str, ...] = ()
-    """What was odd and was kept."""
+    """Problems with rows that were stored all the same."""
     fault: NightcastError | None = field(default=None)
     """Why nothing of the payload could be used."""
 
@@ -49,30 +49,32 @@ def ingest_payload(
     history: bool = False,
     live: bool = False,
 ) -> PayloadResult:
-    """Store the good rows of a payload as learnt at `at` and quarantine the others.
+    """Store the good rows of a payload as known since `at`, and quarantine the others. A second call changes nothing.
 
-    A payload that cannot be used at all is quarantined as one row that says why; it is kept in the raw store. One that
-    was taken in before adds what is missing and overrides nothing. With a window, or with `history`, what is from
-    before the store existed counts as known since its time. Of a `live` payload, the newest of its feed, the age is
-    judged too. Doing this twice changes nothing.
+    A payload that cannot be used at all is quarantined as one row with the reason, and stays in the raw store. A payload
+    that was ingested before adds what is missing and overrides nothing. With a time range, or with `history`, values
+    from before the store existed count as known since their time. For a `live` payload, the newest of its feed,
+    freshness is checked as well.
 
     Raises:
         StoreError: a store cannot be written.
     """
     if received.fault is not None:
         return PayloadResult(AppendResult(0, 0, 0), 0, {}, fault=received.fault)
-    judged = _judged(received, feed, at=at, since=since, until=until, live=live)
+    validated = _validate(received, feed, at=at, since=since, until=until, live=live)
     digest, history = received.digest, history or since is not None or until is not None
-    feed.quarantine.add(judged.refused, at=at, payload=digest, name=received.name)
+    feed.quarantine.add(validated.refused, at=at, payload=digest, name=received.name)
     appended = AppendResult(0, 0, 0)
-    if judged.accepted is not None and judged.accepted.num_rows:
-        rows = not_stored(judged.accepted, feed) if received.known else judged.accepted
+    if validated.accepted is not None and validated.accepted.num_rows:
+        rows = not_stored(validated.accepted, feed) if received.known else validated.accepted
         added = feed.observations.append(rows, at=at, payload=digest, history=history)
-        appended = replace(added, unchanged=added.unchanged + judged.accepted.num_rows - rows.num_rows)
-    if judged.report:
-        atomic.write_file(feed.layout.quality_page, quality_page(judged.report).encode())
-    reasons = count_reasons(judged.refused)
-    taken = PayloadResult(appended, judged.refused.num_rows, reasons, judged.downsampled, judged.warnings, judged.fault)
+        appended = replace(added, unchanged=added.unchanged + validated.accepted.num_rows - rows.num_rows)
+    if validated.report:
+        atomic.write_file(feed.layout.quality_page, quality_page(validated.report).encode())
+    reasons = count_reasons(validated.refused)
+    result = PayloadResult(
+        appended, validated.refused.num_rows, reasons, validated.downsampled, validated.warnings, validated.fault
+    )
     receipt = {
         "payload": digest,
         "name": received.name,
@@ -84,19 +86,19 @@ def ingest_payload(
         "accepted": appended.accepted,
         "revised": appended.revised,
         "unchanged": appended.unchanged,
-        "refused": taken.refused,
-        "thinned": taken.downsampled,
-        "warnings": list(taken.warnings),
-        "reasons": taken.reasons,
-        "checks": judged.report,
+        "refused": result.refused,
+        "thinned": result.downsampled,
+        "warnings": list(result.warnings),
+        "reasons": result.reasons,
+        "checks": validated.report,
     }
     feed.receipts_for(since, until).write(digest, receipt)
     feed.last_payloads.put(received.name, digest)
-    return taken
+    return result
 
 
-def judge(rows: pa.Table, feed: OpenFeed, *, at: datetime, live: bool = False) -> Validated:
-    """Return rows split by the contract of their feed, beside what was observed in the weeks before them.
+def validate_rows(rows: pa.Table, feed: OpenFeed, *, at: datetime, live: bool = False) -> Validated:
+    """Check rows against the contract of their feed and the recent observations before them.
 
     Raises:
         BatchError: the batch as a whole is refused.
@@ -114,8 +116,8 @@ def not_stored(rows: pa.Table, feed: OpenFeed) -> pa.Table:
 
 
 @dataclass(frozen=True)
-class _Judged:
-    """A payload after decoding and judgement."""
+class _ValidatedPayload:
+    """A payload after decoding and checks."""
 
     accepted: pa.Table | None
     refused: pa.Table
@@ -125,7 +127,7 @@ class _Judged:
     fault: NightcastError | None = None
 
 
-def _judged(
+def _validate(
     received: Received,
     feed: OpenFeed,
     *,
@@ -133,22 +135,24 @@ def _judged(
     since: datetime | None,
     until: datetime | None,
     live: bool,
-) -> _Judged:
+) -> _ValidatedPayload:
     try:
         decoded = feed.source.decode(feed.raw.get(received.digest))
         if not (decoded.rows.num_rows or decoded.refused.num_rows):
             raise NoDataError(f"{received.name}: no rows")
         rows, refused = _within(decoded.rows, since, until), _within(decoded.refused, since, until)
         if not rows.num_rows:
-            return _Judged(None, refused, {}, decoded.downsampled, decoded.notes)
-        checked = judge(rows, feed, at=at, live=live and _is_newest(rows, feed))
+            return _ValidatedPayload(None, refused, {}, decoded.downsampled, decoded.notes)
+        checked = validate_rows(rows, feed, at=at, live=live and _is_newest(rows, feed))
     except NoDataError as error:
-        if feed.source.about.supports_time_range:  # a quiet window is no fault, a file without rows is
-            return _Judged(None, refused_table([]), {}, warnings=(str(error),))
-        return _Judged(None, _whole(error), {}, fault=error)
+        if feed.source.about.supports_time_range:  # an empty time range is normal, an empty file is not
+            return _ValidatedPayload(None, refused_table([]), {}, warnings=(str(error),))
+        return _ValidatedPayload(None, _whole(error), {}, fault=error)
     except (SourceError, ContractError) as error:
-        return _Judged(None, _whole(error), error.report if isinstance(error, BatchError) else {}, fault=error)
-    return _Judged(
+        return _ValidatedPayload(
+            None, _whole(error), error.report if isinstance(error, BatchError) else {}, fault=error
+        )
+    return _ValidatedPayload(
         checked.accepted,
         pa.concat_tables([refused, checked.refused]),
         checked.report,
@@ -167,7 +171,7 @@ def _whole(error: NightcastError) -> pa.Table:
 
 
 def _within(rows: pa.Table, since: datetime | None, until: datetime | None) -> pa.Table:
-    """Return the rows of a window, and those whose time could not be read."""
+    """Return the rows within a time range, and those whose time could not be read."""
     kept = pc.scalar(True)
     if since is not None:
         kept &= pc.field("valid_time") >= pa.scalar(since, TIME)

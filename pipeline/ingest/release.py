@@ -17,7 +17,7 @@ from expectations.observations import off_grid
 from pipeline.errors import BatchError, ContractError
 from pipeline.ingest.decoding.cells import as_json
 from pipeline.ingest.feed import OpenFeed
-from pipeline.ingest.payload import KEY, judge, not_stored
+from pipeline.ingest.payload import KEY, not_stored, validate_rows
 from pipeline.ingest.quality.reasons import is_whole_payload
 from pipeline.ingest.quarantine import Action
 from pipeline.ingest.sources.base import Decoded, Payload, refused_table
@@ -148,7 +148,7 @@ def _release_payload(digest: str, feed: OpenFeed, at: datetime, override: bool) 
     payload, decoded = _decode(digest, feed)
     milder = feed.milder() if override else feed
     try:
-        checked = judge(decoded.rows, milder, at=at)
+        checked = validate_rows(decoded.rows, milder, at=at)
     except BatchError as error:
         raise ContractError(f"{error}; correct the product file, or release it with --override") from None
     return Released(digest, payload.name, checked.accepted, pa.concat_tables([decoded.refused, checked.refused]))
@@ -169,7 +169,7 @@ def _release_rows(digest: str, rows: list[Row], feed: OpenFeed, at: datetime, ov
         _require_storable(picked, feed)
     if override or not picked.num_rows:
         return Released(digest, payload.name, picked, refused_table([]))
-    checked = judge(picked, feed, at=at)
+    checked = validate_rows(picked, feed, at=at)
     for first in checked.refused.slice(0, 1).to_pylist():
         raise ContractError(
             f"{feed.title}: {first['location']} at {first['valid_time']} would be refused again: "

@@ -18,7 +18,7 @@ from pipeline.errors import (
     UpstreamError,
 )
 from pipeline.ingest.feed import OpenFeed
-from pipeline.ingest.fetch import fetch_payloads, windows_to_ask
+from pipeline.ingest.fetch import fetch_payloads, time_ranges_to_query
 from pipeline.ingest.payload import PayloadResult, ingest_payload
 from pipeline.jobs.job import Result, RowCounts, Runner, call
 from pipeline.workspace import Workspace
@@ -144,7 +144,7 @@ def _ingest_feed(
     history = not progress.read().loaded
     by_time = not again and feed.source.about.supports_time_range
     results: list[PayloadResult] = []
-    for window in [(since, until)] if again else windows_to_ask(feed, at=began):
+    for window in [(since, until)] if again else time_ranges_to_query(feed, at=began):
         payloads = run(fetch_payloads, feed, at=began, since=window[0], until=window[1], again=again)
         known_at = at or datetime.now(UTC)  # after the fetch: nobody knew the values before
         done = [

@@ -79,7 +79,7 @@ class VersionCache:
         return list(snapshot.versions) if snapshot.fingerprint == self.fingerprint() else None
 
     def save(self, versions: list[RegisteredVersion], fingerprint: str) -> None:
-        """Keep versions that were read after `fingerprint` was taken; a home that cannot be written keeps none."""
+        """Keep versions that were read after `fingerprint`; a home that cannot be written keeps none."""
         if fingerprint:
             content = _Snapshot(fingerprint=fingerprint, versions=tuple(versions)).model_dump_json()
             with suppress(OSError):

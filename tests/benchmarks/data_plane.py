@@ -119,7 +119,7 @@ def _ingest(product: Product, table: pa.Table, folder: Path) -> None:
             validate(*arguments)
 
     parts: dict[str, list[float]] = {}
-    with _timed(parts, payload, "judge"), _timed(parts, Observations, "append"):
+    with _timed(parts, payload, "validate_rows"), _timed(parts, Observations, "append"):
         _compare("ingest: ours / (plain sorted write + Great Expectations run) (target <= 3)", ours, floor)
         whole = statistics.median(_seconds(ours) for _ in range(ROUNDS))
     told = {name: statistics.median(seconds[-ROUNDS:]) / whole for name, seconds in parts.items()}

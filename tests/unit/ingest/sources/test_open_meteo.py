@@ -14,7 +14,7 @@ from werkzeug import Request, Response
 
 from pipeline.errors import ConfigError, ContractError, NoDataError, SourceError
 from pipeline.ingest.feed import OpenFeed
-from pipeline.ingest.fetch import fetch_payloads, windows_to_ask
+from pipeline.ingest.fetch import fetch_payloads, time_ranges_to_query
 from pipeline.ingest.payload import PayloadResult, ingest_payload
 from pipeline.ingest.sources import Payload, open_source
 from pipeline.ingest.sources.open_meteo.source import OpenMeteo
@@ -498,7 +498,7 @@ class TestStores:
             url = httpserver.url_for("/v1")
             spec = {"kind": "open-meteo", "url": url} | source
             feed = make_feed(spec, covariate=covariate, folder=tmp_path, history="1d")
-            ((since, until),) = windows_to_ask(OpenFeed(feed, settings), at=now)
+            ((since, until),) = time_ranges_to_query(OpenFeed(feed, settings), at=now)
             received = fetch_payloads(OpenFeed(feed, settings), at=now, since=since, until=until)
             taken = [ingest_payload(payload, OpenFeed(feed, settings), at=now) for payload in received]
             return taken, OpenFeed(feed, settings).observations.read().to_pylist()
