@@ -51,8 +51,8 @@ def ingest_payload(
 ) -> PayloadResult:
     """Store the good rows of a payload as known since `at`, and quarantine the others. A second call changes nothing.
 
-    A payload that cannot be used at all is quarantined as one row with the reason, and stays in the raw store. A payload
-    that was ingested before adds what is missing and overrides nothing. With a time range, or with `history`, values
+    A payload that cannot be used at all is quarantined as one row with the reason, and stays in the raw store. One that
+    was ingested before adds what is missing and overrides nothing. With a time range, or with `history`, values
     from before the store existed count as known since their time. For a `live` payload, the newest of its feed,
     freshness is checked as well.
 
