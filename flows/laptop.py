@@ -17,10 +17,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from flows import pages
+from flows import LOOPBACK, pages
 from flows.servers import Installation, Ports
 from flows.supervise import ProcessGroup, Service, ServiceError, Stopped, run
-from flows.up import LOOPBACK
 from pipeline.config import FilesSource, Product, Settings, load_product
 from pipeline.errors import SourceError, UsageError
 from pipeline.locations import read_locations

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
+from flows import LOOPBACK
 from flows.environment import POOL, environment_of
 from flows.supervise import Service
-from flows.up import LOOPBACK
 from pipeline.config import Settings
 
 CONCURRENT_RUNS = max(4, os.cpu_count() or 1)

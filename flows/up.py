@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
+from flows import LOOPBACK
 from pipeline.errors import UsageError
-
-LOOPBACK = "127.0.0.1"
 
 
 def up(

@@ -114,7 +114,7 @@ def _grid(grid: Grid, feed: Feed) -> Locations:
     return _cells(grid.latitude, grid.longitude)
 
 
-@lru_cache(maxsize=8)  # every step of a job calls this, and a million names take a while
+@lru_cache(maxsize=8)  # the reader process asks once per file, and a million names take a while
 def _cells(rows: Axis, columns: Axis) -> Locations:
     import numpy as np
 
