@@ -163,7 +163,7 @@ for name, (prepare, job) in JOBS.items():
 """
 
 
-def test_f1_after_a_kill_the_next_run_gives_what_a_run_without_one_gives(tmp_path: Path) -> None:
+def test_after_a_kill_the_next_run_gives_the_result_of_an_undisturbed_run(tmp_path: Path) -> None:
     output, error = process(SWEEP, str(tmp_path), str(POINTS)).communicate(timeout=170)
     assert "Traceback" not in error
     swept = {one["job"]: one for one in map(json.loads, output.splitlines())}

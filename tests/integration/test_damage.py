@@ -18,7 +18,7 @@ DAY = timedelta(days=1)
 
 
 @pytest.mark.parametrize("how", ["truncated", "empty", "removed"])
-def test_f4_a_damaged_newest_commit_is_told_everywhere_and_repaired(
+def test_a_damaged_newest_commit_is_reported_by_every_command_and_repaired(
     how: str, tmp_path: Path, empty_mlflow: Path
 ) -> None:
     source = {"path": "inbox/*.csv", "format": "csv", "layout": "wide"}

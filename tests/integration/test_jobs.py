@@ -134,7 +134,7 @@ def test_a_champion_of_another_task_is_no_rival(trained: Trained) -> None:
     assert result.verdict.reason.startswith("first champion") or not result.verdict.promoted
 
 
-def test_a_diverging_candidate_leaves_the_champion_f29(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_diverging_candidate_leaves_the_champion(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     def diverge(*_: object, **__: object) -> None:
         raise DivergedError("ridge-var", epoch=1, step=1)
 
@@ -163,7 +163,7 @@ def test_a_failed_candidate_is_recorded_with_its_reason(
     assert "not finite in epoch 3, step 7" in run.data.params["failed.attention-convlstm"]
 
 
-def test_a_server_that_is_down_in_training_leaves_the_champion_and_the_ledger_f26(
+def test_a_server_that_is_down_during_training_leaves_champion_and_ledger(
     trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
