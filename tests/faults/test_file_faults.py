@@ -1,4 +1,4 @@
-"""F20, by way of the `files` source: what is small as a file and huge once unpacked is refused in little memory."""
+"""Files that are small on disk and huge once unpacked are refused in little memory."""
 
 import io
 import json

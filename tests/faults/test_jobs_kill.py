@@ -1,4 +1,4 @@
-"""F1 for whole jobs: kill -9 before the Nth durable write, for some N from the first to the last."""
+"""Kill -9 before the Nth durable write, for some N from the first to the last."""
 
 from __future__ import annotations
 

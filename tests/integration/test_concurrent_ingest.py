@@ -1,4 +1,4 @@
-"""F3: several processes take in the same window at once; what is stored is what one of them would have stored."""
+"""Several processes take in the same window at once; what is stored is what one of them would have stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""F4: what people are told when the newest commit of the observations is damaged, and that repair brings it back."""
+"""What people are told when the newest commit of the observations is damaged, and that repair brings it back."""
 
 from __future__ import annotations
 

@@ -356,7 +356,6 @@ def test_a_repair_brings_back_what_was_taken_in_released_and_decided(
 def test_a_repair_that_was_interrupted_is_told_and_gone_on_with(
     refused: ProductHome, empty_mlflow: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # F1
     before = refused.observations.digest()
     damage(refused, "observations")
 

@@ -67,18 +67,15 @@ def test_a_sound_batch_breaks_nothing_and_nulls_are_sound() -> None:
 def test_each_fault_breaks_its_own_expectation_alone(
     row: tuple[str | None, str | None, float, float], check: str
 ) -> None:
-    # F11, F16
     assert broken(batch([("2020-01-01T08", "A", 1.0, 1.0), row])) == {check: [1]}
 
 
 def test_rows_that_share_a_key_are_all_told() -> None:
-    # F13
     rows = [("2020-01-01T06", name, value, 1.0) for name, value in [("A", 1.0), ("B", 1.0), ("A", 2.0)]]
     assert broken(batch(rows)) == {"unique valid_time": [0, 2]}
 
 
 def test_zero_rows_are_a_failure() -> None:
-    # F19
     assert broken(batch([("2020-01-01T06", "A", 1.0, 1.0)]).iloc[:0]) == {"rows valid_time": None}
 
 

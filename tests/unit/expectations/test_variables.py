@@ -40,7 +40,6 @@ def test_world_records_are_within_the_limits(name: str, record: float) -> None:
 
 @pytest.mark.parametrize(("low", "high"), [(-10.0, 35.0)])
 def test_kelvin_taken_for_celsius_is_outside_the_limits(low: float, high: float) -> None:
-    # F12
     import numpy as np
 
     kelvin = convert(np.array([low, high]), "degC", "K")

@@ -45,7 +45,7 @@ def test_a_withdrawn_value_is_unknown_again() -> None:
 @given(some_rows(), INSTANTS, st.lists(st.integers(0, 6), max_size=2))
 @settings(max_examples=150, deadline=None)
 def test_as_of_is_a_naive_replay(rows: list[Row], instant: datetime, cuts: list[int]) -> None:
-    # F15; of frames in memory and of those on disk.
+    # Of frames in memory and of those on disk.
     for frames in (frames_of(rows), mapped_frames_of(rows, [START + cut * DAY for cut in cuts])):
         times = [as_datetime(time) for time in frames.times]
         expected = replay(rows, instant, times)

@@ -66,13 +66,11 @@ def test_the_index_of_an_instant_may_be_beyond_both_ends() -> None:
 
 @pytest.mark.parametrize("rows", [[], [Row(START, "elsewhere", START, 1.0, 1.0)]])
 def test_rows_of_other_locations_only_are_no_data(rows: list[Row]) -> None:
-    # F19
     with pytest.raises(NoDataError, match="no observations of any location"):
         frames_of(rows)
 
 
 def test_a_station_without_reports_is_missing_everywhere() -> None:
-    # F18
     frames = build_frames(table_of(ROWS), locations=("A", "new", "B"), variables=CHANNELS, step=DAY)
     assert (frames.known_at[:, 1] == NEVER).all()
     assert not frames.mask[:, :, 1].any()
@@ -80,7 +78,6 @@ def test_a_station_without_reports_is_missing_everywhere() -> None:
 
 
 def test_arrays_follow_the_order_of_the_product_not_of_the_rows() -> None:
-    # F18
     turned = build_frames(table_of(ROWS), locations=PLACES[::-1], variables=CHANNELS[::-1], step=DAY)
     np.testing.assert_array_equal(turned.first, frames_of(ROWS).first[:, ::-1, ::-1])
 

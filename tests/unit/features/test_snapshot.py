@@ -95,7 +95,7 @@ def test_without_observations_there_is_no_snapshot(tmp_path: Path, settings: Set
 
 
 def test_a_past_snapshot_does_not_change_with_later_data(tmp_path: Path, settings: Settings) -> None:
-    # F15: the digest of a past instant does not change when rows arrive.
+    # The digest of a past instant does not change when rows arrive.
     product, times = live(tmp_path, settings)
     then = times[28] + 7 * HOUR
     before = take_snapshot(Workspace(product, settings), known_by=then)

@@ -188,7 +188,6 @@ def test_a_correction_is_a_revision(inbox: Inbox) -> None:
 
 
 def test_bad_rows_are_quarantined_and_the_good_ones_stored(inbox: Inbox) -> None:
-    # F11, F12, F16
     lines = ["2001-01-01,1.0,-9999", "2001-01-02,calm,1e999", "2001-01-03T05:00,3.0,", "2031-01-01,4.0,", "never,5.0,"]
     digest = inbox.put("a", "time,S0,S1\n" + "\n".join(lines) + "\n2001-01-04,6.0\n")
     result = inbox.ingest()
@@ -223,7 +222,6 @@ def broken() -> dict[str, tuple[bytes, type[Exception], str]]:
 
 @pytest.mark.parametrize("how", broken())
 def test_a_broken_payload_is_one_row_of_quarantine_and_the_others_go_on(tmp_path: Path, how: str) -> None:
-    # F10, F19
     inbox = Inbox(tmp_path, "parquet")
     content, kind, words = broken()[how]
     good = pd.DataFrame({"time": pd.to_datetime(["2001-01-01"]), "S0": [1.0], "S1": [2.0]})
@@ -271,7 +269,6 @@ def test_when_decoding_refuses_every_row_its_refusals_are_kept(inbox: Inbox) -> 
 
 
 def test_a_file_without_a_value_is_no_data(inbox: Inbox) -> None:
-    # F19
     inbox.put("a", "time,S0,S1\n2001-01-01,,\n")
     with pytest.raises(NoDataError, match="no rows"):
         inbox.ingest()
@@ -302,7 +299,7 @@ def test_a_window_without_rows_changes_nothing(inbox: Inbox) -> None:
 def test_a_payload_whose_receipt_was_not_written_is_taken_in_again(
     inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # F1: ended at any of its four writes, the next ingest leads to the state of an undisturbed one.
+    # Ended at any of its four writes, the next ingest leads to the state of an undisturbed one.
     inbox.put("a", CSV.replace("4.0", "999"))
     steps: list[tuple[type, str]] = [
         (RawStore, "put"),

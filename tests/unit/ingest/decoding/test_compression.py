@@ -63,7 +63,7 @@ def test_what_is_compressed_otherwise_is_named(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_bomb_is_refused_in_bounded_memory(kind: str) -> None:
-    # F20: 64 MiB of zeros
+    # 64 MiB of zeros
     bomb = COMPRESS[kind](bytes(2**26))
     assert len(bomb) < 2**17
     tracemalloc.start()

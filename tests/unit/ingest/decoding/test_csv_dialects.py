@@ -98,7 +98,6 @@ def test_a_nameless_column_with_cells_stays() -> None:
     ("content", "dialect"), [("\n\r\n", {}), ("# a\n", {"comment": "#"}), ("a\nb\n", {"skip": 2}), ("a", {"skip": 9})]
 )
 def test_no_header_is_no_data(content: str, dialect: dict[str, Any]) -> None:
-    # F19
     with pytest.raises(NoDataError, match=r"^it has no header$"):
         read(content, **dialect)
 
@@ -149,7 +148,6 @@ def test_what_the_standard_library_writes_is_read(rows: list[list[str]], delimit
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_table_or_an_error_of_one_line(content: bytes) -> None:
-    # F10
     try:
         table, _ = read_csv(content, Csv())
     except (SourceError, NoDataError, ContractError) as error:

@@ -213,7 +213,6 @@ def test_what_a_header_claims_is_not_allocated(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("version", [2, 3])
 def test_a_chunk_larger_than_its_array_is_not_allocated(tmp_path: Path, version: int) -> None:
-    # F20
     folder = zarr_folder(make_dataset(), tmp_path / "z", version=version)
     file = folder / "t" / ("zarr.json" if version == 3 else ".zarray")
     said = json.loads(file.read_text())
@@ -236,7 +235,7 @@ def test_a_netcdf_chunk_larger_than_its_array_is_not_allocated(tmp_path: Path) -
 
 
 def test_a_chunk_that_unpacks_to_more_than_it_says_ends_at_the_limit(tmp_path: Path) -> None:
-    # F20: 2 GiB of zeros
+    # 2 GiB of zeros
     folder = zarr_folder(make_dataset(), tmp_path / "z", version=2)
     said = json.loads((folder / "t" / ".zarray").read_text())
     (folder / "t" / ".zarray").write_text(json.dumps(said | {"compressor": {"id": "gzip", "level": 1}}))

@@ -82,7 +82,6 @@ def test_a_table_without_station_or_time_column_is_refused(make_product, locatio
 def test_new_column_order_and_lost_stations_shift_nothing(
     make_product, locations: Locations, order: list[str], dropped: set[str]
 ) -> None:
-    # F18
     table = pa.table({"time": ["2020-01-01 06:00"], "A": [1.0], "B": [2.0], "C": [3.0]})
     kept = [name for name in order if name not in dropped]
     rows = decode(make_product(), table.select(kept), locations).rows.to_pylist()
@@ -159,7 +158,7 @@ DUBLIN = {"zone": "Europe/Dublin"}
 
 
 def test_each_row_of_a_wide_payload_has_its_place_in_the_doubled_hour(make_product, locations: Locations) -> None:
-    # F14; the cells of one row share its stamp, also where a station has no value in one of the two hours
+    # The cells of one row share its stamp, also where a station has no value in one of the two hours
     table = pa.table({"time": NIGHT, "A": ["1", "2", "3", "4"], "B": ["5", "", "6", "7"]})
     decoded = decode(make_product(step="30min", time=DUBLIN), table, locations)
     assert [row for row in found(decoded) if row[0] in ("00:30", "01:30")] == [

@@ -54,7 +54,6 @@ def test_ragged_csv_lines_are_kept_aside_with_their_number() -> None:
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 @pytest.mark.parametrize("content", [b"", gzip.compress(b"", mtime=0)])
 def test_an_empty_payload_is_no_data(form: str, content: bytes) -> None:
-    # F19
     with pytest.raises(NoDataError, match=r"^x: the payload is empty$"):
         read_table(Payload.of("x", content), form, compression="gzip" if content else "none")  # type: ignore[arg-type]
 
@@ -74,7 +73,6 @@ def test_two_columns_of_one_name_are_refused(form: str) -> None:
 
 
 def test_every_cut_of_a_parquet_file_names_the_file() -> None:
-    # F10
     content = parquet(pa.table({"time": ["a", "b"], "A": [1.0, 2.0]}))
     for end in range(1, len(content), 7):
         with pytest.raises(SourceError, match=r"^x: not readable as parquet, "):
@@ -95,7 +93,7 @@ def test_every_cut_of_a_parquet_file_names_the_file() -> None:
     ],
 )
 def test_what_is_plainly_something_else_is_told(form: str, content: bytes, shown: str) -> None:
-    # F10: an error page with a good status, and a file whose product file says another thing of it
+    # An error page with a good status, and a file whose product file says another thing of it
     with pytest.raises(SourceError) as caught:
         read_table(Payload.of("x", content), form)  # type: ignore[arg-type]
     assert str(caught.value) == f"x: not readable as {form}, it is {shown}"
@@ -124,7 +122,7 @@ def test_compressed_tables_are_read(kind: str, compress: Callable[[bytes], bytes
 
 
 def test_a_parquet_bomb_is_refused_before_it_is_read() -> None:
-    # F20: run lengths hold any number of equal cells in a few hundred bytes
+    # Run lengths hold any number of equal cells in a few hundred bytes
     content = parquet(pa.table({"A": pa.array([0.0]).take(pa.array([0] * 1000))}))
     assert len(content) < 1000
     with pytest.raises(SourceError, match=r"^x: 1000 rows of 1 columns are more than max_bytes, 7999, once decoded$"):
@@ -146,7 +144,7 @@ HELD = {
 
 @pytest.mark.parametrize("kind", HELD)
 def test_one_long_text_in_many_cells_is_counted_in_each(kind: str) -> None:
-    # F20: 10 kB a thousand times, held once by the file
+    # 10 kB a thousand times, held once by the file
     table = pa.table({"A": HELD[kind]})
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, use_dictionary=True)
@@ -159,7 +157,6 @@ def test_one_long_text_in_many_cells_is_counted_in_each(kind: str) -> None:
 
 
 def test_texts_that_repeat_the_one_before_are_decoded_a_few_at_a_time() -> None:
-    # F20
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table({"A": SAME}), sink, use_dictionary=False, column_encoding={"A": "DELTA_BYTE_ARRAY"})
     content = sink.getvalue().to_pybytes()
@@ -218,7 +215,6 @@ def test_typed_columns_of_parquet_are_read(make_product, locations: Locations, v
 
 
 def test_refused_parquet_cells_are_kept_as_strict_json(make_product, locations: Locations) -> None:
-    # F11
     product = make_product(format="parquet", layout="long")
     table = pa.table(
         {

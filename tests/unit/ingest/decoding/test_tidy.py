@@ -56,7 +56,6 @@ def test_rows_of_other_variables_are_left_out_and_counted(product: Product, loca
 
 
 def test_a_renamed_variable_is_told_when_none_is_left(product: Product, locations: Locations) -> None:
-    # F18
     with pytest.raises(
         ContractError, match=r"no row has variable W or T; did you mean 'Tx'\? column 'variable' has Tx, P"
     ):
@@ -88,7 +87,7 @@ def test_a_cell_that_cannot_be_read_refuses_itself_alone(product: Product, locat
 
 
 def test_the_last_of_differing_cells_joins_the_last_of_the_others(product: Product, locations: Locations) -> None:
-    # F13: the contract then lets the last row stand and refuses the earlier one
+    # The contract then lets the last row stand and refuses the earlier one
     decoded = decode(
         product,
         locations,

@@ -79,7 +79,7 @@ def test_a_local_day_ends_at_local_midnight_even_when_it_has_23_or_25_hours() ->
 
 @pytest.mark.parametrize(
     ("zone", "skipped"),
-    [  # F14: both switches in three zones, one with a half hour; Dublin counts its winter as the exception
+    [  # Both switches in three zones, one with a half hour; Dublin counts its winter as the exception
         ("Europe/Dublin", "2024-03-31 01:30"),
         ("America/New_York", "2024-03-10 02:30"),
         ("Australia/Lord_Howe", "2024-10-06 02:15"),
@@ -168,7 +168,7 @@ STEPS = [timedelta(minutes=30), HOUR, 3 * HOUR]
 def test_a_regular_series_survives_local_clock_times_of_any_zone(
     zone: str, start: datetime, step: timedelta, days: int, falling: bool
 ) -> None:
-    # F14. Nothing tells where a series that begins or ends within a doubled period is; those are left out.
+    # Nothing tells where a series that begins or ends within a doubled period is; those are left out.
     instants = [start + number * step for number in range(days * DAY // step)]
     clock = ZoneInfo(zone)
     for end in (instants[0], instants[-1]):

@@ -190,7 +190,7 @@ def test_a_value_beyond_its_limits_spoils_no_other_check(make_feed: MakeFeed, st
 def test_a_batch_in_another_unit_is_refused_as_a_whole_with_its_report(
     make_feed: MakeFeed, stations: Locations, words: str, change: Callable[[np.ndarray], np.ndarray]
 ) -> None:
-    # F12: the limits are wide open, so that no row stands out.
+    # The limits are wide open, so that no row stands out.
     feed = make_feed(variables={"air_temperature": {"limits": [-500, 500]}, "wind_speed": {}})
     recent, batch = rows(feed, 0, 24 * 20), rows(feed, 24 * 20, 24 * 22)
     changed = batch.set_column(2, "air_temperature", pa.array(change(batch["air_temperature"].to_numpy())))

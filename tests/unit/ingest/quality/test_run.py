@@ -55,7 +55,6 @@ def test_sound_rows_are_accepted_by_time_then_location(check, product: Product) 
 
 
 def test_nan_is_stored_as_null(check) -> None:
-    # F11
     checked = check((SIX, "A", math.nan, 1.0))
     assert accepted(checked) == [(SIX, "A", None, 1.0)]
 
@@ -65,7 +64,7 @@ def test_nan_is_stored_as_null(check) -> None:
     [
         ((SIX, "A", 1048.4, 1.0), "wind_speed 1048.4 m s-1 is outside 0 to 60"),
         ((SIX, "A", math.inf, 1.0), "wind_speed inf m s-1 is outside 0 to 60"),
-        ((SIX, "A", 1.0, 283.15), "air_temperature 283.15 degC is outside -90 to 60"),  # F12: kelvin
+        ((SIX, "A", 1.0, 283.15), "air_temperature 283.15 degC is outside -90 to 60"),  # Kelvin
         ((SIX, "A", -9999.0, 1.0), "wind_speed -9999 m s-1 is outside 0 to 60"),
         ((SIX, "D", 1.0, 1.0), "unknown location 'D'"),
         ((SIX, None, 1.0, 1.0), "location is missing"),
@@ -83,7 +82,7 @@ def test_nan_is_stored_as_null(check) -> None:
             "valid_time 0001-01-01 00:00:00+00:00 is before 1850-01-01 00:00:00",
         ),
         (
-            (NOW + 2 * HOUR, "A", 1.0, 1.0),  # F16
+            (NOW + 2 * HOUR, "A", 1.0, 1.0),
             "valid_time 2020-01-01 14:00:00+00:00 is in the future, after 2020-01-01 13:00:00",
         ),
     ],
@@ -111,7 +110,6 @@ def test_every_reason_of_a_row_is_told_and_its_values_kept(check) -> None:
 
 
 def test_equal_rows_collapse_and_of_differing_ones_the_last_wins(check) -> None:
-    # F13
     one, other = (SIX, "A", 1.0, None), (SIX, "A", 2.0, None)
     assert accepted(check(one, one, one)) == [one]
     assert check(one, one, one).report["counts"] == {"given": 3, "accepted": 1, "refused": 0, "collapsed": 2}
@@ -133,7 +131,6 @@ def test_a_faulty_duplicate_does_not_displace_a_sound_one(check) -> None:
 
 
 def test_zero_rows_never_pass(check) -> None:
-    # F19
     with pytest.raises(NoDataError, match="test: payload has no rows"):
         check()
 
@@ -141,7 +138,6 @@ def test_zero_rows_never_pass(check) -> None:
 def test_columns_of_another_name_type_zone_or_order_are_refused(
     product: Product, locations: Locations, make_rows
 ) -> None:
-    # F18
     rows = make_rows((SIX, "A", 1.0, 1.0))
     naive = rows.set_column(0, "valid_time", rows.column(0).cast(pa.timestamp("us")))
     integers = rows.set_column(2, "wind_speed", rows.column(2).cast(pa.int64()))
