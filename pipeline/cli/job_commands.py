@@ -7,7 +7,6 @@ import inspect
 import os
 from collections.abc import Callable
 from datetime import datetime
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -43,6 +42,7 @@ def make_command(job: Job) -> Callable[..., None]:
     def command(product: Path, as_json: bool, **values: Any) -> None:
         from pipeline.cli.console import err, print_json
         from pipeline.cli.progress import ProgressLines
+        from pipeline.cli.views import show_result
 
         with open_workspace(product) as ws:
             arguments = parse_arguments(job, values)
@@ -51,7 +51,7 @@ def make_command(job: Job) -> Callable[..., None]:
         if as_json:
             print_json(result)
         else:
-            import_module(f"pipeline.cli.views.{job.module}").show(result)
+            show_result(job.module, result)
         if isinstance(result, Result) and result.exit_code:
             raise typer.Exit(result.exit_code)
 

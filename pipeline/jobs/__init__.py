@@ -1,1 +1,1 @@
-"""The jobs, a file each: its steps in order, and its result. A job receives a `Workspace`."""
+"""The jobs: one file each, with its result beside its steps. `catalogue` declares them; each receives a `Workspace`."""

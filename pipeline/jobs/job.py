@@ -75,7 +75,7 @@ class Job:
     command: str = ""
     """The command, if it is not the name: words after `nightcast`."""
     view: str = ""
-    """Module in `pipeline/cli/views` that prints the result, and in `flows` that describes it; default: the name."""
+    """Module in `pipeline/cli/views` that prints the result, and in `flows` that describes it, if not the name."""
     scheduled: bool = False
     """Whether `schedule` in the product file has a cron line of this name."""
     deployed: bool = True

@@ -14,7 +14,7 @@ from pipeline.paths import deploy_folder
 
 @pytest.fixture(scope="session")
 def prefect() -> Iterator[None]:
-    """A Prefect server of the tests' own; flows send no heartbeats, which would hold each for a second."""
+    """A Prefect server for the tests. Flows send no heartbeats, which would delay each by a second."""
     with (
         prefect_test_harness(server_startup_timeout=180),
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),

@@ -54,7 +54,7 @@ def verdict(*, promoted: bool = False, rival: str = "ridge-var v2") -> Verdict:
     )
 
 
-def retrained(judged: Verdict, *, repeated: bool = False) -> RetrainResult:
+def retrained(decision: Verdict, *, repeated: bool = False) -> RetrainResult:
     return RetrainResult(
         product="wind",
         at=NOW,
@@ -63,7 +63,7 @@ def retrained(judged: Verdict, *, repeated: bool = False) -> RetrainResult:
         digest="cd" * 32,
         run_id="ef" * 16,
         champion=2,
-        verdict=judged,
+        verdict=decision,
         repeated=repeated,
     )
 

@@ -34,8 +34,8 @@ class TestGate:
         assert about == artifacts.inert(samples.verdict().reason)
 
     def test_hostile_names_are_inert(self) -> None:
-        judged = samples.verdict(rival=samples.HOSTILE)
-        markdown, about = retrain.describe(samples.retrained(judged))
+        decision = samples.verdict(rival=samples.HOSTILE)
+        markdown, about = retrain.describe(samples.retrained(decision))
         assert "<img" not in markdown + about
         assert "](" not in markdown + about
 

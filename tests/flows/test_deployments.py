@@ -99,7 +99,7 @@ class TestRegister:
         assert (deployment.entrypoint, deployment.path) == ("flows.retrain.retrain", None)
         assert deployment.parameters == {"product": str(archive)}
 
-    def test_again_changes_nothing_and_leaves_a_paused_schedule_paused(
+    def test_a_second_time_changes_nothing_and_leaves_a_paused_schedule_paused(
         self, archive: Path, here: Settings, client: SyncPrefectClient
     ) -> None:
         register([archive], here)

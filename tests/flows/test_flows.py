@@ -154,7 +154,7 @@ class TestNow:
 
 
 class TestEnds:
-    def test_a_refusal_by_the_gate_is_no_failure(self, archive: Path, stub: Any) -> None:
+    def test_a_refusal_by_the_gate_is_not_a_failure(self, archive: Path, stub: Any) -> None:
         stub("retrain", samples.retrained(samples.verdict()))
         state = retrain(str(archive), return_state=True)
         assert state.is_completed()
@@ -196,7 +196,7 @@ class TestEnds:
         assert state.is_failed()
         assert (len(calls), state.message) == (1, message)
 
-    def test_a_product_file_that_is_not_there_is_wrong_use(self, tmp_path: Path) -> None:
+    def test_a_missing_product_file_is_wrong_use(self, tmp_path: Path) -> None:
         state = ingest(str(tmp_path / "none.yaml"), return_state=True)
         assert state.is_failed()
         assert state.message is not None

@@ -33,7 +33,7 @@ def free_ports(count: int) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     home = tmp_path_factory.mktemp("home")
     installation = Installation(Settings(home=home), Ports(*free_ports(4)))
     with ProcessGroup(Event()) as group:
@@ -45,15 +45,20 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 
 @pytest.fixture
-def client(own: Installation) -> Iterator[SyncPrefectClient]:
-    with temporary_settings({PREFECT_API_URL: f"{own.prefect_url}/api"}), get_client(sync_client=True) as client:
+def client(installation: Installation) -> Iterator[SyncPrefectClient]:
+    with (
+        temporary_settings({PREFECT_API_URL: f"{installation.prefect_url}/api"}),
+        get_client(sync_client=True) as client,
+    ):
         yield client
 
 
-def test_a_schedule_becomes_scheduled_runs(own: Installation, client: SyncPrefectClient, archive: Path) -> None:
+def test_a_schedule_becomes_scheduled_runs(
+    installation: Installation, client: SyncPrefectClient, archive: Path
+) -> None:
     command = [sys.executable, "-m", "flows.deployments", str(archive)]
-    run(command, own.environment(), own.log("deployments"), name="register", stop=Event())
-    names = json.loads(own.log("deployments").read_text())
+    run(command, installation.environment(), installation.log("deployments"), name="register", stop=Event())
+    names = json.loads(installation.log("deployments").read_text())
     scheduled = ("ingest", "forecast", "retrain", "verify", "maintain")
     assert names == [f"{job}/wind" for job in (*scheduled, "promote", "rollback", "backfill", "release")]
 
@@ -65,12 +70,12 @@ def test_a_schedule_becomes_scheduled_runs(own: Installation, client: SyncPrefec
             break
         time.sleep(0.2)
     else:
-        pytest.fail(f"no Scheduled runs; {own.log('prefect').read_text()[-2000:]}")
+        pytest.fail(f"no Scheduled runs; {installation.log('prefect').read_text()[-2000:]}")
     assert all(found.auto_scheduled for found in runs)
 
 
-def request(own: Installation, method: str, path: str, headers: dict[str, str]) -> tuple[int, dict[str, str]]:
-    connection = HTTPConnection("127.0.0.1", own.ports.prefect, timeout=30)
+def request(installation: Installation, method: str, path: str, headers: dict[str, str]) -> tuple[int, dict[str, str]]:
+    connection = HTTPConnection("127.0.0.1", installation.ports.prefect, timeout=30)
     connection.request(method, path, body="{}", headers={"Content-Type": "application/json", **headers})
     response = connection.getresponse()
     response.read()
@@ -78,15 +83,15 @@ def request(own: Installation, method: str, path: str, headers: dict[str, str]) 
     return response.status, {name.lower(): value for name, value in response.getheaders()}
 
 
-def test_other_origins_can_neither_read_nor_write(own: Installation) -> None:
+def test_other_origins_can_neither_read_nor_write(installation: Installation) -> None:
     evil = {"Origin": "http://evil.example"}
-    _, headers = request(own, "POST", "/api/flow_runs/filter", evil)
+    _, headers = request(installation, "POST", "/api/flow_runs/filter", evil)
     assert headers.get("access-control-allow-origin") not in ("*", evil["Origin"])
-    assert request(own, "POST", "/api/work_pools/", evil)[0] == 403
+    assert request(installation, "POST", "/api/work_pools/", evil)[0] == 403
 
 
-def test_the_page_finds_its_server_by_whatever_name(own: Installation) -> None:
-    connection = HTTPConnection("127.0.0.1", own.ports.prefect, timeout=30)
+def test_the_page_finds_its_server_under_any_name(installation: Installation) -> None:
+    connection = HTTPConnection("127.0.0.1", installation.ports.prefect, timeout=30)
     connection.request("GET", "/ui-settings")
     served = json.loads(connection.getresponse().read())
     connection.close()

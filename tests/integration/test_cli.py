@@ -50,9 +50,9 @@ def nightcast(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
         capsys.readouterr()
         with pytest.raises(SystemExit) as caught:
             main([str(one) for one in arguments])
-        told = capsys.readouterr()
-        assert "Traceback" not in told.out + told.err
-        return Ended(int(caught.value.code or 0), told.out, told.err)
+        printed = capsys.readouterr()
+        assert "Traceback" not in printed.out + printed.err
+        return Ended(int(caught.value.code or 0), printed.out, printed.err)
 
     yield run
     settings.cache_clear()
@@ -93,7 +93,7 @@ def test_every_job_prints_one_json_document(trained: Trained, nightcast: Command
     assert (promoted["action"], promoted["version"], promoted["why"]) == ("promote", 1, "again")
 
 
-def test_text_fits_a_terminal_of_80_columns_where_it_is_a_table(trained: Trained, nightcast: Command) -> None:
+def test_tables_fit_a_terminal_of_80_columns(trained: Trained, nightcast: Command) -> None:
     home, file = trained.settings.home, trained.file
     nightcast("forecast", file, "--since", "2002-01-30", home=home)
     for command in ("verify", "models"):
@@ -104,8 +104,8 @@ def test_text_fits_a_terminal_of_80_columns_where_it_is_a_table(trained: Trained
         assert max(map(len, tabular)) <= 80
     assert "published" in nightcast("verify", file, home=home).out
     assert "version 1, ridge-var" in nightcast("status", file, home=home).out
-    told = nightcast("forecast", file, home=home).out
-    assert "fallback level 0 (champion), ridge-var, input 7 h old, published before" in told
+    text = nightcast("forecast", file, home=home).out
+    assert "fallback level 0 (champion), ridge-var, input 7 h old, published before" in text
 
 
 def test_a_forecast_without_recent_input_says_so(trained: Trained, nightcast: Command) -> None:
@@ -145,7 +145,7 @@ def test_an_unknown_environment_variable_is_wrong_use(
 
 
 @pytest.mark.parametrize("text", ["yesterday", "2002-13-01", ""])
-def test_an_instant_that_is_none_is_wrong_use(trained: Trained, nightcast: Command, text: str) -> None:
+def test_text_that_is_not_a_time_is_wrong_use(trained: Trained, nightcast: Command, text: str) -> None:
     for command in ("ingest", "retrain", "forecast", "verify", "status"):
         _fails(nightcast(command, trained.file, "--at", text, home=trained.settings.home), 2, "is not a date or time")
 
@@ -168,14 +168,14 @@ def test_a_product_that_was_never_ingested_has_no_data(trained: Trained, nightca
     _fails(nightcast(command, trained.file), 3, "no observations", "nightcast ingest")
 
 
-def test_too_little_data_to_train_is_the_worlds_fault(fresh: Callable[..., ProductHome], nightcast: Command) -> None:
+def test_too_little_data_to_train_is_an_upstream_failure(fresh: Callable[..., ProductHome], nightcast: Command) -> None:
     place = fresh(days=100)
     ended = nightcast("retrain", place.file, "--json", home=place.settings.home)
     _fails(ended, 3, "matured issue times, training needs at least 170")
     assert ended.data == {"error": ended.err.removeprefix("error: ").strip(), "kind": "NoDataError", "exit_code": 3}
 
 
-def test_an_empty_source_is_the_worlds_fault(trained: Trained, nightcast: Command) -> None:
+def test_an_empty_source_is_an_upstream_failure(trained: Trained, nightcast: Command) -> None:
     for content in (b"", b"time,S0,S1,S2,S3\n"):
         (trained.product.folder / "wind.csv").write_bytes(content)
         for command in ("ingest", "check") if not content else ("ingest",):
@@ -184,7 +184,7 @@ def test_an_empty_source_is_the_worlds_fault(trained: Trained, nightcast: Comman
             assert ended.data["exit_code"] == 3
 
 
-def test_a_source_that_is_missing_is_the_worlds_fault(trained: Trained, nightcast: Command) -> None:
+def test_a_missing_source_is_an_upstream_failure(trained: Trained, nightcast: Command) -> None:
     (trained.product.folder / "wind.csv").unlink()
     for command in ("ingest", "check"):
         _fails(nightcast(command, trained.file), 3, "no file matches")
@@ -206,7 +206,7 @@ def test_a_refused_challenger_is_a_refusal_with_its_numbers(trained: Trained, ni
     assert "refused: not shown to be better than champion version 1" in again.out
 
 
-def test_a_rollback_with_nothing_before_and_a_version_that_is_none_are_refusals(
+def test_a_rollback_without_a_previous_champion_and_an_unknown_version_are_refusals(
     trained: Trained, nightcast: Command
 ) -> None:
     home = trained.settings.home
@@ -227,7 +227,7 @@ def test_a_tracking_server_that_is_down_is_our_fault_in_one_line(
     assert "MLflow" in status.data["reason"]
 
 
-def test_hostile_words_reach_the_terminal_as_words(trained: Trained, nightcast: Command) -> None:
+def test_markup_in_text_is_printed_as_it_is(trained: Trained, nightcast: Command) -> None:
     why = "[bold]x[/bold] [/] \\[red]"
     ended = nightcast("promote", trained.file, 1, "--why", why, home=trained.settings.home)
     assert why in ended.out
@@ -255,14 +255,14 @@ def test_the_schema_describes_the_shipped_products(nightcast: Command) -> None:
     assert not undescribed(schema, "Product")
 
 
-def test_help_tells_the_exit_codes(nightcast: Command) -> None:
-    told = nightcast("--help")
-    assert told.code == 0
-    assert "Exit codes" in told.out
+def test_help_lists_the_exit_codes(nightcast: Command) -> None:
+    ended = nightcast("--help")
+    assert ended.code == 0
+    assert "Exit codes" in ended.out
     assert nightcast("--version").out.startswith("nightcast ")
 
 
-def test_a_traceback_is_shown_to_whoever_asks(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_traceback_is_shown_on_request(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Exception, match="no such file"):
         main(["--traceback", "status", "none.yaml"])
 

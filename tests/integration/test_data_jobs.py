@@ -70,7 +70,7 @@ def place(tmp_path: Path) -> ProductHome:
     return ProductHome(tmp_path)
 
 
-def test_a_backfill_takes_in_the_range_as_history(place: ProductHome) -> None:
+def test_a_backfill_ingests_the_range_as_history(place: ProductHome) -> None:
     place.put_months()
     result = place.backfill()
     assert (result.pieces, result.repeated, result.accepted) == (7, 0, 2 * 181)
@@ -79,7 +79,7 @@ def test_a_backfill_takes_in_the_range_as_history(place: ProductHome) -> None:
     assert max(row["valid_time"] for row in rows) == UNTIL
 
 
-def test_parts_in_any_order_and_again_make_the_same_table(tmp_path: Path) -> None:
+def test_parts_in_any_order_and_repeated_make_the_same_table(tmp_path: Path) -> None:
     whole, parted = ProductHome(tmp_path, "whole"), ProductHome(tmp_path, "parted")
     whole.put_months()
     whole.backfill()
@@ -89,7 +89,7 @@ def test_parts_in_any_order_and_again_make_the_same_table(tmp_path: Path) -> Non
     assert parted.observations.digest() == whole.observations.digest()
 
 
-def test_a_backfill_goes_on_where_it_was_interrupted(place: ProductHome) -> None:
+def test_a_backfill_continues_where_it_was_interrupted(place: ProductHome) -> None:
     place.put_months()
 
     class PulledPlugError(Exception):
@@ -101,14 +101,14 @@ def test_a_backfill_goes_on_where_it_was_interrupted(place: ProductHome) -> None
 
     with pytest.raises(PulledPlugError):
         place.backfill(on_progress=pull)
-    told: list[tuple[int, int]] = []
-    result = place.backfill(on_progress=lambda piece: told.append((piece.done, piece.total)))
+    pieces: list[tuple[int, int]] = []
+    result = place.backfill(on_progress=lambda piece: pieces.append((piece.done, piece.total)))
     assert (result.pieces, result.repeated) == (7, 3)
-    assert told[-1] == (7, 7)
+    assert pieces[-1] == (7, 7)
     assert place.observations.read().num_rows == 2 * 181
 
 
-def test_a_source_that_is_asked_by_time_is_asked_month_by_month(tmp_path: Path) -> None:
+def test_a_source_with_time_ranges_is_queried_month_by_month(tmp_path: Path) -> None:
     source = {"kind": "synthetic", "start": "2000-01-01"}
     product = make_product(tmp_path, stations=3, days=3, feed={"mode": "live"})
     feed = json.loads(product.feed.model_dump_json(exclude={"source"}))
@@ -117,10 +117,12 @@ def test_a_source_that_is_asked_by_time_is_asked_month_by_month(tmp_path: Path) 
     path.write_text(text)
     product = load_product(path)
     homes = [make_settings(tmp_path / name) for name in ("whole", "parted")]
-    told: list[str] = []
+    pieces: list[str] = []
     options: dict[str, Any] = {"since": SINCE, "until": SINCE + timedelta(days=69), "at": NOW}
-    result = jobs.backfill(Workspace(product, homes[0]), **options, on_progress=lambda piece: told.append(piece.detail))
-    assert told == [
+    result = jobs.backfill(
+        Workspace(product, homes[0]), **options, on_progress=lambda piece: pieces.append(piece.detail)
+    )
+    assert pieces == [
         "2001-01-01 00:00 to 2001-01-31 23:59",
         "2001-02-01 00:00 to 2001-02-28 23:59",
         "2001-03-01 00:00 to 2001-03-11 00:00",
@@ -136,12 +138,12 @@ def test_a_source_that_is_asked_by_time_is_asked_month_by_month(tmp_path: Path) 
     ("options", "words"),
     [({"part": (4, 3)}, "4/3 does not exist; write 1/3 to 3/3"), ({"until": SINCE - DAY}, "is before since")],
 )
-def test_a_range_or_part_that_cannot_be_meant(place: ProductHome, options: dict[str, Any], words: str) -> None:
+def test_an_invalid_range_or_part_is_wrong_use(place: ProductHome, options: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         place.backfill(**options)
 
 
-def test_one_unreadable_file_does_not_keep_the_others_out(place: ProductHome) -> None:
+def test_one_unreadable_file_does_not_stop_the_others(place: ProductHome) -> None:
     place.put("a", "2001-01-01,1,2")
     (place.inbox / "b.csv").symlink_to(place.inbox / "nowhere")
     (place.inbox / "c.csv").write_bytes(b"")
@@ -178,7 +180,7 @@ def test_a_row_that_would_be_refused_again_is_not_released(refused: ProductHome)
     assert sum(group.rows for group in jobs.list_refused(refused.workspace).groups) == 2
 
 
-def test_once_the_contract_is_corrected_a_row_is_released_as_known_from_now_on(refused: ProductHome) -> None:
+def test_after_the_contract_is_corrected_a_row_is_released_as_known_from_now_on(refused: ProductHome) -> None:
     (row,) = jobs.show_refused(refused.workspace, reason="outside").rows
     spec = refused.product.feed.variables[VARIABLE].model_copy(update={"limits": (0.0, 200.0)})
     feed = refused.product.feed.model_copy(update={"variables": {VARIABLE: spec}})
@@ -233,7 +235,7 @@ def test_maintenance_of_sound_stores_compacts_and_finds_no_damage(place: Product
     assert place.observations.digest() == before
 
 
-def test_a_flipped_bit_is_told_and_the_exit_code_is_1(
+def test_a_flipped_bit_is_reported_and_the_exit_code_is_1(
     place: ProductHome, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     place.put("a", "2001-01-01,1,2")
@@ -255,9 +257,7 @@ def run(place: ProductHome, monkeypatch: pytest.MonkeyPatch, capsys: Any, *words
     return int(ended.value.code or 0), capsys.readouterr()
 
 
-def test_the_commands_tell_people_what_they_did(
-    refused: ProductHome, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
+def test_the_commands_print_what_they_did(refused: ProductHome, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     _, listed = run(refused, monkeypatch, capsys, "quarantine", "list")
     assert "2 rows in quarantine" in listed.out
     assert "is not a number" in listed.out
@@ -276,7 +276,7 @@ def test_the_commands_tell_people_what_they_did(
     assert code == 2
 
 
-def test_an_ingest_with_a_fault_stores_the_rest_and_ends_as_the_worlds_fault(
+def test_an_ingest_with_a_fault_stores_the_rest_and_ends_as_an_upstream_failure(
     place: ProductHome, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     place.put("a", "2001-01-01,1,2")
@@ -285,7 +285,7 @@ def test_an_ingest_with_a_fault_stores_the_rest_and_ends_as_the_worlds_fault(
     assert (code, "2 new rows" in shown.out, "b.csv" in shown.err) == (3, True, True)
 
 
-def test_an_empty_source_is_told(place: ProductHome) -> None:
+def test_an_empty_source_is_reported(place: ProductHome) -> None:
     with pytest.raises(SourceError, match="no file matches"):
         jobs.ingest(place.workspace, at=NOW)
 
@@ -320,7 +320,7 @@ def mended(place: ProductHome, empty_mlflow: Path) -> tuple[Any, str]:
     return result, place.observations.digest()
 
 
-def test_a_writer_in_flight_keeps_its_file_whatever_instant_maintenance_is_told(
+def test_an_unfinished_write_keeps_its_file_whatever_the_time_of_maintenance(
     place: ProductHome, empty_mlflow: Path
 ) -> None:
     place.put("a", "2001-01-01,1,2")
@@ -335,7 +335,7 @@ def test_a_writer_in_flight_keeps_its_file_whatever_instant_maintenance_is_told(
 
 
 @pytest.mark.parametrize("tables", [("observations",), ("observations", "quarantine", "quarantine-decisions")])
-def test_a_repair_brings_back_what_was_taken_in_released_and_decided(
+def test_a_repair_restores_payloads_releases_and_decisions(
     refused: ProductHome, empty_mlflow: Path, tables: tuple[str, ...]
 ) -> None:
     release(refused, "outside", NOW + DAY, override=True)
@@ -353,7 +353,7 @@ def test_a_repair_brings_back_what_was_taken_in_released_and_decided(
     assert mended(refused, empty_mlflow)[0].taken_again == 0
 
 
-def test_a_repair_that_was_interrupted_is_told_and_gone_on_with(
+def test_an_interrupted_repair_is_reported_and_continued(
     refused: ProductHome, empty_mlflow: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = refused.observations.digest()
@@ -370,18 +370,18 @@ def test_a_repair_that_was_interrupted_is_told_and_gone_on_with(
         with pytest.raises(PulledPlugError):
             jobs.maintain(refused.workspace, repair=True)
     assert refused.observations.read().num_rows == 0
-    told = jobs.maintain(refused.workspace).damage
-    assert told == (
+    found = jobs.maintain(refused.workspace).damage
+    assert found == (
         "tiny-wind: payloads that a repair removed are not all ingested again; run `nightcast maintain --repair`",
     )
     (store(refused) / "receipts" / "lost.json").write_bytes(b"torn")
-    assert jobs.maintain(refused.workspace).damage == told
+    assert jobs.maintain(refused.workspace).damage == found
     result, after = mended(refused, empty_mlflow)
     assert (after, result.damage, result.taken_again) == (before, (), 1)
     assert jobs.maintain(refused.workspace).damage == ()
 
 
-def test_a_torn_payload_is_told_and_does_not_keep_the_others_from_being_taken_in_again(
+def test_a_torn_payload_is_reported_and_does_not_stop_the_restoration_of_others(
     place: ProductHome, empty_mlflow: Path
 ) -> None:
     place.put("a", "2001-01-01,1,2")
@@ -407,7 +407,7 @@ def test_a_torn_payload_is_told_and_does_not_keep_the_others_from_being_taken_in
     assert (after, result.damage, result.taken_again) == (before, (), 1)  # only what failed
 
 
-def test_a_release_that_would_fail_half_way_lets_nothing_in(place: ProductHome) -> None:
+def test_a_release_that_would_fail_half_way_stores_nothing(place: ProductHome) -> None:
     place.put("a", "2001-01-01,1,140")
     place.put("b", "2001-01-02,2,zwei")
     place.put("c", "2001-01-03,3,150")
@@ -420,13 +420,13 @@ def test_a_release_that_would_fail_half_way_lets_nothing_in(place: ProductHome) 
     assert release(place, "outside", NOW + DAY, override=True).accepted == 2
 
 
-def test_rows_that_say_when_they_became_known_are_released_as_known_from_then_on(place: ProductHome) -> None:
-    said = [NOW - DAY, NOW - 2 * DAY, NOW + 2 * DAY]
+def test_rows_with_known_at_are_released_with_it(place: ProductHome) -> None:
+    known_at = [NOW - DAY, NOW - 2 * DAY, NOW + 2 * DAY]
     rows = pa.table(
         {
             "valid_time": pa.array([SINCE] * 3, TIME),
             "location": ["S0"] * 3,
-            "known_at": pa.array(said, TIME),
+            "known_at": pa.array(known_at, TIME),
             VARIABLE: [2.0, 1.0, 3.0],
         }
     )
@@ -440,7 +440,7 @@ def test_rows_that_say_when_they_became_known_are_released_as_known_from_then_on
     assert store_released(released, place.workspace.feed, at=NOW).accepted == 0
 
 
-def test_a_decision_is_done_again_as_it_was_and_only_once(refused: ProductHome) -> None:
+def test_a_decision_is_repeated_as_it_was_and_only_once(refused: ProductHome) -> None:
     release(refused, "outside", NOW + DAY, override=True)
     before, version = refused.observations.digest(), refused.observations.table.version
     (record,) = (

@@ -89,14 +89,14 @@ def test_gaps_and_stale_input_have_their_fallback_levels(outcome: Outcome) -> No
     assert by_day[2].missing == ("VAL",)
 
 
-def test_three_rows_were_refused_each_with_its_reason(outcome: Outcome, settings: Settings) -> None:
+def test_three_rows_are_refused_each_with_its_reason(outcome: Outcome, settings: Settings) -> None:
     rows = OpenFeed(outcome.product.feed, settings).quarantine.read().to_pylist()
     assert sorted(row["location"] for row in rows) == ["CLO", "DUB", "MAL"]
     assert all(row["reason"] for row in rows)
     assert sum(outcome.refused.values()) == 3
 
 
-def test_a_revision_was_appended_and_nothing_overwritten(outcome: Outcome, settings: Settings) -> None:
+def test_a_revision_is_appended_and_nothing_overwritten(outcome: Outcome, settings: Settings) -> None:
     assert sum(day.ingest.revised for day in outcome.days) == 1
     rows = OpenFeed(outcome.product.feed, settings).observations.read().to_pandas()
     twice = rows[rows.duplicated(["valid_time", "location"], keep=False)]

@@ -52,7 +52,7 @@ def test_equal_data_train_once(trained: Trained, monkeypatch: pytest.MonkeyPatch
     assert len(trained.workspace.registry.versions()) == 1
 
 
-def test_a_retrain_tells_what_became_of_each_candidate_and_of_a_covariate_without_rows(
+def test_a_retrain_reports_each_candidate_and_a_covariate_without_rows(
     fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     empty = {
@@ -89,11 +89,11 @@ def test_a_retrain_tells_what_became_of_each_candidate_and_of_a_covariate_withou
     assert (again.repeated, again.candidates, again.warnings) == (True, result.candidates, result.warnings)
 
 
-def test_a_retrain_without_odd_data_warns_of_nothing(trained: Trained) -> None:
+def test_a_retrain_without_problems_has_no_warnings(trained: Trained) -> None:
     assert trained.retrained.warnings == ()
 
 
-def test_the_ledger_tells_who_decided_why_and_with_which_numbers(trained: Trained) -> None:
+def test_the_ledger_records_who_decided_why_and_the_numbers(trained: Trained) -> None:
     (row,) = trained.workspace.ledger.read()
     numbers = json.loads(row.numbers)
     assert (row.who, row.why, row.at) == ("gate", trained.retrained.verdict.reason, trained.end)
@@ -127,7 +127,7 @@ def test_a_champion_that_cannot_be_loaded_is_not_beaten(trained: Trained, monkey
     assert (again.repeated, again.version, again.verdict.reason) == (True, 2, result.verdict.reason)
 
 
-def test_a_champion_of_another_task_is_no_rival(trained: Trained) -> None:
+def test_a_champion_of_another_task_is_not_a_rival(trained: Trained) -> None:
     trained.file.write_text(trained.file.read_text().replace("horizon: 2", "horizon: 3"))
     result = jobs.retrain(Workspace(load_product(trained.file), trained.settings), at=trained.end)
     assert not any("champion" in rival.rival for rival in result.verdict.rivals)
@@ -163,7 +163,7 @@ def test_a_failed_candidate_is_recorded_with_its_reason(
     assert "not finite in epoch 3, step 7" in run.data.params["failed.attention-convlstm"]
 
 
-def test_a_server_that_is_down_during_training_leaves_champion_and_ledger(
+def test_an_unreachable_server_leaves_the_champion_and_the_ledger(
     trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -193,7 +193,7 @@ def test_a_failure_while_recording_promotes_nobody(
     assert jobs.retrain(place.workspace, at=place.end).verdict.promoted
 
 
-def test_a_kill_between_ledger_and_alias_is_made_up_for(
+def test_a_kill_between_ledger_and_alias_is_completed_by_the_next_run(
     fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = fresh()
@@ -214,7 +214,7 @@ def test_a_kill_between_ledger_and_alias_is_made_up_for(
     assert _actions(place) == [("promoted", 1, None)]
 
 
-def test_promote_and_rollback_and_no_further(trained: Trained) -> None:
+def test_promote_then_rollback_then_nothing_before(trained: Trained) -> None:
     product, settings = trained.product, trained.settings
     jobs.retrain(Workspace(product, settings), at=_earlier(trained))
     done = jobs.promote(Workspace(product, settings), version=2, who="Ann", why="by hand")
@@ -225,12 +225,12 @@ def test_promote_and_rollback_and_no_further(trained: Trained) -> None:
         jobs.rollback(Workspace(product, settings), who="Ann", why="once more")
     assert _champion(trained) == 1
     assert _actions(trained) == [("promoted", 1, None), ("refused", 2, 1), ("promoted", 2, 1), ("rollback", 1, 2)]
-    told = jobs.models(Workspace(product, settings))
-    assert [one.version for one in told.versions] == [2, 1]
-    assert [(row.action, row.who) for row in told.ledger][:2] == [("rollback", "Ann"), ("promoted", "Ann")]
+    listed = jobs.models(Workspace(product, settings))
+    assert [one.version for one in listed.versions] == [2, 1]
+    assert [(row.action, row.who) for row in listed.ledger][:2] == [("rollback", "Ann"), ("promoted", "Ann")]
 
 
-def test_a_repeated_retrain_tells_who_serves_now(trained: Trained) -> None:
+def test_a_repeated_retrain_names_the_current_champion(trained: Trained) -> None:
     product, settings = trained.product, trained.settings
     jobs.retrain(Workspace(product, settings), at=_earlier(trained))
     jobs.promote(Workspace(product, settings), version=2, who="Ann", why="by hand")
@@ -238,7 +238,7 @@ def test_a_repeated_retrain_tells_who_serves_now(trained: Trained) -> None:
     assert (again.repeated, again.version, again.champion, _champion(trained)) == (True, 1, 2, 2)
 
 
-def test_a_rolled_back_champion_stays_so_when_the_retrain_is_repeated(trained: Trained) -> None:
+def test_a_repeated_retrain_does_not_undo_a_rollback(trained: Trained) -> None:
     product, settings = trained.product, trained.settings
     jobs.retrain(Workspace(product, settings), at=_earlier(trained))
     jobs.promote(Workspace(product, settings), version=2, who="Ann", why="by hand")
@@ -275,7 +275,7 @@ def test_too_little_data_trains_nothing(fresh: Callable[..., ProductHome]) -> No
         jobs.retrain(place.workspace, at=place.end)
 
 
-def test_forecasts_of_a_window_are_made_in_order_and_never_beyond_now(trained: Trained) -> None:
+def test_forecasts_of_a_range_are_made_in_order_and_never_beyond_now(trained: Trained) -> None:
     since = trained.end - 4 * DAY
     results = jobs.forecast(trained.workspace, since=since, until=trained.end + 9 * DAY, at=trained.end)
     issues = [one.issue_time for one in results]
@@ -284,7 +284,7 @@ def test_forecasts_of_a_window_are_made_in_order_and_never_beyond_now(trained: T
     assert issues[-1] <= trained.end
 
 
-def test_windows_that_mean_nothing_are_wrong_use(trained: Trained) -> None:
+def test_invalid_ranges_are_wrong_use(trained: Trained) -> None:
     product, settings, end = trained.product, trained.settings, trained.end
     with pytest.raises(UsageError, match="needs since"):
         jobs.forecast(Workspace(product, settings), until=end, at=end)
@@ -292,7 +292,7 @@ def test_windows_that_mean_nothing_are_wrong_use(trained: Trained) -> None:
         jobs.forecast(Workspace(product, settings), since=end, at=end)
 
 
-def test_the_clock_of_a_record_is_its_own(trained: Trained, fresh: Callable[..., ProductHome]) -> None:
+def test_now_of_an_archive_is_when_its_next_value_is_due(trained: Trained, fresh: Callable[..., ProductHome]) -> None:
     assert jobs.now_of(trained.workspace) == trained.end
     assert jobs.now_of(trained.workspace, datetime(2020, 1, 1, tzinfo=UTC)).year == 2020
     live = fresh(days=10, feed={"mode": "live"})

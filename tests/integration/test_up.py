@@ -88,11 +88,11 @@ def ready(folder: Path, *arguments: str) -> Up:
     ports = [text for option, port in zip(options, free_ports(), strict=True) for text in (option, str(port))]
     process = start(folder, *arguments, *ports, "--json")
     assert process.stdout is not None
-    with process.stdout as said:
-        line = said.readline()
+    with process.stdout as output:
+        line = output.readline()
     assert line, (folder / "stderr").read_text()
-    told = json.loads(line)
-    return Up(process, Path(told["home"]), told["prefect"], told["mlflow"], told["pages"])
+    addresses = json.loads(line)
+    return Up(process, Path(addresses["home"]), addresses["prefect"], addresses["mlflow"], addresses["pages"])
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ def finished(client: SyncPrefectClient, run: FlowRun) -> FlowRun | None:
     return found if found.state and found.state.is_final() else None
 
 
-def test_every_deployment_runs_to_its_end(up: Up, client: SyncPrefectClient) -> None:
+def test_every_deployment_completes(up: Up, client: SyncPrefectClient) -> None:
     parameters = {"promote": {"version": 1, "why": "the test wants a champion"}, "rollback": {"why": "and no other"}}
     names = {}
     for job in JOBS:
@@ -183,9 +183,9 @@ def test_everything_listens_on_this_machine_only(up: Up) -> None:
     assert set(listening) == {"127.0.0.1"}
 
 
-def test_a_second_one_on_the_same_home_is_refused(up: Up, folder: Path) -> None:
-    code, told = refused(folder, "wind.yaml")
-    assert (code, "already runs for" in told) == (2, True)
+def test_a_second_installation_in_the_same_home_is_refused(up: Up, folder: Path) -> None:
+    code, line = refused(folder, "wind.yaml")
+    assert (code, "already runs for" in line) == (2, True)
 
 
 def test_an_interrupt_leaves_no_process(up: Up) -> None:
@@ -196,7 +196,7 @@ def test_an_interrupt_leaves_no_process(up: Up) -> None:
     assert [process for process in family if alive(process)] == []
 
 
-def test_the_death_of_a_server_stops_the_others_and_is_told(folder: Path) -> None:
+def test_the_death_of_a_server_stops_the_others_and_is_reported(folder: Path) -> None:
     again = ready(folder, "wind.yaml")
     family = again.family()
     (mlflow,) = [one for one in family if "server" in one.cmdline() and "mlflow" in one.cmdline()]
@@ -206,15 +206,15 @@ def test_the_death_of_a_server_stops_the_others_and_is_told(folder: Path) -> Non
     assert "the MLflow server ended with code -9" in (folder / "stderr").read_text()
 
 
-def test_a_port_in_use_is_told(folder: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        code, told = refused(folder, "wind.yaml", "--port-prefect", str(port))
-    assert (code, f"port {port} is in use" in told) == (2, True)
+def test_a_port_in_use_is_wrong_use(folder: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        probe.listen()
+        port = probe.getsockname()[1]
+        code, line = refused(folder, "wind.yaml", "--port-prefect", str(port))
+    assert (code, f"port {port} is in use" in line) == (2, True)
 
 
 def test_listening_beyond_this_machine_is_refused(folder: Path) -> None:
-    code, told = refused(folder, "wind.yaml", "--host", "0.0.0.0")  # noqa: S104
-    assert (code, "without a password" in told) == (2, True)
+    code, line = refused(folder, "wind.yaml", "--host", "0.0.0.0")  # noqa: S104
+    assert (code, "without a password" in line) == (2, True)

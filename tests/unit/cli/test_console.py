@@ -57,9 +57,9 @@ def test_a_retrain_shows_every_candidate_and_warnings(capsys: pytest.CaptureFixt
         Candidate(name="gru", validation_crps=None, problem="diverged"),
         Candidate(name="ets", validation_crps=1.3),
     )
-    judged = verdict().model_copy(update={"places": "cells"})
+    decision = verdict().model_copy(update={"places": "cells"})
     retrain.show(
-        retrained(judged).model_copy(update={"candidates": candidates, "warnings": ("covariate nwp has no rows",)})
+        retrained(decision).model_copy(update={"candidates": candidates, "warnings": ("covariate nwp has no rows",)})
     )
     text = capsys.readouterr().out
     assert "warning covariate nwp has no rows" in text
