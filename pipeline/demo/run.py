@@ -65,9 +65,15 @@ class Outcome:
 
 
 def run_demo(
-    settings: Settings, *, report: Callable[[str], None], on_progress: OnProgress = ignore_progress
+    settings: Settings,
+    *,
+    report: Callable[[str], None],
+    on_progress: OnProgress = ignore_progress,
+    budget: timedelta = timedelta(minutes=1),
 ) -> Outcome:
     """Run the demo in this home; `report` is called with a line of Rich markup for each event.
+
+    Each candidate trains for at most `budget`.
 
     A second run finds everything done and changes nothing.
 
@@ -75,7 +81,7 @@ def run_demo(
         UsageError: the home holds observations of this product that are not from the demo.
     """
     started = time.monotonic()
-    sample = SampleFeed(settings.home / "demo" / "inbox")
+    sample = SampleFeed(settings.home / "demo" / "inbox", budget=budget)
     ws = Workspace(sample.product, settings)
     _check_home(ws, sample)
 

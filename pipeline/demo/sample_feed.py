@@ -44,7 +44,7 @@ class SampleFeed:
     On day n of the demo, the mean of the day before is delivered.
     """
 
-    def __init__(self, inbox: Path) -> None:
+    def __init__(self, inbox: Path, *, budget: timedelta) -> None:
         self.inbox = inbox
         shipped = load_product(deploy_folder() / "products" / "ireland-wind.yaml")
         source = shipped.feed.source
@@ -52,7 +52,7 @@ class SampleFeed:
         record = pd.read_parquet(resolve(source.path, shipped.folder))
         self._record = record.set_index("time").astype(object)
         self._last = pd.Timestamp(record["time"].iloc[-1])
-        self.product = _live(shipped, inbox)
+        self.product = _live(shipped, inbox, budget)
 
     @property
     def starts(self) -> datetime:
@@ -124,9 +124,9 @@ class SampleFeed:
         atomic.write_file(self.inbox / delivery.name, delivery.text.encode())
 
 
-def _live(shipped: Product, inbox: Path) -> Product:
+def _live(shipped: Product, inbox: Path, budget: timedelta) -> Product:
     """Return the shipped product with the inbox as a live feed of CSV files."""
     source = shipped.feed.source.model_copy(update={"path": str(inbox / "*.csv"), "format": "csv"})
     feed = shipped.feed.model_copy(update={"source": source, "mode": "live"})
-    training = shipped.training.model_copy(update={"budget": timedelta(seconds=60)})
+    training = shipped.training.model_copy(update={"budget": budget})
     return shipped.model_copy(update={"feed": feed, "training": training}).within(shipped.folder)
