@@ -1,4 +1,4 @@
-"""A product opened once: its feeds, its stores, its registry and its cadence. This is what jobs receive.
+"""A product with its feeds, its stores, its registry and its cadence: the argument of every job.
 
     with Workspace.open(product, settings) as ws:
         ws.feed.observations.newest()
@@ -51,7 +51,7 @@ class Workspace:
 
     @cached_property
     def covariates(self) -> dict[str, OpenFeed]:
-        """The feeds known in advance, by name."""
+        """The feeds of covariates by name."""
         from pipeline.ingest.feed import OpenFeed
 
         return {name: OpenFeed(feed, self.settings) for name, feed in self.product.covariates.items()}
@@ -63,7 +63,7 @@ class Workspace:
 
     @cached_property
     def cadence(self) -> Cadence:
-        """How valid times, publication delay and issue times relate."""
+        """Relates valid times, publication delay and issue times."""
         return Cadence.of(self.product)
 
     @cached_property

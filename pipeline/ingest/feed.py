@@ -1,4 +1,4 @@
-"""A feed opened once: its locations, its source and its stores, each on first use."""
+"""A feed with its locations, its source and its stores, each opened at first use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pipeline.store.receipts import Receipts
 
 
 class OpenFeed:
-    """One feed of a product with everything that belongs to it. A part is opened when it is first used, and kept.
+    """One feed of a product. A part is opened at first use and then kept.
 
     A test may put a fake in the place of any part before it is used: ``feed.source = FakeSource()``.
     """
@@ -35,12 +35,12 @@ class OpenFeed:
 
     @property
     def title(self) -> str:
-        """What people call the feed: the product, and the name of a covariate."""
+        """The name of the product, followed by that of the covariate if it is one."""
         return self.spec.title
 
     @cached_property
     def locations(self) -> Locations:
-        """Stations or cells, in the order of every array."""
+        """Stations or grid cells, in the order of all arrays."""
         return read_locations(self.spec)
 
     @cached_property
@@ -57,7 +57,7 @@ class OpenFeed:
         return Observations(self.layout.observations, variables, delay=spec.delay, mode=spec.mode, units=units)
 
     def milder(self) -> OpenFeed:
-        """Return the same feed with checks that refuse single rows only, so that no payload is refused as a whole."""
+        """Return the same feed with checks that refuse single rows but never a whole payload."""
         milder = copy(self)
         milder.spec = self.spec.model_copy(update={"quality": self.spec.quality.by_row()})
         return milder
@@ -69,7 +69,7 @@ class OpenFeed:
 
     @cached_property
     def quarantine(self) -> Quarantine:
-        """Refused rows, and what was decided about them."""
+        """Refused rows, and the decisions to release or drop them."""
         return Quarantine(self.layout.quarantine, self.layout.quarantine_decisions)
 
     @cached_property
@@ -79,7 +79,7 @@ class OpenFeed:
 
     @cached_property
     def receipts(self) -> Receipts:
-        """Receipts of the payloads that were ingested, as the feed is described now."""
+        """Receipts of the payloads ingested with the current description of the feed."""
         return self.receipts_for(None, None)
 
     def receipts_for(self, since: datetime | None, until: datetime | None) -> Receipts:
@@ -93,11 +93,11 @@ class OpenFeed:
 
     @cached_property
     def progress(self) -> Progress:
-        """How far the source has been asked, for the feed as it is described now."""
+        """How far the source has been read with the current description of the feed."""
         return Progress(self.layout.receipts, self._description("history"))
 
     def _description(self, *further: str) -> str:
-        """What payloads mean, as the product file has it; a field that is new and not used changes nothing."""
+        """Return the fields of the product file that decide what payloads mean, without those at their default."""
         fields = {"source", "step", "locations", "variables", *further}
         only_models = {"locations": {"static"}}
         where = "" if self.locations.shape else ",".join(self.locations.ids)

@@ -187,7 +187,7 @@ class Registry:
 
 
 def _is_absent(error: Any) -> bool:
-    """Return whether MLflow says that there is no such registered model or alias."""
+    """Return whether an MLflow error means that the registered model or alias does not exist."""
     return error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 

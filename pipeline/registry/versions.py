@@ -56,7 +56,7 @@ class VersionCache:
         return uri.startswith(_SQLITE) and "?" not in uri
 
     def fingerprint(self) -> str:
-        """Return what identifies the state of the database; empty where there is no file."""
+        """Return a string that changes with every write to the database; empty if there is no file."""
         parts = [code_version(), str(self._database)]
         try:
             for path in (self._database, self._database.with_name(f"{self._database.name}-wal")):

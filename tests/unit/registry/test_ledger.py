@@ -42,7 +42,7 @@ def test_rows_are_read_in_the_order_of_writing_last_first(tmp_path: Path) -> Non
         ([("promoted", 1, None), ("refused", 2, 1)], 1, None),
         ([("promoted", 1, None), ("promoted", 2, 1)], 2, 1),
         ([("promoted", 1, None), ("promoted", 2, 1), ("promoted", 3, 2)], 3, 2),
-        # twice in a row goes further back and never forth to the version that was taken back
+        # a second rollback goes further back, never forward to the version that was rolled back
         ([("promoted", 1, None), ("promoted", 2, 1), ("rollback", 1, 2)], 1, None),
         ([("promoted", 1, None), ("promoted", 2, 1), ("promoted", 3, 2), ("rollback", 2, 3)], 2, 1),
         # a version that serves for the second time was preceded by what it replaced

@@ -45,7 +45,9 @@ def test_crps_by_hand_on_uneven_levels() -> None:
 @pytest.mark.parametrize(
     ("mean", "deviation", "truth"), [(0, 1, 0), (0, 1, 1.5), (10, 3, 8), (-5, 0.2, -5.3), (2, 1, 4)]
 )
-def test_with_many_levels_it_is_the_closed_form_for_a_gaussian(mean: float, deviation: float, truth: float) -> None:
+def test_crps_with_many_levels_matches_the_closed_form_for_a_gaussian(
+    mean: float, deviation: float, truth: float
+) -> None:
     levels = tuple(np.arange(1, 400) / 400)
     quantiles = norm.ppf(levels, mean, deviation).astype(np.float32)
     assert crps(quantiles, np.array(truth, np.float32), levels) == pytest.approx(
@@ -53,7 +55,7 @@ def test_with_many_levels_it_is_the_closed_form_for_a_gaussian(mean: float, devi
     )
 
 
-def test_more_levels_come_closer() -> None:
+def test_crps_with_more_levels_is_closer_to_the_closed_form() -> None:
     far = []
     for count in (9, 19, 99):
         levels = tuple(np.arange(1, count + 1) / (count + 1))
@@ -72,7 +74,7 @@ def test_the_true_distribution_scores_best_on_average(shift: float, scale: float
 
 
 @given(st.floats(-100, 100, width=32), st.floats(0, 10, width=32), st.floats(-100, 100, width=32))
-def test_it_is_never_negative_and_zero_only_for_certainty(middle: float, spread: float, truth: float) -> None:
+def test_crps_is_never_negative_and_zero_only_for_certainty(middle: float, spread: float, truth: float) -> None:
     quantiles = array(middle - spread, middle, middle + spread)
     score = float(crps(quantiles, np.array(truth, np.float32), LEVELS))
     assert score >= 0
@@ -80,13 +82,13 @@ def test_it_is_never_negative_and_zero_only_for_certainty(middle: float, spread:
 
 
 @given(st.floats(-50, 50, width=32), st.floats(1, 8, width=32))
-def test_it_grows_with_the_unit(truth: float, factor: float) -> None:
+def test_crps_scales_with_the_unit(truth: float, factor: float) -> None:
     quantiles = array(-3, 1, 2).astype(np.float64)
     one = crps(quantiles, np.array(truth), LEVELS)  # type: ignore[arg-type]
     assert crps(quantiles * factor, np.array(truth * factor), LEVELS) == pytest.approx(one * factor, abs=1e-6)  # type: ignore[arg-type]
 
 
-def test_unknown_truth_is_left_out_and_shapes_are_kept() -> None:
+def test_scores_are_nan_where_the_truth_is_unknown() -> None:
     quantiles = np.broadcast_to(array(2, 4, 8), (2, 3, 3))
     truth = np.array([[5, np.nan, 9], [1, 2, 8]], np.float32)
     score, inside = crps(quantiles, truth, LEVELS), covered(quantiles, truth)
