@@ -15,7 +15,7 @@ from models.errors import ModelError
 from pipeline.errors import ContractError
 from pipeline.fallback_level import FallbackLevel
 from pipeline.features.windows import IssueWindows
-from pipeline.forecasting.notes import Note, NoteKind
+from pipeline.forecasting.notes import Note, NoteKind, describe_note
 from pipeline.forecasting.serving import BundleStore
 from pipeline.registry.bundle import Bundle
 from pipeline.training.evaluate import predict_published
@@ -119,7 +119,7 @@ def forecast_with_fallbacks(
             continue
         baselines, left_out = _forecast_baselines(option.bundle, windows)
         return Forecast(option, quantiles, baselines, (*notes, *left_out))
-    raise ContractError(f"no model passed the output checks: {'; '.join(map(str, notes))}")
+    raise ContractError(f"no model passed the output checks: {'; '.join(map(describe_note, notes))}")
 
 
 def _options(

@@ -35,31 +35,6 @@ class Note:
     error: str = ""
     """Text of the error; of the kind `text`, the whole note."""
 
-    def __str__(self) -> str:
-        """The note as a sentence."""
-        subject = ", ".join(self.names)
-        match self.kind:
-            case "no_bundle":
-                return f"no {subject}"
-            case "bundle_unusable" | "model_unusable":
-                return f"{subject} unusable: {self.error}"
-            case "trained_on_later_data":
-                return f"{subject} version {self.version} was trained on data from after this issue time"
-            case "registry_unreachable":
-                return f"registry unreachable, using the last known {subject}: {self.error}"
-            case "model_failed":
-                return f"{subject} failed: {self.error}"
-            case "broke_contract":
-                return f"{subject} failed the output checks: {self.error}"
-            case "baseline_left_out":
-                return f"baseline {subject} left out: {self.error}"
-            case "missing_covariates":
-                return f"no future values of {subject}"
-            case "covariate_unreadable":
-                return f"covariate {subject} cannot be read: {self.error}"
-            case "text":
-                return self.error
-
 
 _NOTES = TypeAdapter(tuple[Note, ...])
 
@@ -82,3 +57,29 @@ def decode_notes(stored: str) -> tuple[Note, ...]:
 def missing_covariates(notes: Iterable[Note]) -> tuple[str, ...]:
     """Return the covariates without a value at any lead time, as the notes have them."""
     return tuple(name for note in notes if note.kind == "missing_covariates" for name in note.names)
+
+
+def describe_note(note: Note) -> str:
+    """Return a note as a sentence."""
+    subject = ", ".join(note.names)
+    match note.kind:
+        case "no_bundle":
+            return f"no {subject}"
+        case "bundle_unusable" | "model_unusable":
+            return f"{subject} unusable: {note.error}"
+        case "trained_on_later_data":
+            return f"{subject} version {note.version} was trained on data from after this issue time"
+        case "registry_unreachable":
+            return f"registry unreachable, using the last known {subject}: {note.error}"
+        case "model_failed":
+            return f"{subject} failed: {note.error}"
+        case "broke_contract":
+            return f"{subject} failed the output checks: {note.error}"
+        case "baseline_left_out":
+            return f"baseline {subject} left out: {note.error}"
+        case "missing_covariates":
+            return f"no future values of {subject}"
+        case "covariate_unreadable":
+            return f"covariate {subject} cannot be read: {note.error}"
+        case "text":
+            return note.error

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.errors import UsageError
 from pipeline.fallback_level import FallbackLevel
+from pipeline.forecasting.notes import describe_note
 from pipeline.forecasting.predict import issue_forecast
 from pipeline.forecasting.publish.published_forecast import PublishedForecast
 from pipeline.forecasting.publish.report_context import missing_locations, read_report_context
@@ -94,5 +95,5 @@ def _forecast_one(ws: Workspace, issue_time: datetime, run: Runner) -> ForecastR
         missing=missing_locations(forecast, ws.cadence, feed.observations),
         folder=folder,
         repeated=not (fresh or new),
-        notes=tuple(map(str, forecast.notes)),
+        notes=tuple(map(describe_note, forecast.notes)),
     )

@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from pipeline.forecasting.notes import Note, NoteKind, decode_notes, encode_notes, missing_covariates
+from pipeline.forecasting.notes import Note, NoteKind, decode_notes, describe_note, encode_notes, missing_covariates
 from pipeline.forecasting.publish.published_forecast import PublishedForecast
 from tests import jobs
 from tests.conftest import Trained
@@ -25,7 +25,7 @@ def test_notes_are_read_back_as_they_were_stored() -> None:
 def test_prose_of_an_older_row_is_one_note(prose: str) -> None:
     (note,) = decode_notes(prose)
     assert note == Note("text", error=prose)
-    assert str(note) == prose
+    assert describe_note(note) == prose
 
 
 def test_an_older_row_without_notes_has_none() -> None:
@@ -35,11 +35,11 @@ def test_an_older_row_without_notes_has_none() -> None:
 @pytest.mark.parametrize("kind", get_args(NoteKind))
 def test_every_kind_has_a_sentence(kind: NoteKind) -> None:
     note = Note(kind, ("persistence",), 3, "out of memory")
-    assert "persistence" in str(note) or "out of memory" in str(note)
+    assert "persistence" in describe_note(note) or "out of memory" in describe_note(note)
 
 
 def test_sentences() -> None:
-    assert [str(note) for note in NOTES] == [
+    assert [describe_note(note) for note in NOTES] == [
         "no future values of nwp.wind_speed, nwp.air_temperature",
         "registry unreachable, using the last known champion: refused; retried 3 times; gave up",
         "champion version 3 was trained on data from after this issue time",
