@@ -24,7 +24,7 @@ MAX_PLOT_BYTES = 200_000
 def describe(title: str, result: ForecastResult) -> tuple[str, str]:
     """Return Markdown of a forecast with its plot and, if pages are served, a link, and one line about it."""
     version = f", version {result.version}" if result.version else ""
-    silent = f" Silent stations: {inert(', '.join(result.missing))}." if result.missing else ""
+    silent = f" Stations without values: {inert(', '.join(result.missing))}." if result.missing else ""
     pages = Variable.get(PAGES_VARIABLE, default=None)
     name = result.folder.name or "latest"
     issued = f"Issued {minute(result.issue_time)}, {result.fallback_level.title}"
