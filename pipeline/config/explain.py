@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -68,28 +68,29 @@ def _sentences(details: ErrorDetails, model: type[BaseModel], location: Location
 
 def _siblings(model: type[BaseModel], location: Location) -> list[str]:
     """Return the names of the fields that are known at the location of an unknown one."""
-    wanted = location[-2] if len(location) > 1 else None
-    root = model.model_json_schema()
-    if wanted is None:
-        return list(root["properties"])
-    definitions: dict[str, Any] = root.get("$defs", {})
-    for definition in definitions.values():  # the member of a union that `kind` names
-        if definition.get("properties", {}).get("kind", {}).get("const") == wanted:
-            return list(definition["properties"])
-    names: list[str] = []
-    for schema in (root, *definitions.values()):
-        branch = schema.get("properties", {}).get(wanted)
-        for part in _walk(branch) if branch else ():
-            if "$ref" in part:
-                names += definitions[part["$ref"].rsplit("/", 1)[-1]].get("properties", {})
-    return names
+    classes = {model}
+    for part in location[:-1]:
+        fields = [field for cls in classes for name, field in cls.model_fields.items() if part in (name, field.alias)]
+        inner = {cls for field in fields for cls in _classes_in(field.annotation)}
+        if not inner:  # an index, a key, or the kind of a member of a union
+            inner = {cls for cls in _with_subclasses(classes) if part in _kinds(cls)}
+        classes = inner or classes
+    return list({field.alias or name: None for cls in classes for name, field in cls.model_fields.items()})
 
 
-def _walk(schema: Any) -> Iterable[dict[str, Any]]:
-    if isinstance(schema, dict):
-        yield schema
-        for value in schema.values():
-            yield from _walk(value)
-    elif isinstance(schema, list):
-        for value in schema:
-            yield from _walk(value)
+def _classes_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _classes_in(argument)
+
+
+def _with_subclasses(classes: Iterable[type[BaseModel]]) -> Iterator[type[BaseModel]]:
+    for cls in classes:
+        yield cls
+        yield from _with_subclasses(cls.__subclasses__())
+
+
+def _kinds(cls: type[BaseModel]) -> tuple[Any, ...]:
+    kind = cls.model_fields.get("kind")
+    return get_args(kind.annotation) if kind else ()

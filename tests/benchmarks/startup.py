@@ -81,7 +81,9 @@ class Checkout:
         environment |= {
             "PYTHONPATH": os.pathsep.join([str(self.folder / "metadata"), str(self.path)]),
             "NIGHTCAST_HOME": str(self.folder / "home"),
+            "PYTHONPYCACHEPREFIX": str(self.folder / "bytecode"),
         }
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package is compiled once
         command = [sys.executable, "-W", "ignore", "-c", code, *arguments]
         return subprocess.run(
             command, cwd=self.folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
