@@ -24,7 +24,6 @@ from tests import jobs
 from pipeline.ingest.feed import OpenFeed
 from pipeline.workspace import Workspace
 from pipeline.errors import UsageError
-from pipeline.jobs import maintain_job
 from pipeline.ingest.quarantine import Quarantine
 from pipeline.store.observations import Observations
 from pipeline.store.objects import LocalStore
@@ -39,7 +38,10 @@ class NoModels:
     versions = lambda _: []
 
 
-maintain_job.Registry = lambda *_: NoModels()
+def without_models(product, settings):
+    ws = Workspace(product, settings)
+    ws.registry = NoModels()
+    return ws
 
 
 def make(folder):
@@ -75,14 +77,14 @@ def damaged(product, settings):
 
 
 def mend(product, settings):
-    jobs.maintain(Workspace(product, settings), repair=True, at=NOW + 2 * HOUR)
+    jobs.maintain(without_models(product, settings), repair=True, at=NOW + 2 * HOUR)
 
 
 JOBS = {"ingest": (lambda *_: None, ingest), "release": (ingest, release), "repair": (damaged, mend)}
 
 
 def look(product, settings):
-    found = jobs.maintain(Workspace(product, settings), at=NOW + 3 * HOUR)
+    found = jobs.maintain(without_models(product, settings), at=NOW + 3 * HOUR)
     quarantine = OpenFeed(product.feed, settings).quarantine
     rows = OpenFeed(product.feed, settings).observations.read().num_rows if not found.damage else -1
     digest = OpenFeed(product.feed, settings).observations.digest() if rows >= 0 else ""
