@@ -37,6 +37,7 @@ from pathlib import Path
 import great_expectations
 from tests import jobs
 from pipeline.config import load_product
+from pipeline.workspace import Workspace
 from tests.world import make_settings
 product, settings = load_product(Path(sys.argv[1])), make_settings(Path(sys.argv[2]), sys.argv[3])
 at, window = datetime.fromisoformat(sys.argv[4]), [datetime.fromisoformat(one) for one in sys.argv[5:]]

@@ -179,7 +179,7 @@ def test_a_slow_query_is_stopped_and_the_next_chunk_follows(
     assert [isinstance(one, Payload) for one in found] == [True, False, True]
     assert str(found[1]) == (
         f"postgresql://127.0.0.1:{postgres.port}/obs: the query took longer than 1 s; shorten feed.source.chunk or "
-        "raise timeout (stamps from 2024-03-02T00:00Z to 2024-03-03T00:00Z)"
+        "increase timeout (time stamps 2024-03-02T00:00Z to 2024-03-03T00:00Z)"
     )
 
 

@@ -136,7 +136,7 @@ def test_live_and_training_see_the_same(tmp_path: Path, settings: Settings, argu
     product, times = live(tmp_path, settings, **arguments)
     full = take_snapshot(Workspace(product, settings), known_by=times[-1] + 30 * DAY)
     assert is_mapped(full)
-    assert full.frames.grid == ((2, 2) if arguments.get("grid") else None)
+    assert full.task.grid == ((2, 2) if arguments.get("grid") else None)
     span = (product.forecast.context + 2) * product.feed.step + product.feed.delay  # as `issue_forecast`
     issues = list(full.cadence.issues(times[14], times[-1] + 2 * DAY))
     assert len(issues) > 10
