@@ -129,7 +129,7 @@ def killed(job, folder, last):
         return before
 
     for owner, operations in (
-        (LocalStore, ("write", "create", "add", "remove")),
+        (LocalStore, ("put", "create", "put_new_files", "delete")),
         (DeltaTable, ("create", "create_write_transaction", "create_checkpoint")),
         (pipeline.atomic, ("write_file",)),
     ):
