@@ -138,8 +138,8 @@ def test_an_interrupted_demo_continues(outcome: Outcome, settings: Settings) -> 
     assert len(days) > 14
     from pipeline.demo.sample_feed import SampleFeed
 
-    SampleFeed(inbox).deliver_history()
+    SampleFeed(inbox, budget=BUDGET).deliver_history()
     assert [path.name for path in inbox.iterdir()] == ["history.csv"]
     for number in range(14):
-        SampleFeed(inbox).deliver(number)
+        SampleFeed(inbox, budget=BUDGET).deliver(number)
     assert sorted(path.name for path in inbox.iterdir()) == days
