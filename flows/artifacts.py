@@ -5,12 +5,13 @@ Names and reasons come from outside, so all text is escaped: it is shown as it i
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
+
+from pipeline.markdown import inert
 
 
 def publish(product: str, kind: str, markdown: str, description: str) -> None:
@@ -25,12 +26,6 @@ def publish(product: str, kind: str, markdown: str, description: str) -> None:
 def minute(instant: datetime | None) -> str:
     """Return a time to the minute, in UTC; "never" for None."""
     return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if instant else "never"
-
-
-def inert(text: str) -> str:
-    """Return text that is shown as it is in Markdown and HTML, on one line, without control or direction characters."""
-    kept = (" " if char.isspace() else char for char in text if char.isspace() or unicodedata.category(char)[0] != "C")
-    return "".join(char if char.isalnum() or char in " ,.-" else f"&#{ord(char)};" for char in kept)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, markdown_columns: int = 0) -> str:

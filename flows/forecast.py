@@ -11,9 +11,10 @@ from prefect.states import Completed
 from prefect.variables import Variable
 
 from flows import artifacts
-from flows.artifacts import inert, minute
+from flows.artifacts import minute
 from flows.running import current_time, make_flow
 from pipeline.jobs.forecast import ForecastResult
+from pipeline.markdown import inert
 from pipeline.workspace import Workspace
 
 PAGES_VARIABLE = "nightcast_pages"
@@ -24,14 +25,14 @@ MAX_PLOT_BYTES = 200_000
 def describe(title: str, result: ForecastResult) -> tuple[str, str]:
     """Return Markdown of a forecast with its plot and, if pages are served, a link, and one line about it."""
     version = f", version {result.version}" if result.version else ""
-    silent = f" Stations without values: {inert(', '.join(result.missing))}." if result.missing else ""
+    without_values = f" Stations without values: {inert(', '.join(result.missing))}." if result.missing else ""
     pages = Variable.get(PAGES_VARIABLE, default=None)
     name = result.folder.name or "latest"
     issued = f"Issued {minute(result.issue_time)}, {result.fallback_level.title}"
     parts = [
         f"## {inert(title)}",
         _plot(result.folder / "forecast.svg"),
-        f"{issued}. Model {inert(result.model)}{version}; input {result.input_age_hours:g} h old.{silent}",
+        f"{issued}. Model {inert(result.model)}{version}; input {result.input_age_hours:g} h old.{without_values}",
         inert("; ".join(result.notes)),
         f"[Open the report]({pages}/{result.product}/{name}/report.html)" if pages else "",
     ]

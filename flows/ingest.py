@@ -8,10 +8,11 @@ from prefect import State
 from prefect.states import Completed, Failed
 
 from flows import artifacts
-from flows.artifacts import counts, inert, minute, table
+from flows.artifacts import counts, minute, table
 from flows.running import make_flow
 from pipeline.ingest.quality.page import quality_markdown
 from pipeline.jobs.ingest import FeedResult, IngestResult, worst_report
+from pipeline.markdown import inert
 from pipeline.workspace import Workspace
 
 

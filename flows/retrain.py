@@ -8,9 +8,10 @@ from prefect import State
 from prefect.states import Completed
 
 from flows import artifacts
-from flows.artifacts import inert, minute, table
+from flows.artifacts import minute, table
 from flows.running import current_time, make_flow
 from pipeline.jobs.retrain import RetrainResult
+from pipeline.markdown import inert
 from pipeline.workspace import Workspace
 
 

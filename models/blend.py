@@ -126,12 +126,12 @@ class Blend(Model):
         """
         inputs.check(self.task)
         weights = self._fitted()
-        size = len(self.task.targets), len(self.task.locations), len(self.task.quantiles)
+        size = len(self.task.targets), len(self.task.locations), len(self.task.quantile_levels)
         out = np.zeros((len(inputs), self.task.leads, *size), np.float32)
         for weight, member in zip(weights, self._members.values(), strict=True):
             if weight.any():
                 out += weight[:, None, None, None] * member.predict(inputs)
-        return self._clip(widen(out, self._spread, self.task.quantiles.index(0.5)))
+        return self._clip(widen(out, self._spread, self.task.quantile_levels.index(0.5)))
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return everything learnt, by name.
@@ -172,14 +172,14 @@ class Blend(Model):
         members = [member for member, fitted in zip(self._members.values(), is_fitted, strict=True) if fitted]
         forecasts = np.stack([np.concatenate([member.predict(part) for part in inputs]) for member in members])
         if self._weighting == "validation":
-            best = best_weights(forecasts, task.quantiles, truth, known)
+            best = best_weights(forecasts, task.quantile_levels, truth, known)
             weights[is_fitted] = (weights[is_fitted] + best) / 2
         mixed = np.einsum("mntlpq,mt->ntlpq", forecasts, weights[is_fitted])
-        self._spread = float(np.sqrt(best_spread(mixed, task.quantiles, truth, known)))
+        self._spread = float(np.sqrt(best_spread(mixed, task.quantile_levels, truth, known)))
 
     def _sample(self, validation: Windows) -> Iterator[Batch]:
         task = self.task
-        values = task.leads * len(task.targets) * len(task.locations) * len(task.quantiles)
+        values = task.leads * len(task.targets) * len(task.locations) * len(task.quantile_levels)
         most = max(1, _MAX_VALUES // values)
         return batches(validation, min(CHUNK, most), most)
 

@@ -1,4 +1,4 @@
-"""Names of earlier versions: options that product files may still use, and checkpoints of format 2."""
+"""Names of earlier versions: options that product files may still use, stored tasks, and checkpoints of format 2."""
 
 from __future__ import annotations
 
@@ -54,6 +54,11 @@ def upgrade_options(options: Mapping[str, Any]) -> dict[str, Any]:
         member, dot, name = key.rpartition(".")
         upgraded[f"{member}{dot}{RENAMED_OPTIONS.get(name, name)}"] = value
     return upgraded
+
+
+def upgrade_task(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stored task under the current names of its fields."""
+    return {"quantile_levels" if name == "quantiles" else name: value for name, value in document.items()}
 
 
 def upgrade_state(state: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ModelError
+from models.legacy import upgrade_task
 
 TRANSFORMS = ("identity", "sqrt", "log1p")
 
@@ -24,7 +25,7 @@ class Task:
         targets: forecast variables, a subset of `channels`, in the order of the target axis.
         context: number of input frames.
         leads: number of forecast frames; lead 1 is the frame after the last context frame.
-        quantiles: ascending quantile levels in (0, 1), including the median.
+        quantile_levels: ascending levels in (0, 1), including the median.
         step_seconds: seconds between frames.
         locations: opaque ids, in the order of the location axis.
         longitude: degrees east, one per location.
@@ -44,7 +45,7 @@ class Task:
     targets: tuple[str, ...]
     context: int
     leads: int
-    quantiles: tuple[float, ...]
+    quantile_levels: tuple[float, ...]
     step_seconds: int
     locations: tuple[str, ...]
     longitude: tuple[float, ...]
@@ -69,10 +70,10 @@ class Task:
             _require(len(set(names)) == len(names), field, "distinct names", names)
         unknown = [name for name in self.targets if name not in self.channels]
         _require(not unknown, "targets", f"a subset of channels {list(self.channels)}", unknown)
-        levels = self.quantiles
+        levels = self.quantile_levels
         rising = all(low < high for low, high in pairwise(levels))
         inside = all(0.0 < level < 1.0 for level in levels)
-        _require(rising and inside and 0.5 in levels, "quantiles", "ascending in (0, 1) with 0.5", levels)
+        _require(rising and inside and 0.5 in levels, "quantile_levels", "ascending in (0, 1) with 0.5", levels)
         for field, size in (
             ("longitude", len(self.locations)),
             ("latitude", len(self.locations)),
@@ -110,11 +111,12 @@ class Task:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Task:
-        """Return the task that `to_json` wrote.
+        """Return the task that `to_json` wrote, in this version or an earlier one.
 
         Raises:
             ModelError: a key is missing or unknown, or a value is invalid.
         """
+        document = upgrade_task(document)
         expected = {field.name for field in fields(cls)}
         optional = {field.name for field in fields(cls) if field.default is not MISSING}
         if missing := sorted(expected - optional - set(document)):
@@ -127,7 +129,7 @@ class Task:
                 targets=_names(document["targets"]),
                 context=document["context"],
                 leads=document["leads"],
-                quantiles=_numbers(document["quantiles"]),
+                quantile_levels=_numbers(document["quantile_levels"]),
                 step_seconds=document["step_seconds"],
                 locations=_names(document["locations"]),
                 longitude=_numbers(document["longitude"]),

@@ -80,7 +80,7 @@ class Baseline(Model):
         errors = self._errors(train)
         if len(validation):
             errors *= np.float32(widening(errors, self._errors(validation)))
-        self._dressing = fit_dressing(self.task.quantiles, errors)
+        self._dressing = fit_dressing(self.task.quantile_levels, errors)
         losses = self.loss(train), self.loss(validation)
         progress(Epoch(1, 1, *losses, time.perf_counter() - started))
 
@@ -152,7 +152,7 @@ class Baseline(Model):
         total, count = 0.0, 0
         for batch in batches(windows, most=self._max_windows()):
             truth, known = self.target_anomalies(batch)
-            loss = 2 * pinball(truth[..., None] - self.quantiles(batch.inputs), self.task.quantiles)
+            loss = 2 * pinball(truth[..., None] - self.quantiles(batch.inputs), self.task.quantile_levels)
             total, count = total + float(loss[known].sum(dtype=np.float64)), count + int(known.sum())
         return total / count if count else float("nan")
 

@@ -64,7 +64,7 @@ class CorrectionWeights:
             ModelError: an array is missing or does not fit the task.
         """
         spread = float(take(state, "spread", (1,))[0])
-        return cls(take(state, "weight", (task.leads,)), spread, task.quantiles.index(0.5))
+        return cls(take(state, "weight", (task.leads,)), spread, task.quantile_levels.index(0.5))
 
 
 def choose_weights(task: Task, validation: Iterable[ValidationBatch]) -> CorrectionWeights:
@@ -73,8 +73,8 @@ def choose_weights(task: Task, validation: Iterable[ValidationBatch]) -> Correct
     A weight above 0 must gain more than its standard error. The base is calibrated already, so the corrected forecast
     is widened only relative to it.
     """
-    median = task.quantiles.index(0.5)
-    levels, widths = torch.tensor(task.quantiles), torch.from_numpy(level_widths(task.quantiles))
+    median = task.quantile_levels.index(0.5)
+    levels, widths = torch.tensor(task.quantile_levels), torch.from_numpy(level_widths(task.quantile_levels))
     spread_losses, rows = np.zeros((2, len(_SPREADS))), []
     batches = list(validation)
 

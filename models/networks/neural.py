@@ -197,7 +197,7 @@ class NeuralModel(Model):
     def _forecast_size(self) -> int:
         """Return the number of values in the forecast of one issue time."""
         task = self.task
-        return task.leads * len(task.targets) * len(task.locations) * len(task.quantiles)
+        return task.leads * len(task.targets) * len(task.locations) * len(task.quantile_levels)
 
     def _chunk_size(self) -> int:
         return max(1, min(256, _MAX_VALUES // self._forecast_size()))

@@ -99,7 +99,7 @@ class Dimensions:
             static=len(task.static),
             frames=frames,
             leads=task.leads,
-            levels=task.quantiles,
+            levels=task.quantile_levels,
             locations=len(task.locations),
             scattered=task.grid is None,
         )

@@ -40,7 +40,7 @@ class Dressing:
         Raises:
             ModelError: the array is missing or does not fit the task.
         """
-        shape = (task.leads, len(task.targets), len(task.locations), len(task.quantiles))
+        shape = (task.leads, len(task.targets), len(task.locations), len(task.quantile_levels))
         return cls(take(state, "offsets", shape))
 
 

@@ -6,16 +6,13 @@ import logging
 import os
 import sys
 import warnings
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from pipeline.cli import job_commands, special_commands
 from pipeline.errors import NightcastError
-
-if TYPE_CHECKING:
-    pass
 
 PLUGINS = "nightcast.commands"
 INTERRUPTED = 130

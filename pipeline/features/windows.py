@@ -25,7 +25,7 @@ def make_task(product: Product, cadence: Cadence, locations: Locations) -> Task:
         targets=product.forecast.targets,
         context=product.forecast.context,
         leads=cadence.leads,
-        quantiles=product.forecast.quantiles,
+        quantile_levels=product.forecast.quantiles,
         step_seconds=int(product.feed.step.total_seconds()),
         locations=locations.ids,
         longitude=locations.longitude,

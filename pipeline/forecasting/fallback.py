@@ -206,5 +206,5 @@ def _check(windows: IssueWindows, quantiles: NDArray[np.float32]) -> list[str]:
         leads=windows.horizon,
         targets=task.targets,
         locations=task.locations,
-        levels=task.quantiles,
+        levels=task.quantile_levels,
     )

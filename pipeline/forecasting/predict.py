@@ -113,7 +113,7 @@ def _rows(snapshot: Snapshot, issue_time: datetime, forecast: Forecast, age: flo
             "issue_time": issue_time,
             "model": baseline or made_by.model.name,
             "published": baseline is None,
-            "levels": list(task.quantiles),
+            "levels": list(task.quantile_levels),
             "rung": int(made_by.fallback_level),
             "input_age_hours": age,
             "version": made_by.version,

@@ -159,7 +159,7 @@ def _maintain_table(
         compacted=compacted,
         removed=removed,
         damage=damage,
-        repaired=tuple(repaired),
+        repaired=repaired,
     )
 
 

@@ -31,4 +31,4 @@ def plot_skill(snapshot: Snapshot, outcome: TrainingOutcome) -> str:
     if len(targets) > 1:
         title += ", mean of variables relative to climatology"
     units = product.feed.variable(targets[0])[0] if len(targets) == 1 else ""
-    return skill_svg(title, entries, units=units, nominal_coverage=nominal_coverage(snapshot.task.quantiles))
+    return skill_svg(title, entries, units=units, nominal_coverage=nominal_coverage(snapshot.task.quantile_levels))

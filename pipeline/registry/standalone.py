@@ -70,6 +70,6 @@ class Forecaster:
             }
         )
         flat = quantiles.reshape(-1, quantiles.shape[-1]).astype(np.float64)
-        for position, level in enumerate(task.quantiles):
+        for position, level in enumerate(task.quantile_levels):
             table[f"q{level:g}"] = flat[:, position]
         return table

@@ -45,7 +45,7 @@ def prepare_comparison(
         outage=outcome.outage,
         outage_reference=reference or _no_scores(snapshot, folds),
         issues=folds.holdout,
-        nominal_coverage=nominal_coverage(snapshot.task.quantiles),
+        nominal_coverage=nominal_coverage(snapshot.task.quantile_levels),
         issues_per_step=_issues_per_step(snapshot, folds),
         gap=snapshot.cadence.leads - snapshot.cadence.horizon,
         places="stations" if snapshot.task.grid is None else "cells",

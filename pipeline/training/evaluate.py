@@ -130,7 +130,7 @@ def evaluate(model: Model, windows: IssueWindows, *, withheld: NDArray[np.bool_]
     Raises:
         ModelError: the model cannot forecast these windows.
     """
-    levels = windows.task.quantiles
+    levels = windows.task.quantile_levels
     parts: list[tuple[NDArray[Any], ...]] = []
     numbers = windows.task.leads * len(windows.task.targets) * len(windows.task.locations) * len(levels)
     chunk = max(1, min(CHUNK, _VALUES // numbers))

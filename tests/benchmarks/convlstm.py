@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.convlstm [--size 32 64] [--device cuda] [--quick] [--python PATH] [--out FOLDER]
 
-One process per implementation stays alive and is told, in an order that alternates, to do a training step and an
+One process per implementation stays alive and does, in an order that alternates, a training step and an
 inference. Quoted are medians and ranges of the ratios within each round. Weights, data, loss and optimiser are the
 same; equal parameters and the same first loss are asserted before anything is timed. `--python` names an interpreter
 that has Keras. What is not installed is left out with a line that says so. The allocator is that of the environment

@@ -1,4 +1,4 @@
-"""One implementation in a process of its own, told by lines on standard input what to do next."""
+"""One implementation in its own process, which reads commands from standard input."""
 
 from __future__ import annotations
 

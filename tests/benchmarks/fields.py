@@ -79,7 +79,7 @@ def case(
         targets=names,
         context=context,
         leads=leads,
-        quantiles=LEVELS,
+        quantile_levels=LEVELS,
         step_seconds=step,
         locations=tuple(f"r{row:03}c{column:03}" for row in range(rows) for column in range(columns)),
         longitude=tuple(east.ravel().tolist()),

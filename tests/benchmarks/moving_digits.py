@@ -93,7 +93,7 @@ class Film:
             targets=("brightness",),
             context=CONTEXT,
             leads=FRAMES - CONTEXT,
-            quantiles=(0.1, 0.5, 0.9),
+            quantile_levels=(0.1, 0.5, 0.9),
             step_seconds=86_400,
             locations=tuple(f"c{cell}" for cell in range(SIDE * SIDE)),
             longitude=tuple(east.ravel().tolist()),

@@ -180,5 +180,5 @@ def test_after_a_kill_the_next_run_gives_the_result_of_an_undisturbed_run(tmp_pa
         for told, code, looked, looked_code in one["killed"]:
             assert (told, code, looked_code) == (None, -9, 0)
             assert looked["after"] == wanted, job
-            before = looked["before"]  # what is not yet mended is told
+            before = looked["before"]  # damage not yet repaired is reported
             assert before is None or before["damage"] or before == wanted

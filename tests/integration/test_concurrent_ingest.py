@@ -1,4 +1,4 @@
-"""Several processes take in the same window at once; what is stored is what one of them would have stored."""
+"""Several processes ingest the same range at once; the result is what one of them would have stored."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_four_processes_leave_what_one_would_have_left(
     assert other.digest() == one.digest()
     assert sorted(refused.read()["id"].to_pylist()) == sorted(refused_one.read()["id"].to_pylist())
     assert refused.read().num_rows == 1
-    # What each was told it added was added by it alone.
+    # What each reports as added was added by it alone.
     assert sum(result["accepted"] for result in results) == expected.accepted
     assert all(result["revised"] == 0 for result in results)
     shared = make_settings(together, store)

@@ -1,4 +1,4 @@
-"""What people are told when the newest commit of the observations is damaged, and that repair brings it back."""
+"""A damaged newest commit of the observations is reported, and repair brings it back."""
 
 from __future__ import annotations
 

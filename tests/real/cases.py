@@ -1,4 +1,4 @@
-"""Real, broken files, each taken in by a product file alone: what was accepted, revised, refused and why, found odd.
+"""Real, broken files, each ingested with a product file alone: accepted, revised and refused rows, reasons, warnings.
 
 NIGHTCAST_REAL_DATA=... python -m tests.real.cases        # the table of tests/real/README.md
 """

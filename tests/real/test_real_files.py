@@ -1,4 +1,4 @@
-"""Each real, broken data set is taken in by a product file alone, and what its README lists as broken is found."""
+"""Each real, broken data set is ingested with a product file alone, and what its README lists as broken is found."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.real.cases import CASES, data_folder, prepare, take
 
 DATA = data_folder()
 DAYS = 12
-"""Days of the Agulhas feed that the test takes in, a file each; the table of README.md has all 366."""
+"""Days of the Agulhas feed that the test ingests, a file each; the table of README.md has all 366."""
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipeline.markdown import inert
+
 if TYPE_CHECKING:
     from jinja2 import Template
 
 _CONSEQUENCE = {"row": "the row is refused", "batch": "the batch is refused", "warn": "a warning"}
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+!|~$&])")
 
 
 @dataclass(frozen=True)
@@ -38,17 +38,17 @@ def quality_page(report: Mapping[str, Any]) -> str:
 def quality_markdown(report: Mapping[str, Any]) -> str:
     """Return the report of `check_rows` as Markdown, worst first; names and values in it are shown as plain text."""
     counts = ", ".join(f"{count:,} {name}" for name, count in report["counts"].items())
-    lines = [f"# Data quality of {_escape(report['product'])}", "", f"**{_verdict(report)[0]}**: {counts} rows."]
+    lines = [f"# Data quality of {inert(report['product'])}", "", f"**{_verdict(report)[0]}**: {counts} rows."]
     lines += [f"Checked {report['checked_at']} by Great Expectations {report['great_expectations_version']}.", ""]
     for title, sentences in (("Refused as a whole", report["refusals"]), ("Warnings", report["warnings"])):
         if sentences:
-            lines += [f"## {title}", "", *(f"- {_escape(each)}" for each in sentences), ""]
+            lines += [f"## {title}", "", *(f"- {inert(each)}" for each in sentences), ""]
     lines += ["| outcome | fault | found | examples |", "|---|---|---:|---|"]
     for group in _groups(report):
         for check in group.checks:
             examples = ", ".join(map(_example, check["examples"])) if not check["success"] else ""
             outcome = "not found" if check["success"] else _CONSEQUENCE[check["severity"]]
-            lines.append(f"| {outcome} | {_escape(check['reason'])} | {check['unexpected']:,} | {_escape(examples)} |")
+            lines.append(f"| {outcome} | {inert(check['reason'])} | {check['unexpected']:,} | {inert(examples)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -100,8 +100,3 @@ def _example(example: object) -> str:
     if isinstance(example, Mapping):
         return " ".join(map(str, example.values()))
     return example if isinstance(example, str) else json.dumps(example)
-
-
-def _escape(text: str) -> str:
-    """Return text as Markdown that is shown as it is: one line, no markup, no cell border."""
-    return _SPECIAL.sub(r"\\\1", " ".join(str(text).split())).replace("\\<", "&lt;").replace("\\>", "&gt;")

@@ -70,7 +70,7 @@ def test_each_fault_breaks_its_own_expectation_alone(
     assert broken(batch([("2020-01-01T08", "A", 1.0, 1.0), row])) == {check: [1]}
 
 
-def test_rows_that_share_a_key_are_all_told() -> None:
+def test_rows_that_share_a_key_are_all_reported() -> None:
     rows = [("2020-01-01T06", name, value, 1.0) for name, value in [("A", 1.0), ("B", 1.0), ("A", 2.0)]]
     assert broken(batch(rows)) == {"unique valid_time": [0, 2]}
 

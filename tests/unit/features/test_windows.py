@@ -32,7 +32,7 @@ TASK = Task(
     targets=("v",),
     context=CONTEXT,
     leads=CADENCE.leads,
-    quantiles=(0.1, 0.5, 0.9),
+    quantile_levels=(0.1, 0.5, 0.9),
     step_seconds=86_400,
     locations=PLACES,
     longitude=(-8.0, -7.0),
@@ -61,7 +61,7 @@ def test_the_task_of_a_product(tmp_path: Path) -> None:
         targets=("wind_speed",),
         context=4,
         leads=3,  # 7 o'clock less 30 hours is the day before: one frame of gap, in front of two of horizon
-        quantiles=product.forecast.quantiles,
+        quantile_levels=product.forecast.quantiles,
         step_seconds=86_400,
         locations=("S0", "S1"),
         longitude=(-10.0, -6.0),

@@ -253,7 +253,7 @@ def test_when_every_row_is_refused_the_ingest_says_so_and_keeps_them(inbox: Inbo
         inbox.ingest()
     assert len(inbox.quarantine.read()) == 4
     assert inbox.observations.read().num_rows == 0
-    assert inbox.ingest(NOW + DAY).payloads == 0  # told once
+    assert inbox.ingest(NOW + DAY).payloads == 0  # reported once
 
 
 def test_when_decoding_refuses_every_row_its_refusals_are_kept(inbox: Inbox) -> None:
@@ -347,6 +347,6 @@ def test_once_the_product_file_is_corrected_what_its_mistake_refused_is_read_aga
     assert inbox.ingest().accepted == 4
 
 
-def test_an_empty_inbox_is_told(inbox: Inbox) -> None:
+def test_an_empty_inbox_is_reported(inbox: Inbox) -> None:
     with pytest.raises(SourceError, match="no file matches"):
         inbox.ingest()

@@ -49,7 +49,7 @@ def make_task(stations: int = 4, channels: tuple[str, ...] = ("wind",), **change
         targets=channels[:1],
         context=6,
         leads=3,
-        quantiles=QUANTILES,
+        quantile_levels=QUANTILES,
         step_seconds=86_400,
         locations=tuple(f"s{i}" for i in range(stations)),
         longitude=tuple(rng.uniform(-10, -6, stations).tolist()),

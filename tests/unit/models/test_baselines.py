@@ -24,7 +24,7 @@ CLIMATE = {
 @pytest.fixture
 def task(task_of: Callable[..., Task]) -> Any:
     limits = ((0.0, 60.0),)
-    return task_of(stations=2, context=3, leads=2, quantiles=(0.25, 0.5, 0.75), limits=limits)
+    return task_of(stations=2, context=3, leads=2, quantile_levels=(0.25, 0.5, 0.75), limits=limits)
 
 
 @pytest.fixture

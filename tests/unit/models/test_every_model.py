@@ -20,7 +20,7 @@ pytestmark = pytest.mark.parametrize("name", list(MODELS))
 
 def sound(task: Any, quantiles: Any, n: Any) -> None:
     assert quantiles.dtype == np.float32
-    assert quantiles.shape == (n, task.leads, len(task.targets), len(task.locations), len(task.quantiles))
+    assert quantiles.shape == (n, task.leads, len(task.targets), len(task.locations), len(task.quantile_levels))
     assert np.isfinite(quantiles).all()
     assert (np.diff(quantiles, axis=-1) >= 0).all()
     for position, channel in enumerate(task.target_channels):

@@ -149,7 +149,7 @@ def test_no_gap_makes_it_worse_than_climatology(
         mask[:, 14 - newest :] = False
         inputs = replace(batch.inputs, mask=mask)
         losses = {
-            name: pinball(batch.target[..., None] - model.predict(inputs), world.task.quantiles)[
+            name: pinball(batch.target[..., None] - model.predict(inputs), world.task.quantile_levels)[
                 batch.target_mask
             ].sum()
             for name, model in fitted.items()

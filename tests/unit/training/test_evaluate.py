@@ -26,7 +26,7 @@ class Constant:
         self.inputs.append(inputs)
         shape = (len(inputs), self.task.leads, len(self.task.targets), len(self.task.locations))
         lead = np.arange(1, self.task.leads + 1, dtype=np.float32)[None, :, None, None]
-        return np.repeat(np.broadcast_to(lead, shape)[..., None], len(self.task.quantiles), axis=-1)
+        return np.repeat(np.broadcast_to(lead, shape)[..., None], len(self.task.quantile_levels), axis=-1)
 
 
 def _windows(place: ProductHome) -> IssueWindows:

@@ -107,14 +107,14 @@ def test_a_header_alone_has_no_rows() -> None:
 
 
 @pytest.mark.parametrize(("mark", "shown"), [(";", "';'"), ("\t", r"'\\t'"), ("|", r"'\|'")])
-def test_another_delimiter_is_told(mark: str, shown: str) -> None:
+def test_another_delimiter_is_reported(mark: str, shown: str) -> None:
     with pytest.raises(
         ContractError, match=rf"its header is one column, 'time.A'; correct csv\.delimiter, e\.g\. {shown}$"
     ):
         read(f"time{mark}A\nt1{mark}1\n")
 
 
-def test_binary_bytes_are_told() -> None:
+def test_binary_bytes_are_reported() -> None:
     with pytest.raises(SourceError, match=r"^not readable as csv, byte 6 is NUL, so this is not text in utf-8$"):
         read(b"time,A\0\nt1,1\n")
 

@@ -267,7 +267,7 @@ def test_the_process_that_reads_files_is_told_no_secrets_and_leaves_no_core(
     assert resource.prlimit(process.pid, resource.RLIMIT_AS)[0] == 2**30 + 4 * 2**28
 
 
-def test_a_file_of_another_format_is_told(tmp_path: Path) -> None:
+def test_a_file_of_another_format_is_reported(tmp_path: Path) -> None:
     for form, content in {
         "zarr": netcdf(make_dataset(), tmp_path),
         "grib": b"<html>503</html>",

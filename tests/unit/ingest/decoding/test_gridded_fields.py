@@ -52,7 +52,7 @@ def test_every_byte_may_be_a_value(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("attributes", [{"scale_factor": "a"}, {"add_offset": [1.0, 2.0]}])
-def test_attributes_that_are_no_numbers_are_told(tmp_path: Path, attributes: dict[str, Any]) -> None:
+def test_attributes_that_are_not_numbers_are_reported(tmp_path: Path, attributes: dict[str, Any]) -> None:
     with pytest.raises(SourceError, match=r"^x: not readable as netcdf, "):
         decode(make_feed(tmp_path), packed(tmp_path, "i2", np.ones((2, 3, 4)), **attributes))
 

@@ -1,4 +1,4 @@
-"""NumPy's archives: dimensions told by lengths, and nothing run."""
+"""NumPy archives: dimensions are recognised by their lengths, and pickled code never runs."""
 
 from __future__ import annotations
 
@@ -115,6 +115,6 @@ def test_a_bomb_is_refused_by_the_size_it_would_have(tmp_path: Path) -> None:
         (archive(t=b""), "EOF"),
     ],
 )
-def test_what_is_no_archive_of_arrays_is_told(tmp_path: Path, content: bytes, problem: str) -> None:
+def test_a_file_that_is_not_an_archive_of_arrays_is_reported(tmp_path: Path, content: bytes, problem: str) -> None:
     with pytest.raises(SourceError, match=rf"^x: not readable as npz, .*{problem}"):
         decode(make_feed(tmp_path, format="npz"), content)

@@ -92,7 +92,7 @@ def test_every_cut_of_a_parquet_file_names_the_file() -> None:
         (b"PK\x03\x04...", "a zip archive; unpack it"),
     ],
 )
-def test_what_is_plainly_something_else_is_told(form: str, content: bytes, shown: str) -> None:
+def test_content_of_another_format_is_reported(form: str, content: bytes, shown: str) -> None:
     # An error page with a good status, and a file whose product file says another thing of it
     with pytest.raises(SourceError) as caught:
         read_table(Payload.of("x", content), form)  # type: ignore[arg-type]

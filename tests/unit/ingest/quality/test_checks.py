@@ -252,7 +252,7 @@ def test_the_newest_value_of_a_live_feed_is_late(make_feed: MakeFeed, stations: 
     assert check_rows(rows(patient), patient, stations, now=at(52)).warnings == ()
 
 
-def test_labels_that_wrap_are_told(make_feed: MakeFeed, stations: Locations) -> None:
+def test_labels_that_wrap_are_reported(make_feed: MakeFeed, stations: Locations) -> None:
     feed = make_feed(checks={"order": {"at_most": 0.01}})
     table = rows(feed)
     order = np.concatenate([np.arange(6, 30), np.arange(6), np.arange(30, 48)])  # once back
@@ -374,7 +374,7 @@ def test_an_expectation_that_cannot_be_meant_is_one_line(
         check_rows(rows(feed), feed, stations, now=at(49))
 
 
-def test_an_expectation_that_cannot_be_carried_out_is_told(make_feed: MakeFeed, stations: Locations) -> None:
+def test_an_expectation_that_cannot_be_evaluated_is_reported(make_feed: MakeFeed, stations: Locations) -> None:
     of_text = {"type": "expect_column_mean_to_be_between", "kwargs": {"column": "location", "min_value": 1}}
     feed = make_feed(expectations=[of_text])
     with pytest.raises(ConfigError, match="expect_column_mean_to_be_between: could not be carried out: "):

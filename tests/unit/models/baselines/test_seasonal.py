@@ -20,7 +20,12 @@ from tests.unit.models.conftest import World
 def model(task_of: Callable[..., Task]) -> Any:
     """Drifts of 0.5 over one season and 1.5 over two, dressed with -1, 0 and 1 deviations."""
     task = task_of(
-        stations=2, context=3, leads=3, quantiles=(0.25, 0.5, 0.75), transforms=("identity",), limits=((None, None),)
+        stations=2,
+        context=3,
+        leads=3,
+        quantile_levels=(0.25, 0.5, 0.75),
+        transforms=("identity",),
+        limits=((None, None),),
     )
     model = build("seasonal-naive", task, season=2)
     model.load_state(
