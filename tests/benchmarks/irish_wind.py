@@ -18,7 +18,7 @@ from models.baselines.base import Baseline
 from models.catalogue import MODELS, build
 from pipeline.config import Settings, load_product
 from pipeline.features.windows import IssueWindows
-from pipeline.jobs import ingest
+from pipeline.jobs.ingest import ingest
 from pipeline.paths import deploy_folder
 from pipeline.training.evaluate import evaluate
 from pipeline.workspace import Workspace
@@ -36,7 +36,7 @@ def main(names: list[str], seeds: int) -> None:
     product = load_product(deploy_folder() / "products" / "ireland-wind.yaml")
     with tempfile.TemporaryDirectory() as home:
         settings = Settings(home=Path(home))
-        ingest(product, settings)
+        ingest(Workspace(product, settings))
         snapshot = take_snapshot(Workspace(product, settings), known_by=END)
     cut = {}
     for name, (first, last) in FOLDS.items():
