@@ -53,14 +53,13 @@ class NaiveMemory(nn.Module):
 
     def __init__(self, like: SpatialMemory) -> None:
         super().__init__()
-        for name, linear in like.named_children():
-            conv = nn.Conv2d(linear.in_features, linear.out_features, 1, bias=linear.bias is not None)
-            conv.weight.data = linear.weight.data[..., None, None].clone()
-            if linear.bias is not None:
-                conv.bias.data = linear.bias.data.clone()
-            self.add_module(name, conv)
-        self.query.weight.data /= CHANNELS**0.5
-        self.query.bias.data /= CHANNELS**0.5
+        self.query = convolution(like.query, scale=CHANNELS**-0.5)
+        self.near_key = convolution(like.near_key)
+        self.near_value = convolution(like.near_value)
+        self.past_key = convolution(like.past_key)
+        self.past_value = convolution(like.past_value)
+        self.fuse = convolution(like.fuse)
+        self.gates = convolution(like.gates)
         self.gate = nn.Parameter(like.gate.data.clone())
 
     def step(self, hidden: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,6 +71,15 @@ class NaiveMemory(nn.Module):
         enter = torch.sigmoid(enter)
         memory = (1 - enter) * memory + enter * torch.tanh(candidate)
         return hidden + self.gate * torch.sigmoid(leave) * memory, memory
+
+
+def convolution(like: nn.Linear, *, scale: float = 1.0) -> nn.Conv2d:
+    """The 1x1 convolution with the weights of a linear layer."""
+    made = nn.Conv2d(like.in_features, like.out_features, 1, bias=like.bias is not None)
+    made.weight.data = scale * like.weight.data[..., None, None]
+    if made.bias is not None:
+        made.bias.data = scale * like.bias.data
+    return made
 
 
 def naive_map(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -120,7 +128,7 @@ class Side:
             with torch.inference_mode():
                 return self.run()
         found = self.run()
-        found.backward(self.probe)
+        found.backward(self.probe)  # type: ignore[no-untyped-call]
         return found
 
     def clear(self) -> None:
@@ -130,7 +138,10 @@ class Side:
     def check(self, path: str) -> None:
         """Write what both sides must agree in: the output, and all gradients but those of the scaled query."""
         found = {"output": self.phase("forward + backward").detach().flatten()}
-        found |= {name: leaf.grad.flatten() for name, leaf in self.leaves.items() if not name.startswith("query.")}
+        for name, leaf in self.leaves.items():
+            if not name.startswith("query."):
+                assert leaf.grad is not None
+                found[name] = leaf.grad.flatten()
         save_file({name: one.cpu() for name, one in found.items()}, path)
         self.clear()
 
@@ -199,18 +210,21 @@ class Worker:
             text=True,
             env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(THREADS)},
         )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.questions, self.answers = self.process.stdin, self.process.stdout
 
     def ask(self, *what: object) -> Any:
-        self.process.stdin.write(json.dumps(what) + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
+        self.questions.write(json.dumps(what) + "\n")
+        self.questions.flush()
+        answer = self.answers.readline()
         if not answer:
             self.errors.seek(0)
             raise SystemExit(self.errors.read())
         return json.loads(answer)
 
     def close(self) -> None:
-        self.process.stdin.close()
+        self.questions.close()
         self.process.wait()
         self.errors.close()
 

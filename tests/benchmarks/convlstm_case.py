@@ -36,7 +36,7 @@ class Case:
             width = self.hidden + (self.hidden if number else self.inputs)
             shape = (4, self.hidden, width, self.kernel, self.kernel)
             weight = random.standard_normal(shape, np.float32) / np.float32(width * self.kernel**2) ** 0.5
-            bias = random.standard_normal((4, self.hidden), np.float32) / 10
+            bias = random.standard_normal((4, self.hidden), np.float32) / np.float32(10)
             bias[1] += 1
             layers.append(Layer(weight, bias))
         return layers

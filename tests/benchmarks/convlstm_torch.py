@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.layers.convlstm import ConvLSTM
-from tests.benchmarks.convlstm_case import AbsentError, Case, Layer
+from tests.benchmarks.convlstm_case import AbsentError, Array, Case, Layer
 
 LAST = torch.channels_last
 
@@ -83,7 +83,7 @@ def our_lstm(case: Case) -> nn.Module:
     return network
 
 
-def _convolution(weight: Any, bias: Any) -> nn.Conv2d:
+def _convolution(weight: Array, bias: Array | None) -> nn.Conv2d:
     made = nn.Conv2d(weight.shape[1], len(weight), weight.shape[-1], padding="same", bias=bias is not None)
     made.weight.data = torch.tensor(weight)
     if made.bias is not None:
@@ -116,7 +116,7 @@ class Network:
     def train(self) -> float:
         self.optimiser.zero_grad()
         loss = functional.mse_loss(self._forward().float(), self.truth)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         return float(loss.detach())
 
@@ -132,7 +132,7 @@ class Network:
 
     def _forward(self) -> Tensor:
         with torch.autocast(self.case.device, torch.bfloat16) if self.half else nullcontext():
-            found = self.run(self.x)
+            found: Tensor | tuple[Tensor, Any] = self.run(self.x)
         return found[0] if isinstance(found, tuple) else found
 
 

@@ -129,7 +129,10 @@ def _ingest(product: Product, table: pa.Table, folder: Path) -> None:
     changed = table.set_column(2, VARIABLE, pa.array(table[VARIABLE].to_numpy() + 1))
 
     def store(rows: pa.Table, where: Settings) -> Callable[[], None]:
-        return lambda: OpenFeed(product.feed, where).observations.append(rows, at=NOW, payload="0" * 64) and None
+        def append() -> None:
+            OpenFeed(product.feed, where).observations.append(rows, at=NOW, payload="0" * 64)
+
+        return append
 
     first = lambda: store(table, Settings(home=folder / f"home{next(homes)}"))()  # noqa: E731
     _compare("append of what is present already / first append", store(table, settings), first)

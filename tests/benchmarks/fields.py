@@ -95,8 +95,10 @@ def case(
     middle = cut - cut // 5
     # A fold begins with the first target after the last of the fold before.
     bounds = ((context, middle), (middle, cut), (cut, frames))
-    folds = (Record(task, record.time, record.values, known, np.arange(a - 1, b - leads)) for a, b in bounds)
-    return Case(*folds, reported, unit)
+    train, validation, test = (
+        Record(task, record.time, record.values, known, np.arange(a - 1, b - leads)) for a, b in bounds
+    )
+    return Case(train, validation, test, reported, unit)
 
 
 def trial(name: str, options: dict[str, Any], seed: int, data: Case) -> tuple[list[float], float, float, float]:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,15 +27,15 @@ from models.catalogue import build
 from models.task import Batch, Inputs, Task
 
 SIDE, DIGIT, FRAMES, CONTEXT = 16, 7, 10, 5
-FIELD = {"hidden": 16, "patch": 1, "frames": 0, "dropout": 0.0}
-CONTESTANTS = {
+FIELD: dict[str, Any] = {"hidden": 16, "patch": 1, "frames": 0, "dropout": 0.0}
+CONTESTANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "none": ("attention-convlstm", FIELD),
     "temporal": ("attention-convlstm", FIELD | {"temporal": "multi-head"}),
     "spatial": ("attention-convlstm", FIELD | {"spatial": True}),
     "both": ("attention-convlstm", FIELD | {"temporal": "multi-head", "spatial": True}),
     "simvp": ("simvp", FIELD),
 }
-RECIPE = {
+RECIPE: dict[str, Any] = {
     "base": "climatology",
     "loss": "mse",
     "weights": "spread",
@@ -57,7 +58,8 @@ def digits() -> NDArray[np.float32]:
 
         images = mnist_data()[0].astype(np.uint8).reshape(-1, 28, 28)
         images = images[np.random.default_rng(0).permutation(len(images))]  # they come sorted by digit
-    return images.reshape(-1, DIGIT, 4, DIGIT, 4).mean((2, 4), dtype=np.float32) / 255
+    small: NDArray[np.float32] = images.reshape(-1, DIGIT, 4, DIGIT, 4).mean((2, 4), dtype=np.float32) / 255
+    return small
 
 
 def sequences(shapes: NDArray[np.float32], count: int, seed: int) -> NDArray[np.float32]:

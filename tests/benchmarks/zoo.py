@@ -117,11 +117,13 @@ def sample_of(task: Task, frames: int) -> Sample:
     )
 
 
-def cost(model: NeuralModel) -> tuple[int, int]:
+def cost(name: str, task: Task) -> tuple[int, int]:
     """Parameters of the trunk, and multiply-adds of one forecast."""
+    model = build(name, task, base="climatology", device="cpu")
+    assert isinstance(model, NeuralModel)
     network = model.network().eval()
-    frames = min(int(model.options()["frames"]) or model.task.context, model.task.context)
-    sample, counter = sample_of(model.task, frames), FlopCounterMode(display=False)
+    frames = min(int(model.options()["frames"]) or task.context, task.context)
+    sample, counter = sample_of(task, frames), FlopCounterMode(display=False)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "TF32 acceleration", UserWarning)
         # oneDNN runs an LSTM, and fused attention, as one step that nothing is counted in.
@@ -136,7 +138,7 @@ def row(name: str, tasks: list[Task]) -> list[str]:
     if not issubclass(kind, NeuralModel):
         covariates, learnt = TOLD.get(name, "no"), LEARNT.get(name, "—")
         return [f"`{name}`", source, PLACES.get(name, "both"), "yes", covariates, learnt, "—"]
-    costs = [cost(build(name, task, base="climatology", device="cpu")) for task in tasks]
+    costs = [cost(name, task) for task in tasks]
     parameters = " / ".join(f"{parameters:,}" for parameters, _ in costs)
     arithmetic = " / ".join(f"{flops / 1e6:.2f} M" if flops < 1e7 else f"{flops / 1e6:.0f} M" for _, flops in costs)
     return [f"`{name}`", source, PLACES.get(name, "both"), "yes", "yes", parameters, arithmetic]
