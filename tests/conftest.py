@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -91,9 +92,9 @@ def trained(trained_once: Trained, tmp_path: Path) -> Trained:
 def fresh(tmp_path: Path, empty_mlflow: Path) -> Callable[..., ProductHome]:
     """Makes a product with its observations loaded, and nothing trained; takes what `make_product` takes."""
 
-    def make(**arguments: object) -> ProductHome:
+    def make(**arguments: Any) -> ProductHome:
         folder = tmp_path / "fresh"
-        product, settings = make_product(folder, **arguments), make_settings(folder)  # type: ignore[arg-type]
+        product, settings = make_product(folder, **arguments), make_settings(folder)
         _furnish(settings, empty_mlflow)
         fill(product, settings)
         return ProductHome(product, settings, end_of(product))

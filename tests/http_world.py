@@ -40,7 +40,7 @@ class FakeClock:
 
 def make_spec(**fields: Any) -> HttpSpec:
     """Return a specification that allows requests to this machine."""
-    return HttpSpec(**{"kind": "test", "insecure": True, "private": True} | fields)
+    return HttpSpec.model_validate({"kind": "test", "insecure": True, "private": True} | fields)
 
 
 def make_feed(source: dict[str, Any], *, covariate: str = "", folder: Path = Path(), **fields: Any) -> Feed:

@@ -39,9 +39,8 @@ class Record:
     def permuted(self, order: NDArray[np.intp]) -> Record:
         task = replace(
             self.task,
-            **{
-                name: tuple(getattr(self.task, name)[i] for i in order)
-                for name in ("locations", "longitude", "latitude")
-            },
+            locations=tuple(self.task.locations[i] for i in order),
+            longitude=tuple(self.task.longitude[i] for i in order),
+            latitude=tuple(self.task.latitude[i] for i in order),
         )
         return replace(self, task=task, values=self.values[..., order], mask=self.mask[..., order])

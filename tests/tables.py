@@ -33,8 +33,12 @@ def reopen(table: Table, schema: pa.Schema = SCHEMA) -> Table:
 
 def append_each(table: Table, *keys: int) -> None:
     """Append rows, one commit per key."""
+
+    def append(key: int) -> None:
+        table.append(lambda _: rows(key))
+
     for key in keys:
-        table.append(lambda _, key=key: rows(key))
+        append(key)
 
 
 def add(table: Table, *keys: int, who: str = "me") -> list[int]:
