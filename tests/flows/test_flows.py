@@ -10,10 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from prefect import State
+from prefect import Flow, State
 from prefect.artifacts import Artifact
 from prefect.client.orchestration import get_client
+from prefect.client.schemas import objects
 from prefect.client.schemas.filters import TaskRunFilter, TaskRunFilterFlowRunId
+from prefect.context import FlowRunContext
 from prefect.exceptions import FailedRun
 from prefect.flow_engine import run_flow
 from prefect.logging import get_logger
@@ -33,8 +35,11 @@ from tests.flows import samples
 pytestmark = pytest.mark.usefixtures("prefect", "home")
 
 
+Stub = Callable[..., list[dict[str, Any]]]
+
+
 @pytest.fixture
-def stub(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]:
+def stub(monkeypatch: pytest.MonkeyPatch) -> Stub:
     """Replace a job by a stub that runs two steps, returns or raises an outcome, and records its arguments."""
 
     def place(name: str, *outcomes: object) -> list[dict[str, Any]]:
@@ -68,13 +73,25 @@ def _store_rows(number: int) -> int:
     return number + 2
 
 
-def run_at(flow: Any, parameters: dict[str, Any], instant: datetime) -> State[Any]:
+def run(flow: Callable[..., State[Any]], product: Path, **parameters: str) -> State[Any]:
+    return flow(str(product), **parameters, return_state=True)
+
+
+def run_at(flow: Flow[..., Any], parameters: dict[str, Any], instant: datetime) -> State[Any]:
     """Run a flow as a run that was scheduled for an instant."""
     with get_client(sync_client=True) as client:
         run = client.create_flow_run(flow, parameters=parameters, state=Scheduled(scheduled_time=instant))
     state = run_flow(flow, flow_run=run, parameters=parameters, return_type="state")
     assert isinstance(state, State)
     return state
+
+
+def artifact(key: str) -> str:
+    """The text of an artifact."""
+    found = Artifact.get(key=key)
+    assert isinstance(found, objects.Artifact)
+    assert isinstance(found.data, str)
+    return found.data
 
 
 def task_names(state: State[Any]) -> list[str]:
@@ -95,37 +112,37 @@ def task_names(state: State[Any]) -> list[str]:
 
 
 class TestSteps:
-    def test_each_step_is_a_task_of_its_name(self, archive: Path, stub: Any) -> None:
+    def test_each_step_is_a_task_of_its_name(self, archive: Path, stub: Stub) -> None:
         stub("ingest", samples.ingested())
-        state = ingest(str(archive), return_state=True)
+        state = run(ingest, archive)
         assert state.is_completed()
         assert task_names(state) == ["fetch-payloads", "store-rows"]
 
-    def test_the_message_has_the_counts(self, archive: Path, stub: Any) -> None:
+    def test_the_message_has_the_counts(self, archive: Path, stub: Stub) -> None:
         stub("ingest", samples.ingested({"outside its limits": 4}))
-        state = ingest(str(archive), return_state=True)
+        state = run(ingest, archive)
         assert state.message == "78,888 new, 2 revised, 4 refused rows; newest 1978-12-31 07:00 UTC"
 
 
 class TestNow:
     when = datetime(2026, 1, 5, 12, 15, tzinfo=UTC)
 
-    def test_is_the_time_for_which_the_run_was_scheduled(self, live: Path, stub: Any) -> None:
+    def test_is_the_time_for_which_the_run_was_scheduled(self, live: Path, stub: Stub) -> None:
         calls = stub("verify", samples.verified())
         run_at(verify, {"product": str(live)}, self.when)
         assert calls[0]["at"] == self.when
 
-    def test_of_an_ingest_is_when_it_fetches_however_late_it_runs(self, live: Path, stub: Any) -> None:
+    def test_of_an_ingest_is_when_it_fetches_however_late_it_runs(self, live: Path, stub: Stub) -> None:
         calls = stub("ingest", samples.ingested())
         run_at(ingest, {"product": str(live)}, self.when)
         assert calls[0]["at"] is None
 
-    def test_is_left_to_the_data_of_an_archive(self, archive: Path, stub: Any) -> None:
+    def test_is_left_to_the_data_of_an_archive(self, archive: Path, stub: Stub) -> None:
         calls = stub("verify", samples.verified())
         run_at(verify, {"product": str(archive)}, self.when)
         assert calls[0]["at"] is None
 
-    def test_given_by_hand_has_precedence_and_is_utc(self, archive: Path, stub: Any) -> None:
+    def test_given_by_hand_has_precedence_and_is_utc(self, archive: Path, stub: Stub) -> None:
         calls = stub("retrain", samples.retrained(samples.verdict()))
         run_at(retrain, {"product": str(archive), "at": "1978-12-01T06:00"}, self.when)
         assert calls[0]["at"] == datetime(1978, 12, 1, 6, tzinfo=UTC)
@@ -147,39 +164,39 @@ class TestNow:
             return datetime.fromisoformat(f"2026-01-05T{clock}:30Z" if clock == began else f"2026-01-05T{clock}Z")
 
         run = SimpleNamespace(auto_scheduled=True, state=SimpleNamespace(timestamp=instant(began)))
-        monkeypatch.setattr(running.FlowRunContext, "get", lambda: SimpleNamespace(flow_run=run))
+        monkeypatch.setattr(FlowRunContext, "get", lambda: SimpleNamespace(flow_run=run))
         monkeypatch.setattr(running, "scheduled_time", lambda: instant(planned))
         monkeypatch.setattr(running, "get_run_logger", lambda: SimpleNamespace(warning=lambda *_: None))
         assert running.current_time(load_product(live), "ingest") == instant(expected)
 
 
 class TestEnds:
-    def test_a_refusal_by_the_gate_is_not_a_failure(self, archive: Path, stub: Any) -> None:
+    def test_a_refusal_by_the_gate_is_not_a_failure(self, archive: Path, stub: Stub) -> None:
         stub("retrain", samples.retrained(samples.verdict()))
-        state = retrain(str(archive), return_state=True)
+        state = run(retrain, archive)
         assert state.is_completed()
         assert (state.name, state.message) == (
             "Champion kept",
             "not shown to be better than ridge-var v2 (skill +0.4%, p 0.31)",
         )
 
-    def test_a_promotion_is_the_message(self, archive: Path, stub: Any) -> None:
+    def test_a_promotion_is_the_message(self, archive: Path, stub: Stub) -> None:
         stub("retrain", samples.retrained(samples.verdict(promoted=True)))
-        state = retrain(str(archive), return_state=True)
+        state = run(retrain, archive)
         assert (state.name, state.message) == (
             "Completed",
             "Version 3 is champion. best of all, 0.4% better in CRPS than ridge-var v2",
         )
 
-    def test_an_upstream_failure_is_retried_and_then_the_message(self, archive: Path, stub: Any) -> None:
+    def test_an_upstream_failure_is_retried_and_then_the_message(self, archive: Path, stub: Stub) -> None:
         calls = stub("ingest", SourceError("the source is down"))
-        state = ingest(str(archive), return_state=True)
+        state = run(ingest, archive)
         assert state.is_failed()
         assert (len(calls), state.message) == (3, "Upstream failure: the source is down")
 
-    def test_a_retry_can_succeed(self, archive: Path, stub: Any) -> None:
+    def test_a_retry_can_succeed(self, archive: Path, stub: Stub) -> None:
         calls = stub("ingest", SourceError("the source is down"), samples.ingested())
-        assert ingest(str(archive), return_state=True).is_completed()
+        assert run(ingest, archive).is_completed()
         assert len(calls) == 2
 
     @pytest.mark.parametrize(
@@ -190,20 +207,20 @@ class TestEnds:
             (NoDataError("no observations yet"), "Upstream failure: no observations yet"),
         ],
     )
-    def test_other_errors_are_not_retried(self, archive: Path, stub: Any, error: Exception, message: str) -> None:
+    def test_other_errors_are_not_retried(self, archive: Path, stub: Stub, error: Exception, message: str) -> None:
         calls = stub("ingest", error)
-        state = ingest(str(archive), return_state=True)
+        state = run(ingest, archive)
         assert state.is_failed()
         assert (len(calls), state.message) == (1, message)
 
     def test_a_missing_product_file_is_wrong_use(self, tmp_path: Path) -> None:
-        state = ingest(str(tmp_path / "none.yaml"), return_state=True)
+        state = run(ingest, tmp_path / "none.yaml")
         assert state.is_failed()
         assert state.message is not None
         assert state.message.startswith("Wrong use: ")
 
     def test_a_failure_on_purpose_leaves_no_traceback_in_the_log(
-        self, archive: Path, stub: Any, caplog: pytest.LogCaptureFixture
+        self, archive: Path, stub: Stub, caplog: pytest.LogCaptureFixture
     ) -> None:
         stub("ingest", NoDataError("no observations yet"))
         with pytest.raises(FailedRun):
@@ -211,50 +228,45 @@ class TestEnds:
         assert "no observations yet" in caplog.text
         assert "Traceback" not in caplog.text
 
-    def test_our_own_fault_is_raised(self, archive: Path, stub: Any) -> None:
+    def test_our_own_fault_is_raised(self, archive: Path, stub: Stub) -> None:
         stub("ingest", ZeroDivisionError("ours"))
         with pytest.raises(ZeroDivisionError, match="ours"):
             ingest(str(archive))
 
 
 class TestArtifacts:
-    def test_hostile_text_is_inert(self, archive: Path, stub: Any) -> None:
+    def test_hostile_text_is_inert(self, archive: Path, stub: Stub) -> None:
         stub("ingest", samples.ingested({samples.HOSTILE: 4}))
-        ingest(str(archive), return_state=True)
-        artifact = Artifact.get(key="wind-ingest")
-        assert artifact is not None
-        assert isinstance(artifact.data, str)
-        assert not set("<>`[]*\u202e") & set(artifact.data.partition("### Refused")[2])
+        run(ingest, archive)
+        assert not set("<>`[]*\u202e") & set(artifact("wind-ingest").partition("### Refused")[2])
 
-    def test_a_forecast_shows_its_picture(self, archive: Path, stub: Any, tmp_path: Path) -> None:
+    def test_a_forecast_shows_its_picture(self, archive: Path, stub: Stub, tmp_path: Path) -> None:
         (tmp_path / "forecast.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
         stub("forecast", [samples.forecasted(tmp_path)])
-        state = forecast(str(archive), return_state=True)
+        state = run(forecast, archive)
         assert state.message == "issued 1978-12-31 07:00 UTC, fallback level 0 (champion)"
-        artifact = Artifact.get(key="wind-forecast")
-        assert artifact is not None
-        assert "](data:image/svg+xml;base64,PHN2Zy" in str(artifact.data)
+        assert "](data:image/svg+xml;base64,PHN2Zy" in artifact("wind-forecast")
 
     def test_a_failure_to_create_one_does_not_fail_the_run(
-        self, archive: Path, stub: Any, monkeypatch: pytest.MonkeyPatch
+        self, archive: Path, stub: Stub, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def fail(**_: object) -> None:
             raise OSError("server gone")
 
         monkeypatch.setattr("flows.artifacts.create_markdown_artifact", fail)
         stub("verify", samples.verified())
-        assert verify(str(archive), return_state=True).is_completed()
+        assert run(verify, archive).is_completed()
 
 
 class TestByHand:
-    def test_promote_passes_who_and_why(self, archive: Path, stub: Any) -> None:
+    def test_promote_passes_who_and_why(self, archive: Path, stub: Stub) -> None:
         calls = stub("promote", samples.promoted())
         when = datetime.now(UTC) - timedelta(minutes=1)
         state = run_at(promote, {"product": str(archive), "version": 3, "why": "better", "who": "Ann"}, when)
         assert state.message == "Version 3 is champion of wind, instead of version 2"
         assert calls == [{"version": 3, "who": "Ann", "why": "better", "at": when}]
 
-    def test_rollback_without_a_name_uses_that_of_the_run(self, archive: Path, stub: Any) -> None:
+    def test_rollback_without_a_name_uses_that_of_the_run(self, archive: Path, stub: Stub) -> None:
         calls = stub("rollback", samples.promoted())
-        assert rollback(str(archive), why="broken", return_state=True).is_completed()
+        assert run(rollback, archive, why="broken").is_completed()
         assert calls[0]["who"].startswith("Prefect run ")
