@@ -18,6 +18,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
 from pipeline.config import Feed, Settings
+from pipeline.config.sources.http_json import HttpJsonSource
 from pipeline.errors import NightcastError, SourceError
 from pipeline.ingest.feed import OpenFeed
 from pipeline.ingest.fetch import fetch_payloads
@@ -59,7 +60,8 @@ def count(feed: Feed, settings: Settings) -> int:
 
 
 def fetch(feed: Feed, clock: Clock) -> list[Payload | SourceError]:
-    return list(HttpJson(feed, feed.source, read_locations(feed), {}, clock=clock).fetch(None, None, at=AT))  # type: ignore[arg-type]
+    assert isinstance(feed.source, HttpJsonSource)
+    return list(HttpJson(feed, feed.source, read_locations(feed), {}, clock=clock).fetch(None, None, at=AT))
 
 
 def test_only_one_layer_retries_a_busy_provider(httpserver: HTTPServer, feed: MakeFeed) -> None:

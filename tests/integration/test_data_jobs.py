@@ -6,7 +6,7 @@ import json
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pytest
@@ -17,7 +17,10 @@ from pipeline.errors import ContractError, SourceError, UsageError
 from pipeline.ingest.feed import OpenFeed
 from pipeline.ingest.release import Released, decide_again, store_released
 from pipeline.ingest.sources.base import refused_table
+from pipeline.jobs.backfill import BackfillResult
 from pipeline.jobs.job import Progress
+from pipeline.jobs.maintain import MaintainResult
+from pipeline.jobs.release import ReleaseResult
 from pipeline.store.layout import FeedLayout
 from pipeline.store.observations import TIME
 from pipeline.store.receipts import Receipts
@@ -61,7 +64,7 @@ class ProductHome:
         for month, rows in months.items():
             self.put(month, *rows)
 
-    def backfill(self, **options: Any) -> Any:
+    def backfill(self, **options: Any) -> BackfillResult:
         return jobs.backfill(self.workspace, **{"since": SINCE, "until": UNTIL, "at": NOW, **options})
 
 
@@ -236,7 +239,7 @@ def test_maintenance_of_sound_stores_compacts_and_finds_no_damage(place: Product
 
 
 def test_a_flipped_bit_is_reported_and_the_exit_code_is_1(
-    place: ProductHome, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    place: ProductHome, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place.put("a", "2001-01-01,1,2")
     jobs.ingest(place.workspace, at=NOW)
@@ -249,15 +252,24 @@ def test_a_flipped_bit_is_reported_and_the_exit_code_is_1(
     assert data.name in shown.err
 
 
-def run(place: ProductHome, monkeypatch: pytest.MonkeyPatch, capsys: Any, *words: str) -> tuple[int, Any]:
+class Printed(NamedTuple):
+    out: str
+    err: str
+
+
+def run(
+    place: ProductHome, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str
+) -> tuple[int, Printed]:
     monkeypatch.setattr("pipeline.config.settings", lambda: place.settings)
     capsys.readouterr()
     with pytest.raises(SystemExit) as ended:
         main([*words, str(place.product.folder / "product.yaml")])
-    return int(ended.value.code or 0), capsys.readouterr()
+    return int(ended.value.code or 0), Printed(*capsys.readouterr())
 
 
-def test_the_commands_print_what_they_did(refused: ProductHome, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_the_commands_print_what_they_did(
+    refused: ProductHome, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     _, listed = run(refused, monkeypatch, capsys, "quarantine", "list")
     assert "2 rows in quarantine" in listed.out
     assert "is not a number" in listed.out
@@ -277,7 +289,7 @@ def test_the_commands_print_what_they_did(refused: ProductHome, monkeypatch: pyt
 
 
 def test_an_ingest_with_a_fault_stores_the_rest_and_ends_as_an_upstream_failure(
-    place: ProductHome, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    place: ProductHome, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place.put("a", "2001-01-01,1,2")
     (place.inbox / "b.csv").write_bytes(b"")
@@ -310,11 +322,11 @@ def damage(place: ProductHome, *tables: str) -> None:
                 path.write_bytes(path.read_bytes()[:-1] + b"x")
 
 
-def release(place: ProductHome, reason: str, at: datetime, **options: Any) -> Any:
+def release(place: ProductHome, reason: str, at: datetime, **options: Any) -> ReleaseResult:
     return jobs.release(place.workspace, who="me", why="seen", reason=reason, at=at, **options)
 
 
-def mended(place: ProductHome, empty_mlflow: Path) -> tuple[Any, str]:
+def mended(place: ProductHome, empty_mlflow: Path) -> tuple[MaintainResult, str]:
     """Repair, and return what was done and the digest since."""
     result = jobs.maintain(place.workspace, repair=True)
     return result, place.observations.digest()

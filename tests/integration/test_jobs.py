@@ -10,10 +10,14 @@ from typing import Any
 
 import pytest
 
+from models.base import Model
 from models.baselines.ridge import RidgeVar
+from models.catalogue import build
 from models.errors import DivergedError
+from models.task import Task
 from pipeline.config import load_product
 from pipeline.errors import GateError, NoDataError, UsageError
+from pipeline.fallback_level import FallbackLevel
 from pipeline.jobs.status import assess
 from pipeline.registry.tracking import Registry, TrackingError
 from pipeline.training import fit
@@ -64,15 +68,14 @@ def test_a_retrain_reports_each_candidate_and_a_covariate_without_rows(
     training = {"candidates": ["damped-anomaly", "ets", "ridge-var"], "validation": 60}
     place = fresh(training=training, covariates={"nwp": empty})
     monkeypatch.setattr(RidgeVar, "remarks", lambda _: ("five lags", "memory kept"))
-    real = fit.build
 
-    def build(name: str, *arguments: Any, **options: Any) -> Any:
+    def build_or_diverge(name: str, task: Task, **options: Any) -> Model:
         if name == "ets":
             raise DivergedError("ets", epoch=1, step=1)
-        return real(name, *arguments, **options)
+        return build(name, task, **options)
 
     monkeypatch.setattr(import_module("pipeline.jobs.retrain"), "check_candidates", lambda product, task: {})
-    monkeypatch.setattr(fit, "build", build)
+    monkeypatch.setattr(fit, "build", build_or_diverge)
     result = jobs.retrain(place.workspace, at=place.end)
     damped, ets, ridge = result.candidates
     assert [one.name for one in result.candidates] == training["candidates"]
@@ -114,7 +117,7 @@ def test_a_challenger_that_is_not_better_is_registered_and_refused(trained: Trai
 
 
 def test_a_champion_that_cannot_be_loaded_is_not_beaten(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone(*_: object) -> Any:
+    def gone(*_: object) -> None:
         raise TrackingError("gone")
 
     monkeypatch.setattr(Registry, "download", gone)
@@ -149,14 +152,13 @@ def test_a_failed_candidate_is_recorded_with_its_reason(
     fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = fresh(training={"candidates": ["attention-convlstm", "ridge-var"], "validation": 60})
-    real = fit.build
 
-    def build(name: str, *arguments: Any, **options: Any) -> Any:
+    def build_or_diverge(name: str, task: Task, **options: Any) -> Model:
         if name == "attention-convlstm":
             raise DivergedError(name, epoch=3, step=7)
-        return real(name, *arguments, **options)
+        return build(name, task, **options)
 
-    monkeypatch.setattr(fit, "build", build)
+    monkeypatch.setattr(fit, "build", build_or_diverge)
     result = jobs.retrain(place.workspace, at=place.end)
     assert result.verdict.challenger == "ridge-var"
     run = place.workspace.registry.client.get_run(result.run_id)
@@ -259,7 +261,7 @@ def test_an_unknown_or_damaged_version_is_not_promoted(trained: Trained, monkeyp
     with pytest.raises(GateError, match="no version 9"):
         jobs.promote(trained.workspace, version=9, who="Ann", why="?")
 
-    def gone(*_: object) -> Any:
+    def gone(*_: object) -> None:
         raise TrackingError("gone")
 
     monkeypatch.setattr(Registry, "download", gone)
@@ -327,7 +329,9 @@ def test_an_hourly_product_whose_forecasts_stop_is_late(fresh: Callable[..., Pro
     place.workspace.feed.observations.append(make_rows(*rows), at=place.end, payload="1" * 64)
     found = jobs.status(place.workspace, at=place.end + timedelta(hours=4))
     assert found.state == "broken"  # no champion; with one it would be late:
-    state, reason = assess(place.workspace, found.now, found.newest or found.now, found.last_issue, 0, [])
+    state, reason = assess(
+        place.workspace, found.now, found.newest or found.now, found.last_issue, FallbackLevel.CHAMPION, []
+    )
     assert (state, "is missing" in reason) == ("late", True)
 
 

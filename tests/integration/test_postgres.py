@@ -78,9 +78,11 @@ def opened(product: Product, password: str = "reader-password") -> Sql:  # noqa:
 
 
 def fetch(source: Sql, since: datetime | None = None, until: datetime | None = None) -> list[Payload]:
-    found = list(source.fetch(since, until, at=NOW))
-    assert [one for one in found if isinstance(one, SourceError)] == []
-    return found  # type: ignore[return-value]
+    payloads = []
+    for one in source.fetch(since, until, at=NOW):
+        assert not isinstance(one, SourceError), one
+        payloads.append(one)
+    return payloads
 
 
 def keys(source: Sql, payloads: list[Payload]) -> list[tuple[datetime, str]]:

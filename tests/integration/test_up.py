@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,8 @@ class Up:
     pages: str
 
     def family(self) -> list[psutil.Process]:
-        return psutil.Process(self.process.pid).children(recursive=True)
+        children: list[psutil.Process] = psutil.Process(self.process.pid).children(recursive=True)
+        return children
 
 
 def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
@@ -135,12 +137,15 @@ def finished(client: SyncPrefectClient, run: FlowRun) -> FlowRun | None:
 
 
 def test_every_deployment_completes(up: Up, client: SyncPrefectClient) -> None:
-    parameters = {"promote": {"version": 1, "why": "the test wants a champion"}, "rollback": {"why": "and no other"}}
+    parameters: dict[str, dict[str, Any]] = {
+        "promote": {"version": 1, "why": "the test wants a champion"},
+        "rollback": {"why": "and no other"},
+    }
     names = {}
     for job in JOBS:
         deployment = client.read_deployment_by_name(f"{job}/wind")
         run = client.create_flow_run_from_deployment(deployment.id, parameters=parameters.get(job, {}))
-        done = wait_for(lambda run=run: finished(client, run), 180, f"{job} ends")
+        done = wait_for(partial(finished, client, run), 180, f"{job} ends")
         names[job] = (done.state.name, done.state.message)
     assert names["retrain"][0] in ("Completed", "Champion kept")
     assert names["rollback"][1].startswith("Refused: "), "nothing served before"
