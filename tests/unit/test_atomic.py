@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import atomic
 from pipeline.atomic import new_folder, replace_symlink, write_file
 
 
@@ -58,7 +57,7 @@ def test_readers_never_see_half_a_file(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
     write_file(path, b"old")
-    monkeypatch.setattr(atomic.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         write_file(path, b"new")
     assert path.read_bytes() == b"old"
@@ -96,7 +95,7 @@ def test_a_folders_content_is_flushed_before_its_name(tmp_path: Path, monkeypatc
         order.append("RENAMED")
         return rename(path, target)
 
-    monkeypatch.setattr(atomic.os, "fsync", synced)
+    monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(Path, "rename", renamed)
     with new_folder(tmp_path / "folder") as fresh:
         (fresh / "inner").mkdir()
@@ -114,7 +113,7 @@ def test_a_folder_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_folder_whose_flush_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(atomic.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"), new_folder(tmp_path / "folder") as fresh:
         (fresh / "file").write_text("x")
     assert names(tmp_path) == []

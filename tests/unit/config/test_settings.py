@@ -115,7 +115,7 @@ def test_a_mistake_in_a_secret_does_not_reveal_it(
 
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        settings().home = Path()  # type: ignore[misc]
+        settings().home = Path()
 
 
 def test_every_setting_has_a_description() -> None:

@@ -1,23 +1,25 @@
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from expectations.buddy import departures, differences, neighbours
 from expectations.series import Series
 
-ROW = np.arange(5) * 0.1  # degrees apart along the equator, 11.1 km each
+ROW = np.arange(5, dtype=np.float64) * 0.1  # degrees apart along the equator, 11.1 km each
 
 
-def frame(values: np.ndarray) -> Series:
+def frame(values: NDArray[np.float64]) -> Series:
     """Values of shape (time, location) as a series."""
     times, places = values.shape
     return Series(np.repeat(np.arange(places), times), np.tile(np.arange(times), places), values.T.ravel())
 
 
-def field(times: int = 40) -> np.ndarray:
+def field(times: int = 40) -> NDArray[np.float64]:
     """A signal that all five stations share, each with its own offset, and a little noise."""
     rng = np.random.default_rng(0)
     signal = 10 * np.sin(np.arange(times) / 3)[:, None]
-    return signal + np.array([0.0, 5.0, -3.0, 20.0, 1.0]) + rng.normal(0, 0.1, (times, 5))
+    values: NDArray[np.float64] = signal + np.array([0.0, 5.0, -3.0, 20.0, 1.0]) + rng.normal(0, 0.1, (times, 5))
+    return values
 
 
 def test_neighbours_are_the_nearest_others_weighted_by_one_over_distance() -> None:

@@ -7,7 +7,12 @@ from numpy.typing import NDArray
 from expectations.forecasts import check_forecast
 
 LIMITS = [(0.0, 60.0), (None, None)]
-NAMES = {"leads": 3, "targets": ["wind_speed", "flow"], "locations": ["A", "B"], "levels": [0.1, 0.5, 0.9]}
+
+
+def check_named(quantiles: NDArray[np.float32]) -> list[str]:
+    return check_forecast(
+        quantiles, LIMITS, leads=3, targets=["wind_speed", "flow"], locations=["A", "B"], levels=[0.1, 0.5, 0.9]
+    )
 
 
 @pytest.fixture
@@ -19,7 +24,7 @@ def good() -> NDArray[np.float32]:
 def test_a_sound_forecast_has_no_fault(good: NDArray[np.float32]) -> None:
     good[0, 0, 0] = [0, 0, 60]  # at the limits, and equal quantiles
     good[0, 1, 0] = [-1e9, 0, 1e9]  # open limits
-    assert check_forecast(good, LIMITS, **NAMES) == []
+    assert check_named(good) == []
     assert check_forecast(good, LIMITS) == []
 
 
@@ -36,7 +41,7 @@ def test_each_fault_is_told_with_its_place(
     good: NDArray[np.float32], at: tuple[int, int, int, int], value: float, fault: str
 ) -> None:
     good[at] = value
-    assert check_forecast(good, LIMITS, **NAMES) == [f"{fault} at lead 2, location B, quantile 0.9"]
+    assert check_named(good) == [f"{fault} at lead 2, location B, quantile 0.9"]
 
 
 def test_without_names_the_places_are_numbers(good: NDArray[np.float32]) -> None:
@@ -47,7 +52,7 @@ def test_without_names_the_places_are_numbers(good: NDArray[np.float32]) -> None
 
 
 def test_an_incomplete_forecast_is_refused(good: NDArray[np.float32]) -> None:
-    assert check_forecast(good[:2, :, :1], LIMITS, **NAMES) == ["2 leads, not 3", "1 locations, not 2"]
+    assert check_named(good[:2, :, :1]) == ["2 leads, not 3", "1 locations, not 2"]
     assert check_forecast(good, LIMITS[:1]) == ["limits of 1 targets for 2"]
 
 

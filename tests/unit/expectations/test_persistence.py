@@ -56,7 +56,7 @@ def test_runs_agree_with_a_plain_count(values: list[float]) -> None:
 
 
 def test_zero_is_natural_where_rain_starts_and_stops_and_not_where_one_sensor_died() -> None:
-    rain = [0, 0, 1, 0, 0, 2, 0, 0]  # 3 of 5 runs
+    rain = [0.0, 0.0, 1.0, 0.0, 0.0, 2.0, 0.0, 0.0]  # 3 of 5 runs
     busy = [float(n) for n in range(1, 101)]
     assert share_of_runs(series(rain), 0.0) == pytest.approx(0.6)
     assert share_of_runs(series(busy, busy, [0.0] * 100), 0.0) == 0.0

@@ -9,6 +9,7 @@ import pyarrow as pa
 import yaml
 
 from pipeline.config import Product, load_product
+from pipeline.config.feed import Grid
 from pipeline.locations import cell_ids
 from tests.world import make_product, record_rows
 
@@ -37,5 +38,5 @@ def grid_rows(product: Product) -> pa.Table:
 
 
 def _ids(product: Product) -> tuple[str, ...]:
-    columns = product.feed.locations.longitude.count  # type: ignore[union-attr]
-    return cell_ids(ROWS, columns)
+    assert isinstance(product.feed.locations, Grid)
+    return cell_ids(ROWS, product.feed.locations.longitude.count)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -52,8 +52,11 @@ def covariate_frames(product: Product, installed: Settings, name: str, issues: S
         OpenFeed(product.covariates[name], installed), known_by=max(issues), since=first, until=last
     )
     ahead = np.arange(1, cadence.leads + 1) * np.timedelta64(cadence.step)
-    times = np.array([as_numpy(origin) for origin in origins])[:, None] + ahead
-    return values_of(covariate, np.array([as_numpy(issue) for issue in issues]), times)
+    return values_of(covariate, instants(issues), instants(origins)[:, None] + ahead)
+
+
+def instants(times: Iterable[datetime]) -> NDArray[np.datetime64]:
+    return np.array([as_numpy(time) for time in times])
 
 
 def values_of(covariate: Covariate, issues: NDArray[np.datetime64], times: NDArray[np.datetime64]) -> Float:
@@ -127,10 +130,9 @@ def test_the_whole_history_is_mapped_and_has_the_same_values(tmp_path: Path, ins
     assert isinstance(whole.frames.first.base, np.memmap)
     assert (installed.home / "cache" / "frames" / "tiny-wind.nwp").is_dir()
     leads = np.arange(3) * np.timedelta64(DAY)
-    times = np.array([[as_numpy(issue - 7 * HOUR)] for issue in issues]) + leads
-    instants = np.array([as_numpy(issue) for issue in issues])
+    times = instants(issue - 7 * HOUR for issue in issues)[:, None] + leads
     np.testing.assert_array_equal(
-        values_of(whole, instants, times), covariate_frames(product, installed, "nwp", issues)
+        values_of(whole, instants(issues), times), covariate_frames(product, installed, "nwp", issues)
     )
 
 

@@ -99,7 +99,8 @@ def test_a_changed_bit_in_a_file_is_detected(tmp_path: Path, name: str) -> None:
 def read_size(folder: Path, name: str) -> int:
     metadata = json.loads((folder / METADATA).read_bytes())
     facts = (metadata["arrays"] | {"complete_at": metadata["complete_at"]})[name]
-    return int(np.prod(facts["shape"])) * np.dtype(facts["dtype"]).itemsize
+    size: int = int(np.prod(facts["shape"])) * np.dtype(facts["dtype"]).itemsize
+    return size
 
 
 @pytest.mark.parametrize("name", ["first.npy", "revised_values.npy", METADATA])
@@ -148,7 +149,12 @@ def test_the_digest_of_an_unchanged_file_is_checked_once_per_process(
     folder = write(tmp_path / "f")
     read: list[str] = []
     real = files._content_digest
-    monkeypatch.setattr(files, "_content_digest", lambda path, size: (read.append(path.name), real(path, size))[1])
+
+    def noted(path: Path, size: int) -> str:
+        read.append(path.name)
+        return real(path, size)
+
+    monkeypatch.setattr(files, "_content_digest", noted)
     read_frames(folder)
     assert len(read) == 8
     read_frames(folder)

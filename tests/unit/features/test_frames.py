@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from random import Random
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -55,7 +57,9 @@ def test_frames_by_hand() -> None:
     assert changed.time_index.tolist() == changed.location_index.tolist() == [0, 0]
     assert changed.known_at.tolist() == [micros(START + 20 * HOUR), micros(START + 30 * HOUR)]
     assert changed.values.tolist() == [[2.0, 10.0], [3.0, 10.0]]
-    assert (frames.first.dtype, frames.known_at.dtype, changed.values.dtype) == (np.float32, np.int64, np.float32)
+    assert frames.first.dtype == np.float32
+    assert frames.known_at.dtype == np.int64
+    assert changed.values.dtype == np.float32
 
 
 def test_the_index_of_an_instant_may_be_beyond_both_ends() -> None:
@@ -84,9 +88,9 @@ def test_arrays_follow_the_order_of_the_product_not_of_the_rows() -> None:
 
 @given(some_rows(), st.randoms(use_true_random=False))
 @settings(max_examples=60, deadline=None)
-def test_the_order_of_the_rows_does_not_matter(rows: list[Row], random: object) -> None:
+def test_the_order_of_the_rows_does_not_matter(rows: list[Row], random: Random) -> None:
     shuffled = list(rows)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    random.shuffle(shuffled)
     assert frames_of(shuffled).digest() == frames_of(rows).digest()
 
 
@@ -99,7 +103,7 @@ def test_the_digest_changes_with_any_visible_change(rows: list[Row], data: st.Da
     row = rows[n]
     if field == "known_at":
         known = {one.known_at for one in rows if one[:2] == row[:2]}
-        other = row.known_at + timedelta(microseconds=3)
+        other: Any = row.known_at + timedelta(microseconds=3)
         assert other not in known
     else:
         was = getattr(row, field)
@@ -163,9 +167,9 @@ def test_frames_are_the_same_built_at_once_in_parts_or_naively(
         for m, place in enumerate(PLACES):
             row = first.get((time, place))
             assert whole.known_at[n, m] == (NEVER if row is None else micros(row.known_at))
-            expected = [None if row is None else row.u, None if row is None else row.v]
-            assert whole.mask[n, :, m].tolist() == [value is not None for value in expected]
-            assert whole.first[n, :, m].tolist() == [value or 0 for value in expected]
+            values = [None if row is None else row.u, None if row is None else row.v]
+            assert whole.mask[n, :, m].tolist() == [value is not None for value in values]
+            assert whole.first[n, :, m].tolist() == [value or 0 for value in values]
     changed = whole.revisions
     expected = [(times.index(row.valid_time), PLACES.index(row.location), micros(row.known_at)) for row in others]
     found = zip(changed.time_index, changed.location_index, changed.known_at, strict=True)

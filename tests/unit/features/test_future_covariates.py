@@ -47,9 +47,14 @@ def installed(tmp_path: Path) -> Settings:
     return make_settings(tmp_path)
 
 
-def make(folder: Path, *, feed: dict[str, Any] | None = None, **options: Any) -> Product:
-    covariates = {"nwp": FEED | (feed or {})}
-    return make_product(folder, **({"stations": 2, "days": 20, "covariates": covariates} | options))
+def make(
+    folder: Path,
+    *,
+    stations: int = 2,
+    feed: dict[str, Any] | None = None,
+    covariates: dict[str, dict[str, Any]] | None = None,
+) -> Product:
+    return make_product(folder, stations=stations, days=20, covariates=covariates or {"nwp": FEED | (feed or {})})
 
 
 def publish(product: Product, settings: Settings, at: datetime, rows: list[dict[str, Any]], name: str = "nwp") -> None:
@@ -221,10 +226,10 @@ def test_an_unreadable_covariate_stops_training_but_not_a_forecast(
     ws = Workspace(product, installed)
 
     class Torn(Observations):
-        def scan(self, **_: object) -> Iterator[pa.Table]:  # type: ignore[override]
+        def scan(self, **_: object) -> Iterator[pa.Table]:
             raise StoreError("nwp: the newest commit is torn")
 
-        def read(self, **_: object) -> pa.Table:  # type: ignore[override]
+        def read(self, **_: object) -> pa.Table:
             raise StoreError("nwp: the newest commit is torn")
 
     sound = ws.covariates["nwp"].observations

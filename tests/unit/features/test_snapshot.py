@@ -12,6 +12,7 @@ from pipeline.config import Product, Settings
 from pipeline.errors import NoDataError
 from pipeline.features import windows
 from pipeline.features.arrays import Bool, Float, Frames, Int
+from pipeline.features.asof import windows_as_of
 from pipeline.features.snapshot import Snapshot
 from pipeline.features.windows import IssueWindows
 from pipeline.ingest.feed import OpenFeed
@@ -44,11 +45,11 @@ def is_mapped(snapshot: Snapshot) -> bool:
 
 
 def live(
-    folder: Path, settings: Settings, *, grid: bool = False, **arguments: object
+    folder: Path, settings: Settings, *, grid: bool = False, days: int = 36, **arguments: Any
 ) -> tuple[Product, list[datetime]]:
     """A live feed of 36 frames that arrive one by one: on time, late, revised, repeated or never."""
     make = make_grid_product if grid else make_product
-    product = make(folder, feed={"mode": "live"}, **({"days": 36} | arguments))  # type: ignore[arg-type]
+    product = make(folder, feed={"mode": "live"}, days=days, **arguments)
     store = OpenFeed(product.feed, settings).observations
     step, delay = product.feed.step, product.feed.delay
     rows = (grid_rows if grid else record_rows)(product).to_pylist()
@@ -132,7 +133,7 @@ def test_equal_data_stored_differently_gives_an_equal_snapshot(tmp_path: Path) -
     ],
     ids=["daily", "late", "six-hourly", "one frame", "Dublin", "grid"],
 )
-def test_live_and_training_see_the_same(tmp_path: Path, settings: Settings, arguments: dict[str, object]) -> None:
+def test_live_and_training_see_the_same(tmp_path: Path, settings: Settings, arguments: dict[str, Any]) -> None:
     product, times = live(tmp_path, settings, **arguments)
     full = take_snapshot(Workspace(product, settings), known_by=times[-1] + 30 * DAY)
     assert is_mapped(full)
@@ -159,11 +160,10 @@ def test_a_window_does_not_read_the_whole_history(
     fill(product, settings)
     snapshot = take_snapshot(Workspace(product, settings), known_by=end_of(product))
     lengths: list[int] = []
-    real = windows.windows_as_of
 
     def noted(frames: Frames, last: Int, known_by: Int, length: int, **options: Any) -> tuple[Float, Bool]:
         lengths.append(len(last) * length)
-        return real(frames, last, known_by, length, **options)
+        return windows_as_of(frames, last, known_by, length, **options)
 
     monkeypatch.setattr(windows, "windows_as_of", noted)
     issues = list(snapshot.cadence.issues(snapshot.known_by - 300 * DAY, snapshot.known_by))

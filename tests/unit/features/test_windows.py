@@ -212,7 +212,7 @@ def test_nothing_known_after_the_issue_time_changes_a_forecast(name: str, day: i
         late = issue + timedelta(microseconds=int(random.integers(1, 10**13)))
         poisoned.append(every[n]._replace(known_at=late, u=-1e6, v=1e6))
     poisoned.append(every[2 * day - 2]._replace(known_at=issue + timedelta(microseconds=1), u=1e6, v=1e6))
-    random.shuffle(poisoned)  # type: ignore[arg-type]
+    random.shuffle(poisoned)
     honest = predict(model, list(every), issue)
     assert predict(model, poisoned, issue).tobytes() == honest.tobytes()
     # The test can fail: the newest value that is known does change the forecast.

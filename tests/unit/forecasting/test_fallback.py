@@ -19,10 +19,10 @@ from models.baselines.ridge import RidgeVar
 from models.errors import ModelError
 from pipeline.config import load_product
 from pipeline.errors import NoDataError, StoreError
-from pipeline.forecasting import fallback
 from pipeline.forecasting.notes import Note
 from pipeline.forecasting.predict import IssuedForecast
 from pipeline.ingest.feed import OpenFeed
+from pipeline.registry.bundle import Bundle
 from pipeline.registry.tracking import Registry, TrackingError
 from pipeline.times import Cadence
 from pipeline.training.fit import baseline_names
@@ -114,7 +114,7 @@ def test_level_4_when_nothing_in_the_context_is_known(trained: Trained) -> None:
 def test_level_3_when_the_champion_is_damaged_after_it_was_verified(
     trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fallback.Bundle, "verify", lambda self: self)  # damaged after it was verified
+    monkeypatch.setattr(Bundle, "verify", lambda self: self)  # damaged after it was verified
     _damage(trained, "challenger/model.safetensors")
     found = _issue(trained)
     assert found.forecast.made_by.fallback_level == 3

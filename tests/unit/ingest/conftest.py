@@ -1,5 +1,5 @@
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -7,12 +7,26 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipeline.config import Product
-from pipeline.ingest.sources import row_schema
+from pipeline.config import Feed, Product
+from pipeline.config.sources.files import FilesSource
+from pipeline.errors import SourceError
+from pipeline.ingest.sources import Payload, row_schema
 from pipeline.locations import Locations
 
 MakeProduct = Callable[..., Product]
 MakeRows = Callable[..., pa.Table]
+
+
+def files_source(feed: Feed) -> FilesSource:
+    assert isinstance(feed.source, FilesSource)
+    return feed.source
+
+
+def only_payloads(fetched: Iterable[Payload | SourceError]) -> Iterator[Payload]:
+    """What was fetched, none of it an error."""
+    for one in fetched:
+        assert isinstance(one, Payload)
+        yield one
 
 
 @pytest.fixture

@@ -14,12 +14,14 @@ from pipeline.ingest import payload as payload_module
 from pipeline.ingest.fetch import fetch_payloads
 from pipeline.ingest.payload import ingest_payload
 from pipeline.ingest.quarantine import Quarantine
+from pipeline.jobs.ingest import IngestResult
 from pipeline.store.layout import FeedLayout
 from pipeline.store.observations import AppendResult, Observations
 from pipeline.store.raw import RawStore
 from pipeline.store.receipts import Receipts
 from pipeline.workspace import Workspace
 from tests import jobs
+from tests.unit.ingest.conftest import files_source
 from tests.world import VARIABLE, make_product, make_settings
 
 NOW = datetime(2001, 2, 1, tzinfo=UTC)
@@ -51,8 +53,10 @@ class Inbox:
         (self.folder / f"{name}.{self.form}").write_bytes(data)
         return hashlib.sha256(data).hexdigest()
 
-    def ingest(self, at: datetime = NOW, **window: datetime) -> Any:
-        return jobs.ingest(self.workspace, at=at, **window)
+    def ingest(
+        self, at: datetime = NOW, *, since: datetime | None = None, until: datetime | None = None
+    ) -> IngestResult:
+        return jobs.ingest(self.workspace, at=at, since=since, until=until)
 
     def values(self) -> dict[tuple[str, str], list[float | None]]:
         found: dict[tuple[str, str], list[float | None]] = {}
@@ -337,7 +341,7 @@ def test_a_fault_of_our_own_is_not_quarantined(inbox: Inbox, monkeypatch: pytest
 def test_once_the_product_file_is_corrected_what_its_mistake_refused_is_read_again(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path)
     inbox.put("a", CSV)
-    source = inbox.product.feed.source
+    source = files_source(inbox.product.feed)
     mistaken = source.model_copy(update={"time": source.time.model_copy(update={"columns": ("when",)})})
     wrong = inbox.product.model_copy(update={"feed": inbox.product.feed.model_copy(update={"source": mistaken})})
     wrong = wrong.within(inbox.product.folder)

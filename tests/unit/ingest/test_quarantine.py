@@ -38,7 +38,8 @@ def refused(*rows: RefusedRow) -> pa.Table:
 
 
 def ids(quarantine: Quarantine) -> list[str]:
-    return quarantine.read()["id"].to_pylist()
+    found: list[str] = quarantine.read()["id"].to_pylist()
+    return found
 
 
 def test_an_empty_quarantine(quarantine: Quarantine) -> None:

@@ -40,7 +40,8 @@ class Inbox:
 
     def row(self, text: str) -> dict[str, Any]:
         """Return the row in quarantine whose reason has a text."""
-        (row,) = [row for row in self.workspace().feed.quarantine.open_rows().to_pylist() if text in row["reason"]]
+        rows: list[dict[str, Any]] = self.workspace().feed.quarantine.open_rows().to_pylist()
+        (row,) = [row for row in rows if text in row["reason"]]
         return row
 
     def release(self, feed: OpenFeed, *rows: dict[str, Any], override: bool = False) -> int:
@@ -49,7 +50,7 @@ class Inbox:
         decide(rows, feed, at=LATER, who="ada", why="seen", action="released", override=override)
         return stored.accepted
 
-    def stored(self) -> list[tuple[datetime, str, float]]:
+    def stored(self) -> list[tuple[int, str, float]]:
         rows = self.workspace().feed.observations.read().to_pylist()
         return [(row["valid_time"].day, row["location"], row[VARIABLE]) for row in rows]
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from models.base import Model
 from models.catalogue import MODELS, build
 from models.networks.model_config import FieldNetworkConfig
+from models.networks.network import Network
 from models.networks.neural import NeuralModel
 from models.task import Task
 from tests.records import Record
@@ -79,6 +80,13 @@ def make_world(task: Task, frames: int = 500, gaps: float = 0.03, dead: int | No
     a, b = int(0.7 * len(issues)), int(0.85 * len(issues))
     parts = issues[: a - gap], issues[a : b - gap], issues[b:]
     return World(*(Record(task, time, values, mask, part) for part in parts))
+
+
+def make_network(name: str, task: Task, **options: Any) -> Network:
+    """The untrained network of a model."""
+    model = build(name, task, **options)
+    assert isinstance(model, NeuralModel)
+    return model.network()
 
 
 def quick(name: str) -> dict[str, Any]:

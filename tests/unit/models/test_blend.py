@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.base import Model
+from models.base import Epoch, Model
 from models.baselines.reference import DampedAnomaly, Persistence
+from models.blend import Blend
 from models.catalogue import build
 from models.checkpoint import load, save
 from models.errors import ModelError
@@ -52,6 +53,7 @@ def test_equal_weights_without_validation_give_the_mean_of_each_level(world: Wor
         model.fit(world.train, none)
         alone.append(model.predict(inputs))
     np.testing.assert_allclose(blend.predict(inputs), (alone[0] + alone[1]) / 2, rtol=1e-5)
+    assert isinstance(blend, Blend)
     assert blend.weights == {"climatology": (0.5, 0.5, 0.5), "damped-anomaly": (0.5, 0.5, 0.5)}
 
 
@@ -152,7 +154,7 @@ def test_a_saved_blend_gives_bit_equal_forecasts(world: World, blend: Any, tmp_p
 def test_a_member_that_fails_is_left_out_with_a_warning(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    def fail(self, *args: Any, **kwargs: Any) -> None:
+    def fail(self: DampedAnomaly, *args: Any, **kwargs: Any) -> None:
         raise ModelError("no luck")
 
     monkeypatch.setattr(DampedAnomaly, "fit", fail)
@@ -160,6 +162,7 @@ def test_a_member_that_fails_is_left_out_with_a_warning(
     with caplog.at_level(logging.WARNING, "models.blend"):
         blend.fit(world.train, world.validation)
     assert [record.getMessage() for record in caplog.records] == ["blend: leaving out damped-anomaly: no luck"]
+    assert isinstance(blend, Blend)
     assert blend.weights["damped-anomaly"] == (0.0, 0.0, 0.0)
     assert sum(weights[0] for weights in blend.weights.values()) == pytest.approx(1)
     save(blend, tmp_path / "blend")
@@ -168,7 +171,7 @@ def test_a_member_that_fails_is_left_out_with_a_warning(
 
 
 def test_one_remaining_member_is_too_few(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(self, *args: Any, **kwargs: Any) -> None:
+    def fail(self: DampedAnomaly, *args: Any, **kwargs: Any) -> None:
         raise ModelError("no luck")
 
     monkeypatch.setattr(DampedAnomaly, "fit", fail)
@@ -183,14 +186,14 @@ def test_networks_share_the_remaining_budget_and_epochs_are_counted_together(
     budgets = []
     real = Persistence.fit
 
-    def note(self, *args: Any, budget_seconds: Any, **kwargs: Any) -> None:
+    def note(self: Persistence, *args: Any, budget_seconds: Any, **kwargs: Any) -> None:
         budgets.append(budget_seconds)
         real(self, *args, budget_seconds=budget_seconds, **kwargs)
 
     monkeypatch.setattr(Persistence, "fit", note)
     small = {f"{name}.{key}": value for name in ("lstm", "gru") for key, value in _small().items()}
     blend = build("blend", world.task, members="lstm, persistence, gru", **small)
-    epochs = []
+    epochs: list[Epoch] = []
     blend.fit(world.train, world.validation, budget_seconds=300.0, progress=epochs.append)
     assert len(budgets) == 1
     assert 0 < budgets[0] <= 100

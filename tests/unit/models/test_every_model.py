@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.base import Model
+from models.base import Epoch, Model
 from models.catalogue import MODELS
 from models.errors import ModelError, NotFittedError
 from models.task import Task
@@ -94,13 +94,13 @@ def test_permuted_stations_permute_the_forecast_and_nothing_else(
 def test_same_seed_same_model_and_callers_random_state_untouched(
     name: str, world: World, fitted: Callable[[str], Model], new: Callable[..., Model]
 ) -> None:
-    before = np.random.get_state()[1].copy()
+    before = np.random.get_state(legacy=False)["state"]["key"].copy()
     model = new(name, world.task)
     model.fit(world.train, world.validation)
     twin = fitted(name).state()
     for key, array in model.state().items():
         np.testing.assert_array_equal(array, twin[key], err_msg=key)
-    np.testing.assert_array_equal(before, np.random.get_state()[1])
+    np.testing.assert_array_equal(before, np.random.get_state(legacy=False)["state"]["key"])
 
 
 def test_state_and_options_make_a_twin(
@@ -154,7 +154,8 @@ def test_no_training_windows_are_refused(name: str, world: World, new: Callable[
 def test_empty_validation_is_allowed_and_progress_is_reported(
     name: str, world: World, new: Callable[..., Model]
 ) -> None:
-    model, epochs = new(name, world.task), []
+    model = new(name, world.task)
+    epochs: list[Epoch] = []
     none = replace(world.validation, issues=world.validation.issues[:0])
     model.fit(world.train, none, progress=epochs.append)
     assert [epoch.epoch for epoch in epochs] == list(range(1, len(epochs) + 1))

@@ -8,15 +8,17 @@ from typing import Any
 import pytest
 import torch
 
-from models.catalogue import MODELS, build
+from models.catalogue import MODELS
 from models.networks.neural import NeuralModel
 from models.networks.sample import Locations, Sample
 from models.task import Task
+from tests.unit.models.conftest import make_network
 
 NETWORKS = [name for name, entry in MODELS.items() if issubclass(entry.load(), NeuralModel)]
 SMALL = {"hidden": 4, "frames": 4, "dropout": 0.0, "base": "climatology"}
 ATTENTIVE = {"temporal": "multi-head", "spatial": True, "peepholes": True, "layers": 2}
-CASES = [(name, {}) for name in NETWORKS] + [
+CASES: list[tuple[str, dict[str, Any]]] = [
+    *((name, {}) for name in NETWORKS),
     ("attention-convlstm", ATTENTIVE),
     ("attention-convlstm", ATTENTIVE | {"temporal": "additive", "patch": 2}),
     ("attention-convlstm", {"temporal": "dot", "checkpointing": True}),
@@ -52,7 +54,7 @@ def network_of(task_of: Callable[..., Task]) -> Any:
             static=("altitude",),
             static_values=(tuple(float(i) for i in range(count)),),
         )
-        net = build(name, task, **(SMALL | options)).network()
+        net = make_network(name, task, **(SMALL | options))
         perturb(net)
         return net
 
@@ -131,7 +133,7 @@ def test_permuted_stations_permute_the_output_and_nothing_else(
 def test_each_issue_is_seen_alone(name: str, options: dict[str, Any], grid: Any, network_of: Any) -> None:
     net = network_of(name, grid, **options).eval()
     given = sample_of(3, grid)
-    one = Sample(*(part[1:2] for part in given[:-1]), given.locations)
+    one = Sample._make([*(part[1:2] for part in given[:-1]), given.locations])
     torch.testing.assert_close(net(one), net(given)[1:2], rtol=1e-4, atol=1e-4)
 
 
@@ -147,10 +149,8 @@ def test_state_follows_to_another_precision_and_back(
     twin.load_state_dict({key: value.clone() for key, value in net.state_dict().items()})
     torch.testing.assert_close(twin(given), single)
     locations = given.locations
-    wide = Sample(
-        *(part.double() for part in given[:-1]),
-        Locations(locations.position.double(), locations.static.double(), locations.row, locations.grid),
-    )
+    exact = Locations(locations.position.double(), locations.static.double(), locations.row, locations.grid)
+    wide = Sample._make([*(part.double() for part in given[:-1]), exact])
     found = net.double()(wide)
     assert found.dtype == torch.float64
     torch.testing.assert_close(found.float(), single, rtol=1e-2, atol=1e-3)
@@ -179,9 +179,8 @@ def test_a_location_that_training_never_saw_is_forecast(name: str, options: dict
 
 @every_network
 def test_fresh_networks_return_their_base(name: str, options: dict[str, Any], task_of: Callable[..., Task]) -> None:
-    model = build(name, task_of(), **(SMALL | {"base": "climatology"} | options))
-    net, given = model.network().eval(), sample_of(2, stations=4)
-    given = replace_channels(given)
+    net = make_network(name, task_of(), **(SMALL | {"base": "climatology"} | options)).eval()
+    given = replace_channels(sample_of(2, stations=4))
     torch.testing.assert_close(net.head.quantiles(net(given), given), given.base)
 
 

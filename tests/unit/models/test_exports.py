@@ -41,7 +41,7 @@ def test_no_module_hides_a_public_name() -> None:
 def test_the_example_of_the_documentation_runs(capsys: pytest.CaptureFixture[str]) -> None:
     text = (FOLDER / "README.md").read_text()
     block = text[text.index("    from dataclasses import dataclass") : text.index("For a grid, set `Task(grid")]
-    names = {"__name__": __name__}
+    names: dict[str, Any] = {"__name__": __name__}
     exec(compile(textwrap.dedent(block), "models/README.md", "exec"), names)  # noqa: S102 - our own text
     assert names["quantiles"].shape == (5, 3, 1, 2, 3)
     assert "Epoch(epoch=1" in capsys.readouterr().out

@@ -8,7 +8,7 @@ import pytest
 
 from models.base import Model
 from models.baselines import ridge as baseline
-from models.baselines.ridge import default_lags
+from models.baselines.ridge import RidgeVar, default_lags
 from models.catalogue import build
 from models.errors import ModelError
 from models.statistics import moments as module
@@ -256,9 +256,11 @@ def test_costly_gaps_are_dressed_by_fewer_windows(
 ) -> None:
     monkeypatch.setattr(baseline, "_MAX_DRESSING_OPERATIONS", 1.0)
     monkeypatch.setattr(baseline, "_MIN_DRESSING", 60)
-    model, twin = (build("ridge-var", world.task) for _ in range(2))
+    model, twin = (RidgeVar(world.task) for _ in range(2))
     model.fit(world.train, world.validation)
     twin.load_state(model.state())
     assert len(model._errors(world.train)) == len(twin._errors(world.train)) == 60 < len(world.train)
     monkeypatch.undo()
-    assert model.loss(world.test) < 1.05 * fitted("ridge-var").loss(world.test)
+    thorough = fitted("ridge-var")
+    assert isinstance(thorough, RidgeVar)
+    assert model.loss(world.test) < 1.05 * thorough.loss(world.test)

@@ -87,8 +87,17 @@ def test_create_never_shows_a_half_written_file(tmp_path: Path, monkeypatch: pyt
     # The content is flushed before the name appears.
     seen: list[str] = []
     sync, link = os.fsync, os.link
-    monkeypatch.setattr(os, "fsync", lambda handle: (seen.append("flushed"), sync(handle))[1])
-    monkeypatch.setattr(os, "link", lambda *paths: (seen.append("named"), link(*paths))[1])
+
+    def synced(handle: int) -> None:
+        seen.append("flushed")
+        sync(handle)
+
+    def linked(source: Path, target: Path) -> None:
+        seen.append("named")
+        link(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "link", linked)
     open_store(tmp_path).create("x", b"1")
     assert seen == ["flushed", "named", "flushed"]
 
@@ -97,9 +106,12 @@ def test_new_folders_are_flushed_too(tmp_path: Path, monkeypatch: pytest.MonkeyP
     # Without the name of its folder the file would be lost.
     flushed: set[str] = set()
     sync = os.fsync
-    monkeypatch.setattr(
-        os, "fsync", lambda handle: (flushed.add(str(Path(f"/proc/self/fd/{handle}").readlink())), sync(handle))[1]
-    )
+
+    def synced(handle: int) -> None:
+        flushed.add(str(Path(f"/proc/self/fd/{handle}").readlink()))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", synced)
     open_store(tmp_path).put("a/b/c", b"1")
     assert {str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a" / "b")} <= flushed
 

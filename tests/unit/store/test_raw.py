@@ -8,7 +8,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline import atomic
 from pipeline.errors import StoreError
 from pipeline.store.objects import LocalStore, open_store
 from pipeline.store.raw import Payload, RawStore
@@ -151,7 +150,7 @@ def test_a_failed_write_leaves_nothing_and_can_be_repeated(store: RawStore, monk
 
     payload = Payload.of("x", b"content")
     with monkeypatch.context() as patch:
-        patch.setattr(atomic.os, "fsync", full)
+        patch.setattr(os, "fsync", full)
         with pytest.raises(StoreError, match="cannot write, No space left on device"):
             store.put(payload)
     assert payload.digest not in store
@@ -162,8 +161,17 @@ def test_a_failed_write_leaves_nothing_and_can_be_repeated(store: RawStore, monk
 def test_the_content_is_on_disk_before_its_name(store: RawStore, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     sync, replace = os.fsync, Path.replace
-    monkeypatch.setattr(atomic.os, "fsync", lambda handle: (order.append("fsync"), sync(handle))[1])
-    monkeypatch.setattr(Path, "replace", lambda *paths: (order.append("name"), replace(*paths))[1])
+
+    def synced(handle: int) -> None:
+        order.append("fsync")
+        sync(handle)
+
+    def replaced(path: Path, target: Path) -> Path:
+        order.append("name")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
     store.put(Payload.of("x", b"content"))
     assert [step for step in order if step == "name"] == ["name", "name"]
     for index, step in enumerate(order):

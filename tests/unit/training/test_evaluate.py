@@ -44,7 +44,7 @@ def test_means_leave_out_what_is_unknown() -> None:
     # issue 0: leads 1, 3 and 5, unknown; issue 1: 7 and unknown, unknown and unknown; (issue, lead, target, location)
     scores = _evaluation([[[[1, 3]], [[5, NAN]]], [[[7, NAN]], [[NAN, NAN]]]])
     assert scores.mean_crps == (1 + 3 + 5 + 7) / 4
-    assert scores.crps_by_lead == ((1 + 3 + 7) / 3, 5)
+    assert scores.crps_by_lead == ((1 + 3 + 7) / 3, 5.0)
     assert scores.crps_by_issue.tolist() == [3, 7]
     assert scores.coverage == 1
     assert np.isnan(scores.at_lead(1).crps_by_issue).tolist() == [False, True]
@@ -116,7 +116,7 @@ CLIMATE = _evaluation([[[[40, 40], [4, 8]]], [[[40, NAN], [6, NAN]]]])  # 40 hPa
 
 def test_each_variable_counts_the_same_in_units_of_a_reference() -> None:
     scores = PRESSURE_AND_WIND.relative_to(CLIMATE)
-    assert scores.scale == (40, 6)
+    assert scores.scale == (40.0, 6.0)
     assert scores.mean_crps == pytest.approx((20 / 40 + 2 / 6) / 2)
     assert scores.crps_by_lead == (scores.mean_crps,)
     assert scores.crps_by_issue == pytest.approx([(20 / 40 + 2 / 6) / 2, (20 / 40 + 2 / 6) / 2])

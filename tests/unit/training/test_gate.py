@@ -18,6 +18,7 @@ ISSUES = 60
 SHAPE = (ISSUES, 2, 1, 4)
 START = datetime(2002, 1, 1, tzinfo=UTC)
 NAN = float("nan")
+UNSCORED = Evaluation(np.full(SHAPE, NAN), np.full(SHAPE, NAN), np.full(SHAPE, NAN))
 
 
 def _scores(mean: float, *, seed: int = 0, coverage: float = 0.9, shift: Any = 0.0) -> Evaluation:
@@ -69,7 +70,7 @@ def test_a_challenger_without_a_champion_becomes_the_first_champion() -> None:
 
 
 champion = ScoredModel("champion version 1", _scores(1.2, seed=1), champion=True)
-unscored = ScoredModel("champion version 1, which cannot be scored", Evaluation(*[np.full(SHAPE, NAN)] * 3), True)
+unscorable = ScoredModel("champion version 1, which cannot be scored", UNSCORED, True)
 REFUSED: dict[str, tuple[HoldoutComparison, str]] = {
     "equal": (_comparison(rivals=(ScoredModel("twin", _scores(1.0)),)), "not shown to be better than twin"),
     "luck": (_comparison(rivals=(ScoredModel("near", _scores(1.001, seed=9)),)), "not shown to be better than near"),
@@ -80,10 +81,10 @@ REFUSED: dict[str, tuple[HoldoutComparison, str]] = {
     ),
     "no rivals": (_comparison(rivals=()), "no rival to compare with"),
     "champion cannot be loaded": (
-        _comparison(rivals=(unscored, *_comparison().rivals[1:])),
+        _comparison(rivals=(unscorable, *_comparison().rivals[1:])),
         "not shown to be better than champion",
     ),
-    "challenger without any score": (_comparison(Evaluation(*[np.full(SHAPE, NAN)] * 3)), "no score at lead 1, 2"),
+    "challenger without any score": (_comparison(UNSCORED), "no score at lead 1, 2"),
     "challenger without scores at a lead": (
         _comparison(_holed(_scores(1.0), (slice(None), 1))),
         "the challenger has no score at lead 2",
@@ -116,7 +117,7 @@ REFUSED: dict[str, tuple[HoldoutComparison, str]] = {
         "not better than climatology with a quarter of the cells withheld",
     ),
     "outage unscored": (
-        _comparison(outage=Evaluation(*[np.full(SHAPE, NAN)] * 3)),
+        _comparison(outage=UNSCORED),
         "some forecasts have no score with a quarter",
     ),
     "outage partly unscored": (
@@ -124,15 +125,15 @@ REFUSED: dict[str, tuple[HoldoutComparison, str]] = {
         "some forecasts have no score with a quarter",
     ),
     "outage reference unscored": (
-        _comparison(outage_reference=Evaluation(*[np.full(SHAPE, NAN)] * 3)),
+        _comparison(outage_reference=UNSCORED),
         "some forecasts have no score with a quarter",
     ),
     "nothing scored at all": (
         _comparison(
-            Evaluation(*[np.full(SHAPE, NAN)] * 3),
-            rivals=(unscored,),
-            outage=Evaluation(*[np.full(SHAPE, NAN)] * 3),
-            outage_reference=Evaluation(*[np.full(SHAPE, NAN)] * 3),
+            UNSCORED,
+            rivals=(unscorable,),
+            outage=UNSCORED,
+            outage_reference=UNSCORED,
         ),
         "no score at lead 1, 2",
     ),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from models.baselines.reference import Persistence
-from models.catalogue import MODELS, Entry
+from models.catalogue import MODELS, Entry, build
 from models.errors import DivergedError, ModelError
 from models.task import Task
 from pipeline.config import Product
@@ -16,6 +16,7 @@ from pipeline.features.windows import make_task
 from pipeline.locations import read_locations
 from pipeline.times import Cadence
 from pipeline.training import fit, holdout
+from pipeline.training.evaluate import Evaluation
 from pipeline.training.fit import (
     REQUIRED_BASELINES,
     TrainingError,
@@ -47,14 +48,12 @@ def check(product: Product) -> dict[str, str]:
 
 
 def _fail(monkeypatch: pytest.MonkeyPatch, which: str, error: Exception) -> None:
-    real = fit.build
-
-    def build(name: str, *arguments: Any, **options: Any) -> Any:
+    def failing(name: str, *arguments: Any, **options: Any) -> Any:
         if name == which:
             raise error
-        return real(name, *arguments, **options)
+        return build(name, *arguments, **options)
 
-    monkeypatch.setattr(fit, "build", build)
+    monkeypatch.setattr(fit, "build", failing)
 
 
 @pytest.mark.parametrize("error", FAULTS, ids=lambda error: type(error).__name__)
@@ -102,14 +101,15 @@ def test_a_score_that_is_not_a_number_is_a_failure(
     place = fresh()
     snapshot = take_snapshot(place.workspace, known_by=place.end)
     nothing = np.full((2, 2, 1, 4), np.nan)
-    monkeypatch.setattr(fit, "evaluate", lambda *_: fit.Evaluation(nothing, nothing, nothing))
+    monkeypatch.setattr(fit, "evaluate", lambda *_: Evaluation(nothing, nothing, nothing))
     with pytest.raises(ModelError, match="not a finite number"):
         fit_all(snapshot, split(snapshot))
 
 
 def test_the_best_on_validation_is_the_challenger() -> None:
-    def fitted(name: str, crps: float) -> Any:
-        return fit.FittedModel(name, None, fit.Evaluation(*[np.full((1, 1, 1, 1), crps)] * 3), (), 0.0)  # type: ignore[arg-type]
+    def fitted(name: str, crps: float) -> fit.FittedModel:
+        scores = np.full((1, 1, 1, 1), crps)
+        return fit.FittedModel(name, None, Evaluation(scores, scores, scores), (), 0.0)  # type: ignore[arg-type]
 
     assert choose_challenger([fitted("a", 2.0), fitted("b", 1.0), fitted("c", 3.0)]).name == "b"
 
@@ -134,7 +134,7 @@ def test_equal_data_make_an_equal_key_and_any_difference_another(fresh: Callable
         return training_key(snapshot, split(snapshot))
 
     assert key() == key()
-    changed = [
+    changed: list[dict[str, Any]] = [
         {"gate": product.gate.model_copy(update={"issues": 50})},
         {"training": product.training.model_copy(update={"seed": 1})},
         {"forecast": product.forecast.model_copy(update={"context": 6})},
@@ -199,7 +199,7 @@ def test_persistence_and_climatology_are_never_left_out(
 def test_several_variables_count_the_same_on_validation() -> None:
     def fitted(name: str, first: float, second: float) -> fit.FittedModel:
         crps = np.array([first, second]).reshape(1, 1, 2, 1)
-        return fit.FittedModel(name, None, fit.Evaluation(crps, crps, crps), (), 0.0)  # type: ignore[arg-type]
+        return fit.FittedModel(name, None, Evaluation(crps, crps, crps), (), 0.0)  # type: ignore[arg-type]
 
     # In hectopascals and metres per second: a is 20 hPa better and loses half of the skill in wind.
     models = [fitted("a", 980.0, 1.5), fitted("b", 1000.0, 1.0), fitted("climatology", 1000.0, 2.0)]

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import pipeline.report
+from pipeline import atomic
 from pipeline.config import load_product
 from pipeline.errors import ContractError, StoreError
 from pipeline.forecasting.publish import write
@@ -119,7 +120,7 @@ def test_latest_stays_with_a_newer_forecast_that_another_process_published(
     (new,) = jobs.forecast(trained.workspace, at=trained.end)
     root, hidden = new.folder.parent, trained.root / "hidden"
     new.folder.rename(hidden)
-    real = write.atomic.replace_symlink
+    real = atomic.replace_symlink
 
     def overtaken(link: Path, target: str) -> None:
         if hidden.exists():  # another process publishes the newer one at the worst moment
@@ -127,7 +128,7 @@ def test_latest_stays_with_a_newer_forecast_that_another_process_published(
             real(link, new.folder.name)
         real(link, target)
 
-    monkeypatch.setattr(write.atomic, "replace_symlink", overtaken)
+    monkeypatch.setattr(atomic, "replace_symlink", overtaken)
     jobs.forecast(trained.workspace, at=trained.end - 3 * DAY)
     assert (root / "latest").resolve() == new.folder
 

@@ -87,13 +87,13 @@ def zipped(folder: Path, *, inside: str = "") -> bytes:
     return whole.getvalue()
 
 
-def grib(edition: int = 1, **keys: int) -> bytes:
+def grib(edition: int = 1, **keys: int | str) -> bytes:
     """A message an hour of 3 x 4 values from 358 to 1 degrees east; `keys` take the place of those of ecCodes."""
     eccodes = pytest.importorskip("eccodes")
     messages = []
     for hour in (1, 2):
         handle = eccodes.codes_grib_new_from_samples(f"regular_ll_sfc_grib{edition}")
-        said = {
+        said: dict[str, int | str] = {
             "Ni": 4,
             "Nj": 3,
             "latitudeOfFirstGridPointInDegrees": 52,

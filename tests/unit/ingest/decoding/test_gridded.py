@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -74,8 +75,13 @@ def test_a_file_may_be_compressed_as_a_whole(tmp_path: Path, kind: str) -> None:
 
     import zstandard
 
-    press = {"gzip": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "zstd": zstandard.compress}[kind]
-    decoded = decode(make_feed(tmp_path, compression=kind), press(written("netcdf", tmp_path)))
+    press: dict[str, Callable[[bytes], bytes]] = {
+        "gzip": gzip.compress,
+        "bz2": bz2.compress,
+        "xz": lzma.compress,
+        "zstd": zstandard.compress,
+    }
+    decoded = decode(make_feed(tmp_path, compression=kind), press[kind](written("netcdf", tmp_path)))
     assert cells(decoded) == EXPECTED
 
 

@@ -20,7 +20,8 @@ from tests.unit.ingest.decoding.grids import TIMES, VALUES, cells, decode, make_
 
 
 def matched(points: list[float], start: float, step: float, count: int, *, around: bool = False) -> list[int]:
-    return match_axis(np.array(points), Axis(start=start, step=step, count=count), around=around).tolist()
+    index: list[int] = match_axis(np.array(points), Axis(start=start, step=step, count=count), around=around).tolist()
+    return index
 
 
 def test_points_match_within_a_hundredth_of_a_step() -> None:

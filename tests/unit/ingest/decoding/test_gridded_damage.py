@@ -22,6 +22,7 @@ from pipeline.ingest.decoding.gridded import subprocess_reader as apart
 from pipeline.ingest.decoding.gridded.decode import decode_arrays
 from pipeline.ingest.sources import Payload
 from pipeline.locations import read_locations
+from tests.unit.ingest.conftest import files_source
 from tests.unit.ingest.decoding.grids import decode, grib, make_dataset, make_feed, netcdf, zarr_folder, zipped
 
 CORPUS = """
@@ -276,4 +277,4 @@ def test_a_file_of_another_format_is_reported(tmp_path: Path) -> None:
     }.items():
         feed = make_feed(tmp_path, format=form)
         with pytest.raises(SourceError, match=rf"^x: not readable as {form}, "):
-            decode_arrays(Payload.of("x", content), feed, feed.source, read_locations(feed))
+            decode_arrays(Payload.of("x", content), feed, files_source(feed), read_locations(feed))

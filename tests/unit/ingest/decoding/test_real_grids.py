@@ -45,7 +45,8 @@ def frames(decoded: Decoded, variable: str, shape: tuple[int, ...]) -> NDArray[n
     assert decoded.rows.num_rows == np.prod(shape)
     times = decoded.rows["valid_time"].to_numpy()
     assert (np.diff(times) >= np.timedelta64(0)).all()
-    return decoded.rows[variable].to_numpy().reshape(shape)
+    values: NDArray[np.float64] = decoded.rows[variable].to_numpy().reshape(shape)
+    return values
 
 
 UK = grid((58, -0.25, 33), (-10, 0.25, 49))

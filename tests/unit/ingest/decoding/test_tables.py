@@ -11,13 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from expectations.reasons import explain
+from expectations.reasons import Reason, explain
 from pipeline.config.sources.files import Csv
 from pipeline.errors import ContractError, NoDataError, SourceError
 from pipeline.ingest.decoding.layouts import decode_table
 from pipeline.ingest.decoding.tables import read_table
 from pipeline.ingest.sources import Payload
 from pipeline.locations import Locations
+from tests.unit.ingest.conftest import MakeProduct, files_source
 
 CSV = b"time,A\n2020-01-01,1\n"
 
@@ -25,10 +26,11 @@ CSV = b"time,A\n2020-01-01,1\n"
 def parquet(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, write_page_checksum=True)
-    return sink.getvalue().to_pybytes()
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
 
 
-def csv(content: bytes) -> tuple[pa.Table, list[tuple[str, str]]]:
+def csv(content: bytes) -> tuple[pa.Table, list[tuple[str, Reason]]]:
     return read_table(Payload.of("x.csv", content), "csv")
 
 
@@ -197,7 +199,7 @@ TYPED = [
 
 
 @pytest.mark.parametrize("values", TYPED, ids=lambda values: str(values.type))
-def test_typed_columns_of_parquet_are_read(make_product, locations: Locations, values: pa.Array) -> None:
+def test_typed_columns_of_parquet_are_read(make_product: MakeProduct, locations: Locations, values: pa.Array) -> None:
     product = make_product(format="parquet", layout="long")
     instant = datetime(2020, 1, 1, tzinfo=UTC)
     for times in (
@@ -209,12 +211,12 @@ def test_typed_columns_of_parquet_are_read(make_product, locations: Locations, v
     ):
         content = parquet(pa.table({"time": times, "location": ["A", "B"], "wind_speed": values}))
         table, _ = read_table(Payload.of("x", content), "parquet")
-        decoded = decode_table(table, product.feed, product.feed.source, locations)
+        decoded = decode_table(table, product.feed, files_source(product.feed), locations)
         assert decoded.rows.to_pylist() == [{"valid_time": instant, "location": "A", "wind_speed": 1.5}]
         assert decoded.refused.num_rows == 0
 
 
-def test_refused_parquet_cells_are_kept_as_strict_json(make_product, locations: Locations) -> None:
+def test_refused_parquet_cells_are_kept_as_strict_json(make_product: MakeProduct, locations: Locations) -> None:
     product = make_product(format="parquet", layout="long")
     table = pa.table(
         {
@@ -227,7 +229,7 @@ def test_refused_parquet_cells_are_kept_as_strict_json(make_product, locations: 
     decoded = decode_table(
         read_table(Payload.of("x", parquet(table)), "parquet")[0],
         product.feed,
-        product.feed.source.model_copy(update={"missing": ("-9999",)}),
+        files_source(product.feed).model_copy(update={"missing": ("-9999",)}),
         locations,
     )
     assert decoded.rows.num_rows == 0

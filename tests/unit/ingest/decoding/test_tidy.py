@@ -11,13 +11,14 @@ from pipeline.errors import ContractError
 from pipeline.ingest.decoding.layouts import decode_table
 from pipeline.ingest.sources.base import Decoded
 from pipeline.locations import Locations
+from tests.unit.ingest.conftest import MakeProduct, files_source
 
 SIX, SEVEN = (datetime(2020, 1, 1, hour, tzinfo=UTC) for hour in (6, 7))
 PAIR = {"wind_speed": {"source_name": "W"}, "air_temperature": {"units": "degC", "source_name": "T"}}
 
 
 @pytest.fixture
-def product(make_product) -> Product:
+def product(make_product: MakeProduct) -> Product:
     return make_product(layout="tidy", variables=PAIR)
 
 
@@ -25,7 +26,7 @@ def decode(product: Product, locations: Locations, *cells: tuple[object, ...]) -
     time, location, variable, value = map(list, zip(*cells, strict=True))
     clock = [None if hour is None else f"2020-01-01 {hour}" for hour in time]
     table = pa.table({"time": clock, "location": location, "variable": variable, "value": value})
-    return decode_table(table, product.feed, product.feed.source, locations)
+    return decode_table(table, product.feed, files_source(product.feed), locations)
 
 
 def rows(decoded: Decoded) -> list[tuple[object, ...]]:
@@ -103,11 +104,11 @@ def test_a_cell_that_says_the_same_again_is_no_second_row(product: Product, loca
     assert rows(decoded) == [(SIX, "A", 1.0, 10.0)]
 
 
-def test_each_variable_of_a_station_has_its_own_doubled_hour(make_product, locations: Locations) -> None:
+def test_each_variable_of_a_station_has_its_own_doubled_hour(make_product: MakeProduct, locations: Locations) -> None:
     product = make_product(layout="tidy", variables=PAIR, time={"zone": "Europe/Dublin"})
     names = {"time": ["2024-10-27 01:00"] * 4, "location": ["A"] * 4, "variable": ["W", "T", "W", "T"]}
     table = pa.table(names | {"value": [1.0, 10.0, 2.0, 20.0]})
-    decoded = decode_table(table, product.feed, product.feed.source, locations)
+    decoded = decode_table(table, product.feed, files_source(product.feed), locations)
     first, second = (datetime(2024, 10, 27, hour, tzinfo=UTC) for hour in (0, 1))
     assert rows(decoded) == [(first, "A", 1.0, 10.0), (second, "A", 2.0, 20.0)]
     assert decoded.notes == ()
@@ -115,7 +116,7 @@ def test_each_variable_of_a_station_has_its_own_doubled_hour(make_product, locat
 
 def test_a_header_alone_has_no_rows(product: Product, locations: Locations) -> None:
     table = pa.table({name: pa.array([], pa.string()) for name in ("time", "location", "variable", "value")})
-    decoded = decode_table(table, product.feed, product.feed.source, locations)
+    decoded = decode_table(table, product.feed, files_source(product.feed), locations)
     assert (decoded.rows.num_rows, decoded.refused.num_rows, decoded.notes) == (0, 0, ())
 
 

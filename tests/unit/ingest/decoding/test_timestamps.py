@@ -175,8 +175,8 @@ def test_a_regular_series_survives_local_clock_times_of_any_zone(
         local = end.astimezone(clock).replace(tzinfo=None)
         assume(local.replace(tzinfo=clock).utcoffset() == local.replace(tzinfo=clock, fold=1).utcoffset())
     instants = instants[::-1] if falling else instants
-    local = [instant.astimezone(clock).replace(tzinfo=None).isoformat(" ") for instant in instants]
-    stamps = read(local, step, zone=zone)
+    cells = [instant.astimezone(clock).replace(tzinfo=None).isoformat(" ") for instant in instants]
+    stamps = read(cells, step, zone=zone)
     assert stamps.reasons == {}
     assert list(stamps.valid_time) == [np.datetime64(instant.replace(tzinfo=None), "us") for instant in instants]
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from numpy.typing import NDArray
 
 from pipeline.config import Feed, Product
 from pipeline.errors import BatchError, ConfigError, ContractError
@@ -56,7 +57,9 @@ def make_feed() -> MakeFeed:
     return make
 
 
-def rows(feed: Feed, first: int = 0, last: int = 48, *, change: Callable[[np.ndarray], None] | None = None) -> pa.Table:
+def rows(
+    feed: Feed, first: int = 0, last: int = 48, *, change: Callable[[NDArray[np.float64]], object] | None = None
+) -> pa.Table:
     """Rows of the hours from first to last at four stations; `change` spoils wind of shape (hour, station)."""
     wind = COURSE[first:last, None] + OWN[first:last]
     if change is not None:

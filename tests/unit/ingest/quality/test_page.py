@@ -7,11 +7,15 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
+from pipeline.config import Product
 from pipeline.errors import BatchError
 from pipeline.ingest.quality.checks import check_rows
 from pipeline.ingest.quality.page import quality_markdown, quality_page
+from pipeline.locations import Locations
+from tests.unit.ingest.conftest import MakeRows
 
 SIX = datetime(2020, 1, 1, 6, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -37,19 +41,19 @@ class Page(HTMLParser):
         self.text += f"{data} "
 
 
-def report(rows, product, locations, now: datetime = SIX) -> dict[str, Any]:
+def report(rows: pa.Table, product: Product, locations: Locations, now: datetime = SIX) -> dict[str, Any]:
     try:
         return check_rows(rows, product.feed, locations, now=now).report
     except BatchError as error:
         return error.report
 
 
-def with_checks(product, **checks: Any):
+def with_checks(product: Product, **checks: Any) -> Product:
     quality = product.feed.quality.model_validate({"checks": checks})
     return product.model_copy(update={"feed": product.feed.model_copy(update={"quality": quality})})
 
 
-def test_the_page_tells_counts_and_reasons(make_rows, product, locations) -> None:
+def test_the_page_tells_counts_and_reasons(make_rows: MakeRows, product: Product, locations: Locations) -> None:
     told = Page(quality_page(report(make_rows((SIX, "A", 1.0, 1.0), (SIX, "B", 99.0, 1.0)), product, locations)))
     assert "Data quality of test" in told.text
     assert "Some rows break an expectation and are refused" in told.text
@@ -60,14 +64,14 @@ def test_the_page_tells_counts_and_reasons(make_rows, product, locations) -> Non
     assert "2 of 3 locations of the feed are present" in told.text
 
 
-def test_a_sound_batch_says_so(make_rows, product, locations) -> None:
+def test_a_sound_batch_says_so(make_rows: MakeRows, product: Product, locations: Locations) -> None:
     told = Page(quality_page(report(make_rows((SIX, "A", 1.0, 1.0)), product, locations)))
     assert "Every expectation holds" in told.text
     assert "Found:" not in told.text
     assert "details" not in told.tags
 
 
-def test_a_warning_is_told_before_the_table(make_rows, product, locations) -> None:
+def test_a_warning_is_told_before_the_table(make_rows: MakeRows, product: Product, locations: Locations) -> None:
     rows = make_rows((SIX - 9 * HOUR, "A", 1.0, 1.0))
     told = Page(quality_page(report(rows, product, locations)))
     assert "All rows were accepted, with warnings" in told.text
@@ -75,7 +79,7 @@ def test_a_warning_is_told_before_the_table(make_rows, product, locations) -> No
     assert "Found: a warning" in told.text
 
 
-def test_a_refused_batch_says_why_first(make_rows, product, locations) -> None:
+def test_a_refused_batch_says_why_first(make_rows: MakeRows, product: Product, locations: Locations) -> None:
     strict = with_checks(product, limits="batch")
     told = Page(quality_page(report(make_rows((SIX, "A", 99.0, 1.0)), strict, locations)))
     assert "The batch was refused given rows 1 accepted rows 0 refused rows 1 collapsed rows 0" in told.text
@@ -83,7 +87,9 @@ def test_a_refused_batch_says_why_first(make_rows, product, locations) -> None:
     assert told.text.index("Why the batch was refused 1 of 1 rows: wind_speed") < told.text.index("Found: the batch")
 
 
-def test_completeness_is_a_bar_for_each_of_a_few_locations(make_rows, product, locations) -> None:
+def test_completeness_is_a_bar_for_each_of_a_few_locations(
+    make_rows: MakeRows, product: Product, locations: Locations
+) -> None:
     rows = make_rows((SIX - HOUR, "A", 1.0, 1.0), (SIX, "A", 1.0, 1.0), (SIX, "B", 1.0, 1.0))
     html = quality_page(report(rows, product, locations))
     assert 'style="width: 50.0%"' in html
@@ -93,14 +99,18 @@ def test_completeness_is_a_bar_for_each_of_a_few_locations(make_rows, product, l
     assert "Completeness by location" not in Page(quality_page(many)).text
 
 
-def test_the_page_needs_nothing_else_and_hostile_names_are_inert(make_rows, product, locations) -> None:
+def test_the_page_needs_nothing_else_and_hostile_names_are_inert(
+    make_rows: MakeRows, product: Product, locations: Locations
+) -> None:
     told = Page(quality_page(report(make_rows((SIX, HOSTILE, 1.0, 1.0)), product, locations)))
     assert told.links == []
     assert not {"script", "link", "img", "iframe"} & set(told.tags)
     assert HOSTILE in told.text
 
 
-def test_a_browser_runs_nothing_of_a_hostile_name(make_rows, product, locations, tmp_path: Path) -> None:
+def test_a_browser_runs_nothing_of_a_hostile_name(
+    make_rows: MakeRows, product: Product, locations: Locations, tmp_path: Path
+) -> None:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("chromium is not installed")
@@ -112,7 +122,9 @@ def test_a_browser_runs_nothing_of_a_hostile_name(make_rows, product, locations,
     assert "owned" in Page(done.stdout).text
 
 
-def test_the_markdown_has_a_row_for_each_check_worst_first(make_rows, product, locations) -> None:
+def test_the_markdown_has_a_row_for_each_check_worst_first(
+    make_rows: MakeRows, product: Product, locations: Locations
+) -> None:
     told = report(make_rows((SIX, "A", 1.0, 1.0), (SIX, "B", 99.0, 1.0)), product, locations)
     text = quality_markdown(told)
     lines = [line for line in text.splitlines() if line.startswith("| ")]
@@ -124,7 +136,7 @@ def test_the_markdown_has_a_row_for_each_check_worst_first(make_rows, product, l
     )
 
 
-def test_hostile_names_are_inert_in_the_markdown(make_rows, product, locations) -> None:
+def test_hostile_names_are_inert_in_the_markdown(make_rows: MakeRows, product: Product, locations: Locations) -> None:
     hostile = "a|b\n# c <b> [x](javascript:1) `d`"
     text = quality_markdown(report(make_rows((SIX, hostile, 1.0, 1.0)), product, locations))
     assert "a&#124;b &#35; c &#60;b&#62; &#91;x&#93;&#40;javascript&#58;1&#41; &#96;d&#96;" in text

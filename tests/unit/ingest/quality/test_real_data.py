@@ -102,7 +102,7 @@ def test_the_impossible_wind_of_newark_is_refused_by_its_limits_and_told_as_a_ju
     data["time"] = pd.to_datetime(data["time_hour"]).dt.tz_localize(None)
     data = data.drop_duplicates(["time", "origin"], keep="last").rename(columns={"temp": "air_temperature"})
     places = at("EWR", "JFK", "LGA", longitude=(-74.17, -73.78, -73.87), latitude=(40.69, 40.64, 40.78))
-    variables = {
+    variables: dict[str, dict[str, Any]] = {
         "wind_speed": {"units": "mph"},
         "air_temperature": {"units": "degF"},
     }

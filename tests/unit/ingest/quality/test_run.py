@@ -1,22 +1,34 @@
+from __future__ import annotations
+
 import json
 import math
 import random
 from collections import Counter
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from expectations import suites
+from expectations.observations import Check
 from pipeline.config import Product, load_product
 from pipeline.errors import ContractError, NoDataError
 from pipeline.ingest.quality import validation
-from pipeline.ingest.quality.checks import Validated, check_rows, contract_of
+from pipeline.ingest.quality.checks import Validated, check_rows
+from pipeline.ingest.quality.contract import contract_of
 from pipeline.ingest.quality.reasons import count_reasons
 from pipeline.ingest.sources import REFUSED_SCHEMA, open_source, row_schema
 from pipeline.locations import Locations, read_locations
 from pipeline.paths import deploy_folder
+from tests.unit.ingest.conftest import MakeRows, only_payloads
+
+if TYPE_CHECKING:
+    from great_expectations.core import ExpectationSuiteValidationResult
 
 SIX, SEVEN, EIGHT = (datetime(2020, 1, 1, hour, tzinfo=UTC) for hour in (6, 7, 8))
 NOW = datetime(2020, 1, 1, 12, tzinfo=UTC)
@@ -24,10 +36,11 @@ HOUR = timedelta(hours=1)
 DUPLICATE = "duplicate key, a later row of the payload has other values"
 
 Row = tuple[datetime | None, str | None, float | None, float | None]
+CheckRows = Callable[..., Validated]
 
 
 @pytest.fixture
-def check(product: Product, locations: Locations, make_rows):
+def check(product: Product, locations: Locations, make_rows: MakeRows) -> CheckRows:
     def run_check(*rows: Row) -> Validated:
         return check_rows(make_rows(*rows), product.feed, locations, now=NOW, live=False)
 
@@ -43,7 +56,7 @@ def refused(checked: Validated) -> list[tuple[datetime | None, str | None, str]]
     return [(row["valid_time"], row["location"], row["reason"]) for row in rows]
 
 
-def test_sound_rows_are_accepted_by_time_then_location(check, product: Product) -> None:
+def test_sound_rows_are_accepted_by_time_then_location(check: CheckRows, product: Product) -> None:
     rows = [(SEVEN, "A", 1.0, 2.0), (SIX, "B", 60.0, None), (SIX, "A", None, -5.5), (SEVEN, "C", 0.0, 0.0)]
     checked = check(*rows)
     assert accepted(checked) == [rows[2], rows[1], rows[0], rows[3]]
@@ -54,7 +67,7 @@ def test_sound_rows_are_accepted_by_time_then_location(check, product: Product) 
     assert checked.report["counts"] == {"given": 4, "accepted": 4, "refused": 0, "collapsed": 0}
 
 
-def test_nan_is_stored_as_null(check) -> None:
+def test_nan_is_stored_as_null(check: CheckRows) -> None:
     checked = check((SIX, "A", math.nan, 1.0))
     assert accepted(checked) == [(SIX, "A", None, 1.0)]
 
@@ -87,18 +100,18 @@ def test_nan_is_stored_as_null(check) -> None:
         ),
     ],
 )
-def test_each_fault_is_refused_with_its_reason_and_the_rest_accepted(check, row: Row, reason: str) -> None:
+def test_each_fault_is_refused_with_its_reason_and_the_rest_accepted(check: CheckRows, row: Row, reason: str) -> None:
     checked = check((SEVEN, "A", 1.0, 1.0), row)
     assert accepted(checked) == [(SEVEN, "A", 1.0, 1.0)]
     assert refused(checked) == [(row[0], row[1], reason)]
     assert checked.report["success"] is False
 
 
-def test_a_time_one_step_ahead_is_within_the_tolerance(check) -> None:
+def test_a_time_one_step_ahead_is_within_the_tolerance(check: CheckRows) -> None:
     assert check((NOW + HOUR, "A", 1.0, 1.0)).refused.num_rows == 0
 
 
-def test_every_reason_of_a_row_is_told_and_its_values_kept(check) -> None:
+def test_every_reason_of_a_row_is_told_and_its_values_kept(check: CheckRows) -> None:
     checked = check((NOW + 2 * HOUR, "D", -1.0, math.inf), (SIX, "A", 1.0, None))
     (row,) = checked.refused.to_pylist()
     assert row["reason"] == (
@@ -109,7 +122,7 @@ def test_every_reason_of_a_row_is_told_and_its_values_kept(check) -> None:
     assert json.loads(row["values"]) == {"wind_speed": -1.0, "air_temperature": "inf"}
 
 
-def test_equal_rows_collapse_and_of_differing_ones_the_last_wins(check) -> None:
+def test_equal_rows_collapse_and_of_differing_ones_the_last_wins(check: CheckRows) -> None:
     one, other = (SIX, "A", 1.0, None), (SIX, "A", 2.0, None)
     assert accepted(check(one, one, one)) == [one]
     assert check(one, one, one).report["counts"] == {"given": 3, "accepted": 1, "refused": 0, "collapsed": 2}
@@ -124,19 +137,19 @@ def test_equal_rows_collapse_and_of_differing_ones_the_last_wins(check) -> None:
     assert last_again.report["counts"] == {"given": 3, "accepted": 1, "refused": 1, "collapsed": 1}
 
 
-def test_a_faulty_duplicate_does_not_displace_a_sound_one(check) -> None:
+def test_a_faulty_duplicate_does_not_displace_a_sound_one(check: CheckRows) -> None:
     checked = check((SIX, "A", 1.0, None), (SIX, "A", 99.0, None))
     assert accepted(checked) == [(SIX, "A", 1.0, None)]
     assert refused(checked) == [(SIX, "A", "wind_speed 99 m s-1 is outside 0 to 60")]
 
 
-def test_zero_rows_never_pass(check) -> None:
+def test_zero_rows_never_pass(check: CheckRows) -> None:
     with pytest.raises(NoDataError, match="test: payload has no rows"):
         check()
 
 
 def test_columns_of_another_name_type_zone_or_order_are_refused(
-    product: Product, locations: Locations, make_rows
+    product: Product, locations: Locations, make_rows: MakeRows
 ) -> None:
     rows = make_rows((SIX, "A", 1.0, 1.0))
     naive = rows.set_column(0, "valid_time", rows.column(0).cast(pa.timestamp("us")))
@@ -153,18 +166,17 @@ def test_columns_of_another_name_type_zone_or_order_are_refused(
 
 
 def test_a_check_that_cannot_run_refuses_the_batch(
-    product: Product, locations: Locations, make_rows, monkeypatch: pytest.MonkeyPatch
+    product: Product, locations: Locations, make_rows: MakeRows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def validate(frame, checks):
-        return run_suite(frame.astype({"wind_speed": object}).assign(wind_speed="calm"), checks)
+    def validate(frame: pd.DataFrame, checks: Sequence[Check]) -> ExpectationSuiteValidationResult:
+        return suites.validate(frame.astype({"wind_speed": object}).assign(wind_speed="calm"), checks)
 
-    run_suite = validation.validate
     monkeypatch.setattr(validation, "validate", validate)
     with pytest.raises(ContractError, match=r"the check 'wind_speed .* failed to run"):
         check_rows(make_rows((SIX, "A", 1.0, 1.0)), product.feed, locations, now=NOW)
 
 
-def test_the_report_is_small_strict_json_and_the_same_for_equal_batches(check) -> None:
+def test_the_report_is_small_strict_json_and_the_same_for_equal_batches(check: CheckRows) -> None:
     rows = [(SIX, "A", math.inf, 1.0), *((SIX, f"S{n}", 1.0, 1.0) for n in range(50))]
     report = check(*rows).report
     text = json.dumps(report, allow_nan=False)
@@ -206,7 +218,7 @@ SLOW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthChe
 
 @SLOW
 @given(ROWS)
-def test_nothing_is_lost_and_only_what_fits_is_accepted(check, rows: list[Row]) -> None:
+def test_nothing_is_lost_and_only_what_fits_is_accepted(check: CheckRows, rows: list[Row]) -> None:
     checked = check(*rows)
     counts = checked.report["counts"]
     assert counts["accepted"] == checked.accepted.num_rows
@@ -230,7 +242,7 @@ def _is_sound(row: Row) -> bool:
 @SLOW
 @given(ROWS, st.randoms(use_true_random=False))
 def test_the_order_of_a_payload_without_duplicates_changes_nothing(
-    check, rows: list[Row], order: random.Random
+    check: CheckRows, rows: list[Row], order: random.Random
 ) -> None:
     unique = list({row[:2]: row for row in rows}.values())
     shuffled = order.sample(unique, len(unique))
@@ -239,7 +251,7 @@ def test_the_order_of_a_payload_without_duplicates_changes_nothing(
     assert Counter(refused(first)) == Counter(refused(second))
 
 
-def test_a_whole_batch_in_the_wrong_unit_is_refused_row_by_row(check) -> None:
+def test_a_whole_batch_in_the_wrong_unit_is_refused_row_by_row(check: CheckRows) -> None:
     rows = [(SIX - n * HOUR, "A", 100.0 + n, 1.0) for n in range(2000)]
     checked = check(*rows)
     assert (checked.accepted.num_rows, checked.refused.num_rows) == (0, 2000)
@@ -268,7 +280,7 @@ def test_the_shipped_feeds_pass_but_for_the_known_defects(name: str, now: dateti
     product = load_product(deploy_folder() / "products" / f"{name}.yaml")
     locations = read_locations(product.feed)
     source = open_source(product.feed, locations)
-    (payload,) = source.fetch(None, None, at=datetime(2020, 1, 2, tzinfo=UTC))
+    (payload,) = only_payloads(source.fetch(None, None, at=datetime(2020, 1, 2, tzinfo=UTC)))
     checked = check_rows(source.decode(payload).rows, product.feed, locations, now=now)
     assert checked.report["counts"] == counts
     assert set(checked.refused.column("reason").to_pylist()) <= {DUPLICATE}

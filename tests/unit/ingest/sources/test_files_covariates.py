@@ -19,6 +19,7 @@ from pipeline.ingest.sources import Payload, open_source
 from pipeline.locations import Locations
 from pipeline.workspace import Workspace
 from tests import jobs
+from tests.unit.ingest.conftest import MakeProduct
 from tests.world import make_product, make_settings
 
 WIDE = "time,run,A,B\n2020-01-01 06:00,2020-01-01 00:30,1,2\n2020-01-01 12:00,,3,4\n"
@@ -26,7 +27,7 @@ LONG = "time,location,run,wind_speed\n2020-01-01 06:00,A,2020-01-01 00:30,1\n202
 KNOWN = datetime(2020, 1, 1, 0, 30, tzinfo=UTC)
 
 
-def covariate(make: Any, **source: Any) -> Feed:
+def covariate(make: MakeProduct, **source: Any) -> Feed:
     product = make(**source)
     return product.feed.within("test", "nwp", product.folder)
 
@@ -103,7 +104,8 @@ def test_a_csv_of_a_weather_model_is_ingested_and_seen_as_of_its_runs(tmp_path: 
             OpenFeed(product.covariates["nwp"], settings), known_by=at, since=at, until=at + timedelta(days=3)
         )
         values, mask = covariate.values_and_mask(_us(at), _us(datetime(2001, 1, 12, tzinfo=UTC))[None])
-        return values[0, 0, 0][mask[0, 0, 0]].tolist()
+        found: list[float] = values[0, 0, 0][mask[0, 0, 0]].tolist()
+        return found
 
     assert seen(10, 2) == []
     assert seen(10, 4) == [5, 6]

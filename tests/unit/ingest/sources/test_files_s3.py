@@ -16,6 +16,7 @@ from pipeline.ingest.sources import Payload, open_source
 from pipeline.ingest.sources.objects import matches
 from pipeline.locations import Locations, read_locations
 from pipeline.store.objects import open_store
+from tests.unit.ingest.conftest import MakeProduct, only_payloads
 from tests.unit.ingest.decoding.grids import make_dataset, make_feed, zarr_folder
 
 AT = datetime(2020, 1, 2, tzinfo=UTC)
@@ -24,7 +25,7 @@ Fetch = Callable[..., list[Any]]
 
 
 @pytest.fixture
-def fetch(make_product, locations: Locations) -> Fetch:
+def fetch(make_product: MakeProduct, locations: Locations) -> Fetch:
     def fetch(path: str, **source: Any) -> list[Any]:
         return list(open_source(make_product(path=path, **source).feed, locations).fetch(None, None, at=AT))
 
@@ -72,13 +73,18 @@ def test_an_object_above_the_limit_is_refused_and_the_next_one_follows(bucket: s
     assert payload.name == f"{bucket}/2.csv"
 
 
-def test_a_missing_object_is_an_error_and_the_next_one_follows(bucket: str, make_product, locations: Locations) -> None:
+def test_a_missing_object_is_an_error_and_the_next_one_follows(
+    bucket: str, make_product: MakeProduct, locations: Locations
+) -> None:
     put(bucket, "1.csv", "2.csv", "3.csv")
     payloads = open_source(make_product(path=f"{bucket}/*.csv").feed, locations).fetch(None, None, at=AT)
-    assert next(payloads).name == f"{bucket}/1.csv"
+    first = next(payloads)
+    assert isinstance(first, Payload)
+    assert first.name == f"{bucket}/1.csv"
     open_store(bucket).delete("2.csv")
     error, third = payloads
     assert str(error) == f"{bucket}/2.csv: no such file"
+    assert isinstance(third, Payload)
     assert third.name == f"{bucket}/3.csv"
 
 
@@ -108,11 +114,11 @@ def test_a_zarr_folder_is_one_payload_whether_on_disk_or_in_a_bucket(bucket: str
         if part.is_file():
             open_store(bucket).put(f"in/x.zarr/{part.relative_to(folder).as_posix()}", part.read_bytes())
     put(bucket, "in/other.zarr/data.csv")
-    payloads = []
+    payloads: list[Payload] = []
     for path in ("*.zarr", f"{bucket}/in/*.zarr", f"{bucket}/in/x.zarr"):
         feed = make_feed(tmp_path, format="zarr", path=path)
         source = open_source(feed, read_locations(feed))
-        payloads += source.fetch(None, None, at=AT)
+        payloads += only_payloads(source.fetch(None, None, at=AT))
     local, pattern, exact = payloads
     assert local.content == pattern.content == exact.content
     assert pattern.name == exact.name == f"{bucket}/in/x.zarr"

@@ -1,4 +1,6 @@
 import socket
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import httpcore
 import pytest
@@ -16,17 +18,24 @@ class Elsewhere(httpcore.NetworkBackend):
     def __init__(self, port: int) -> None:
         self.port, self.requested = port, list[str]()
 
-    def connect_tcp(self, host, port, timeout=None, local_address=None, socket_options=None):
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
         self.requested.append(host)
         return httpcore.SyncBackend().connect_tcp(HERE, self.port, timeout)
 
 
-def backend(private: bool = False, **arguments) -> Backend:
+def backend(private: bool = False, **arguments: Any) -> Backend:
     return Backend(private=private, deadline=Deadline(FakeClock().clock, 10), **arguments)
 
 
 @pytest.fixture
-def listener():
+def listener() -> Iterator[socket.socket]:
     with socket.create_server((HERE, 0)) as server:
         server.settimeout(5)
         yield server

@@ -1,4 +1,5 @@
 import gzip
+from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
@@ -49,7 +50,7 @@ def test_the_size_limit(size: int, limit: int) -> None:
 def test_decompression_stops_at_the_limit() -> None:
     reached = []
 
-    def chunks():
+    def chunks() -> Iterator[bytes]:
         stream = gzip.compress(bytes(50 << 20))
         for start in range(0, len(stream), 1000):
             reached.append(start)

@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -20,17 +21,17 @@ JSON = st.recursive(
 )
 
 
-def read(content: bytes, media_type: str = "application/json", **arguments):
+def read(content: bytes, media_type: str = "application/json", **arguments: Any) -> Any:
     return read_document(Payload.of("x", content, {"media_type": media_type}), **arguments)
 
 
 @given(JSON)
-def test_a_document_is_read_as_it_was_written(document) -> None:
+def test_a_document_is_read_as_it_was_written(document: Any) -> None:
     assert read(json.dumps(document).encode()) == document
 
 
 @given(JSON, st.integers(0, 10**6))
-def test_a_document_that_was_cut_is_never_read_as_a_list_or_an_object(document, place: int) -> None:
+def test_a_document_that_was_cut_is_never_read_as_a_list_or_an_object(document: Any, place: int) -> None:
     content = json.dumps({"rows": [document]}).encode()
     with pytest.raises((SourceError, NoDataError)):
         read(content[: place % len(content)])
@@ -96,7 +97,7 @@ def test_other_media_types_are_refused(media_type: str) -> None:
         ([], pa.array([], pa.string())),
     ],
 )
-def test_cells_become_a_column_of_numbers_or_of_text(cells, column: pa.Array) -> None:
+def test_cells_become_a_column_of_numbers_or_of_text(cells: list[Any], column: pa.Array) -> None:
     assert as_column(cells).equals(column)
 
 

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,20 +10,30 @@ from pydantic import SecretStr
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
+from pipeline.config.sources.http_json import HttpJsonSource
 from pipeline.errors import ConfigError, ContractError, NoDataError, SourceError
-from pipeline.ingest.sources import Payload, open_source
+from pipeline.ingest.sources import Decoded, Payload, open_source
 from pipeline.ingest.sources.http_json.source import HttpJson
 from pipeline.locations import Locations
 from tests.http_world import PLACES, FakeClock, make_feed
+from tests.unit.ingest.conftest import only_payloads
 
 AT = datetime(2026, 11, 21, 10, 30, 15, tzinfo=UTC)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 URL = "https://api.example.org/v1"
 
 
-def opened(covariate: str = "", *, locations: Locations = PLACES, secrets=None, fields=None, **source: Any) -> HttpJson:
+def opened(
+    covariate: str = "",
+    *,
+    locations: Locations = PLACES,
+    secrets: dict[str, str] | None = None,
+    fields: dict[str, Any] | None = None,
+    **source: Any,
+) -> HttpJson:
     feed = make_feed({"kind": "http-json", "url": URL} | source, covariate=covariate, **(fields or {}))
     held = {name: SecretStr(text) for name, text in (secrets or {}).items()}
+    assert isinstance(feed.source, HttpJsonSource)
     return HttpJson(feed, feed.source, locations, held, clock=FakeClock().clock)
 
 
@@ -31,15 +42,15 @@ def payload(document: Any, **context: str) -> Payload:
     return Payload.of("x", content, {"media_type": "application/json"} | context)
 
 
-def decode(document: Any, *arguments: Any, context: dict[str, str] | None = None, **source: Any):
+def decode(document: Any, *arguments: Any, context: dict[str, str] | None = None, **source: Any) -> Decoded:
     return opened(*arguments, **source).decode(payload(document, **(context or {})))
 
 
-def rows(decoded) -> list[tuple[Any, ...]]:
+def rows(decoded: Decoded) -> list[tuple[Any, ...]]:
     return [tuple(row.values()) for row in decoded.rows.to_pylist()]
 
 
-def refused(decoded) -> list[tuple[Any, ...]]:
+def refused(decoded: Decoded) -> list[tuple[Any, ...]]:
     return [(row["location"], json.loads(row["values"]), row["reason"]) for row in decoded.refused.to_pylist()]
 
 
@@ -64,7 +75,16 @@ class Service:
             return answer
         return Response(json.dumps(answer), content_type="application/json")
 
-    def fetch(self, covariate: str = "", since=None, until=None, *, now=AT, path="/v1", **arguments):
+    def fetch(
+        self,
+        covariate: str = "",
+        since: datetime | None = None,
+        until: datetime | None = None,
+        *,
+        now: datetime = AT,
+        path: str = "/v1",
+        **arguments: Any,
+    ) -> list[Any]:
         url = self.server.url_for(path)
         return list(opened(covariate, url=url, **arguments).fetch(since, until, at=now))
 
@@ -73,8 +93,11 @@ class Service:
         return [request.args.to_dict() for request, _ in self.server.log]
 
 
+Serve = Callable[..., Service]
+
+
 @pytest.fixture
-def service(httpserver: HTTPServer):
+def service(httpserver: HTTPServer) -> Serve:
     return lambda *answers: Service(httpserver, *(answers or ([],)))
 
 
@@ -90,23 +113,23 @@ class TestRequests:
             ("[{since:%Y}/{until:%d}]", "[2026/21]"),
         ],
     )
-    def test_placeholders_of_the_time_range(self, service, place: str, written: str) -> None:
+    def test_placeholders_of_the_time_range(self, service: Serve, place: str, written: str) -> None:
         server = service()
         server.fetch(since=AT - DAY, until=AT, query={"from": place, "to": "{until}"})
         assert server.requests == [{"from": written, "to": "2026-11-21T10:30:15Z"}]
 
-    def test_the_time_range_in_local_time(self, service) -> None:
+    def test_the_time_range_in_local_time(self, service: Serve) -> None:
         server = service()
         server.fetch(since=AT - DAY, query={"from": "{since:%H:%M}", "s": "{since:s}"}, window_zone="Pacific/Auckland")
         assert server.requests == [{"from": "23:30", "s": "1795170615"}]
 
-    def test_a_long_time_range_is_divided_oldest_first(self, service) -> None:
+    def test_a_long_time_range_is_divided_oldest_first(self, service: Serve) -> None:
         server = service()
         query = {"from": "{since:%d}", "to": "{until:%d}"}
         server.fetch(since=AT - 5 * DAY, until=AT, query=query, window="2d")
         assert server.requests == [{"from": "16", "to": "18"}, {"from": "18", "to": "20"}, {"from": "20", "to": "21"}]
 
-    def test_a_service_that_takes_one_bound_only_is_requested_once(self, service) -> None:
+    def test_a_service_that_takes_one_bound_only_is_requested_once(self, service: Serve) -> None:
         server = service()
         server.fetch(since=AT - 5 * DAY, query={"from": "{since:%d}"}, window="2d")
         assert server.requests == [{"from": "16"}]
@@ -115,23 +138,25 @@ class TestRequests:
         ("source", "fields", "first"),
         [({}, {}, AT - 30 * DAY), ({"archive": "90d"}, {}, AT - 90 * DAY), ({}, {"history": "2d"}, AT - 2 * DAY)],
     )
-    def test_the_first_ingest_goes_back_as_far_as_the_product_file(self, service, source, fields, first) -> None:
+    def test_the_first_ingest_goes_back_as_far_as_the_product_file(
+        self, service: Serve, source: dict[str, Any], fields: dict[str, Any], first: datetime
+    ) -> None:
         server = service()
         server.fetch(query={"from": "{since}", "to": "{until}"}, window="30d", fields=fields, **source)
         assert server.requests[0]["from"] == f"{first:%Y-%m-%dT%H:%M:%SZ}"
         assert server.requests[-1]["to"] == f"{AT:%Y-%m-%dT%H:%M:%SZ}"
 
-    def test_no_more_than_the_archive_is_requested(self, service) -> None:
+    def test_no_more_than_the_archive_is_requested(self, service: Serve) -> None:
         server = service()
         server.fetch(since=AT - 50 * DAY, query={"from": "{since:%m-%d}"}, archive="9d")
         assert server.requests == [{"from": "11-12"}]
 
-    def test_covariates_are_requested_ahead(self, service) -> None:
+    def test_covariates_are_requested_ahead(self, service: Serve) -> None:
         server = service()
         server.fetch("nwp", since=AT, query={"to": "{until:%d}"}, ahead="3d")
         assert server.requests == [{"to": "24"}]
 
-    def test_time_stamps_of_period_starts_are_requested_a_step_earlier(self, service) -> None:
+    def test_time_stamps_of_period_starts_are_requested_a_step_earlier(self, service: Serve) -> None:
         server = service()
         server.fetch(since=AT, query={"from": "{since:%H:%M}"}, time={"label": "start"})
         assert server.requests == [{"from": "09:30"}]
@@ -144,7 +169,7 @@ class TestRequests:
         source = opened(
             url=httpserver.url_for("/v1/{location}").replace("%7B", "{").replace("%7D", "}"), locations=odd, query=query
         )
-        got = list(source.fetch(None, None, at=AT))
+        got = list(only_payloads(source.fetch(None, None, at=AT)))
         assert [request.environ["RAW_URI"] for request, _ in httpserver.log] == [
             "/v1/a%20b?lat=50.00000&lon=0.50000",
             "/v1/c%2Fd?lat=51.25000&lon=-1.00000",
@@ -157,7 +182,7 @@ class TestRequests:
         (fault,) = source.fetch(None, None, at=AT)
         assert f"the location id '{name}' cannot be part of a URL path" in str(fault)
 
-    def test_secrets_are_in_headers_and_query_but_not_in_names(self, service) -> None:
+    def test_secrets_are_in_headers_and_query_but_not_in_names(self, service: Serve) -> None:
         server = service([{"echo": "canary-77 x"}])
         (got,) = server.fetch(
             query={"key": "{secret:token}", "a": "1"},
@@ -169,12 +194,12 @@ class TestRequests:
         assert got.name.endswith("/v1?key=***&a=1")
         assert b"canary" not in got.content
 
-    def test_the_query_of_the_url_is_kept(self, service) -> None:
+    def test_the_query_of_the_url_is_kept(self, service: Serve) -> None:
         server = service()
         server.fetch(path="/v1?format=json&x=1", query={"x": "2", "y": "é&="})
         assert server.requests == [{"format": "json", "x": "2", "y": "é&="}]
 
-    def test_an_unchanged_response_has_the_same_digest(self, service) -> None:
+    def test_an_unchanged_response_has_the_same_digest(self, service: Serve) -> None:
         server = service([row()])
         (got,) = server.fetch()
         (again,) = server.fetch(now=AT + DAY)
@@ -188,18 +213,18 @@ class TestPaging:
         got = service.fetch(rows="rows", **source)
         return [str(page) if isinstance(page, SourceError) else json.loads(page.content)["rows"] for page in got]
 
-    def test_by_number_until_a_page_is_empty(self, service) -> None:
+    def test_by_number_until_a_page_is_empty(self, service: Serve) -> None:
         server = service({"rows": [1]}, {"rows": [2]}, {"rows": []})
         assert self.pages(server, paging={"kind": "page", "parameter": "p", "first": 0}) == [[1], [2]]
         assert server.requests == [{"p": "0"}, {"p": "1"}, {"p": "2"}]
 
-    def test_by_offset_until_a_page_is_short(self, service) -> None:
+    def test_by_offset_until_a_page_is_short(self, service: Serve) -> None:
         server = service({"rows": [1, 2]}, {"rows": [3, 4]}, {"rows": [5]})
         assert self.pages(server, paging={"kind": "offset", "limit": 2}) == [[1, 2], [3, 4], [5]]
         assert server.requests == [{"offset": f"{n}", "limit": "2"} for n in (0, 2, 4)]
 
     @pytest.mark.parametrize("end", [None, "", False])
-    def test_by_cursor_until_there_is_none(self, service, end: Any) -> None:
+    def test_by_cursor_until_there_is_none(self, service: Serve, end: Any) -> None:
         server = service(
             {"rows": [1], "meta": {"next": "b=/+ c"}},
             {"rows": [2], "meta": {"next": 7}},
@@ -209,7 +234,7 @@ class TestPaging:
         assert self.pages(server, **source) == [[1], [2], [3]]
         assert server.requests == [{"a": "1"}, {"a": "1", "at": "b=/+ c"}, {"a": "1", "at": "7"}]
 
-    def test_by_relative_or_absolute_link_with_the_secrets_of_the_query(self, service) -> None:
+    def test_by_relative_or_absolute_link_with_the_secrets_of_the_query(self, service: Serve) -> None:
         server = service({"rows": [1], "next": "?page=2&key=*"}, {"rows": [2]}, {"rows": [3]})
         server.answers[1]["next"] = server.server.url_for("/v1?page=3")
         got = server.fetch(
@@ -238,20 +263,20 @@ class TestPaging:
             ("?caf\u00e9=1 2", None),
         ],
     )
-    def test_a_link_to_another_host_is_refused(self, service, link: Any, message: str | None) -> None:
+    def test_a_link_to_another_host_is_refused(self, service: Serve, link: Any, message: str | None) -> None:
         server = service({"rows": [1], "next": link}, {"rows": [2]})
         got = self.pages(server, paging={"kind": "next", "link": "next"})
         assert got[0] == [1]
         assert got[1] == [2] if message is None else message in got[1]
 
     @pytest.mark.parametrize("link", ["?", "?page=1"])
-    def test_repeating_pages_end(self, service, link: str) -> None:
+    def test_repeating_pages_end(self, service: Serve, link: str) -> None:
         server = service({"rows": [1], "next": link})
         got = self.pages(server, paging={"kind": "next", "link": "next"})
         assert "the pages repeat" in got[-1]
         assert len(got) <= 3
 
-    def test_endless_pages_end(self, service) -> None:
+    def test_endless_pages_end(self, service: Serve) -> None:
         server = service({"rows": [1]})
         got = self.pages(server, paging={"kind": "page"}, max_pages=4)
         assert got[:4] == [[1]] * 4
@@ -266,7 +291,7 @@ class TestPaging:
             (Response('{"rows": []}', content_type="application/json"), "finds dict where the list of rows should be"),
         ],
     )
-    def test_an_unreadable_page_is_kept_and_ends_the_paging(self, service, page: Response, message: str) -> None:
+    def test_an_unreadable_page_is_kept_and_ends_the_paging(self, service: Serve, page: Response, message: str) -> None:
         server = service(page)
         content, fault = server.fetch(paging={"kind": "page"})
         assert content.content == page.get_data()
@@ -275,13 +300,13 @@ class TestPaging:
         with pytest.raises((SourceError, NoDataError, ContractError), match=message):
             opened().decode(content)
 
-    def test_a_failed_page_ends_the_paging_of_its_location_only(self, service) -> None:
+    def test_a_failed_page_ends_the_paging_of_its_location_only(self, service: Serve) -> None:
         server = service({"rows": [1]}, Response(status=404), {"rows": []})
         got = self.pages(server, query={"at": "{location}"}, paging={"kind": "page"})
         assert [page if isinstance(page, list) else page[-13:] for page in got] == [[1], "404 Not Found", [], []]
         assert [query["at"] for query in server.requests] == ["A", "A", "B", "C"]
 
-    def test_requests_stop_if_the_provider_is_down(self, service) -> None:
+    def test_requests_stop_if_the_provider_is_down(self, service: Serve) -> None:
         server = service(Response(status=503))
         got = server.fetch(
             query={"at": "{location}", "f": "{since}", "t": "{until}"}, since=AT - 9 * DAY, window="1d", attempts=1
@@ -434,14 +459,14 @@ class TestWideAndTidy:
 
 
 class TestKnownAt:
-    def test_a_covariate_is_known_when_it_is_fetched(self, service) -> None:
+    def test_a_covariate_is_known_when_it_is_fetched(self, service: Serve) -> None:
         server = service([row()])
         (got,) = server.fetch("nwp")
         assert rows(opened("nwp").decode(got)) == [(at(6), "A", AT, 3.5)]
         with pytest.raises(SourceError, match="its context lacks the time of the fetch"):
             decode([row()], "nwp")
 
-    def test_a_row_may_carry_known_at(self, service) -> None:
+    def test_a_row_may_carry_known_at(self, service: Serve) -> None:
         server = service([row(run="2026-11-19T18:00Z"), row(7, run="late")])
         (got,) = server.fetch("nwp", known_at="run")
         assert "at" not in got.context  # so that an unchanged response has the same digest
@@ -455,7 +480,7 @@ class TestKnownAt:
         assert rows(decoded) == [(at(7), "A", at(8), 3.5)]
 
     def test_known_at_may_be_in_milliseconds(self) -> None:
-        cells = {"time": int(at(6).timestamp() * 1000), "run": int(at(8).timestamp() * 1000)}
+        cells: dict[str, Any] = {"time": int(at(6).timestamp() * 1000), "run": int(at(8).timestamp() * 1000)}
         decoded = decode([row(**cells)], known_at="run", time={"format": "%s"}, milliseconds=True)
         assert rows(decoded) == [(at(6), "A", at(8), 3.5)]
 
@@ -468,7 +493,7 @@ class TestProduct:
         assert (source.about.archive, source.about.units) == (30 * DAY, {"wind_speed": "m s-1"})
 
     def test_secrets_are_declared_and_required(self) -> None:
-        fields = {"query": {"k": "{secret:one}"}, "headers": {"X": "{secret:two} {secret:one}"}}
+        fields: dict[str, Any] = {"query": {"k": "{secret:one}"}, "headers": {"X": "{secret:two} {secret:one}"}}
         assert opened(**fields, secrets={"one": "1", "two": "2"}).about.secrets == ("one", "two")
         with pytest.raises(ConfigError, match="the secret 'two' is not set; set NIGHTCAST_SECRETS__TWO"):
             opened(**fields, secrets={"one": "1"})

@@ -12,14 +12,16 @@ from pydantic import SecretStr
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
+from pipeline.config.sources.open_meteo import OpenMeteoSource
 from pipeline.errors import ConfigError, ContractError, NoDataError, SourceError
 from pipeline.ingest.feed import OpenFeed
 from pipeline.ingest.fetch import fetch_payloads, time_ranges_to_query
 from pipeline.ingest.payload import PayloadResult, ingest_payload
-from pipeline.ingest.sources import Payload, open_source
+from pipeline.ingest.sources import Decoded, Payload, open_source
 from pipeline.ingest.sources.open_meteo.source import OpenMeteo
 from pipeline.locations import Locations
 from tests.http_world import PLACES, FakeClock, make_feed
+from tests.unit.ingest.conftest import only_payloads
 from tests.world import make_settings
 
 AT = datetime(2026, 11, 21, 10, 30, tzinfo=UTC)
@@ -29,9 +31,15 @@ SIX = int(datetime(2026, 11, 20, 6, tzinfo=UTC).timestamp())
 
 
 def opened(
-    covariate: str = "", *, locations: Locations = PLACES, secrets=None, fields=None, **source: Any
+    covariate: str = "",
+    *,
+    locations: Locations = PLACES,
+    secrets: dict[str, SecretStr] | None = None,
+    fields: dict[str, Any] | None = None,
+    **source: Any,
 ) -> OpenMeteo:
     feed = make_feed({"kind": "open-meteo", "endpoint": "historical"} | source, covariate=covariate, **(fields or {}))
+    assert isinstance(feed.source, OpenMeteoSource)
     return OpenMeteo(feed, feed.source, locations, secrets or {}, clock=FakeClock().clock)
 
 
@@ -40,8 +48,8 @@ def point(
     number: int = 0,
     *,
     times: list[Any] | None = None,
-    units=None,
-    block="hourly",
+    units: dict[str, str | None] | None = None,
+    block: str = "hourly",
     **columns: Any,
 ) -> dict[str, Any]:
     """Return an object as in a response of Open-Meteo."""
@@ -72,11 +80,11 @@ def as_bytes(answer: Any) -> bytes:
     return json.dumps(answer).encode()
 
 
-def one(answer: dict[str, Any], **context: Any) -> Payload:
+def one(answer: dict[str, Any] | bytes, **context: Any) -> Payload:
     return payload(answer, locations=("A",), **context)
 
 
-def rows(decoded) -> list[tuple[Any, ...]]:
+def rows(decoded: Decoded) -> list[tuple[Any, ...]]:
     return [tuple(row.values()) for row in decoded.rows.to_pylist()]
 
 
@@ -84,20 +92,30 @@ def stamp(hours: int = 0) -> datetime:
     return datetime(2026, 11, 20, 6, tzinfo=UTC) + hours * HOUR
 
 
+Ask = Callable[..., list[dict[str, str]]]
+
+
 class TestRequests:
     @pytest.fixture
-    def queries(self, httpserver: HTTPServer) -> Callable[..., list[dict[str, str]]]:
+    def queries(self, httpserver: HTTPServer) -> Ask:
         """Fetch from a server without data and return the query parameters of each request."""
         httpserver.expect_request("/v1").respond_with_json({})
 
-        def ask(covariate: str = "", since=None, until=None, *, at=AT, **arguments: Any) -> list[dict[str, str]]:
+        def ask(
+            covariate: str = "",
+            since: datetime | None = None,
+            until: datetime | None = None,
+            *,
+            at: datetime = AT,
+            **arguments: Any,
+        ) -> list[dict[str, str]]:
             source = opened(covariate, url=httpserver.url_for("/v1"), **arguments)
             list(source.fetch(since, until, at=at))
             return [request.args.to_dict() for request, _ in httpserver.log]
 
         return ask
 
-    def test_many_locations_are_requested_at_once(self, queries) -> None:
+    def test_many_locations_are_requested_at_once(self, queries: Ask) -> None:
         (query,) = queries(since=AT - 3 * DAY, fields={"variables": {"wind_speed": {}, "air_temperature": {}}})
         assert query == {
             "latitude": "50.00000,51.00000,52.00000",
@@ -111,10 +129,10 @@ class TestRequests:
             "cell_selection": "land",
         }
 
-    def test_a_time_range_is_divided_into_days_and_locations(self, queries) -> None:
+    def test_a_time_range_is_divided_into_days_and_locations(self, queries: Ask) -> None:
         since, until = datetime(2026, 1, 30, 23, tzinfo=UTC), datetime(2026, 2, 3, 0, tzinfo=UTC)
-        queries = queries(since=since, until=until, chunk="2d", points=2)
-        windows = [(query["start_date"], query["end_date"], query["latitude"].count(",") + 1) for query in queries]
+        asked = queries(since=since, until=until, chunk="2d", points=2)
+        windows = [(query["start_date"], query["end_date"], query["latitude"].count(",") + 1) for query in asked]
         assert windows == [
             ("2026-01-30", "2026-01-31", 2),
             ("2026-01-30", "2026-01-31", 1),
@@ -134,42 +152,44 @@ class TestRequests:
             ("nwp", "previous-runs", "2024-02-25", "2026-11-23"),
         ],
     )
-    def test_an_open_range_is_what_the_endpoint_keeps(self, queries, covariate, endpoint, first, last) -> None:
-        queries = queries(covariate, endpoint=endpoint, chunk="40000d")
-        assert [query["end_date"] for query in queries] == [last]
-        assert queries[0]["start_date"].startswith(first)
+    def test_an_open_range_is_what_the_endpoint_keeps(
+        self, queries: Ask, covariate: str, endpoint: str, first: str, last: str
+    ) -> None:
+        asked = queries(covariate, endpoint=endpoint, chunk="40000d")
+        assert [query["end_date"] for query in asked] == [last]
+        assert asked[0]["start_date"].startswith(first)
 
     @pytest.mark.parametrize(
         ("endpoint", "first"),
         [("forecast", "2026-08-21"), ("historical", "1940-01-01"), ("historical-forecast", "2016-01-01")],
     )
-    def test_days_before_the_archive_are_not_requested(self, queries, endpoint, first) -> None:
+    def test_days_before_the_archive_are_not_requested(self, queries: Ask, endpoint: str, first: str) -> None:
         (query,) = queries(since=datetime(1900, 1, 1, tzinfo=UTC), endpoint=endpoint, chunk="50000d")
         assert query["start_date"] == first
 
-    def test_a_range_without_data_is_an_error(self, queries) -> None:
+    def test_a_range_without_data_is_an_error(self, queries: Ask) -> None:
         with pytest.raises(SourceError, match=r"has no data for 2025-01-01 00:00 to 2025-01-02 00:00"):
             since = datetime(2025, 1, 1, tzinfo=UTC)
             queries(since=since, until=since + DAY, endpoint="forecast")
 
-    def test_forecasts_are_requested_up_to_the_horizon(self, queries) -> None:
+    def test_forecasts_are_requested_up_to_the_horizon(self, queries: Ask) -> None:
         assert queries("nwp", since=AT, endpoint="forecast", horizon="3d")[0]["end_date"] == "2026-11-24"
 
-    def test_previous_runs_are_requested_by_day(self, queries) -> None:
+    def test_previous_runs_are_requested_by_day(self, queries: Ask) -> None:
         (query,) = queries("nwp", since=AT - DAY, endpoint="previous-runs", previous_days=[1, 3])
         assert query["hourly"] == "wind_speed_10m_previous_day1,wind_speed_10m_previous_day3"
         assert query["end_date"] == "2026-11-24"
 
-    def test_quarter_hours_have_a_separate_block(self, queries) -> None:
+    def test_quarter_hours_have_a_separate_block(self, queries: Ask) -> None:
         (query,) = queries(since=AT - DAY, endpoint="forecast", fields={"step": "15min"})
         assert (query.get("minutely_15"), query.get("hourly")) == ("wind_speed_10m", None)
 
-    def test_model_and_cell_are_those_of_the_product(self, queries) -> None:
+    def test_model_and_cell_are_those_of_the_product(self, queries: Ask) -> None:
         (query,) = queries(since=AT - DAY, model="ecmwf_ifs025", cell="sea")
         assert (query["models"], query["cell_selection"]) == ("ecmwf_ifs025", "sea")
 
-    def test_wind_components_request_speed_and_direction_once(self, queries) -> None:
-        variables = {"eastward_wind": {}, "northward_wind": {}, "wind_speed": {}}
+    def test_wind_components_request_speed_and_direction_once(self, queries: Ask) -> None:
+        variables: dict[str, Any] = {"eastward_wind": {}, "northward_wind": {}, "wind_speed": {}}
         (query,) = queries(since=AT - DAY, fields={"variables": variables})
         assert query["hourly"] == "wind_speed_10m,wind_direction_10m"
 
@@ -177,20 +197,21 @@ class TestRequests:
 class TestFetching:
     def test_a_payload_carries_its_locations_and_time(self, httpserver: HTTPServer) -> None:
         httpserver.expect_request("/v1").respond_with_data(b"[]", content_type="application/json; charset=utf-8")
-        (got,) = opened(url=httpserver.url_for("/v1")).fetch(AT - DAY, AT, at=AT)
+        (got,) = only_payloads(opened(url=httpserver.url_for("/v1")).fetch(AT - DAY, AT, at=AT))
         assert got.content == b"[]"
         assert got.context == {
             "at": "2026-11-21T10:30:00+00:00",
             "locations": '["A","B","C"]',
             "media_type": "application/json",
         }
-        (again,) = opened(url=httpserver.url_for("/v1")).fetch(AT - DAY, AT, at=AT)
+        (again,) = only_payloads(opened(url=httpserver.url_for("/v1")).fetch(AT - DAY, AT, at=AT))
         assert again.digest == got.digest
 
     def test_long_lists_of_locations_are_shortened_in_the_name(self, httpserver: HTTPServer) -> None:
         httpserver.expect_request("/v1").respond_with_json([])
-        many = Locations(*([tuple(f"{n}" for n in range(6))] * 2), (1.0,) * 6, (2.0,) * 6)
-        (got,) = opened(url=httpserver.url_for("/v1"), locations=many).fetch(AT - DAY, AT, at=AT)
+        ids = tuple(f"{n}" for n in range(6))
+        source = opened(url=httpserver.url_for("/v1"), locations=Locations(ids, ids, (1.0,) * 6, (2.0,) * 6))
+        (got,) = only_payloads(source.fetch(AT - DAY, AT, at=AT))
         assert "latitude=2.00000,2.00000,2.00000,and%203%20more&" in got.name
 
     def test_the_key_is_sent_but_never_shown(self, httpserver: HTTPServer) -> None:
@@ -249,7 +270,7 @@ class TestDecoding:
             [point(ALPHA), point(BETA, 1) | {"location_id": "1"}],
         ],
     )
-    def test_an_ambiguous_response_is_refused(self, answer) -> None:
+    def test_an_ambiguous_response_is_refused(self, answer: list[dict[str, Any]]) -> None:
         with pytest.raises(SourceError, match=r"locations in the response for 3 requested, and it is unclear which"):
             opened().decode(payload(answer))
 
@@ -315,11 +336,11 @@ class TestDecoding:
     @pytest.mark.parametrize(
         ("degrees", "east", "north"), [(0, 0, -10), (90, -10, 0), (180, 0, 10), (270, 10, 0), (225, 7.0711, 7.0711)]
     )
-    def test_wind_components_from_speed_and_direction(self, degrees, east, north) -> None:
+    def test_wind_components_from_speed_and_direction(self, degrees: float, east: float, north: float) -> None:
         source = opened(
             fields={"variables": {"eastward_wind": {}, "northward_wind": {"source_name": "wind_speed_100m"}}}
         )
-        twice = {
+        twice: dict[str, Any] = {
             f"wind_{kind}_{high}": [value, None]
             for kind, value in (("speed", 10.0), ("direction", degrees))
             for high in ("10m", "100m")
@@ -351,7 +372,7 @@ class TestDecoding:
             (as_bytes(point(ALPHA, times=[10**12, 0])), SourceError, "times of 'hourly' are not seconds"),
         ],
     )
-    def test_invalid_responses(self, content: bytes, error, message: str) -> None:
+    def test_invalid_responses(self, content: bytes, error: type[Exception], message: str) -> None:
         with pytest.raises(error, match=message):
             opened().decode(one(content))
 
@@ -399,7 +420,7 @@ class TestKnownAt:
         ("endpoint", "delay", "known"),
         [("historical", "0h", 5 * DAY), ("historical", "7d", 7 * DAY), ("historical-forecast", "0h", 6 * HOUR)],
     )
-    def test_reanalysis_is_known_once_it_is_published(self, endpoint, delay, known) -> None:
+    def test_reanalysis_is_known_once_it_is_published(self, endpoint: str, delay: str, known: timedelta) -> None:
         source = opened("reanalysis", endpoint=endpoint, fields={"delay": delay})
         decoded = source.decode(one(point(ALPHA, times=[SIX], wind_speed_10m=[1.0]), at=AT + 30 * DAY))
         assert rows(decoded) == [(stamp(), "A", stamp() + known, 1.0)]
@@ -410,7 +431,8 @@ class TestKnownAt:
     ) -> None:
         source = opened("nwp", endpoint="previous-runs", previous_days=[days], published=f"{late}h")
         name = f"wind_speed_10m_previous_day{days}"
-        answer = point(ALPHA, times=[SIX + 3600 * n for n in range(hours)] or [SIX], **{name: [1.0] * max(hours, 1)})
+        columns: dict[str, Any] = {name: [1.0] * max(hours, 1)}
+        answer = point(ALPHA, times=[SIX + 3600 * n for n in range(hours)] or [SIX], **columns)
         decoded = source.decode(one(answer))
         known = decoded.rows.column("known_at").to_numpy()
         valid = decoded.rows.column("valid_time").to_numpy()
@@ -435,13 +457,14 @@ class TestProduct:
         ],
     )  # fmt: skip
     def test_a_key_selects_the_customer_servers(self, endpoint: str, public: str, customer: str) -> None:
-        source = {"kind": "open-meteo", "endpoint": endpoint}
-        assert make_feed(source).source.address == public
-        assert make_feed(source | {"apikey": "k"}).source.address == customer
-        assert (
-            make_feed(source | {"apikey": "k", "url": "https://own.example/v1"}).source.address
-            == "https://own.example/v1"
-        )
+        def address(**more: str) -> str:
+            source = make_feed({"kind": "open-meteo", "endpoint": endpoint} | more).source
+            assert isinstance(source, OpenMeteoSource)
+            return source.address
+
+        assert address() == public
+        assert address(apikey="k") == customer
+        assert address(apikey="k", url="https://own.example/v1") == "https://own.example/v1"
 
     @pytest.mark.parametrize(
         ("fields", "message"),
@@ -483,17 +506,20 @@ class TestProduct:
             make_feed({"kind": "open-meteo", "endpoint": "forecast"} | source)
 
 
+Take = Callable[..., tuple[list[PayloadResult], list[dict[str, Any]]]]
+
+
 class TestStores:
     """Ingest a response by a job."""
 
     @pytest.fixture
-    def take(
-        self, httpserver: HTTPServer, tmp_path: Path
-    ) -> Callable[..., tuple[list[PayloadResult], list[dict[str, Any]]]]:
+    def take(self, httpserver: HTTPServer, tmp_path: Path) -> Take:
         (tmp_path / "stations.csv").write_text("id,name,longitude,latitude\nA,Ay,0,50\n")
         settings = make_settings(tmp_path)
 
-        def take(answer: Any, covariate: str = "", *, now: datetime = AT, **source: Any):
+        def take(
+            answer: Any, covariate: str = "", *, now: datetime = AT, **source: Any
+        ) -> tuple[list[PayloadResult], list[dict[str, Any]]]:
             httpserver.expect_oneshot_request("/v1").respond_with_json(answer)
             url = httpserver.url_for("/v1")
             spec = {"kind": "open-meteo", "url": url} | source
@@ -505,12 +531,12 @@ class TestStores:
 
         return take
 
-    def test_observations(self, take) -> None:
+    def test_observations(self, take: Take) -> None:
         (result,), stored = take(point(ALPHA), endpoint="historical")
         assert (result.fault, result.appended.accepted, result.refused) == (None, 2, 0)
         assert [(row["valid_time"], row["wind_speed"]) for row in stored] == [(stamp(), 3.5), (stamp(1), 4.25)]
 
-    def test_a_forecast_that_changed_is_a_revision_known_when_it_was_fetched(self, take) -> None:
+    def test_a_forecast_that_changed_is_a_revision_known_when_it_was_fetched(self, take: Take) -> None:
         hours = [int(AT.timestamp()) // 3600 * 3600 + 3600 * n for n in (1, 2)]
         take(point(ALPHA, times=hours), "nwp", endpoint="forecast")
         changed = point(ALPHA, times=hours, wind_speed_10m=[3.5, 9.0])

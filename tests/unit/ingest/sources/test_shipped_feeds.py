@@ -26,12 +26,13 @@ from pipeline.config import load_product
 from pipeline.ingest.sources import Decoded, open_source
 from pipeline.locations import read_locations
 from pipeline.paths import deploy_folder
+from tests.unit.ingest.conftest import only_payloads
 
 
 def decode(name: str) -> Decoded:
     product = load_product(deploy_folder() / "products" / f"{name}.yaml")
     source = open_source(product.feed, read_locations(product.feed))
-    (payload,) = source.fetch(None, None, at=datetime(2020, 1, 2, tzinfo=UTC))
+    (payload,) = only_payloads(source.fetch(None, None, at=datetime(2020, 1, 2, tzinfo=UTC)))
     return source.decode(payload)
 
 

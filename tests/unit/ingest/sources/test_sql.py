@@ -415,7 +415,7 @@ def test_labels_zones_and_resampling_query_earlier_time_stamps() -> None:
 
 
 def test_results_keep_their_types() -> None:
-    batches = [
+    batches: list[list[tuple[Any, ...]]] = [
         [(datetime(2024, 1, 2, tzinfo=UTC), date(2024, 1, 2), time(6, 30), Decimal("1.50"), 1, "b", None, True)],
         [(datetime(2024, 1, 1, tzinfo=UTC), date(2024, 1, 1), None, Decimal("10.25"), 2.5, "a", 7, None)],
     ]

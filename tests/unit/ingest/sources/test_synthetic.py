@@ -22,6 +22,7 @@ from pipeline.ingest.sources.synthetic import Synthetic
 from pipeline.locations import Locations, read_locations
 from pipeline.workspace import Workspace
 from tests import jobs
+from tests.unit.ingest.conftest import only_payloads
 from tests.world import make_settings
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -65,9 +66,7 @@ def world(locations: Locations = STATIONS, **fields: Any) -> Synthetic:
 def payloads(
     source: Synthetic, at: datetime, since: datetime | None = None, until: datetime | None = None
 ) -> list[Payload]:
-    found = list(source.fetch(since, until, at=at))
-    assert all(isinstance(one, Payload) for one in found)
-    return found  # type: ignore[return-value]
+    return list(only_payloads(source.fetch(since, until, at=at)))
 
 
 def rows(source: Synthetic, at: datetime) -> list[dict[str, Any]]:
@@ -247,7 +246,7 @@ def test_spikes_have_the_configured_size_and_are_counted() -> None:
 
 
 def test_a_stuck_sensor_repeats_the_first_value_of_its_block() -> None:
-    fine = {"decimals": 9}  # so that no two values are equal by chance
+    fine: dict[str, Any] = {"decimals": 9}  # so that no two values are equal by chance
     source, clean = world(faults={"stuck": {"share": 0.1, "lasts": "12h"}}, **fine), values_of(world(**fine), 20)
     stuck = {where: value for where, value in values_of(source, 20).items() if value != clean[where]}
     for (at, station), value in stuck.items():

@@ -192,7 +192,7 @@ def test_normal_equations_solve_each_output_on_its_own_rows() -> None:
     np.testing.assert_allclose(weights, [[2, 1], [3, 3]], atol=1e-5)
     alone = sums.solve(np.array([0]), (0.0,))[0]
     # Through the first predictor only: (2 + 5) / 2 rows.
-    np.testing.assert_allclose(alone, [[3.5, 2.5], [0, 0]], atol=1e-5)
+    np.testing.assert_allclose(alone, [[3.5, 2.5], [0.0, 0.0]], atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,8 @@ def test_a_location_that_never_reported_is_forecast_by_its_climate(task: Task) -
     mask[..., 0] = False
     model = Prophet(task, growth="flat")
     model.fit(replace(train, mask=mask), replace(validation, mask=mask))
-    mean, _ = model.core(test.all().inputs, None, None)
+    inputs = test.all().inputs
+    mean, _ = model.core(inputs, *model.anomalies(inputs))
     assert (mean[..., 0] == 0).all()
     assert (mean[..., 1] != 0).any()
 
@@ -117,7 +118,7 @@ def test_damaged_state_is_refused(task: Task) -> None:
 @installed
 def test_unknown_growth_is_refused(task: Task) -> None:
     with pytest.raises(ModelError, match=r"growth must be one of .*found 'wild'"):
-        Prophet(task, growth="wild")
+        Prophet(task, growth="wild")  # type: ignore[arg-type]
 
 
 def test_large_networks_are_refused(task_of: Callable[..., Task]) -> None:

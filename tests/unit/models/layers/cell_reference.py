@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from tests.unit.models.gradients import gradient_of
+
 Module = TypeVar("Module", bound=nn.Module)
 Run = Callable[[Any, Tensor, Any], tuple[Tensor, Any]]
 
@@ -117,12 +119,12 @@ def everything(run: Run, network: nn.Module, x: Tensor, states: Any, dtype: torc
     output, ends = run(network, x, states)
     torch.manual_seed(3)
     wanted = [output, *flat(ends)]
-    sum((part * torch.randn(part.shape, dtype=torch.float64).to(dtype)).sum() for part in wanted).backward()
+    torch.autograd.backward([(part * torch.randn(part.shape, dtype=torch.float64).to(dtype)).sum() for part in wanted])
     found = {f"output {number}": part.detach() for number, part in enumerate(wanted)}
-    found |= {name: parameter.grad for name, parameter in network.named_parameters()}
-    found["x"] = x.grad
+    found |= {name: gradient_of(parameter) for name, parameter in network.named_parameters()}
+    found["x"] = gradient_of(x)
     for number, part in enumerate(flat(states or [])):
-        found[f"state {number}"] = part.grad
+        found[f"state {number}"] = gradient_of(part)
     return {name: part.clone() for name, part in found.items()}
 
 

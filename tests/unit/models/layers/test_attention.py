@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load, save
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from models.errors import ModelError
 from models.layers import scaled
 from models.layers.attention import KINDS, Attention, CrossAttention, SelfAttention
+from tests.unit.models.gradients import gradient_of
+from tests.unit.models.layers.largest import Largest
 
 MASK = torch.tensor([[True, False, True, True, False], [True] * 5, [False] * 5])
 
@@ -63,7 +64,8 @@ def loop(attention: Any, weights: Any, query: Any, memory: Any, mask: Any) -> An
 
 
 def relative(one: Tensor, other: Tensor) -> float:
-    return ((one.double() - other).norm() / other.norm()).item()
+    away: float = ((one.double() - other).norm() / other.norm()).item()
+    return away
 
 
 @pytest.mark.parametrize("mask", [None, MASK], ids=["all seen", "masked"])
@@ -74,15 +76,15 @@ def test_outputs_and_gradients_equal_the_equations(kind: Any, mask: Any) -> None
     probe = torch.randn(3, 4, 8)
     exact = {name: value.detach().double().requires_grad_() for name, value in attention.named_parameters()}
     inputs = [part.detach().double().requires_grad_() for part in (query, memory)]
-    expected, _ = loop(attention, exact, *inputs, mask)
+    expected, _ = loop(attention, exact, inputs[0], inputs[1], mask)
     found = attention(query, memory, mask)
     assert relative(found, expected) < 1e-5
     (found * probe).sum().backward()
     (expected * probe).sum().backward()
     for name, parameter in attention.named_parameters():
-        assert relative(parameter.grad, exact[name].grad) < 1e-5, name
+        assert relative(gradient_of(parameter), gradient_of(exact[name])) < 1e-5, name
     for single, double in zip((query, memory), inputs, strict=True):
-        assert relative(single.grad, double.grad) < 1e-5
+        assert relative(gradient_of(single), gradient_of(double)) < 1e-5
 
 
 def by_hand(kind: Any) -> Any:
@@ -151,10 +153,10 @@ def test_what_is_masked_does_not_matter_and_nothing_to_see_gives_zeros(kind: Any
     torch.testing.assert_close(found[:1], attention(query[:1], memory[:1, MASK[0]]))
     assert (found[2] == 0).all()
     found.square().sum().backward()
-    assert (query.grad[2] == 0).all()
-    assert (memory.grad[~MASK] == 0).all()
+    assert (gradient_of(query)[2] == 0).all()
+    assert (gradient_of(memory)[~MASK] == 0).all()
     for parameter in (query, memory, *attention.parameters()):
-        assert parameter.grad.isfinite().all()
+        assert gradient_of(parameter).isfinite().all()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -180,7 +182,7 @@ def test_every_parameter_receives_a_gradient(kind: Any) -> None:
     attention(torch.randn(2, 3, 8), torch.randn(2, 5, 8)).square().sum().backward()
     for name, parameter in attention.named_parameters():
         # A bias on the keys, for one, would only get what rounding leaves.
-        assert parameter.grad.norm() > 1e-4, name
+        assert gradient_of(parameter).norm() > 1e-4, name
 
 
 @pytest.mark.parametrize("kind", ["dot", "multi-head"])
@@ -194,19 +196,6 @@ def test_dot_products_do_not_materialise_weights(kind: Any, masked: Any) -> None
     with Largest() as largest:
         attention.weights(tokens, tokens, mask)
     assert largest.numbers == 512 * 512
-
-
-class Largest(TorchDispatchMode):
-    """How many numbers the largest tensor holds that any operation makes."""
-
-    numbers = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
-        for one in made if isinstance(made, tuple | list) else (made,):
-            if isinstance(one, Tensor):
-                self.numbers = max(self.numbers, one.untyped_storage().nbytes() // one.element_size())
-        return made
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -227,8 +216,8 @@ def test_blocks_add_what_normed_tokens_find() -> None:
     block = SelfAttention(8, kind="multi-head", heads=2)
     torch.testing.assert_close(block(one, MASK), one + block.attention(normed(one), normed(one), MASK))
     torch.testing.assert_close(block(one, MASK)[2], one[2])
-    block = CrossAttention(8, kind="additive")
-    torch.testing.assert_close(block(one, other, MASK), one + block.attention(normed(one), normed(other), MASK))
+    cross = CrossAttention(8, kind="additive")
+    torch.testing.assert_close(cross(one, other, MASK), one + cross.attention(normed(one), normed(other), MASK))
 
 
 def test_cross_attention_looks_at_the_other_tokens_alone() -> None:
@@ -274,7 +263,7 @@ def test_survives_saving_and_a_change_of_type(kind: Any) -> None:
 
 def test_invalid_arguments_are_refused() -> None:
     with pytest.raises(ModelError, match=r"kind must be one of .*, found 'general'"):
-        Attention(8, kind="general")
+        Attention(8, kind="general")  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="the number of heads, 3, must divide the width, 8"):
         Attention(8, kind="multi-head", heads=3)
     with pytest.raises(ModelError, match="the number of heads, 0"):

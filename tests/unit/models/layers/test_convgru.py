@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from models.errors import ModelError
-from models.layers.convgru import ConvGRU
+from models.layers.convgru import ConvGRU, ConvGRULayer
 from tests.unit.models.layers import cell_reference as reference
 from tests.unit.models.layers.cell_reference import assert_alike, everything, fields, randomised
 
@@ -29,6 +29,9 @@ def plain(network: ConvGRU, x: Tensor, states: Any) -> tuple[Tensor, list[Tensor
     for number, (cell, norm) in enumerate(zip(network.cells, network.norms, strict=True)):
         if isinstance(norm, torch.nn.GroupNorm):
             x = reference.normalise(x, norm.weight, norm.bias)
+        assert isinstance(cell, ConvGRULayer)
+        assert cell.gates.bias is not None
+        assert cell.candidate.bias is not None
         weights = [*reference.by_gate(cell.gates.weight, 2), cell.candidate.weight]
         biases = [*reference.shaped(cell.gates.bias, 2), *reference.shaped(cell.candidate.bias, 1)]
         wx, wh = ([part[:, s] for part in weights] for s in (slice(x.shape[2]), slice(x.shape[2], None)))
@@ -39,7 +42,8 @@ def plain(network: ConvGRU, x: Tensor, states: Any) -> tuple[Tensor, list[Tensor
 
 
 def ours(network: ConvGRU, x: Tensor, states: Any) -> tuple[Tensor, Any]:
-    return network(x, states)
+    output, ends = network(x, states)
+    return output, ends
 
 
 @pytest.mark.parametrize("given", [False, True], ids=["from zero", "from states"])
@@ -81,7 +85,10 @@ def test_a_sequence_in_two_pieces_equals_one() -> None:
 
 def test_an_update_gate_that_is_shut_keeps_the_state() -> None:
     network = made()
-    network.cells[0].gates.bias.data[4:] = 100.0
+    layer = network.cells[0]
+    assert isinstance(layer, ConvGRULayer)
+    assert layer.gates.bias is not None
+    layer.gates.bias.data[4:] = 100.0
     state = random_states(1)
     torch.testing.assert_close(network(fields(), state)[1], state)
 
@@ -98,7 +105,7 @@ def test_bfloat16_is_close_and_keeps_the_state_in_single_precision() -> None:
 
     def half(network: ConvGRU, x: Tensor, states: Any) -> tuple[Tensor, Any]:
         with torch.autocast("cpu", torch.bfloat16):
-            return network(x, states)
+            return ours(network, x, states)
 
     found = everything(half, network, fields(), random_states(2), torch.float32)
     assert found["output 1"].dtype == torch.float32

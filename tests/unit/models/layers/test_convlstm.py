@@ -11,7 +11,8 @@ from torch import Tensor
 
 from models.errors import ModelError
 from models.layers import convlstm
-from models.layers.convlstm import ConvLSTM
+from models.layers.convlstm import ConvLSTM, ConvLSTMLayer
+from tests.unit.models.gradients import gradient_of
 from tests.unit.models.layers import cell_reference as reference
 from tests.unit.models.layers.cell_reference import assert_alike, everything, fields, randomised
 
@@ -25,12 +26,19 @@ def random_states(layers: int, n: int = 2, hidden: int = 4, height: int = 7, wid
     return [tuple(torch.randn(2, n, hidden, height, width).unbind(0)) for _ in range(layers)]
 
 
+def first_layer(network: ConvLSTM) -> ConvLSTMLayer:
+    layer = network.cells[0]
+    assert isinstance(layer, ConvLSTMLayer)
+    return layer
+
+
 def plain(network: ConvLSTM, x: Tensor, states: Any) -> tuple[Tensor, list[Any]]:
     """The equations, with the parameters of a network of float64."""
     ends = []
     for number, (cell, norm) in enumerate(zip(network.cells, network.norms, strict=True)):
         if isinstance(norm, torch.nn.GroupNorm):
             x = reference.normalise(x, norm.weight, norm.bias)
+        assert isinstance(cell, ConvLSTMLayer)
         hidden = len(cell.bias) // 4
         zero = x.new_zeros(x.shape[1], hidden, *x.shape[3:])
         h, c = (zero, zero) if states is None else states[number]
@@ -43,7 +51,8 @@ def plain(network: ConvLSTM, x: Tensor, states: Any) -> tuple[Tensor, list[Any]]
 
 
 def ours(network: ConvLSTM, x: Tensor, states: Any) -> tuple[Tensor, Any]:
-    return network(x, states)
+    output, ends = network(x, states)
+    return output, ends
 
 
 @pytest.mark.parametrize("given", [False, True], ids=["from zero", "from states"])
@@ -113,10 +122,10 @@ def test_a_loss_on_the_last_state_alone_reaches_everything(which: int) -> None:
     double = made(peepholes=True).double()
     same = fields().double().requires_grad_()
     plain(double, same, None)[1][0][which].square().sum().backward()
-    assert_alike({"x": x.grad}, {"x": same.grad})
+    assert_alike({"x": gradient_of(x)}, {"x": gradient_of(same)})
     for one, other in zip(network.parameters(), double.parameters(), strict=True):
-        if which == 0 or other.grad.norm() > 0:
-            assert_alike({"parameter": one.grad}, {"parameter": other.grad})
+        if which == 0 or gradient_of(other).norm() > 0:
+            assert_alike({"parameter": gradient_of(one)}, {"parameter": gradient_of(other)})
 
 
 def test_batch_and_grid_change_after_construction() -> None:
@@ -151,11 +160,10 @@ def test_every_parameter_receives_a_gradient(options: dict[str, Any]) -> None:
 
 
 def test_the_forget_gate_starts_at_one_and_nothing_else_does() -> None:
-    bias = ConvLSTM(3, 4).cells[0].bias
-    assert bias.tolist() == [0] * 4 + [1] * 4 + [0] * 8
+    assert first_layer(ConvLSTM(3, 4)).bias.tolist() == [0] * 4 + [1] * 4 + [0] * 8
     # With all weights at zero nothing enters: the cell only forgets, by sigmoid(1) a step.
     network = ConvLSTM(3, 4)
-    network.cells[0].gates.weight.data.zero_()
+    first_layer(network).gates.weight.data.zero_()
     one = torch.ones(2, 4, 7, 5)
     _, [(_, cell)] = network(fields(1), [(one, one)])
     torch.testing.assert_close(cell, torch.full_like(cell, 0.7310586))
@@ -183,7 +191,7 @@ def test_bfloat16_is_close_and_keeps_the_cell_in_single_precision(peepholes: boo
 
     def half(network: ConvLSTM, x: Tensor, states: Any) -> tuple[Tensor, Any]:
         with torch.autocast("cpu", torch.bfloat16):
-            return network(x, states)
+            return ours(network, x, states)
 
     found = everything(half, network, fields(), random_states(2), torch.float32)
     assert found["output 0"].dtype == torch.bfloat16

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.layers.gru import GRU
+from models.layers.gru import GRU, GRULayer
 from tests.unit.models.layers import cell_reference as reference
 from tests.unit.models.layers.cell_reference import assert_alike, everything, randomised
 
@@ -31,6 +31,7 @@ def plain(network: GRU, x: Tensor, states: Any) -> tuple[Tensor, list[Tensor]]:
     """The equations, with the parameters of a network of float64."""
     ends = []
     for layer, cell in enumerate(network.cells):
+        assert isinstance(cell, GRULayer)
         wx, biases = reference.by_gate(cell.project_in.weight, 3), reference.by_gate(cell.project_in.bias, 3)
         wh = [*reference.by_gate(cell.gates.weight, 2), cell.candidate.weight]
         h = x.new_zeros(x.shape[1], 4) if states is None else states[layer]
@@ -40,7 +41,8 @@ def plain(network: GRU, x: Tensor, states: Any) -> tuple[Tensor, list[Tensor]]:
 
 
 def ours(network: GRU, x: Tensor, states: Any) -> tuple[Tensor, Any]:
-    return network(x, states)
+    output, ends = network(x, states)
+    return output, ends
 
 
 @pytest.mark.parametrize("given", [False, True], ids=["from zero", "from states"])
@@ -54,9 +56,15 @@ def test_outputs_and_gradients_equal_the_equations(layers: int, given: bool) -> 
 def test_it_is_the_gru_of_cho_and_not_that_of_torch() -> None:
     network, library = made(), torch.nn.GRU(3, 4)
     cell = network.cells[0]
-    library.weight_ih_l0.data, library.bias_ih_l0.data = cell.project_in.weight.data, cell.project_in.bias.data
-    library.weight_hh_l0.data = torch.cat([cell.gates.weight.data, cell.candidate.weight.data])
-    library.bias_hh_l0.data.zero_()
+    assert isinstance(cell, GRULayer)
+    library.load_state_dict(
+        {
+            "weight_ih_l0": cell.project_in.weight,
+            "bias_ih_l0": cell.project_in.bias,
+            "weight_hh_l0": torch.cat([cell.gates.weight, cell.candidate.weight]),
+            "bias_hh_l0": torch.zeros(12),
+        }
+    )
     states = random_states(1)
     ours, theirs = network(series(1), states)[0], library(series(1), states[0][None])[0]
     assert (ours - theirs).abs().max() > 1e-3

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from models.layers.lstm import LSTM
+from models.layers.lstm import LSTM, PeepholeLSTM
 from tests.bfloat16 import needs_bfloat16
 from tests.unit.models.layers import cell_reference as reference
 from tests.unit.models.layers.cell_reference import assert_alike, everything, randomised
@@ -35,6 +35,7 @@ def parameters(network: LSTM, layer: int, way: int) -> tuple[Any, ...]:
     """Weights of x and h, biases, and peepholes, by gate in the order i, f, o, c."""
     if network.torch_lstm is None:
         cell = network.cells[layer * network.ways + way]
+        assert isinstance(cell, PeepholeLSTM)
         wx, wh = reference.by_gate(cell.project_in.weight, 4), reference.by_gate(cell.recurrent.weight, 4)
         return wx, wh, reference.by_gate(cell.project_in.bias, 4), list(cell.peepholes)
     name = f"l{layer}" + "_reverse" * way
@@ -62,7 +63,8 @@ def plain(network: LSTM, x: Tensor, states: Any) -> tuple[Tensor, list[Any]]:
 
 
 def ours(network: LSTM, x: Tensor, states: Any) -> tuple[Tensor, Any]:
-    return network(x, states)
+    output, ends = network(x, states)
+    return output, ends
 
 
 @pytest.mark.parametrize("given", [False, True], ids=["from zero", "from states"])

@@ -11,10 +11,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load, save
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from models.errors import ModelError
 from models.layers.spatial_memory import SpatialMemory
+from tests.unit.models.gradients import gradient_of
+from tests.unit.models.layers.largest import Largest
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +25,7 @@ def seeded() -> Any:
         yield
 
 
-def opened(channels: Any, **options: Any) -> Any:
+def opened(channels: int, **options: Any) -> SpatialMemory:
     """A memory with its gate open."""
     memory = SpatialMemory(channels, **options)
     nn.init.normal_(memory.gate)
@@ -91,7 +92,8 @@ def bilinear(grid: Any, height: Any, width: Any) -> Any:
 
 
 def relative(one: Tensor, other: Tensor) -> float:
-    return ((one.double() - other).norm() / other.norm()).item()
+    away: float = ((one.double() - other).norm() / other.norm()).item()
+    return away
 
 
 @pytest.mark.parametrize(
@@ -108,11 +110,11 @@ def test_outputs_and_gradients_equal_the_equations(most: Any, rows: Any, columns
     assert relative(found - states, expected - double) < 1e-5
     (found * probe).sum().backward()
     (expected * probe).sum().backward()
-    assert relative(states.grad - probe, double.grad - probe) < 1e-5
+    assert relative(gradient_of(states) - probe, gradient_of(double) - probe) < 1e-5
     for name, parameter in memory.named_parameters():
         if most == 1 and name in {"query.weight", "query.bias", "near_key.weight", "past_key.weight"}:
             continue  # With one token there is nothing to choose.
-        assert relative(parameter.grad, exact[name].grad) < 1e-5, name
+        assert relative(gradient_of(parameter), gradient_of(exact[name])) < 1e-5, name
 
 
 def test_one_cell_worked_by_hand() -> None:
@@ -138,9 +140,9 @@ def test_fresh_memory_passes_its_input_on_and_only_its_gate_learns(most: Any) ->
     found = memory(states)
     assert torch.equal(found, states)
     found.square().sum().backward()
-    learning = {name for name, parameter in memory.named_parameters() if parameter.grad.abs().sum() > 0}
+    learning = {name for name, parameter in memory.named_parameters() if gradient_of(parameter).abs().sum() > 0}
     assert learning == {"gate"}
-    assert (memory.gate.grad != 0).flatten().tolist() == [True] * 4
+    assert (gradient_of(memory.gate) != 0).flatten().tolist() == [True] * 4
 
 
 @pytest.mark.parametrize("most", [256, 9])
@@ -148,16 +150,18 @@ def test_every_parameter_receives_a_gradient_once_the_gate_has_moved(most: Any) 
     memory = opened(4, most=most)
     memory(torch.randn(3, 2, 4, 5, 6)).square().sum().backward()
     for name, parameter in memory.named_parameters():
-        assert parameter.grad.norm() > 1e-5, name
+        assert gradient_of(parameter).norm() > 1e-5, name
 
 
 @pytest.mark.parametrize("most", [256, 9])
 def test_steps_equal_the_sequence_and_an_empty_memory_is_zeros(most: Any) -> None:
     memory, states = opened(4, most=most), torch.randn(4, 2, 4, 5, 6)
-    whole, kept = memory(states), None
+    whole = memory(states)
+    kept: Tensor | None = None
     for hidden, expected in zip(states, whole, strict=True):
         found, kept = memory.step(hidden, kept)
         torch.testing.assert_close(found, expected)
+    assert kept is not None
     for one, other in zip(memory.step(states[0]), memory.step(states[0], torch.zeros_like(kept)), strict=True):
         torch.testing.assert_close(one, other)
 
@@ -207,19 +211,6 @@ def test_alike_cells_stay_alike(most: Any) -> None:
     states = torch.randn(3, 2, 4, 1, 1).expand(-1, -1, -1, 5, 6)
     found = memory(states)
     torch.testing.assert_close(found, found[..., :1, :1].expand_as(found))
-
-
-class Largest(TorchDispatchMode):
-    """How many numbers the largest tensor holds that any operation makes."""
-
-    numbers = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
-        for one in made if isinstance(made, tuple | list) else (made,):
-            if isinstance(one, Tensor):
-                self.numbers = max(self.numbers, one.untyped_storage().nbytes() // one.element_size())
-        return made
 
 
 def test_attention_weights_are_never_materialised() -> None:

@@ -27,6 +27,7 @@ def test_a_grid_is_encoded_in_patches_and_decoded_to_its_cells(patch: Any, grid:
 def test_patches_of_one_cell_keep_the_order_of_cells() -> None:
     """With patch 1 the field is the grid, row by row."""
     where, encoder = locations((2, 3)), GridEncoder(1, 4, patch=1)
+    assert encoder.lift.bias is not None
     with torch.no_grad():
         encoder.lift.weight.zero_()
         encoder.lift.bias.zero_()

@@ -72,6 +72,7 @@ def test_loss_weights_follow_spread_or_area(world: World, task_of: Callable[...,
     weights = {}
     for kind in ("none", "spread", "area"):
         model = build("dlinear", world.task, base="climatology", epochs=0, weights=kind)
+        assert isinstance(model, NeuralModel)
         model.fit(world.train, world.validation)
         weights[kind] = np.broadcast_to(model._weight(batch.inputs).numpy(), batch.target.shape)
     assert (weights["none"] == 1).all()

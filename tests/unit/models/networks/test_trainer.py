@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from models.base import Epoch
 from models.errors import DivergedError
 from models.networks.adversary import Trajectories
 from models.networks.heads import make_head
@@ -101,7 +102,8 @@ def small(dropout: Any = 0.0) -> Any:
 
 def test_weights_that_validate_best_are_kept() -> None:
     """Training pulls the weight to 5, validation wants 1: the best average lies on the way."""
-    network, epochs = point(), []
+    network = point()
+    epochs: list[Epoch] = []
     options = {"epochs": 30, "patience": 3, "learning_rate": 0.1, "ema_decay": 0.5, "weight_decay": 0.0}
     best = run(network, [towards(5.0)] * 10, [towards(1.0)], progress=epochs, **options)
     assert best == pytest.approx(min(epoch.validation_loss for epoch in epochs))
@@ -118,7 +120,7 @@ def test_training_that_makes_it_worse_leaves_the_untrained_network() -> None:
 
 
 def test_without_epochs_it_only_evaluates() -> None:
-    epochs = []
+    epochs: list[Epoch] = []
     assert run(point(), [towards(5.0)], [towards(3.0), towards(1.0)], epochs=0, progress=epochs) == 5.0
     assert epochs == []
 
@@ -136,7 +138,8 @@ def test_a_loss_that_is_not_a_number_stops_training(value: Any) -> None:
 
 
 def test_spent_budget_stops_after_one_step() -> None:
-    epochs, used = [], []
+    epochs: list[Epoch] = []
+    used = []
 
     def batches() -> Any:
         for batch in [towards(5.0)] * 10:
@@ -157,7 +160,7 @@ def test_spent_budget_stops_after_one_step() -> None:
 
 
 def test_progress_reports_the_mean_loss_without_penalties() -> None:
-    epochs = []
+    epochs: list[Epoch] = []
     run(point(), [towards(1.0), towards(3.0)], [towards(1.0)], epochs=1, learning_rate=1e-9, l2=1e9, progress=epochs)
     assert epochs[0].train_loss == pytest.approx(5.0)
     assert (epochs[0].epoch, epochs[0].epochs) == (1, 1)
@@ -228,6 +231,9 @@ class Fades:
 
 class Counting(nn.Linear):
     """Counts its training steps, in a buffer of each kind."""
+
+    sum: Tensor
+    steps: Tensor
 
     def __init__(self) -> None:
         super().__init__(1, 1)

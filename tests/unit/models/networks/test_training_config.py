@@ -15,14 +15,16 @@ from models.networks.training_config import TrainingConfig
     ["epochs", "patience", "batch", "weight_decay", "l1", "l2", "warmup", "clip", "input_dropout", "adversarial"],
 )
 def test_an_error_names_the_field_out_of_range(field: Any) -> None:
+    options: dict[str, Any] = {field: -1}
     with pytest.raises(ModelError, match=f"{field} must lie within .* found -1"):
-        TrainingConfig(**{field: -1})
+        TrainingConfig(**options)
 
 
 @pytest.mark.parametrize("field", ["optimiser", "precision", "compile"])
 def test_an_error_names_the_field_and_its_choices(field: Any) -> None:
+    options: dict[str, Any] = {field: "lion"}
     with pytest.raises(ModelError, match=rf"{field} must be one of \[.*\], found 'lion'"):
-        TrainingConfig(**{field: "lion"})
+        TrainingConfig(**options)
 
 
 def test_batch_may_be_zero() -> None:

@@ -23,5 +23,5 @@ def test_a_correlation_of_many_instants_stays() -> None:
     for frame in range(1, 4000):
         anomaly[frame] = 0.8 * anomaly[frame - 1] + 0.6 * rng.normal(size=(1, 2))
     found = autocorrelation(anomaly, np.ones(anomaly.shape, bool), 2)
-    np.testing.assert_allclose(found[:, 0], [[1, 1], [0.8, 0.8], [0.64, 0.64]], atol=0.04)
+    np.testing.assert_allclose(found[:, 0], [[1.0, 1.0], [0.8, 0.8], [0.64, 0.64]], atol=0.04)
     assert found[1].mean() == pytest.approx(0.8, abs=0.03)

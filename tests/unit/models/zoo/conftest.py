@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,18 +14,18 @@ from models.networks.sample import Dimensions
 
 
 def make_sizes(**changes: Any) -> Dimensions:
-    given = {
-        "channels": 1,
-        "targets": 1,
-        "covariates": 0,
-        "static": 0,
-        "frames": 4,
-        "leads": 3,
-        "levels": (0.1, 0.5, 0.9),
-        "locations": 5,
-        "scattered": False,
-    }
-    return Dimensions(**(given | changes))
+    sizes = Dimensions(
+        channels=1,
+        targets=1,
+        covariates=0,
+        static=0,
+        frames=4,
+        leads=3,
+        levels=(0.1, 0.5, 0.9),
+        locations=5,
+        scattered=False,
+    )
+    return replace(sizes, **changes)
 
 
 def perturb(net: nn.Module) -> nn.Module:

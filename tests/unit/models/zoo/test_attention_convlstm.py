@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.base import Model
+from models.base import Epoch, Model
 from models.catalogue import build
 from models.task import Task
 from tests.unit.models.conftest import World
@@ -66,7 +66,7 @@ def test_callers_torch_generator_is_left_alone(world: World, new: Callable[..., 
 
 
 def test_spent_budget_stops_after_one_step(world: World, new: Callable[..., Model]) -> None:
-    epochs = []
+    epochs: list[Epoch] = []
     model = new(NAME, world.task, epochs=50)
     model.fit(world.train, world.validation, budget_seconds=0.0, progress=epochs.append)
     assert len(epochs) == 1

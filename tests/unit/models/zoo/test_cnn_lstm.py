@@ -12,6 +12,7 @@ from models.errors import ModelError
 from models.networks.trunks import FieldTrunk, SeriesTrunk
 from models.task import Task
 from models.zoo.cnn_lstm import SpaceThenLstm, TimeThenLstm
+from tests.unit.models.conftest import make_network
 
 
 class Mean(nn.Module):
@@ -33,13 +34,14 @@ class Mean(nn.Module):
 def test_by_default_stations_are_convolved_in_time_and_grids_in_space(
     grid: Any, convolve: Any, trunk: Any, core: Any, task_of: Callable[..., Task]
 ) -> None:
-    net = build("cnn-lstm", task_of(grid=grid), convolve=convolve, base="climatology").network()
+    net = make_network("cnn-lstm", task_of(grid=grid), convolve=convolve, base="climatology")
     assert type(net.trunk) is trunk
     assert type(net.trunk.core) is core
 
 
 def test_along_time_pairs_of_frames_are_pooled_and_the_last_odd_one_stays() -> None:
     core = TimeThenLstm(Mean(), 1, kernel=1)
+    assert core.convolution.bias is not None
     nn.init.ones_(core.convolution.weight)
     nn.init.zeros_(core.convolution.bias)
     past = torch.tensor([1.0, 4.0, -3.0, 2.0, 6.0]).view(5, 1, 1)
@@ -58,8 +60,8 @@ def test_in_space_every_frame_is_convolved_separately_and_cells_keep_their_order
 def test_every_parameter_learns_where_convolutions_are_the_unusual_ones(
     grid: Any, convolve: Any, task_of: Callable[..., Task], perturbed: Callable[..., Any]
 ) -> None:
-    model = build("cnn-lstm", task_of(grid=grid), convolve=convolve, hidden=4, base="climatology")
-    core = perturbed(model.network().trunk.core)
+    net = make_network("cnn-lstm", task_of(grid=grid), convolve=convolve, hidden=4, base="climatology")
+    core = perturbed(net.trunk.core)
     shape = (2, 4, 3, 3) if convolve == "space" else (2, 4)
     core(torch.randn(6, *shape), torch.randn(3, *shape)).square().sum().backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in core.parameters())

@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 import torch
 
-from models.catalogue import build
 from models.errors import ModelError
 from models.layers.convgru import ConvGRU
 from models.layers.convlstm import ConvLSTM
 from models.task import Task
+from tests.unit.models.conftest import make_network
 
 
 @pytest.fixture
 def core_of(task_of: Callable[..., Task]) -> Any:
-    return lambda name, **options: build(name, task_of(), **({"hidden": 4} | options)).network().trunk.core
+    return lambda name, **options: make_network(name, task_of(), **({"hidden": 4} | options)).trunk.core
 
 
 @pytest.mark.parametrize(("name", "layer"), [("convlstm", ConvLSTM), ("convgru", ConvGRU)])

@@ -10,6 +10,7 @@ from models.catalogue import build
 from models.errors import ModelError
 from models.task import Task
 from models.zoo.dlinear import LinearCore
+from tests.unit.models.conftest import make_network
 
 
 def test_the_core_is_the_linear_map_worked_by_hand(sizes_of: Any) -> None:
@@ -29,8 +30,12 @@ def test_what_two_pasts_give_adds_up(sizes_of: Any, perturbed: Callable[..., Any
 
 
 def test_it_reads_the_whole_context_by_default(task_of: Callable[..., Task]) -> None:
-    assert build("dlinear", task_of(context=30)).network().trunk.core.linear.trend.shape == (3, 30)
-    assert build("dlinear", task_of(context=30), frames=7).network().trunk.core.linear.trend.shape == (3, 7)
+    whole = make_network("dlinear", task_of(context=30)).trunk.core
+    latest = make_network("dlinear", task_of(context=30), frames=7).trunk.core
+    assert isinstance(whole, LinearCore)
+    assert isinstance(latest, LinearCore)
+    assert whole.linear.trend.shape == (3, 30)
+    assert latest.linear.trend.shape == (3, 7)
 
 
 def test_an_even_window_is_refused(task_of: Callable[..., Task]) -> None:

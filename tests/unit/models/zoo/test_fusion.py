@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 import torch
 
-from models.catalogue import build
 from models.task import Task
 from models.zoo.fusion import TemporalCnn
+from tests.unit.models.conftest import make_network
 
 
 @pytest.fixture
 def core(task_of: Callable[..., Task], perturbed: Callable[..., Any]) -> Any:
-    return perturbed(build("lstm-cnn-fusion", task_of(), hidden=8).network().trunk.core)
+    return perturbed(make_network("lstm-cnn-fusion", task_of(), hidden=8).trunk.core)
 
 
 @pytest.mark.parametrize(("bias", "branch"), [(100.0, "first"), (-100.0, "second")])

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from models.catalogue import MODELS, build
+from models.catalogue import MODELS
 from models.networks.neural import NeuralModel
 from models.networks.sample import Locations, Sample
 from models.task import Task
 from tests.bfloat16 import needs_bfloat16
+from tests.unit.models.conftest import make_network
 
 NETWORKS = [name for name, entry in MODELS.items() if issubclass(entry.load(), NeuralModel)]
 SMALL = {"hidden": 8, "frames": 4, "dropout": 0.0, "base": "climatology"}
@@ -39,7 +40,7 @@ def sample_of(n: Any, grid: Any) -> Any:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_learns_to_recall_the_frame_before_the_last(name: str, task_of: Callable[..., Task]) -> None:
-    net = build(name, task_of(stations=12, grid=(3, 4)), **SMALL).network()
+    net = make_network(name, task_of(stations=12, grid=(3, 4)), **SMALL)
     given = sample_of(32, (3, 4))
     truth = given.anomaly[:, 2:3].expand(-1, 3, -1, -1)
     optimiser = torch.optim.Adam(net.parameters(), 2e-2)
@@ -47,7 +48,7 @@ def test_a_network_learns_to_recall_the_frame_before_the_last(name: str, task_of
     for _ in range(40):
         loss = net.head.loss(net(given), truth, given).mean()
         optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimiser.step()
         losses.append(float(loss.detach()))
     # At first it forecasts its base, which knows nothing.
@@ -60,7 +61,7 @@ def test_a_network_learns_to_recall_the_frame_before_the_last(name: str, task_of
 def test_in_bfloat16_a_network_gives_almost_the_same_and_still_learns(
     name: str, grid: Any, task_of: Callable[..., Task], perturbed: Callable[..., Any]
 ) -> None:
-    net = perturbed(build(name, task_of(stations=12, grid=grid), **SMALL).network())
+    net = perturbed(make_network(name, task_of(stations=12, grid=grid), **SMALL))
     given = sample_of(2, (3, 4))
     given = given._replace(locations=given.locations._replace(grid=grid))
     exact = net(given)

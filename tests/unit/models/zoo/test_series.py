@@ -10,13 +10,14 @@ from models.catalogue import build
 from models.errors import ModelError
 from models.layers.bidirectional import BidirectionalLSTM
 from models.task import Task
+from tests.unit.models.conftest import make_network
 
 SMALL = {"hidden": 8, "base": "climatology"}
 
 
 @pytest.fixture
 def core_of(task_of: Callable[..., Task]) -> Any:
-    return lambda name, **options: build(name, task_of(), **(SMALL | options)).network().trunk.core
+    return lambda name, **options: make_network(name, task_of(), **(SMALL | options)).trunk.core
 
 
 @pytest.mark.parametrize("name", ["lstm", "peephole-lstm", "bilstm", "gru", "attention-lstm", "attention-gru"])

@@ -157,6 +157,10 @@ def conditions(draw: st.DrawFn) -> pc.Expression:
     return condition
 
 
+def append(table: Table, new: pa.Table) -> None:
+    table.append(lambda _: new)
+
+
 @given(st.lists(st.lists(ROW, min_size=1, max_size=4), min_size=1, max_size=4), st.lists(conditions(), max_size=6))
 @settings(max_examples=60, deadline=None)
 def test_pruning_by_statistics_loses_no_row(
@@ -168,7 +172,7 @@ def test_pruning_by_statistics_loses_no_row(
         instants = pa.array(columns.pop("valid_time"), pa.int64()).cast(TIME)
         days = pa.array(columns.pop("day"), pa.int32()).cast(pa.date32())
         rows = pa.table({"valid_time": instants, "day": days} | {name: list(columns[name]) for name in columns})
-        table.append(lambda _, rows=rows: rows.select(SCHEMA.names).cast(SCHEMA))
+        append(table, rows.select(SCHEMA.names).cast(SCHEMA))
     everything = table.read()
     assert everything.num_rows == sum(map(len, batches))
     for where in wheres:
@@ -180,7 +184,7 @@ def test_a_condition_selects_only_files_that_can_match(tmp_path: Path) -> None:
     for month in (1, 2):
         for hour in (0, 12):
             row = {"valid_time": datetime(2001, month, 1, hour, tzinfo=UTC), "month": f"2001-0{month}", "location": "a"}
-            table.append(lambda _, row=row: pa.Table.from_pylist([row], schema=SCHEMA))
+            append(table, pa.Table.from_pylist([row], schema=SCHEMA))
     snapshot = table.versions.newest()
     assert snapshot is not None
 

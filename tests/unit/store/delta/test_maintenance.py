@@ -4,6 +4,7 @@ import os
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -35,9 +36,13 @@ def data(table: Table) -> set[str]:
     return {path.name for path in folder(table).glob("*.parquet")}
 
 
+def append(table: Table, new: pa.Table) -> None:
+    table.append(lambda _: new)
+
+
 def test_compaction_merges_a_partition_into_one_sorted_file(table: Table) -> None:
     for key in (3, 1, 2):
-        table.append(lambda _, key=key: rows(key, key + 10))
+        append(table, rows(key, key + 10))
     table.append(lambda _: rows(9, month="2001-02"))
     before = table.version
     assert table.compact(["key"]) == 2
@@ -52,7 +57,7 @@ def test_compaction_merges_a_partition_into_one_sorted_file(table: Table) -> Non
 def test_compaction_of_a_table_without_partitions(tmp_path: Path) -> None:
     table = Table(open_store(tmp_path), pa.schema([("key", pa.int64())]))
     for key in (2, 1):
-        table.append(lambda _, key=key: pa.table({"key": [key]}))
+        append(table, pa.table({"key": [key]}))
     assert table.compact(["key"]) == 1
     assert table.read()["key"].to_pylist() == [1, 2]
     assert Table(open_store(tmp_path / "none"), SCHEMA).compact(["key"]) == 0
@@ -60,13 +65,14 @@ def test_compaction_of_a_table_without_partitions(tmp_path: Path) -> None:
 
 def test_compaction_keeps_rows_committed_meanwhile(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     append_each(table, 1, 2)
-    commit, calls = table.versions.commit, []
+    calls: list[int] = []
+    commit = table.versions.commit
 
-    def overtaken(*given: object, **named: object) -> bool:
+    def overtaken(*given: Any, **named: Any) -> bool:
         calls.append(1)
         if len(calls) == 1:
             reopen(table).append(lambda _: rows(3))
-        return commit(*given, **named)  # type: ignore[arg-type]
+        return commit(*given, **named)
 
     monkeypatch.setattr(table.versions, "commit", overtaken)
     assert table.compact(["key"]) == 2
@@ -165,8 +171,7 @@ def test_a_checkpoint_shortens_the_log_and_loses_nothing(table: Table) -> None:
 
 def test_vacuum_deletes_the_log_before_the_last_checkpoint_but_one(table: Table) -> None:
     for round_ in range(3):
-        for key in range(3):
-            table.append(lambda _, key=key, round_=round_: rows(10 * round_ + key))
+        append_each(table, *range(10 * round_, 10 * round_ + 3))
         table.checkpoint()  # at 3, 6 and 9
     age(table, 2 * WEEK)
     deleted = table.vacuum(older_than=WEEK, now=NOW)
@@ -189,8 +194,7 @@ def _ends(version: int) -> list[str]:
 
 def test_vacuum_keeps_the_log_of_a_kept_version(table: Table) -> None:
     for round_ in range(3):
-        for key in range(3):
-            table.append(lambda _, key=key, round_=round_: rows(10 * round_ + key))
+        append_each(table, *range(10 * round_, 10 * round_ + 3))
         table.checkpoint()
     age(table, 2 * WEEK)
     assert table.vacuum(keep_versions=[4], older_than=WEEK, now=NOW) == []
@@ -210,7 +214,8 @@ def test_an_unrecorded_checkpoint_is_reported_and_replaced(table: Table) -> None
     # Its writer was killed between the checkpoint and its record.
     append_each(table, *range(2))
     DeltaTable(table.uri).create_checkpoint()
-    assert table.fault == "checkpoint 2 has no record"
+    fault = table.fault
+    assert fault == "checkpoint 2 has no record"
     assert table.read().num_rows == 2
     table.checkpoint()
     assert (table.fault, table.verify(), reopen(table).read().num_rows) == (None, [], 2)
@@ -242,7 +247,12 @@ def test_an_open_table_is_updated_without_opening_it_again(
     assert table.read().num_rows == 3
     opened: list[int] = []
     open_at = table.versions.open_at
-    monkeypatch.setattr(table.versions, "open_at", lambda version: (opened.append(version), open_at(version))[1])
+
+    def noted(version: int) -> DeltaTable:
+        opened.append(version)
+        return open_at(version)
+
+    monkeypatch.setattr(table.versions, "open_at", noted)
     assert table.read().num_rows == 3
     reopen(table).append(lambda _: rows(9))
     assert table.read().num_rows == 4
@@ -254,5 +264,5 @@ def test_a_recreated_table_is_not_mistaken_for_the_old_one(table: Table) -> None
     assert table.read().num_rows == 3
     shutil.rmtree(folder(table))
     for key in range(3):
-        reopen(table).append(lambda _, key=key: rows(key + 10))
+        append_each(reopen(table), key + 10)
     assert sorted(table.read()["key"].to_pylist()) == [10, 11, 12]

@@ -10,7 +10,6 @@ from deltalake import DeltaTable
 
 from pipeline.errors import StoreError
 from pipeline.store.delta import table as table_module
-from pipeline.store.delta import versions as versions_module
 from pipeline.store.delta.table import Table
 from pipeline.store.delta.versions import Versions
 from pipeline.store.objects import open_store
@@ -85,7 +84,7 @@ def test_one_of_two_concurrent_creators_wins(table: Table, monkeypatch: pytest.M
 
     def other() -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(versions_module.DeltaTable, "create", create)
+            patch.setattr(DeltaTable, "create", create)
             patch.setattr(Versions, "newest_writable", newest_writable)
             reopen(table).create({"since": "1978"})
 
@@ -100,7 +99,7 @@ def test_one_of_two_concurrent_creators_wins(table: Table, monkeypatch: pytest.M
     if moment == "after the check":
         monkeypatch.setattr(Versions, "newest_writable", find_nothing)
     else:
-        monkeypatch.setattr(versions_module.DeltaTable, "create", overtaken)
+        monkeypatch.setattr(DeltaTable, "create", overtaken)
     table.create({"since": "2001"})
     monkeypatch.undo()
     assert table.property("since") == "1978"

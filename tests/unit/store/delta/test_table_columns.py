@@ -54,7 +54,8 @@ def test_two_concurrent_writers_add_a_column_once(table: Table) -> None:
 
 def test_rows_of_a_writer_who_adds_the_column_first_are_seen(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     table.append(lambda _: rows(1))
-    add_missing_columns, seen = Versions.add_missing_columns, []
+    seen: list[list[int]] = []
+    add_missing_columns = Versions.add_missing_columns
 
     def overtaken(self: Any, snapshot: Any, schema: pa.Schema) -> Any:
         if not seen:

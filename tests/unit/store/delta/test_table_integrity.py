@@ -14,7 +14,6 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from pipeline.errors import StoreError
-from pipeline.store.delta import versions as versions_module
 from pipeline.store.delta.table import Table
 from pipeline.store.objects import LocalStore, open_store
 from tests.tables import SCHEMA, folder, keys, newest_log, process, reopen, rows
@@ -36,6 +35,10 @@ def table(tmp_path: Path) -> Table:
     return Table(open_store(tmp_path / "deep" / "table"), SCHEMA, "month")
 
 
+def append(table: Table, new: pa.Table) -> None:
+    table.append(lambda _: new)
+
+
 def a_data_file(table: Table) -> Path:
     return next(folder(table).glob("*.parquet"))
 
@@ -44,15 +47,17 @@ def test_data_log_and_record_are_flushed_before_append_returns(table: Table, mon
     table.append(lambda _: rows(0))
     flushed: list[str] = []
     sync, write = os.fsync, DeltaTable.create_write_transaction
-    monkeypatch.setattr(
-        os, "fsync", lambda handle: (flushed.append(str(Path(f"/proc/self/fd/{handle}").readlink())), sync(handle))[1]
-    )
+
+    def synced(handle: int) -> None:
+        flushed.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
+        sync(handle)
 
     def committed(*given: Any, **named: Any) -> None:
         write(*given, **named)
         flushed.append("commit")
 
-    monkeypatch.setattr(versions_module.DeltaTable, "create_write_transaction", committed)
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(DeltaTable, "create_write_transaction", committed)
     before = set(folder(table).glob("*.parquet"))
     table.append(lambda _: rows(1))
     (data,) = set(folder(table).glob("*.parquet")) - before
@@ -90,7 +95,8 @@ def test_a_concurrent_commit_is_not_mistaken_for_a_fault(
     table: Table, monkeypatch: pytest.MonkeyPatch, listing: str, when: str
 ) -> None:
     table.append(lambda _: rows(1))
-    list_files, came = LocalStore.list_files, []
+    came: list[int] = []
+    list_files = LocalStore.list_files
 
     def overtaken(store: LocalStore, folder: str = "", **named: Any) -> Any:
         first = not came and folder == listing
@@ -163,7 +169,7 @@ def test_data_without_a_log_is_not_an_empty_table(table: Table, whole: bool) -> 
 def test_a_process_that_read_in_threads_exits_cleanly(table: Table) -> None:
     # The Python file system of deltalake sometimes aborts the interpreter at exit.
     for n in range(4):
-        table.append(lambda _, n=n: rows(n, month=f"2001-0{n + 1}"))
+        append(table, rows(n, month=f"2001-0{n + 1}"))
     for reader in [process(READ, str(folder(table))) for _ in range(5)]:
         output, error = reader.communicate(timeout=120)
         assert (reader.returncode, output.strip(), error) == (0, "16", "")

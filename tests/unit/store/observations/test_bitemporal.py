@@ -224,7 +224,9 @@ def plain_payloads(draw: st.DrawFn) -> Payload:
 
 @st.composite
 def dated_payloads(draw: st.DrawFn) -> Payload:
-    one = st.builds(lambda key, cells, known: Row(*key, *cells, known), KEYS, st.tuples(VALUES, VALUES), INSTANTS)
+    one = st.builds(
+        lambda key, cells, known: Row._make((*key, *cells, known)), KEYS, st.tuples(VALUES, VALUES), INSTANTS
+    )
     return Payload(draw(INSTANTS), draw(st.lists(one, min_size=1, max_size=6)), draw(st.booleans()))
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -18,7 +19,7 @@ SECOND = (1, "c", 3, 0.0, 2.0)
 
 def rows(*values: tuple[Any, ...]) -> pa.Table:
     types = {"valid_time": TIME, "known_at": TIME, "location": pa.string(), "u": pa.float64(), "v": pa.float64()}
-    columns = list(zip(*values, strict=True)) or [[]] * 5
+    columns: Sequence[Sequence[Any]] = list(zip(*values, strict=True)) or [[]] * 5
     return pa.table({name: pa.array(column, types[name]) for name, column in zip(NAMES, columns, strict=True)})
 
 

@@ -127,7 +127,8 @@ def test_merging_dated_rows_of_a_live_feed(
     merged = merge_live(
         make_statements(*given), STORED.take(STORED.key == given[0][0]), received_at=90, history_until=history_until
     )
-    assert np.array_equal(*(np.array(sorted(map(str, rows))) for rows in (added(merged), _floats(expected))))
+    found, wanted = (np.array(sorted(map(str, rows))) for rows in (added(merged), _floats(expected)))
+    assert np.array_equal(found, wanted)
     assert counts(merged) == count
 
 
