@@ -13,11 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from expectations.observations import off_grid
+from expectations.observations import KNOWN, off_grid
 from pipeline.errors import BatchError, ContractError
 from pipeline.ingest.decoding.cells import as_json
 from pipeline.ingest.feed import OpenFeed
-from pipeline.ingest.payload import KEY, not_stored, validate_rows
+from pipeline.ingest.payload import validate_rows
+from pipeline.ingest.quality.checks import KEY
 from pipeline.ingest.quality.reasons import is_whole_payload
 from pipeline.ingest.quarantine import Action
 from pipeline.ingest.sources.base import Decoded, Payload, refused_table
@@ -224,9 +225,12 @@ def _find_keyless(rows: list[Row], decoded: Decoded, feed: OpenFeed, digest: str
         new = new.filter(pc.field("location").isin(pa.array(locations, pa.string())))
     if not (rows and new.num_rows):
         return new.slice(0, 0)
-    new = not_stored(new, feed)
-    refused = feed.quarantine.keys(digest)
-    new = new.join(refused, KEY, join_type="left anti").sort_by([(name, "ascending") for name in KEY])
+    bounds = pc.min_max(new["valid_time"])
+    stored = feed.observations.stored_keys(bounds["min"].as_py(), bounds["max"].as_py())
+    key = [*KEY, KNOWN] if KNOWN in new.column_names else KEY
+    new = new.join(stored.select(key), key, join_type="left anti")
+    new = new.join(feed.quarantine.keys(digest), KEY, join_type="left anti")
+    new = new.sort_by([(name, "ascending") for name in key])
     if len(pc.unique(new["valid_time"])) > len(rows):
         raise ContractError(
             f"{feed.title}: {name} has more new times than there are rows to release, and nothing tells which "

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 
 from pipeline.config import Product, Settings
+from pipeline.config.feed import VariableSpec
 from pipeline.errors import ContractError, NoDataError, SourceError, StoreError
 from pipeline.ingest import payload as payload_module
 from pipeline.ingest.fetch import fetch_payloads
@@ -31,8 +33,8 @@ CSV = "time,S0,S1\n2001-01-01,1.0,2.0\n2001-01-02,3.0,4.0\n"
 class Inbox:
     """A live feed of two stations that reads every file of a folder."""
 
-    def __init__(self, folder: Path, form: str = "csv") -> None:
-        source = {"path": f"inbox/*.{form}", "format": form, "layout": "wide"}
+    def __init__(self, folder: Path, form: str = "csv", **fields: str) -> None:
+        source = {"path": f"inbox/*.{form}", "format": form, "layout": "wide"} | fields
         self.product: Product = make_product(folder, stations=2, days=3, feed={"mode": "live", "source": source})
         self.settings: Settings = make_settings(folder)
         self.folder, self.form = folder / "inbox", form
@@ -138,6 +140,40 @@ def test_a_change_of_the_product_file_puts_no_old_value_over_a_correction(inbox:
     inbox.ingest(NOW + 2 * DAY)
     inbox.ingest(NOW + 3 * DAY, since=NOW - 60 * DAY)
     assert inbox.values()["2001-01-01", "S0"] == [5.0, 7.0]
+
+
+def test_a_variable_that_is_added_to_the_product_is_filled_from_payloads_known_before(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path, layout="long")
+    inbox.put("a", f"time,location,{VARIABLE},air_temperature\n2001-01-01,S0,1,19\n2001-01-02,S0,2,\n")
+    inbox.ingest()
+    inbox.put("b", f"time,location,{VARIABLE},air_temperature\n2001-01-01,S0,7,\n")  # a correction of the wind
+    inbox.ingest(NOW + DAY)
+    feed = inbox.product.feed
+    variables = feed.variables | {"air_temperature": VariableSpec()}
+    inbox.product = inbox.product.model_copy(update={"feed": feed.model_copy(update={"variables": variables})})
+    result = inbox.ingest(NOW + 2 * DAY)
+    assert (result.accepted, result.revised, result.unchanged) == (0, 1, 2)
+    rows = inbox.workspace.feed.observations.read().to_pylist()
+    values = [(row["valid_time"].day, row[VARIABLE], row["air_temperature"]) for row in rows]
+    assert values == [(1, 1.0, 19.0), (1, 7.0, 19.0), (2, 2.0, None)]
+    assert inbox.ingest(NOW + 3 * DAY, since=NOW - 60 * DAY).unchanged == 3
+
+
+def test_a_stored_model_run_hides_no_other_run_of_its_valid_time(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path, layout="long", known_at="run")
+    rows = ["2001-01-05,S0,5,2001-01-08", "2001-01-05,S0,4,2001-01-07", "2001-01-06,S0,6,2001-01-08"]
+    inbox.put("a", "\n".join([f"time,location,{VARIABLE},run", *rows]) + "\n")
+    feed = inbox.workspace.feed
+    (payload,) = fetch_payloads(feed, at=NOW)
+    first = feed.source.decode(feed.raw.get(payload.digest)).rows.slice(0, 1)
+    feed.observations.append(first, at=NOW, payload="another", history=True)
+    result = ingest_payload(replace(payload, known=True), feed, at=NOW, history=True)
+    assert result.appended == AppendResult(1, 1, 1)
+    assert [(row["known_at"].day, row[VARIABLE]) for row in feed.observations.read().to_pylist()] == [
+        (7, 4.0),
+        (8, 5.0),
+        (8, 6.0),
+    ]
 
 
 def test_a_first_load_that_was_cut_off_is_history_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

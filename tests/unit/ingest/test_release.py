@@ -12,6 +12,7 @@ from pipeline.config import Product
 from pipeline.errors import ContractError
 from pipeline.ingest.feed import OpenFeed
 from pipeline.ingest.release import decide, decide_again, judge_release, store_released
+from pipeline.store.observations import AppendResult
 from pipeline.store.receipts import Receipts
 from pipeline.workspace import Workspace
 from tests import jobs
@@ -89,6 +90,23 @@ def test_a_row_is_released_once_its_time_stamp_is_read(tmp_path: Path) -> None:
     corrected = inbox.workspace(time={"columns": ["time"], "format": "%d.%m.%Y"}).feed
     assert inbox.release(corrected, row) == 1
     assert inbox.stored() == [*GOOD, (4, "S0", 8.0)]
+
+
+def test_a_stored_model_run_hides_no_released_row_of_another_run(tmp_path: Path) -> None:
+    (tmp_path / "inbox").mkdir()
+    rows = ["2001-01-05,S0,5,2001-01-08,", "2001-01-05,S0,4,2001-01-07,|wet, cold|"]
+    (tmp_path / "inbox" / "a.csv").write_text("\n".join(["time,location,wind_speed,run,note", *rows, ""]))
+
+    def workspace(**source: Any) -> Workspace:
+        fields = {"path": "inbox/*.csv", "format": "csv", "layout": "long", "known_at": "run", **source}
+        product = make_product(tmp_path, stations=2, days=3, feed={"source": fields})
+        return Workspace(product, make_settings(tmp_path))
+
+    ws = workspace()
+    jobs.ingest(ws, at=NOW)
+    (row,) = ws.feed.quarantine.open_rows().to_pylist()
+    corrected = workspace(csv={"quote": "|"}).feed
+    assert store_released(judge_release([row], corrected, at=LATER), corrected, at=LATER) == AppendResult(0, 1, 0)
 
 
 def test_a_row_that_cannot_be_told_from_other_new_ones_is_not_released(tmp_path: Path) -> None:
