@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from prefect import State
@@ -55,11 +56,8 @@ def problems(result: FeedResult) -> list[str]:
 
 def finish(ws: Workspace, result: IngestResult) -> State[Any]:
     """Publish the counts and the validation report, and return the final state."""
-    name = ws.product.name
-    artifacts.publish(name, "ingest", *describe(result))
-    report = worst_report(ws, since=result.at)
-    if report is not None:
-        artifacts.publish(name, "quality", quality_markdown(report), f"{result.refused:,} rows refused")
+    artifacts.publish(ws.product.name, "ingest", *describe(result))
+    publish_quality(ws, result.at)
     faults = [*result.faults, *(fault for one in result.covariates.values() for fault in one.faults)]
     if faults:
         return Failed(message=f"Upstream failure: {faults[0]}; {len(faults)} in all, the other payloads are stored")
@@ -69,4 +67,12 @@ def finish(ws: Workspace, result: IngestResult) -> State[Any]:
     )
 
 
-ingest = make_flow("ingest", finish)
+def publish_quality(ws: Workspace, since: datetime) -> None:
+    """Publish the validation report of the worst payload ingested since an instant, if there is one."""
+    report = worst_report(ws, since=since)
+    if report is not None:
+        refused = report["counts"]["refused"]
+        artifacts.publish(ws.product.name, "quality", quality_markdown(report), f"{refused:,} rows refused")
+
+
+ingest = make_flow("ingest", finish, fail=publish_quality)

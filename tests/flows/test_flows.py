@@ -29,6 +29,7 @@ from pipeline.config import load_product
 from pipeline.errors import ContractError, NoDataError, SourceError, UsageError
 from pipeline.jobs.catalogue import get_job
 from tests.flows import samples
+from tests.world import make_product
 
 pytestmark = pytest.mark.usefixtures("prefect", "home")
 
@@ -225,6 +226,18 @@ class TestArtifacts:
         assert artifact is not None
         assert isinstance(artifact.data, str)
         assert not set("<>`[]*\u202e") & set(artifact.data.partition("### Refused")[2])
+
+    def test_the_checks_of_a_payload_that_is_refused_whole_are_shown(self, home: Path, tmp_path: Path) -> None:
+        folder = tmp_path / "tiny"
+        product = make_product(folder, days=5, feed={"mode": "live"})
+        assert ingest(str(folder / "product.yaml"), return_state=True).is_completed()
+        (folder / "wind.csv").write_text("time,S0,S1,S2,S3\n2001-01-09T00:00:00Z,999,999,999,999\n")
+        state = ingest(str(folder / "product.yaml"), return_state=True)
+        assert str(state.message).startswith("Refused: tiny-wind: all 4 rows were refused")
+        artifact = Artifact.get(key=f"{product.name}-quality")
+        assert artifact is not None
+        assert artifact.description == "4 rows refused"
+        assert "999" in str(artifact.data)
 
     def test_a_forecast_shows_its_picture(self, archive: Path, stub: Any, tmp_path: Path) -> None:
         (tmp_path / "forecast.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
