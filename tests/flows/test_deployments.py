@@ -7,15 +7,19 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy
 from prefect.client.schemas.schedules import CronSchedule
+from prefect.settings.models.logging import LoggingSettings
 from prefect.states import Pending, Running
 
 from flows.deployments import DEPLOYED, load_flow, register
 from flows.forecast import describe
 from flows.running import PRODUCT, form
 from flows.stale_runs import crash_stale_runs
+from models.networks import forward_pass
 from pipeline.config import Settings
+from pipeline.features import cache
 from pipeline.jobs.catalogue import get_job
 from pipeline.jobs.job import Job
+from pipeline.store.delta import versions
 from tests.flows import samples
 
 JOBS = ("ingest", "forecast", "retrain", "verify", "maintain", "promote", "rollback", "backfill", "release")
@@ -92,6 +96,16 @@ class TestRegister:
         assert environment["NIGHTCAST_TRACKING_URI"] == "http://127.0.0.1:5001"
         assert here.secrets["feed"].get_secret_value() == "canary-7f3a"
         assert "canary-7f3a" not in deployment.model_dump_json()
+
+    def test_what_any_package_logs_reaches_the_log_of_the_run(
+        self, archive: Path, here: Settings, client: SyncPrefectClient
+    ) -> None:
+        register([archive], here)
+        given = client.read_deployment_by_name("ingest/wind").job_variables["env"]["PREFECT_LOGGING_EXTRA_LOGGERS"]
+        forwarded = LoggingSettings(extra_loggers=given).extra_loggers
+        loggers = [forward_pass.log, cache.log, versions.log]
+        assert {logger.name.partition(".")[0] for logger in loggers} == {"models", "pipeline"}
+        assert set(forwarded or ()) == {"pipeline", "models", "flows"}
 
     def test_needs_no_checkout(self, archive: Path, here: Settings, client: SyncPrefectClient) -> None:
         register([archive], here)
