@@ -194,10 +194,12 @@ def _find_keyed(rows: list[Row], decoded: pa.Table, feed: OpenFeed, name: str) -
     near = pc.field("valid_time").isin(pa.array(times, TIME))
     candidates = decoded.filter(near & pc.field("location").isin(pa.array(locations, pa.string())))
     given = candidates.to_pylist()
+    by_key: dict[tuple[datetime, str], list[int]] = {}
+    for index, one in enumerate(given):
+        by_key.setdefault((one["valid_time"], one["location"]), []).append(index)
     chosen: set[int] = set()
     for row in rows:
-        key = (row["valid_time"], row["location"])
-        found = [index for index, one in enumerate(given) if (one["valid_time"], one["location"]) == key]
+        found = by_key.get((row["valid_time"], row["location"]))
         if not found:
             raise ContractError(
                 f"{feed.title}: {row['location']} at {row['valid_time']} still cannot be read from {name}: "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,22 @@ def test_a_row_is_released_once_its_time_stamp_is_read(tmp_path: Path) -> None:
     corrected = inbox.workspace(time={"columns": ["time"], "format": "%d.%m.%Y"}).feed
     assert inbox.release(corrected, row) == 1
     assert inbox.stored() == [*GOOD, (4, "S0", 8.0)]
+
+
+def test_many_rows_are_released_in_linear_time(tmp_path: Path) -> None:
+    days = [NOW.date() - timedelta(days=n) for n in range(40, 1640)]
+    inbox = Inbox(tmp_path, *(f"{day},{station},999," for day in days for station in ("S0", "S1")))
+    feed = inbox.workspace().feed
+    rows = [row for row in feed.quarantine.open_rows().to_pylist() if "999" in row["reason"]]
+
+    def seconds(count: int) -> float:
+        began = time.process_time()
+        (released,) = judge_release(rows[:count], feed, at=LATER, override=True)
+        assert released.accepted.num_rows == count
+        return time.process_time() - began
+
+    seconds(10)
+    assert seconds(3200) < 10 * seconds(100)  # most of it is the payload, which is decoded whole
 
 
 def test_a_stored_model_run_hides_no_released_row_of_another_run(tmp_path: Path) -> None:
