@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy
+from prefect.client.schemas.responses import SetStateStatus
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.settings.models.logging import LoggingSettings
 from prefect.states import Pending, Running
@@ -142,6 +146,19 @@ class TestRegister:
         names = [client.read_flow_run(run).state_name for run in (cut_off, refused, again)]
         assert names == ["Crashed", "Cancelled", "Pending"]
         assert crash_stale_runs() == 1
+
+    def test_a_run_whose_state_the_server_does_not_change_is_tried_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        run, tried = SimpleNamespace(id=uuid4()), []
+
+        def refuse(run_id: UUID, *_: object, **__: object) -> SimpleNamespace:
+            tried.append(run_id)
+            assert len(tried) < 9
+            return SimpleNamespace(status=SetStateStatus.REJECT)
+
+        client = SimpleNamespace(read_flow_runs=lambda **_: [run], set_flow_run_state=refuse)
+        monkeypatch.setattr("flows.stale_runs.get_client", lambda **_: nullcontext(client))
+        assert crash_stale_runs() == 0
+        assert tried == [run.id]
 
     def test_runs_know_the_address_of_the_pages(self, archive: Path, here: Settings, tmp_path: Path) -> None:
         register([archive], here, pages="http://127.0.0.1:8300")
