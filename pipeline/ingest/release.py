@@ -27,6 +27,8 @@ from pipeline.store.observations import TIME, AppendResult
 from pipeline.store.receipts import Receipts
 
 Row = dict[str, Any]
+DECISION = "release"
+"""Key of a decision in a receipt, also of a drop. Existing receipts contain this spelling: never change it."""
 _RECORDED = ("id", "location", "values", "reason", "reasons", "payload")
 
 
@@ -107,9 +109,9 @@ def decide(
     decision = {"action": action, "who": who, "why": why, "override": override, "rows": recorded}
     # Kept with the receipts of payloads, whose readers skip receipts without a payload.
     Receipts(feed.layout.receipts).write(
-        f"{action} {sha256(json.dumps(ids).encode())}", {"at": at.isoformat(), "release": decision}
+        f"{action} {sha256(json.dumps(ids).encode())}", {"at": at.isoformat(), DECISION: decision}
     )
-    feed.quarantine.release(ids, at=at, who=who, why=why, action=action)
+    feed.quarantine.record_decision(ids, at=at, who=who, why=why, action=action)
 
 
 def decide_again(receipt: dict[str, Any], feed: OpenFeed) -> None:
@@ -120,7 +122,7 @@ def decide_again(receipt: dict[str, Any], feed: OpenFeed) -> None:
         SourceError: a payload cannot be read.
         StoreError: a payload is damaged or missing, or a store cannot be written.
     """
-    at, decision = datetime.fromisoformat(receipt["at"]), receipt["release"]
+    at, decision = datetime.fromisoformat(receipt["at"]), receipt[DECISION]
     rows = [
         {**row, "valid_time": datetime.fromisoformat(row["valid_time"]) if row["valid_time"] else None}
         for row in decision["rows"]
@@ -132,7 +134,7 @@ def decide_again(receipt: dict[str, Any], feed: OpenFeed) -> None:
         store_released(judge_release(stored, feed, at=at, override=override), feed, at=at)
     quarantine = feed.quarantine
     who, why, action = (decision[name] for name in ("who", "why", "action"))
-    quarantine.release(quarantine.find(rows), at=at, who=who, why=why, action=action)
+    quarantine.record_decision(quarantine.find(rows), at=at, who=who, why=why, action=action)
 
 
 def _known_from(rows: pa.Table, at: datetime) -> pa.Table:
@@ -147,9 +149,9 @@ def _known_from(rows: pa.Table, at: datetime) -> pa.Table:
 def _release_payload(digest: str, feed: OpenFeed, at: datetime, override: bool) -> Released:
     """Return the good rows of a payload that was refused as a whole, and the others."""
     payload, decoded = _decode(digest, feed)
-    milder = feed.milder() if override else feed
+    checks = feed.with_row_checks_only() if override else feed
     try:
-        checked = validate_rows(decoded.rows, milder, at=at)
+        checked = validate_rows(decoded.rows, checks, at=at)
     except BatchError as error:
         raise ContractError(f"{error}; correct the product file, or release it with --override") from None
     return Released(digest, payload.name, checked.accepted, pa.concat_tables([decoded.refused, checked.refused]))

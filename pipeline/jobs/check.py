@@ -87,7 +87,7 @@ def _read_first_payload(feed: OpenFeed, at: datetime, *, archive: bool) -> list[
 
 
 def _range(feed: Feed, name: str, rows: pa.Table) -> str:
-    units, bounds = feed.variable(name)[0], pc.min_max(rows[name])
+    units, bounds = feed.variable(name).units, pc.min_max(rows[name])
     low, high = bounds["min"].as_py(), bounds["max"].as_py()
     return f"{name} none" if low is None else f"{name} {low:g} to {high:g} {units}".removesuffix(" 1")
 

@@ -346,11 +346,11 @@ def test_a_repair_restores_payloads_releases_and_decisions(
     rows = refused.quarantine.read().sort_by("id")
     damage(refused, *tables)
     result, after = mended(refused, empty_mlflow)
-    assert (after, result.damage, result.taken_again) == (before, (), 2)
+    assert (after, result.damage, result.reingested) == (before, (), 2)
     assert refused.quarantine.decisions.read().sort_by("id") == decided
     assert refused.quarantine.read().sort_by("id") == rows
     assert refused.quarantine.open_rows().num_rows == 0
-    assert mended(refused, empty_mlflow)[0].taken_again == 0
+    assert mended(refused, empty_mlflow)[0].reingested == 0
 
 
 def test_an_interrupted_repair_is_reported_and_continued(
@@ -377,7 +377,7 @@ def test_an_interrupted_repair_is_reported_and_continued(
     (store(refused) / "receipts" / "lost.json").write_bytes(b"torn")
     assert jobs.maintain(refused.workspace).damage == found
     result, after = mended(refused, empty_mlflow)
-    assert (after, result.damage, result.taken_again) == (before, (), 1)
+    assert (after, result.damage, result.reingested) == (before, (), 1)
     assert jobs.maintain(refused.workspace).damage == ()
 
 
@@ -398,13 +398,13 @@ def test_a_torn_payload_is_reported_and_does_not_stop_the_restoration_of_others(
     content.write_bytes(whole[:-1])
     damage(place, "observations")
     result, _ = mended(place, empty_mlflow)
-    assert result.taken_again == 1
+    assert result.reingested == 1
     assert place.observations.read()["valid_time"].unique().to_pylist() == [SINCE + DAY]
     assert [line for line in result.damage if line.startswith("tiny-wind: cannot be ingested again: ")]
     assert "are not all ingested again" in " ".join(jobs.maintain(place.workspace).damage)
     content.write_bytes(whole)
     result, after = mended(place, empty_mlflow)
-    assert (after, result.damage, result.taken_again) == (before, (), 1)  # only what failed
+    assert (after, result.damage, result.reingested) == (before, (), 1)  # only what failed
 
 
 def test_a_release_that_would_fail_half_way_stores_nothing(place: ProductHome) -> None:

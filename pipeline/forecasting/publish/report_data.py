@@ -97,7 +97,7 @@ def report_data(forecast: PublishedForecast, context: ReportContext, links: tupl
 def _variable(forecast: PublishedForecast, context: ReportContext, index: int) -> VariableForecast:
     product, locations = forecast.product, forecast.locations
     name = product.forecast.targets[index]
-    units, _, _, long_name = product.feed.variable(name)
+    variable = product.feed.variable(name)
     times, observed = _history(forecast, context.observations, name)
     stations = tuple(
         StationSeries(
@@ -115,8 +115,8 @@ def _variable(forecast: PublishedForecast, context: ReportContext, index: int) -
     )
     return VariableForecast(
         name=name,
-        title=long_name,
-        units=units,
+        title=variable.long_name,
+        units=variable.units,
         stations=stations,
         skill=lead_skill(context.scores, name, product.feed.step),
         nominal_coverage=nominal_coverage(forecast.quantile_levels),
