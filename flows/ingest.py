@@ -26,15 +26,15 @@ def describe(result: IngestResult) -> tuple[str, str]:
     ]
     for name, covariate in result.covariates.items():
         parts.append(f"## {inert(name)}")
-        parts.append(f"{covariate.accepted:,} new rows, newest {minute(covariate.newest)}")
+        parts.append(f"{covariate.added:,} new rows, newest {minute(covariate.newest)}")
         parts += problems(covariate)
-    return "\n\n".join(parts), f"{result.accepted:,} new, {result.revised:,} revised, {result.refused:,} refused rows"
+    return "\n\n".join(parts), f"{result.added:,} new, {result.revised:,} revised, {result.refused:,} refused rows"
 
 
 def row_counts(result: FeedResult) -> list[tuple[str, int]]:
     """Return the numbers of rows of a feed, with their names."""
     return [
-        ("rows with a new key", result.accepted),
+        ("rows with a new key", result.added),
         ("rows that revise a known value", result.revised),
         ("rows known already", result.unchanged),
         ("rows in quarantine", result.refused),
@@ -62,7 +62,7 @@ def finish(ws: Workspace, result: IngestResult) -> State[Any]:
     if faults:
         return Failed(message=f"Upstream failure: {faults[0]}; {len(faults)} in all, the other payloads are stored")
     return Completed(
-        message=f"{result.accepted:,} new, {result.revised:,} revised, {result.refused:,} refused rows; "
+        message=f"{result.added:,} new, {result.revised:,} revised, {result.refused:,} refused rows; "
         f"newest {minute(result.newest)}"
     )
 

@@ -81,7 +81,7 @@ def ingest_payload(
         "until": until.isoformat() if until else None,
         "history": history,
         "known": received.known,
-        "accepted": appended.accepted,
+        "accepted": appended.added,
         "revised": appended.revised,
         "unchanged": appended.unchanged,
         "refused": result.refused,

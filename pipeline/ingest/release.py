@@ -81,7 +81,7 @@ def store_released(released: Iterable[Released], feed: OpenFeed, *, at: datetime
         accepted = _known_from(one.accepted, at)
         added = feed.observations.append(accepted, at=at, payload=one.payload)
         entered = AppendResult(
-            entered.accepted + added.accepted, entered.revised + added.revised, entered.unchanged + added.unchanged
+            entered.added + added.added, entered.revised + added.revised, entered.unchanged + added.unchanged
         )
     return entered
 

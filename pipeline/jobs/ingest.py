@@ -115,7 +115,7 @@ def summarise(
         distinct.update(dict.fromkeys(payload.warnings))
     return FeedResult(
         payloads=len(payloads),
-        accepted=sum(payload.appended.accepted for payload in payloads),
+        added=sum(payload.appended.added for payload in payloads),
         revised=sum(payload.appended.revised for payload in payloads),
         unchanged=sum(payload.appended.unchanged for payload in payloads),
         refused=sum(payload.refused for payload in payloads),
@@ -174,7 +174,7 @@ def _ingest_feed(
 
 
 def _raise_if_nothing_usable(feed: OpenFeed, results: Sequence[PayloadResult], result: FeedResult) -> None:
-    if result.accepted + result.revised + result.unchanged:
+    if result.added + result.revised + result.unchanged:
         return
     faults = [one.fault for one in results if one.fault is not None]
     if len(faults) == 1:

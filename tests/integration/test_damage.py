@@ -54,7 +54,7 @@ def test_a_damaged_newest_commit_is_reported_by_every_command_and_repaired(
     repaired = jobs.maintain(Workspace(product, settings), repair=True, at=NOW)
     assert repaired.damage == ()
     assert OpenFeed(product.feed, settings).observations.digest() == before
-    assert jobs.ingest(Workspace(product, settings), at=NOW + 5 * DAY).accepted == 0
+    assert jobs.ingest(Workspace(product, settings), at=NOW + 5 * DAY).added == 0
 
 
 @pytest.mark.parametrize("store", ["quarantine", "quarantine-decisions", "ledger", "forecasts", "scores"])

@@ -42,7 +42,7 @@ def read_report_context(
     return ReportContext(
         observations=feed.observations.read(known_by=issue, since=issue - span),
         scores=scores_by_lead(past),
-        accepted=counts["accepted"],
+        added=counts["accepted"],
         revised=counts["revised"],
         reasons=reasons,
         champion=bundle.model_name if bundle else "",

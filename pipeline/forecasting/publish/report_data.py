@@ -39,10 +39,10 @@ class ReportContext:
     """Bitemporal rows of the last frames, as known at the issue time."""
     scores: tuple[LeadScore, ...]
     """By model, variable and lead; the published forecast is called 'published'."""
-    accepted: int
+    added: int
     revised: int
     reasons: dict[str, int]
-    """Refused rows by reason; like `accepted` and `revised`, of the last `COUNTED_OVER`."""
+    """Refused rows by reason; like `added` and `revised`, of the last `COUNTED_OVER`."""
     champion: str
     """Name of the champion model; empty when there is none."""
     trained_until: datetime | None
@@ -77,7 +77,7 @@ def report_data(forecast: PublishedForecast, context: ReportContext, links: tupl
             as_of=forecast.issue_time,
             newest_observation=forecast.issue_time - age if age is not None else None,
             input_age=age,
-            accepted=context.accepted,
+            added=context.added,
             revised=context.revised,
             refused=refused,
             counted_over=COUNTED_OVER,

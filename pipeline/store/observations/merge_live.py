@@ -61,11 +61,11 @@ def _count(added: Statements, row: Int, stored: Statements, given: int) -> Merge
     index = compared.order[is_added] - len(stored)
     starts = np.diff(added.key[index], prepend=-1) != 0
     first = np.isin(row, row[index[starts & ~np.isin(added.key[index], stored.key)]])
-    accepted = len(np.unique(row[first]))
+    new = len(np.unique(row[first]))
     news = np.zeros(len(added), bool)
     news[index] = compared.news[is_added]
     revised = len(np.unique(row[news & ~first]))
-    return MergeResult(added, accepted, revised, given - accepted - revised)
+    return MergeResult(added, new, revised, given - new - revised)
 
 
 def _repeats_earlier_row(given: Statements) -> Bool:

@@ -49,7 +49,7 @@ _UNITS = b"units"
 class AppendResult:
     """Number of appended rows by effect: with a new key, with a changed or filled value, with nothing new."""
 
-    accepted: int
+    added: int
     revised: int
     unchanged: int
 
@@ -150,13 +150,13 @@ class Observations:
                 for part in parts
             ]
             schema = self.table.schema
-            added = [statements_to_rows(one.added, keys, self.variables, payload, schema) for one in results]
-            return pa.concat_tables(added)
+            tables = [statements_to_rows(one.statements, keys, self.variables, payload, schema) for one in results]
+            return pa.concat_tables(tables)
 
         # `choose` itself reads what is stored, part by part. If another writer commits in between, it is called again.
         self.table.append(choose, where=pc.scalar(False))
         return AppendResult(
-            sum(one.accepted for one in results),
+            sum(one.added for one in results),
             sum(one.revised for one in results),
             sum(one.unchanged for one in results),
         )

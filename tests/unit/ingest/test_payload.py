@@ -83,7 +83,7 @@ ALL = {
 def test_a_good_file_is_stored_and_receipted(inbox: Inbox) -> None:
     digest = inbox.put("a", CSV)
     result = inbox.ingest()
-    assert (result.payloads, result.accepted, result.refused) == (1, 4, 0)
+    assert (result.payloads, result.added, result.refused) == (1, 4, 0)
     assert inbox.values() == ALL
     assert RawStore(inbox.layout.raw).get(digest).content == CSV.encode()
     (receipt,) = Receipts(inbox.layout.receipts)
@@ -97,7 +97,7 @@ def test_a_second_ingest_changes_nothing(inbox: Inbox) -> None:
     inbox.ingest()
     before = inbox.state()
     result = inbox.ingest(NOW + DAY)
-    assert (result.payloads, result.accepted, result.revised, result.refused) == (0, 0, 0, 0)
+    assert (result.payloads, result.added, result.revised, result.refused) == (0, 0, 0, 0)
     assert inbox.state() == before
 
 
@@ -117,7 +117,7 @@ def test_the_same_content_under_another_name_tells_nothing_new(inbox: Inbox) -> 
     inbox.ingest()
     inbox.put("copy", CSV)
     result = inbox.ingest(NOW + DAY)
-    assert (result.accepted, result.revised, result.unchanged) == (0, 0, 4)
+    assert (result.added, result.revised, result.unchanged) == (0, 0, 4)
     assert inbox.ingest(NOW + 2 * DAY).payloads == 0
 
 
@@ -152,7 +152,7 @@ def test_a_variable_that_is_added_to_the_product_is_filled_from_payloads_known_b
     variables = feed.variables | {"air_temperature": VariableSpec()}
     inbox.product = inbox.product.model_copy(update={"feed": feed.model_copy(update={"variables": variables})})
     result = inbox.ingest(NOW + 2 * DAY)
-    assert (result.accepted, result.revised, result.unchanged) == (0, 1, 2)
+    assert (result.added, result.revised, result.unchanged) == (0, 1, 2)
     rows = inbox.workspace.feed.observations.read().to_pylist()
     values = [(row["valid_time"].day, row[VARIABLE], row["air_temperature"]) for row in rows]
     assert values == [(1, 1.0, 19.0), (1, 7.0, 19.0), (2, 2.0, None)]
@@ -200,7 +200,7 @@ def test_a_first_load_that_was_cut_off_is_history_all_the_same(tmp_path: Path, m
 def test_a_window_drops_no_refused_row_whose_time_cannot_be_read(inbox: Inbox) -> None:
     inbox.put("a", "time,S0,S1\nnever,1.0,2.0\n2001-01-02,3.0,4.0\n")
     result = inbox.ingest(since=NOW - 60 * DAY)
-    assert (result.accepted, result.refused) == (2, 2)
+    assert (result.added, result.refused) == (2, 2)
 
 
 def test_a_late_file_adds_what_was_missing_and_when_it_became_known(inbox: Inbox) -> None:
@@ -208,7 +208,7 @@ def test_a_late_file_adds_what_was_missing_and_when_it_became_known(inbox: Inbox
     inbox.ingest(NOW + DAY / 2)
     inbox.put("b", "time,S0,S1\n2001-02-01,1.0,2.0\n2001-02-02,3.0,\n")
     result = inbox.ingest(NOW + 4 * DAY)
-    assert (result.accepted, result.unchanged, result.revised) == (2, 1, 0)
+    assert (result.added, result.unchanged, result.revised) == (2, 1, 0)
     known = {(row["valid_time"], row["location"]): row["known_at"] for row in inbox.observations.read().to_pylist()}
     assert known[NOW, "S0"] == NOW + DAY / 4  # due before the store began
     assert known[NOW + DAY, "S0"] == NOW + 4 * DAY  # due after, and late
@@ -219,7 +219,7 @@ def test_a_correction_is_a_revision(inbox: Inbox) -> None:
     inbox.ingest()
     inbox.put("b", CSV.replace("4.0", "5.0"))
     result = inbox.ingest(NOW + DAY)
-    assert (result.accepted, result.revised, result.unchanged) == (0, 1, 3)
+    assert (result.added, result.revised, result.unchanged) == (0, 1, 3)
     assert inbox.values()["2001-01-02", "S1"] == [4.0, 5.0]
 
 
@@ -227,7 +227,7 @@ def test_bad_rows_are_quarantined_and_the_good_ones_stored(inbox: Inbox) -> None
     lines = ["2001-01-01,1.0,-9999", "2001-01-02,calm,1e999", "2001-01-03T05:00,3.0,", "2031-01-01,4.0,", "never,5.0,"]
     digest = inbox.put("a", "time,S0,S1\n" + "\n".join(lines) + "\n2001-01-04,6.0\n")
     result = inbox.ingest()
-    assert (result.accepted, result.refused) == (1, 7)
+    assert (result.added, result.refused) == (1, 7)
     assert inbox.values() == {("2001-01-01", "S0"): [1.0]}
     rows = inbox.quarantine.read().to_pylist()
     assert {row["payload"] for row in rows} == {digest}
@@ -265,7 +265,7 @@ def test_a_broken_payload_is_one_row_of_quarantine_and_the_others_go_on(tmp_path
     digest = inbox.put("2-bad", content)
     inbox.put("3-good", good.assign(time=good["time"] + DAY).to_parquet())
     result = inbox.ingest()
-    assert (result.payloads, result.accepted, result.refused) == (3, 4, 1)
+    assert (result.payloads, result.added, result.refused) == (3, 4, 1)
     (row,) = inbox.quarantine.read().to_pylist()
     assert row["payload"] == digest
     assert row["reason"].startswith("the whole payload: ")
@@ -315,11 +315,11 @@ def test_a_window_takes_its_rows_only_and_can_be_widened(inbox: Inbox) -> None:
     inbox.put("a", CSV.replace("1.0", "999"))
     first, second = datetime(2001, 1, 1, tzinfo=UTC), datetime(2001, 1, 2, tzinfo=UTC)
     result = inbox.ingest(since=second, until=second)
-    assert (result.accepted, result.refused) == (2, 0)
+    assert (result.added, result.refused) == (2, 0)
     assert set(inbox.values()) == {("2001-01-02", "S0"), ("2001-01-02", "S1")}
     again = inbox.ingest(since=second, until=second)
-    assert (again.payloads, again.accepted, again.unchanged) == (1, 0, 2)
-    assert inbox.ingest(until=first).accepted == 1
+    assert (again.payloads, again.added, again.unchanged) == (1, 0, 2)
+    assert inbox.ingest(until=first).added == 1
     assert inbox.ingest().unchanged == 3  # a window leaves no receipt: the whole file comes once more
     assert inbox.ingest().payloads == 0
     assert len(inbox.quarantine.read()) == 1
@@ -328,7 +328,7 @@ def test_a_window_takes_its_rows_only_and_can_be_widened(inbox: Inbox) -> None:
 def test_a_window_without_rows_changes_nothing(inbox: Inbox) -> None:
     inbox.put("a", CSV)
     result = inbox.ingest(since=NOW - DAY, until=NOW)
-    assert (result.payloads, result.accepted, result.refused) == (1, 0, 0)
+    assert (result.payloads, result.added, result.refused) == (1, 0, 0)
     assert inbox.observations.read().num_rows == inbox.quarantine.read().num_rows == 0
 
 
@@ -380,7 +380,7 @@ def test_once_the_product_file_is_corrected_what_its_mistake_refused_is_read_aga
     with pytest.raises(ContractError):
         jobs.ingest(Workspace(wrong, inbox.settings), at=NOW)
     assert jobs.ingest(Workspace(wrong, inbox.settings), at=NOW).payloads == 0  # judged already, as it is described
-    assert inbox.ingest().accepted == 4
+    assert inbox.ingest().added == 4
 
 
 def test_an_empty_inbox_is_reported(inbox: Inbox) -> None:

@@ -49,7 +49,7 @@ class Inbox:
         """Release rows and return how many enter the observations."""
         stored = store_released(judge_release(rows, feed, at=LATER, override=override), feed, at=LATER)
         decide(rows, feed, at=LATER, who="ada", why="seen", action="released", override=override)
-        return stored.accepted
+        return stored.added
 
     def stored(self) -> list[tuple[datetime, str, float]]:
         rows = self.workspace().feed.observations.read().to_pylist()
@@ -81,7 +81,7 @@ def test_a_line_is_released_once_its_quotes_are_read(tmp_path: Path) -> None:
     assert inbox.release(corrected, row) == 1
     assert inbox.stored() == [*GOOD, (3, "S1", 7.5)]
     assert [one["reason"][:10] for one in corrected.quarantine.open_rows().to_pylist()] == ["wind_speed"]
-    assert store_released(judge_release([row], corrected, at=LATER), corrected, at=LATER).accepted == 0
+    assert store_released(judge_release([row], corrected, at=LATER), corrected, at=LATER).added == 0
 
 
 def test_a_row_is_released_once_its_time_stamp_is_read(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_two_values_of_one_instant_in_one_payload_keep_their_order(store: Observ
 def test_missing_values_are_filled_by_instant_and_nothing_is_overridden(store: Observations) -> None:
     append(store, (5, 1.0, None), (9, 3.0, 3.0))
     result = append(store, (5, 8.0, 2.0), (7, 2.0, 2.0), (9, 8.0, 8.0), (9, None, None), only_missing=True)
-    assert (result.accepted, result.revised, result.unchanged) == (0, 2, 2)
+    assert (result.added, result.revised, result.unchanged) == (0, 2, 2)
     assert read_values(store) == [(5, 1.0, 2.0), (7, 2.0, 2.0), (9, 3.0, 3.0)]
 
 
