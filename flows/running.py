@@ -104,8 +104,8 @@ def run_job(
 ) -> State[Any]:
     """Run a job on a product file and return the final state of the run.
 
-    Upstream failures are retried a few times, since they may pass; wrong use and refusals are not. Our own faults are
-    raised, so that the log holds their traceback.
+    Upstream failures are retried a few times, since they may pass; usage errors and refusals are not. Internal errors
+    are raised, so that the log holds their traceback.
     """
     logging.getLogger("prefect.flow_runs").addFilter(_NO_TRACEBACK)
     try:
@@ -125,7 +125,7 @@ def run_job(
                 raise
             return finish(ws, result)
     except UsageError as error:
-        return Failed(message=f"Wrong use: {error}")
+        return Failed(message=f"Usage error: {error}")
     except UpstreamError as error:
         return Failed(message=f"Upstream failure: {error}")
     except RefusedError as error:

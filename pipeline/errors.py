@@ -22,7 +22,7 @@ class StoreError(NightcastError):
 
 
 class UsageError(NightcastError):
-    """Wrong use: an invalid argument, product file or setting. Exit code 2."""
+    """A usage error: an invalid argument, product file or setting. Exit code 2."""
 
     exit_code: ClassVar[int] = 2
 

@@ -186,7 +186,7 @@ class TestEnds:
     @pytest.mark.parametrize(
         ("error", "message"),
         [
-            (UsageError("no such candidate"), "Wrong use: no such candidate"),
+            (UsageError("no such candidate"), "Usage error: no such candidate"),
             (ContractError("every row was refused"), "Refused: every row was refused"),
             (NoDataError("no observations yet"), "Upstream failure: no observations yet"),
         ],
@@ -197,11 +197,11 @@ class TestEnds:
         assert state.is_failed()
         assert (len(calls), state.message) == (1, message)
 
-    def test_a_missing_product_file_is_wrong_use(self, tmp_path: Path) -> None:
+    def test_a_missing_product_file_is_a_usage_error(self, tmp_path: Path) -> None:
         state = ingest(str(tmp_path / "none.yaml"), return_state=True)
         assert state.is_failed()
         assert state.message is not None
-        assert state.message.startswith("Wrong use: ")
+        assert state.message.startswith("Usage error: ")
 
     def test_a_failure_on_purpose_leaves_no_traceback_in_the_log(
         self, archive: Path, stub: Any, caplog: pytest.LogCaptureFixture
@@ -212,7 +212,7 @@ class TestEnds:
         assert "no observations yet" in caplog.text
         assert "Traceback" not in caplog.text
 
-    def test_our_own_fault_is_raised(self, archive: Path, stub: Any) -> None:
+    def test_an_internal_error_is_raised(self, archive: Path, stub: Any) -> None:
         stub("ingest", ZeroDivisionError("ours"))
         with pytest.raises(ZeroDivisionError, match="ours"):
             ingest(str(archive))
