@@ -118,7 +118,7 @@ def explain_expectation(name: str, arguments: dict[str, Any]) -> str:
         first = error.errors()[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}; see the documentation of {name}"
     except (TypeError, ValueError) as error:  # from its own validators
-        return f"{str(error).splitlines()[0]}; see the documentation of {name}"
+        return f"{(str(error).strip() or type(error).__name__).splitlines()[0]}; see the documentation of {name}"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""The only package that knows Prefect: a flow for each job, deployments with schedules, and the servers of a laptop."""
+"""The only package that knows Prefect: a flow for each job, deployments with schedules, and the local services."""
 
 LOOPBACK = "127.0.0.1"
 """The address on which everything listens."""

@@ -20,7 +20,7 @@ def describe(result: BackfillResult) -> tuple[str, str]:
     span = f"{minute(result.since)} to {minute(result.until)}, part {result.part[0]} of {result.part[1]}"
     pieces = [("pieces of this part", result.pieces), ("pieces finished before", result.repeated)]
     parts = [span, counts([*pieces, *row_counts(result)]), *problems(result)]
-    return "\n\n".join(parts), f"{result.accepted:,} new rows of {span}"
+    return "\n\n".join(parts), f"{result.added:,} new rows of {span}"
 
 
 def finish(ws: Workspace, result: BackfillResult) -> State[Any]:
@@ -28,7 +28,7 @@ def finish(ws: Workspace, result: BackfillResult) -> State[Any]:
     artifacts.publish(ws.product.name, "backfill", *describe(result))
     if result.faults:
         return Failed(message=f"Upstream failure: {result.faults[0]}")
-    return Completed(message=f"{result.pieces:,} pieces, {result.accepted:,} new rows, {result.refused:,} refused")
+    return Completed(message=f"{result.pieces:,} pieces, {result.added:,} new rows, {result.refused:,} refused")
 
 
 backfill = make_flow("backfill", finish)

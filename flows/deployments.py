@@ -101,7 +101,7 @@ def _job_variables(settings: Settings) -> dict[str, Any]:
         "working_dir": str(settings.home),
         "env": {
             **environment_of(settings),
-            "PREFECT_LOGGING_EXTRA_LOGGERS": "pipeline",
+            "PREFECT_LOGGING_EXTRA_LOGGERS": "pipeline,models,flows",
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         },
     }

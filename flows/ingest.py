@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from prefect import State
@@ -25,15 +26,15 @@ def describe(result: IngestResult) -> tuple[str, str]:
     ]
     for name, covariate in result.covariates.items():
         parts.append(f"## {inert(name)}")
-        parts.append(f"{covariate.accepted:,} new rows, newest {minute(covariate.newest)}")
+        parts.append(f"{covariate.added:,} new rows, newest {minute(covariate.newest)}")
         parts += problems(covariate)
-    return "\n\n".join(parts), f"{result.accepted:,} new, {result.revised:,} revised, {result.refused:,} refused rows"
+    return "\n\n".join(parts), f"{result.added:,} new, {result.revised:,} revised, {result.refused:,} refused rows"
 
 
 def row_counts(result: FeedResult) -> list[tuple[str, int]]:
     """Return the numbers of rows of a feed, with their names."""
     return [
-        ("rows with a new key", result.accepted),
+        ("rows with a new key", result.added),
         ("rows that revise a known value", result.revised),
         ("rows known already", result.unchanged),
         ("rows in quarantine", result.refused),
@@ -55,18 +56,23 @@ def problems(result: FeedResult) -> list[str]:
 
 def finish(ws: Workspace, result: IngestResult) -> State[Any]:
     """Publish the counts and the validation report, and return the final state."""
-    name = ws.product.name
-    artifacts.publish(name, "ingest", *describe(result))
-    report = worst_report(ws, since=result.at)
-    if report is not None:
-        artifacts.publish(name, "quality", quality_markdown(report), f"{result.refused:,} rows refused")
+    artifacts.publish(ws.product.name, "ingest", *describe(result))
+    publish_quality(ws, result.at)
     faults = [*result.faults, *(fault for one in result.covariates.values() for fault in one.faults)]
     if faults:
         return Failed(message=f"Upstream failure: {faults[0]}; {len(faults)} in all, the other payloads are stored")
     return Completed(
-        message=f"{result.accepted:,} new, {result.revised:,} revised, {result.refused:,} refused rows; "
+        message=f"{result.added:,} new, {result.revised:,} revised, {result.refused:,} refused rows; "
         f"newest {minute(result.newest)}"
     )
 
 
-ingest = make_flow("ingest", finish)
+def publish_quality(ws: Workspace, since: datetime) -> None:
+    """Publish the validation report of the worst payload ingested since an instant, if there is one."""
+    report = worst_report(ws, since=since)
+    if report is not None:
+        refused = report["counts"]["refused"]
+        artifacts.publish(ws.product.name, "quality", quality_markdown(report), f"{refused:,} rows refused")
+
+
+ingest = make_flow("ingest", finish, fail=publish_quality)

@@ -1,16 +1,18 @@
 """The page server: published forecasts, read-only, for browsers on this machine.
 
-Its addresses are `/`, `/PRODUCT/latest/FILE` and `/PRODUCT/ISSUE/FILE`. Every part of an address must match the
-pattern of its kind of name, so no address leads out of the published folder of a product; the resolved path is
-checked as well, because of symbolic links.
+Its addresses are `/`, `/PRODUCT/latest/FILE` and `/PRODUCT/ISSUE/FILE`. A file is served only if the `forecast.json` of
+its folder lists it, so whatever a publish format writes can be fetched and nothing else. No address leads out of the
+folder of a forecast: the resolved path is checked as well, because of symbolic links.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from mimetypes import MimeTypes
 from pathlib import Path
 from threading import Thread
 
@@ -20,16 +22,12 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-_ADDRESS = re.compile(
-    r"/([a-z][a-z0-9_-]{0,62})/(latest|\d{8}T\d{6}Z)/([a-z]{1,30}\.(?:html|svg|parquet|nc|json))", re.ASCII
-)
-_MEDIA_TYPES = {
-    ".html": "text/html",
-    ".svg": "image/svg+xml",
-    ".parquet": "application/vnd.apache.parquet",
-    ".nc": "application/x-netcdf",
-    ".json": "application/json",
-}
+from pipeline.forecasting.publish.write import INDEX
+
+_ADDRESS = re.compile(r"/([a-z][a-z0-9_-]{0,62})/(latest|\d{8}T\d{6}Z)/(.+)", re.ASCII)
+_TYPES = MimeTypes()
+_TYPES.add_type("application/vnd.apache.parquet", ".parquet")
+_UNKNOWN_TYPE = "application/octet-stream"
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; "
     "form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
@@ -117,9 +115,25 @@ def find(products: Path, address: str) -> Path | None:
     if match is None:
         return None
     name, issue, file = match.groups()
-    published = products / name / "published"
-    path = (published / issue / file).resolve()
-    return path if path.is_relative_to(published.resolve()) and path.is_file() else None
+    published = (products / name / "published").resolve()
+    folder = (published / issue).resolve()
+    if folder.parent != published or file not in _listed(folder):
+        return None
+    path = (folder / file).resolve()
+    return path if path.is_relative_to(folder) and path.is_file() else None
+
+
+def _listed(folder: Path) -> set[str]:
+    """Return the names of the files in the folder of a forecast, as its index lists them; none without an index."""
+    try:
+        return {INDEX, *json.loads((folder / INDEX).read_bytes())["files"]}
+    except FileNotFoundError:
+        return set()
+
+
+def _media_type(path: Path) -> str:
+    kind, encoding = _TYPES.guess_type(path.name)
+    return kind if kind and not encoding else _UNKNOWN_TYPE
 
 
 def _response(request: Request, products: Path, links: dict[str, str]) -> Response:
@@ -134,7 +148,7 @@ def _response(request: Request, products: Path, links: dict[str, str]) -> Respon
     path = find(products, address)
     if path is None:
         return PlainTextResponse("Not found", 404)
-    return FileResponse(path, media_type=_MEDIA_TYPES[path.suffix])
+    return FileResponse(path, media_type=_media_type(path))
 
 
 def _published(products: Path) -> Iterator[tuple[str, str]]:

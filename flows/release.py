@@ -14,7 +14,7 @@ from pipeline.workspace import Workspace
 
 def finish(ws: Workspace, result: ReleaseResult) -> State[Any]:
     """Return the final state."""
-    return Completed(message=f"{result.rows:,} rows released: {result.accepted:,} new, {result.revised:,} revised")
+    return Completed(message=f"{result.rows:,} rows released: {result.added:,} new, {result.revised:,} revised")
 
 
 release = make_flow("release", finish)

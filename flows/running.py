@@ -31,6 +31,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Finish = Callable[[Workspace, Any], State[Any]]
 """Publishes the artifacts of a result and returns the final state of the run."""
+Fail = Callable[[Workspace, datetime], None]
+"""Publishes the artifacts of a job that began at an instant and ended with an error."""
 Clock = Callable[[Product, str], datetime | None]
 """Returns the time that counts as now for a product and a job; None if the job finds out itself."""
 
@@ -50,12 +52,13 @@ class _NoTraceback(logging.Filter):
 _NO_TRACEBACK = _NoTraceback()
 
 
-def make_flow(name: str, finish: Finish, *, now: Clock | None = None) -> Flow[..., Any]:
+def make_flow(name: str, finish: Finish, *, fail: Fail | None = None, now: Clock | None = None) -> Flow[..., Any]:
     """Return the flow of a job. Its parameters are flat, so `prefect deployment run -p` can set a single one.
 
     Args:
         name: Name of the job.
         finish: Publishes the artifacts of a result and returns the final state.
+        fail: Publishes the artifacts of a job that ended with an error, if it has any.
         now: Time that counts as now, if the form leaves it open.
     """
     job = get_job(name)
@@ -70,7 +73,7 @@ def make_flow(name: str, finish: Finish, *, now: Clock | None = None) -> Flow[..
 
     def body(*args: Any, **kwargs: Any) -> State[Any]:
         given = signature.bind(*args, **kwargs).arguments
-        return run_job(job, given.pop("product"), given, finish, now)
+        return run_job(job, given.pop("product"), given, finish, fail, now)
 
     body.__signature__ = signature  # type: ignore[attr-defined]
     body.__annotations__ = {**annotations, "return": State[Any]}
@@ -96,11 +99,13 @@ def form(job: Job, made: Flow[..., Any]) -> ParameterSchema:
     return schema
 
 
-def run_job(job: Job, path: str, values: dict[str, Any], finish: Finish, now: Clock | None) -> State[Any]:
+def run_job(
+    job: Job, path: str, values: dict[str, Any], finish: Finish, fail: Fail | None, now: Clock | None
+) -> State[Any]:
     """Run a job on a product file and return the final state of the run.
 
-    Upstream failures are retried a few times, since they may pass; wrong use and refusals are not. Our own faults are
-    raised, so that the log holds their traceback.
+    Upstream failures are retried a few times, since they may pass; usage errors and refusals are not. Internal errors
+    are raised, so that the log holds their traceback.
     """
     logging.getLogger("prefect.flow_runs").addFilter(_NO_TRACEBACK)
     try:
@@ -111,9 +116,16 @@ def run_job(job: Job, path: str, values: dict[str, Any], finish: Finish, now: Cl
         if arguments.get("who") == "":
             arguments["who"] = f"Prefect run {flow_run.name}"
         with Workspace.open(product, settings()) as ws:
-            return finish(ws, _retrying()(job, ws, arguments, run=as_task, on_progress=print))
+            began = arguments.get("at") or datetime.now(UTC)
+            try:
+                result = _retrying()(job, ws, arguments, run=as_task, on_progress=print)
+            except (UpstreamError, RefusedError):
+                if fail is not None:
+                    fail(ws, began)
+                raise
+            return finish(ws, result)
     except UsageError as error:
-        return Failed(message=f"Wrong use: {error}")
+        return Failed(message=f"Usage error: {error}")
     except UpstreamError as error:
         return Failed(message=f"Upstream failure: {error}")
     except RefusedError as error:

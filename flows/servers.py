@@ -1,4 +1,4 @@
-"""The programs of a laptop: Prefect server, MLflow server and worker, with their commands, environment and health."""
+"""The local services: Prefect server, MLflow server and worker, with their commands, environment and health."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ class Installation:
         return f"http://{LOOPBACK}:{self.ports.pages}"
 
     def log(self, name: str) -> Path:
-        """Return the log file of a program."""
+        """Return the log file of a service."""
         return self.home / "logs" / f"{name}.log"
 
     def environment(self) -> dict[str, str]:
-        """Return the environment of every program: ours, with the addresses of these servers, and without telemetry."""
+        """Return the environment of every service: this process's, with the servers' addresses, without telemetry."""
         inherited = {name: value for name, value in os.environ.items() if name not in _REMOVED_VARIABLES}
         return (
             inherited
@@ -129,7 +129,7 @@ class Installation:
         command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
         command += [
             "--name",
-            "laptop",
+            "local",
             "--limit",
             str(CONCURRENT_RUNS),
             "--with-healthcheck",

@@ -1,6 +1,8 @@
-"""Runs that no process works on: those that are still Running when `nightcast up` starts, before its worker does."""
+"""Orphaned runs: those that are still Running when `nightcast up` starts, before its worker does."""
 
 from __future__ import annotations
+
+from uuid import UUID
 
 from prefect import State
 from prefect.client.orchestration import get_client
@@ -12,6 +14,7 @@ from prefect.client.schemas.filters import (
     WorkPoolFilterName,
 )
 from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.responses import SetStateStatus
 from prefect.states import Crashed
 
 from flows.environment import POOL
@@ -24,17 +27,18 @@ def crash_stale_runs() -> int:
 
     Only call it while no worker runs. The processes of these runs ended with the worker or the machine and could not
     report it. Without this they would stay Running, and since a deployment runs once at a time, it would never run
-    again.
+    again. A run whose state the server does not change is tried once and not counted.
     """
     unfinished = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNFINISHED)))
     in_pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL]))
-    count = 0
+    state: State[None] = Crashed(message="Nightcast was stopped during this run; the next run continues its work.")
+    crashed, tried = 0, set[UUID]()
     with get_client(sync_client=True) as client:
-        while runs := client.read_flow_runs(flow_run_filter=unfinished, work_pool_filter=in_pool, limit=100):
-            for run in runs:
-                state: State[None] = Crashed(
-                    message="Nightcast was stopped during this run; the next run continues its work."
-                )
-                client.set_flow_run_state(run.id, state, force=True)
-            count += len(runs)
-    return count
+        while True:
+            found = client.read_flow_runs(flow_run_filter=unfinished, work_pool_filter=in_pool, limit=100)
+            runs = [run.id for run in found if run.id not in tried]
+            if not runs:
+                return crashed
+            results = [client.set_flow_run_state(run, state, force=True) for run in runs]
+            crashed += sum(result.status == SetStateStatus.ACCEPT for result in results)
+            tried.update(runs)

@@ -1,4 +1,4 @@
-"""The command `nightcast up`: everything on one laptop. It imports what it runs only when it is called."""
+"""The command `nightcast up`: every service on this machine. It imports what it runs only when it is called."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def up(
     """Start both servers, a worker and the report pages, and schedule every job. Ctrl-C stops everything."""
     if host not in (LOOPBACK, "localhost"):
         raise UsageError(f"--host {host} would give others access without a password; only {LOOPBACK} is allowed")
-    from flows.laptop import run_laptop
+    from flows.local_services import run_local_services
     from pipeline.config import settings
 
-    run_laptop(settings(), products or [], prefect=port_prefect, mlflow=port_mlflow, site=port_pages, as_json=as_json)
+    run_local_services(
+        settings(), products or [], prefect=port_prefect, mlflow=port_mlflow, site=port_pages, as_json=as_json
+    )

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any, NamedTuple, get_type_hints
 
 from models.base import Model
-from models.errors import ModelError
+from models.errors import ModelError, first_line
 from models.options import check_options
 from models.task import Task
 
@@ -112,4 +112,4 @@ def build(name: str, task: Task, **options: Any) -> Model:
     try:
         return model(task, **options)
     except (TypeError, RuntimeError, MemoryError) as error:
-        raise ModelError(f"{name}: cannot be built: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"{name}: cannot be built: {first_line(error)}") from error

@@ -5,6 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, at most 300 characters; the name of its type if it has no message.
+
+    Libraries append dumps to their messages, and a `MemoryError` has none.
+    """
+    return (str(error).strip() or type(error).__name__).partition("\n")[0][:300]
+
+
 class ModelError(Exception):
     """Invalid options, task or arrays for a model."""
 

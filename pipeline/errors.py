@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from models.errors import first_line as first_line
+
 
 class NightcastError(Exception):
     """A fault of Nightcast: a broken invariant, an unreadable store. Exit code 1."""
@@ -20,7 +22,7 @@ class StoreError(NightcastError):
 
 
 class UsageError(NightcastError):
-    """Wrong use: an invalid argument, product file or setting. Exit code 2."""
+    """A usage error: an invalid argument, product file or setting. Exit code 2."""
 
     exit_code: ClassVar[int] = 2
 
@@ -99,8 +101,3 @@ class GateError(RefusedError):
 
 def _joined(problem: str, remedy: str) -> str:
     return f"{problem}; {remedy}" if remedy else problem
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, at most 300 characters: libraries append dumps to theirs."""
-    return str(error).strip().partition("\n")[0][:300]

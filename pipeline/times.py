@@ -135,12 +135,3 @@ def months(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetim
         after = (begin.replace(day=1, hour=0, minute=0, second=0, microsecond=0) + timedelta(days=32)).replace(day=1)
         yield begin, min(after - timedelta(microseconds=1), until)
         begin = after
-
-
-def parse_optional(text: str | None) -> datetime | None:
-    """Return the UTC time that ISO 8601 text means, or None for None.
-
-    Raises:
-        UsageError: the text is not a date or time.
-    """
-    return None if text is None else parse_instant(text)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.errors import first_line
 from models.networks.precision import Precision, autocast
 
 log = logging.getLogger(__name__)
@@ -48,8 +49,7 @@ class ForwardPass:
                 Exception
             ) as error:  # compilers fail in many ways; an error of the network itself is raised again below
                 self._compile, self._compiled = False, None
-                first = (str(error).strip() or type(error).__name__).splitlines()[0]
-                log.warning("cannot compile the network, training uncompiled: %s", first)
+                log.warning("cannot compile the network, training uncompiled: %s", first_line(error))
         outputs: Tensor = self._network(sample)
         return outputs
 

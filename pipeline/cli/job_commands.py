@@ -126,7 +126,7 @@ def _annotation(name: str, field: FieldInfo) -> Any:
     if any(isinstance(mark, Positional) for mark in field.metadata):
         option = typer.Argument(help=field.description)
     else:
-        option = typer.Option(f"--{name}", metavar=metavar, help=field.description)
+        option = typer.Option(f"--{name.replace('_', '-')}", metavar=metavar, help=field.description)
     return Annotated[kind | None if optional and kind is not bool else kind, option]
 
 

@@ -56,8 +56,8 @@ def build_app() -> typer.Typer:
         name="nightcast",
         cls=Commands,
         help="Probabilistic forecasts from sensor and weather feeds: on schedule, verified, retrained every night.\n\n"
-        "Exit codes: 0 done, 1 our own fault or damaged data, 2 wrong use, 3 upstream failure (source down, no data), "
-        "4 refused by a gate or contract.",
+        "Exit codes: 0 done, 1 internal error or damaged data, 2 usage error, 3 upstream failure (source down, no "
+        "data), 4 refused by a gate or contract.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,

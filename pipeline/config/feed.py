@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, PrivateAttr, field_validator
 
@@ -39,6 +39,15 @@ class VariableSpec(Strict):
         if limits and None not in limits and not limits[0] < limits[1]:  # type: ignore[operator]
             raise InvalidValueError(f"{list(limits)} is empty", "the first limit must be below the second")
         return limits
+
+
+class VariableProperties(NamedTuple):
+    """What a variable of a feed is stored and modelled as."""
+
+    units: str
+    limits: tuple[Limit, Limit]
+    transform: Transform
+    long_name: str
 
 
 class Stations(Strict):
@@ -188,10 +197,10 @@ class Feed(Strict):
                     )
         return variables
 
-    def variable(self, name: str) -> tuple[str, tuple[Limit, Limit], Transform, str]:
-        """Return (units, limits, transform, long name) of a variable: the product file's, else the defaults."""
+    def variable(self, name: str) -> VariableProperties:
+        """Return the properties of a variable: those in the product file, else the defaults."""
         spec, known = self.variables[name], KNOWN.get(name)
-        return (
+        return VariableProperties(
             spec.units or (known.units if known else "1"),
             spec.limits or (_default_limits(known, spec.units) if known else (None, None)),
             spec.transform or (known.transform if known else "identity"),

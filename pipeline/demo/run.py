@@ -131,7 +131,7 @@ def _check_home(ws: Workspace, sample: SampleFeed) -> None:
 
 
 def _ingest_text(result: IngestResult) -> str:
-    parts = [f"{result.accepted:,} new row{'' if result.accepted == 1 else 's'}"]
+    parts = [f"{result.added:,} new row{'' if result.added == 1 else 's'}"]
     parts += [f"{result.revised} revised"] if result.revised else []
     parts += [f"[yellow]{result.refused} refused[/]"] if result.refused else []
     return ", ".join(parts) if result.payloads else "nothing new"

@@ -30,7 +30,7 @@ from pipeline.ingest.feed import OpenFeed
 from pipeline.locations import Locations
 from pipeline.store.observations import Observations
 
-log = logging.getLogger("nightcast.frames")
+log = logging.getLogger(__name__)
 KEPT = 3
 _ATTEMPTS = 5
 _DAY_SECONDS = 86_400

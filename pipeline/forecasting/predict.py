@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from models.base import Model
 from models.catalogue import build
+from models.errors import ModelError
 from pipeline.config import Product
 from pipeline.errors import NoDataError
 from pipeline.features.covariates import load_covariates_at_issue
@@ -53,7 +54,7 @@ def issue_forecast(
     """Forecast for an issue time from what was known then, without covariates that are late or cannot be read.
 
     Raises:
-        NoDataError: nothing was known then.
+        NoDataError: nothing was known then, or too little to fit even climatology.
         ContractError: no forecast passed the output checks, not even climatology.
     """
     span = (product.forecast.context + 2) * product.feed.step + product.feed.delay
@@ -89,7 +90,13 @@ def _fit_climatology(product: Product, cadence: Cadence, feed: OpenFeed, issue_t
         if cadence.lead_times(past)[-1] + cadence.delay <= issue_time
     ]
     model = build(CLIMATOLOGY, snapshot.task)
-    model.fit(snapshot.windows(issues, truth_at=issue_time), snapshot.windows([], truth_at=issue_time))
+    try:
+        model.fit(snapshot.windows(issues, truth_at=issue_time), snapshot.windows([], truth_at=issue_time))
+    except ModelError as error:
+        raise NoDataError(
+            f"{product.name}: too few observations were known at {issue_time:%Y-%m-%d %H:%M} UTC ({error}); ingest "
+            "older ones with `nightcast backfill`, or wait until the values of a past issue time have arrived"
+        ) from error
     return model
 
 

@@ -52,15 +52,15 @@ class OpenFeed:
     def observations(self) -> Observations:
         """Accepted rows, bitemporal."""
         spec = self.spec
-        units = tuple(spec.variable(name)[0] for name in spec.variables)
+        units = tuple(spec.variable(name).units for name in spec.variables)
         variables = tuple(spec.variables)
         return Observations(self.layout.observations, variables, delay=spec.delay, mode=spec.mode, units=units)
 
-    def milder(self) -> OpenFeed:
+    def with_row_checks_only(self) -> OpenFeed:
         """Return the same feed with checks that refuse single rows but never a whole payload."""
-        milder = copy(self)
-        milder.spec = self.spec.model_copy(update={"quality": self.spec.quality.by_row()})
-        return milder
+        feed = copy(self)
+        feed.spec = self.spec.model_copy(update={"quality": self.spec.quality.by_row()})
+        return feed
 
     @cached_property
     def raw(self) -> RawStore:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pipeline.errors import SourceError
 from pipeline.ingest.feed import OpenFeed
-from pipeline.store.progress import Window
+from pipeline.store.progress import TimeRange
 from pipeline.times import months
 
 
@@ -22,7 +22,7 @@ class Received:
     """Whether the last payload ingested under this name was the same: then nothing in it is newer than the store."""
 
 
-def time_ranges_to_query(feed: OpenFeed, *, at: datetime) -> list[Window]:
+def time_ranges_to_query(feed: OpenFeed, *, at: datetime) -> list[TimeRange]:
     """Return the time ranges to query, month by month: on the first run the history, later what is new.
 
     The newest values (`lookback`) and the ranges that failed in an earlier run are queried again. A source that cannot
@@ -40,9 +40,9 @@ def time_ranges_to_query(feed: OpenFeed, *, at: datetime) -> list[Window]:
         since = at - history if history else None
     if since is None:
         return [*reached.missed, (None, until)]
-    windows: list[Window] = list(months(since, at))
-    windows[-1] = (windows[-1][0], until)
-    return [*(missed for missed in reached.missed if missed not in windows), *windows]
+    ranges: list[TimeRange] = list(months(since, at))
+    ranges[-1] = (ranges[-1][0], until)
+    return [*(missed for missed in reached.missed if missed not in ranges), *ranges]
 
 
 def fetch_payloads(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -20,8 +20,6 @@ from pipeline.ingest.quality.page import quality_page
 from pipeline.ingest.quality.reasons import count_reasons
 from pipeline.ingest.sources.base import refused_table
 from pipeline.store.observations import TIME, AppendResult
-
-KEY = ["valid_time", "location"]
 
 
 @dataclass(frozen=True)
@@ -66,9 +64,9 @@ def ingest_payload(
     feed.quarantine.add(validated.refused, at=at, payload=digest, name=received.name)
     appended = AppendResult(0, 0, 0)
     if validated.accepted is not None and validated.accepted.num_rows:
-        rows = not_stored(validated.accepted, feed) if received.known else validated.accepted
-        added = feed.observations.append(rows, at=at, payload=digest, history=history)
-        appended = replace(added, unchanged=added.unchanged + validated.accepted.num_rows - rows.num_rows)
+        appended = feed.observations.append(
+            validated.accepted, at=at, payload=digest, history=history, only_missing=received.known
+        )
     if validated.report:
         atomic.write_file(feed.layout.quality_page, quality_page(validated.report).encode())
     reasons = count_reasons(validated.refused)
@@ -83,7 +81,7 @@ def ingest_payload(
         "until": until.isoformat() if until else None,
         "history": history,
         "known": received.known,
-        "accepted": appended.accepted,
+        "accepted": appended.added,
         "revised": appended.revised,
         "unchanged": appended.unchanged,
         "refused": result.refused,
@@ -106,13 +104,6 @@ def validate_rows(rows: pa.Table, feed: OpenFeed, *, at: datetime, live: bool = 
     window = recent_window(rows, feed.spec, feed.locations)
     recent = feed.observations.read(since=window[0], until=window[1]) if window else None
     return check_rows(rows, feed.spec, feed.locations, now=at, recent=recent, live=live)
-
-
-def not_stored(rows: pa.Table, feed: OpenFeed) -> pa.Table:
-    """Return the rows whose time and location are not stored, by time, then location."""
-    bounds = pc.min_max(rows["valid_time"])
-    stored = feed.observations.read(since=bounds["min"].as_py(), until=bounds["max"].as_py())
-    return rows.join(stored.select(KEY), KEY, join_type="left anti").sort_by([(name, "ascending") for name in KEY])
 
 
 @dataclass(frozen=True)

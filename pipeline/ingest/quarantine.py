@@ -126,7 +126,9 @@ class Quarantine:
             ids += [row["id"]] if row["id"] in known or row.get("reasons") else by_key.get(_key(row), [])
         return ids
 
-    def release(self, ids: Iterable[str], *, at: datetime, who: str, why: str, action: Action = "released") -> int:
+    def record_decision(
+        self, ids: Iterable[str], *, at: datetime, who: str, why: str, action: Action = "released"
+    ) -> int:
         """Record that rows are released or dropped; return their number. The first decision on a row stands.
 
         Unknown ids are ignored.

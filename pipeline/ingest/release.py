@@ -13,11 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from expectations.observations import off_grid
+from expectations.observations import KNOWN, off_grid
 from pipeline.errors import BatchError, ContractError
 from pipeline.ingest.decoding.cells import as_json
 from pipeline.ingest.feed import OpenFeed
-from pipeline.ingest.payload import KEY, not_stored, validate_rows
+from pipeline.ingest.payload import validate_rows
+from pipeline.ingest.quality.checks import KEY
 from pipeline.ingest.quality.reasons import is_whole_payload
 from pipeline.ingest.quarantine import Action
 from pipeline.ingest.sources.base import Decoded, Payload, refused_table
@@ -26,6 +27,8 @@ from pipeline.store.observations import TIME, AppendResult
 from pipeline.store.receipts import Receipts
 
 Row = dict[str, Any]
+DECISION = "release"
+"""Key of a decision in a receipt, also of a drop. Existing receipts contain this spelling: never change it."""
 _RECORDED = ("id", "location", "values", "reason", "reasons", "payload")
 
 
@@ -78,7 +81,7 @@ def store_released(released: Iterable[Released], feed: OpenFeed, *, at: datetime
         accepted = _known_from(one.accepted, at)
         added = feed.observations.append(accepted, at=at, payload=one.payload)
         entered = AppendResult(
-            entered.accepted + added.accepted, entered.revised + added.revised, entered.unchanged + added.unchanged
+            entered.added + added.added, entered.revised + added.revised, entered.unchanged + added.unchanged
         )
     return entered
 
@@ -106,9 +109,9 @@ def decide(
     decision = {"action": action, "who": who, "why": why, "override": override, "rows": recorded}
     # Kept with the receipts of payloads, whose readers skip receipts without a payload.
     Receipts(feed.layout.receipts).write(
-        f"{action} {sha256(json.dumps(ids).encode())}", {"at": at.isoformat(), "release": decision}
+        f"{action} {sha256(json.dumps(ids).encode())}", {"at": at.isoformat(), DECISION: decision}
     )
-    feed.quarantine.release(ids, at=at, who=who, why=why, action=action)
+    feed.quarantine.record_decision(ids, at=at, who=who, why=why, action=action)
 
 
 def decide_again(receipt: dict[str, Any], feed: OpenFeed) -> None:
@@ -119,7 +122,7 @@ def decide_again(receipt: dict[str, Any], feed: OpenFeed) -> None:
         SourceError: a payload cannot be read.
         StoreError: a payload is damaged or missing, or a store cannot be written.
     """
-    at, decision = datetime.fromisoformat(receipt["at"]), receipt["release"]
+    at, decision = datetime.fromisoformat(receipt["at"]), receipt[DECISION]
     rows = [
         {**row, "valid_time": datetime.fromisoformat(row["valid_time"]) if row["valid_time"] else None}
         for row in decision["rows"]
@@ -131,7 +134,7 @@ def decide_again(receipt: dict[str, Any], feed: OpenFeed) -> None:
         store_released(judge_release(stored, feed, at=at, override=override), feed, at=at)
     quarantine = feed.quarantine
     who, why, action = (decision[name] for name in ("who", "why", "action"))
-    quarantine.release(quarantine.find(rows), at=at, who=who, why=why, action=action)
+    quarantine.record_decision(quarantine.find(rows), at=at, who=who, why=why, action=action)
 
 
 def _known_from(rows: pa.Table, at: datetime) -> pa.Table:
@@ -146,9 +149,9 @@ def _known_from(rows: pa.Table, at: datetime) -> pa.Table:
 def _release_payload(digest: str, feed: OpenFeed, at: datetime, override: bool) -> Released:
     """Return the good rows of a payload that was refused as a whole, and the others."""
     payload, decoded = _decode(digest, feed)
-    milder = feed.milder() if override else feed
+    checks = feed.with_row_checks_only() if override else feed
     try:
-        checked = validate_rows(decoded.rows, milder, at=at)
+        checked = validate_rows(decoded.rows, checks, at=at)
     except BatchError as error:
         raise ContractError(f"{error}; correct the product file, or release it with --override") from None
     return Released(digest, payload.name, checked.accepted, pa.concat_tables([decoded.refused, checked.refused]))
@@ -193,10 +196,12 @@ def _find_keyed(rows: list[Row], decoded: pa.Table, feed: OpenFeed, name: str) -
     near = pc.field("valid_time").isin(pa.array(times, TIME))
     candidates = decoded.filter(near & pc.field("location").isin(pa.array(locations, pa.string())))
     given = candidates.to_pylist()
+    by_key: dict[tuple[datetime, str], list[int]] = {}
+    for index, one in enumerate(given):
+        by_key.setdefault((one["valid_time"], one["location"]), []).append(index)
     chosen: set[int] = set()
     for row in rows:
-        key = (row["valid_time"], row["location"])
-        found = [index for index, one in enumerate(given) if (one["valid_time"], one["location"]) == key]
+        found = by_key.get((row["valid_time"], row["location"]))
         if not found:
             raise ContractError(
                 f"{feed.title}: {row['location']} at {row['valid_time']} still cannot be read from {name}: "
@@ -224,9 +229,12 @@ def _find_keyless(rows: list[Row], decoded: Decoded, feed: OpenFeed, digest: str
         new = new.filter(pc.field("location").isin(pa.array(locations, pa.string())))
     if not (rows and new.num_rows):
         return new.slice(0, 0)
-    new = not_stored(new, feed)
-    refused = feed.quarantine.keys(digest)
-    new = new.join(refused, KEY, join_type="left anti").sort_by([(name, "ascending") for name in KEY])
+    bounds = pc.min_max(new["valid_time"])
+    stored = feed.observations.stored_keys(bounds["min"].as_py(), bounds["max"].as_py())
+    key = [*KEY, KNOWN] if KNOWN in new.column_names else KEY
+    new = new.join(stored.select(key), key, join_type="left anti")
+    new = new.join(feed.quarantine.keys(digest), KEY, join_type="left anti")
+    new = new.sort_by([(name, "ascending") for name in key])
     if len(pc.unique(new["valid_time"])) > len(rows):
         raise ContractError(
             f"{feed.title}: {name} has more new times than there are rows to release, and nothing tells which "

@@ -54,24 +54,25 @@ def backfill(
     A source that supports time ranges is queried month by month; of other sources, each payload is a piece. Part k of
     n ingests every n-th piece, starting with the k-th. The resulting table does not depend on the order, the number of
     parts or on interruptions, as long as payloads do not contradict each other; if they do, the last one wins.
+    Covariates are left out; an ingest of the range includes them.
 
     Raises:
         UsageError: the range is empty, or there is no such part.
         SourceError: the source cannot be reached; finished pieces stay.
     """
     at = at or datetime.now(UTC)
-    first, parts = part
+    number, parts = part
     if until < since:
         raise UsageError(f"until: {until:%Y-%m-%d %H:%M} is before since, {since:%Y-%m-%d %H:%M}; swap them")
-    if not 1 <= first <= parts:
-        raise UsageError(f"part: {first}/{parts} does not exist; write 1/{parts} to {parts}/{parts}")
+    if not 1 <= number <= parts:
+        raise UsageError(f"part: {number}/{parts} does not exist; write 1/{parts} to {parts}/{parts}")
     feed = ws.feed
-    pieces = list(_split(feed, since, until, at, run))[first - 1 :: parts]
+    pieces = list(_split(feed, since, until, at, run))[number - 1 :: parts]
     finished = feed.receipts_for(since, until)
     results: list[PayloadResult] = []
     repeated = 0
-    for number, piece in enumerate(pieces, 1):
-        on_progress(Progress("piece", number, len(pieces), piece.name))
+    for index, piece in enumerate(pieces, 1):
+        on_progress(Progress("piece", index, len(pieces), piece.name))
         if piece.name in finished:
             repeated += 1
             continue

@@ -64,7 +64,7 @@ Reason = Annotated[
 
 
 class NoParameters(Parameters):
-    """None besides the product."""
+    """No parameters besides the product."""
 
 
 class AtParameters(Parameters):
@@ -106,7 +106,7 @@ class MaintainParameters(Parameters):
     ] = False
     at: Annotated[
         Instant | None,
-        Field(title="Current time", description="Time from which the age of files counts. Default: now."),
+        Field(title="Current time", description="Time against which file ages are measured. Default: now."),
     ] = None
 
 
@@ -230,7 +230,8 @@ JOBS = (
     Job(
         "backfill",
         "pipeline.jobs.backfill:backfill",
-        "Ingest a range of the past as history, piece by piece. Pieces that an earlier run finished are not repeated.",
+        "Ingest observations of a range of the past as history, piece by piece, without covariates. Pieces that an "
+        "earlier run finished are not repeated.",
         BackfillParameters,
         timeout=timedelta(days=1),
     ),

@@ -27,9 +27,10 @@ def check_product(ws: Workspace, *, at: datetime) -> dict[str, str]:
         ConfigError: a mistake in the product file or in its list of locations, or a secret that is not set.
         SourceError: a source cannot be reached, or its first payload cannot be read.
         NoDataError: a source has no data.
+        ContractError: the first payload of a source has no row that would be accepted.
     """
     product, cadence = ws.product, ws.cadence
-    unfit = check_candidates(product, make_task(product, cadence, ws.feed.locations))
+    unsuitable = check_candidates(product, make_task(product, cadence, ws.feed.locations))
     issue = cadence.latest_issue(at)
     first = cadence.lead_times(issue)[0]
     facts = {"product": ", ".join(filter(None, (product.name, product.title)))}
@@ -38,8 +39,8 @@ def check_product(ws: Workspace, *, at: datetime) -> dict[str, str]:
         for fact, value in _read_first_payload(feed, at, archive=product.feed.mode == "archive"):
             name = f"{feed.spec.name}: {fact}" if feed.spec.is_covariate else fact
             facts[name] = f"{facts[name]}; {value}" if name in facts else value
-    if unfit:
-        facts["left out"] = "; ".join(unfit.values())
+    if unsuitable:
+        facts["left out"] = "; ".join(unsuitable.values())
     age, lead = format_duration(issue - cadence.origin(issue)), format_duration(first - issue)
     facts["schedule"] = (
         f"a forecast issued at {issue:%H:%M} UTC uses values up to {age} before and covers "
@@ -86,7 +87,7 @@ def _read_first_payload(feed: OpenFeed, at: datetime, *, archive: bool) -> list[
 
 
 def _range(feed: Feed, name: str, rows: pa.Table) -> str:
-    units, bounds = feed.variable(name)[0], pc.min_max(rows[name])
+    units, bounds = feed.variable(name).units, pc.min_max(rows[name])
     low, high = bounds["min"].as_py(), bounds["max"].as_py()
     return f"{name} none" if low is None else f"{name} {low:g} to {high:g} {units}".removesuffix(" 1")
 

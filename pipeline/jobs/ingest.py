@@ -115,7 +115,7 @@ def summarise(
         distinct.update(dict.fromkeys(payload.warnings))
     return FeedResult(
         payloads=len(payloads),
-        accepted=sum(payload.appended.accepted for payload in payloads),
+        added=sum(payload.appended.added for payload in payloads),
         revised=sum(payload.appended.revised for payload in payloads),
         unchanged=sum(payload.appended.unchanged for payload in payloads),
         refused=sum(payload.refused for payload in payloads),
@@ -144,8 +144,8 @@ def _ingest_feed(
     history = not progress.read().loaded
     by_time = not again and feed.source.about.supports_time_range
     results: list[PayloadResult] = []
-    for window in [(since, until)] if again else time_ranges_to_query(feed, at=began):
-        payloads = run(fetch_payloads, feed, at=began, since=window[0], until=window[1], again=again)
+    for fetched in [(since, until)] if again else time_ranges_to_query(feed, at=began):
+        payloads = run(fetch_payloads, feed, at=began, since=fetched[0], until=fetched[1], again=again)
         known_at = at or datetime.now(UTC)  # after the fetch: nobody knew the values before
         done = [
             run(
@@ -163,7 +163,7 @@ def _ingest_feed(
         results += done
         if by_time:
             sound = all(one.fault is None for one in done)
-            progress.add_window(window, complete=sound, until=min(window[1] or began, began))
+            progress.add_range(fetched, complete=sound, until=min(fetched[1] or began, began))
     if not again and all(one.fault is None for one in results):
         progress.finish_first_load()
     result = summarise(feed, results, warnings=() if results else _stale_warnings(feed, began))
@@ -174,7 +174,7 @@ def _ingest_feed(
 
 
 def _raise_if_nothing_usable(feed: OpenFeed, results: Sequence[PayloadResult], result: FeedResult) -> None:
-    if result.accepted + result.revised + result.unchanged:
+    if result.added + result.revised + result.unchanged:
         return
     faults = [one.fault for one in results if one.fault is not None]
     if len(faults) == 1:

@@ -128,7 +128,7 @@ class Result(Facts):
 class RowCounts(Facts):
     """What became of rows that passed the checks."""
 
-    accepted: int
+    added: int
     """Rows with a new key."""
     revised: int
     """Rows that changed a known value and were appended as a revision."""

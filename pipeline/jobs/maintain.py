@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from pipeline.features.cache import FrameCache
 from pipeline.ingest.feed import OpenFeed
 from pipeline.ingest.fetch import Received
 from pipeline.ingest.payload import ingest_payload
-from pipeline.ingest.release import decide_again
+from pipeline.ingest.release import DECISION, decide_again
 from pipeline.jobs.job import Facts, Result, Runner, call
 from pipeline.store import checksummed_json
 from pipeline.store.delta.table import Table
@@ -51,7 +51,7 @@ class MaintainResult(Result):
     """Raw payloads whose digest was verified."""
     damage: tuple[str, ...]
     """Everything that does not match its digest."""
-    taken_again: int
+    reingested: int
     """Payloads ingested again after a repair."""
 
     @property
@@ -61,11 +61,12 @@ class MaintainResult(Result):
 
 
 class _Target(NamedTuple):
-    """A table to maintain, its name for people, and the columns that its rows are sorted by."""
+    """A table to maintain: its name for people, the columns that its rows are sorted by, and the versions to keep."""
 
     name: str
     table: Table
     order: list[str]
+    keep: Sequence[int] = ()
 
 
 def maintain(
@@ -88,7 +89,7 @@ def maintain(
     """
     clock = datetime.now(UTC)
     at = at or clock
-    before = min(at, clock) - KEPT  # files carry the time of the clock: one that is being written is never old
+    now = min(at, clock)  # files carry the time of the clock: one that is being written is never old
     trained_on = [one.table_version for one in ws.registry.versions() if one.table_version is not None]
     tables = []
     again = payloads = 0
@@ -97,10 +98,11 @@ def maintain(
         receipts = feed.layout.receipts
         # Lost rows may be of any age.
         announce = partial(receipts.put, RESTORATION, checksummed_json.dumps(_NOTHING_DONE))
-        for number, target in enumerate(_tables_of_feed(feed)):
-            if target.table.exists:
-                keep = trained_on if number == 0 and not feed.spec.is_covariate else []
-                tables.append(run(_maintain_table, target, keep=keep, before=before, repair=repair, announce=announce))
+        tables += [
+            run(_maintain_table, target, now=now, repair=repair, announce=announce)
+            for target in _tables_of_feed(feed, [] if feed.spec.is_covariate else trained_on)
+            if target.table.exists
+        ]
         if _read_restoration(receipts) is not None:
             count, errors = run(_restore, feed) if repair else (0, [])
             again, damage = again + count, damage + errors
@@ -113,19 +115,17 @@ def maintain(
         checked, errors = run(_check_raw, feed)
         payloads, damage = payloads + checked, damage + errors
     tables += [
-        run(_maintain_table, target, keep=[], before=before, repair=repair)
-        for target in _tables_of_product(ws)
-        if target.table.exists
+        run(_maintain_table, target, now=now, repair=repair) for target in _tables_of_product(ws) if target.table.exists
     ]
     damage += [line for table in tables for line in table.damage]
     return MaintainResult(
-        product=ws.product.name, at=at, tables=tuple(tables), payloads=payloads, damage=tuple(damage), taken_again=again
+        product=ws.product.name, at=at, tables=tuple(tables), payloads=payloads, damage=tuple(damage), reingested=again
     )
 
 
-def _tables_of_feed(feed: OpenFeed) -> Iterator[_Target]:
-    quarantine = feed.quarantine
-    yield _Target(f"{feed.title}: observations", feed.observations.table, ["valid_time", "location", "known_at"])
+def _tables_of_feed(feed: OpenFeed, trained_on: Sequence[int]) -> Iterator[_Target]:
+    quarantine, observations = feed.quarantine, feed.observations.table
+    yield _Target(f"{feed.title}: observations", observations, ["valid_time", "location", "known_at"], trained_on)
     yield _Target(f"{feed.title}: quarantine", quarantine.table, ["quarantined_at", "valid_time", "location"])
     yield _Target(f"{feed.title}: decisions on quarantine", quarantine.decisions, [])
 
@@ -139,19 +139,18 @@ def _tables_of_product(ws: Workspace) -> Iterator[_Target]:
 def _maintain_table(
     target: _Target,
     *,
-    keep: list[int],
-    before: datetime,
+    now: datetime,
     repair: bool,
     announce: Callable[[], None] = lambda: None,
 ) -> MaintainedTable:
     """Repair, verify, compact and clean a table; `announce` is called before rows are removed that can be restored."""
-    name, table, order = target
+    name, table, order, keep = target
     repaired = tuple(map(str, table.repair(announce))) if repair else ()
     damage = tuple(f"{name}: {line}" for line in table.verify())
     compacted = removed = 0
     if not damage:
         compacted = table.compact(order) if order else 0
-        removed = len(table.vacuum(keep_versions=keep, older_than=timedelta(0), now=before))
+        removed = len(table.vacuum(keep_versions=keep, older_than=KEPT, now=now))
         table.checkpoint()
     return MaintainedTable(
         table=name,
@@ -179,7 +178,7 @@ def _restore(feed: OpenFeed) -> tuple[int, list[str]]:
     state, count, errors = _read_restoration(place) or _NOTHING_DONE, 0, []
     done, failed = state["done"], state["failed"]
     try:
-        receipts = [one for one in Receipts(place) if "payload" in one or "release" in one]
+        receipts = [one for one in Receipts(place) if "payload" in one or DECISION in one]
     except StoreError as error:
         return 0, [str(error)]
     for order, receipt in sorted(((_original_order(one), one) for one in receipts), key=lambda pair: pair[0]):
@@ -187,7 +186,7 @@ def _restore(feed: OpenFeed) -> tuple[int, list[str]]:
             continue
         failed = [one for one in failed if one != order]
         try:
-            if "release" in receipt:
+            if DECISION in receipt:
                 decide_again(receipt, feed)
             else:
                 _ingest_again(receipt, feed)
@@ -205,8 +204,8 @@ def _restore(feed: OpenFeed) -> tuple[int, list[str]]:
 def _original_order(receipt: dict[str, Any]) -> list[str]:
     """Return the sort key of a receipt: by time, then payloads by name as an ingest orders them, then releases."""
     at = datetime.fromisoformat(receipt["at"]).astimezone(UTC).isoformat(timespec="microseconds")
-    if "release" in receipt:
-        return [at, "release", *sorted(row["id"] for row in receipt["release"]["rows"])[:1]]
+    if DECISION in receipt:
+        return [at, "release", *sorted(row["id"] for row in receipt[DECISION]["rows"])[:1]]
     window = f"{receipt.get('since')} {receipt.get('until')}"
     return [at, "payload", receipt["name"], receipt["payload"], window]
 

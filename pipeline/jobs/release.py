@@ -44,20 +44,20 @@ def release(
         SourceError: a payload cannot be read; nothing was released.
     """
     at = at or datetime.now(UTC)
-    accepted = revised = unchanged = count = 0
+    added = revised = unchanged = count = 0
     checked = [
         (feed, rows, judge_release(rows, feed, at=at, override=override)) for feed, rows in _select(ws, ids, reason)
     ]
     for feed, rows, released in checked:  # nothing is stored before everything is checked
         appended = store_released(released, feed, at=at)
         decide(rows, feed, at=at, who=who, why=why, action="released", override=override)
-        accepted, revised = accepted + appended.accepted, revised + appended.revised
+        added, revised = added + appended.added, revised + appended.revised
         unchanged, count = unchanged + appended.unchanged, count + len(rows)
     return ReleaseResult(
         product=ws.product.name,
         action="released",
         rows=count,
-        accepted=accepted,
+        added=added,
         revised=revised,
         unchanged=unchanged,
         who=who,
@@ -85,7 +85,7 @@ def drop(
         decide(rows, feed, at=at, who=who, why=why, action="dropped")
         count += len(rows)
     return ReleaseResult(
-        product=ws.product.name, action="dropped", rows=count, accepted=0, revised=0, unchanged=0, who=who, why=why
+        product=ws.product.name, action="dropped", rows=count, added=0, revised=0, unchanged=0, who=who, why=why
     )
 
 

@@ -116,6 +116,7 @@ def assess(
 
 def _damage(ws: Workspace) -> list[str]:
     """Return the damage to the newest commit of each table, as far as the log alone shows it."""
-    tables = [feed.observations.table for feed in ws.feeds]
-    tables += [ws.forecasts.table, ws.scores.table]
+    tables = [ws.forecasts.table, ws.scores.table, ws.ledger.table]
+    for feed in ws.feeds:
+        tables += [feed.observations.table, feed.quarantine.table, feed.quarantine.decisions]
     return [f"{table.uri}: {table.fault}; run `nightcast maintain`" for table in tables if table.fault]

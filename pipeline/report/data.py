@@ -154,7 +154,7 @@ class DataFacts:
         as_of: The forecast uses only what was known at this instant.
         newest_observation: Valid time of the newest observation used.
         input_age: From the newest observation to the issue time.
-        accepted: Rows accepted within `counted_over`.
+        added: Rows with a new key that were stored within `counted_over`.
         revised: Rows that revised an earlier value within `counted_over`.
         refused: Rows refused within `counted_over`.
         counted_over: Length of the recent period that is counted.
@@ -166,7 +166,7 @@ class DataFacts:
     as_of: Instant
     newest_observation: Instant | None = None
     input_age: timedelta | None = None
-    accepted: int = 0
+    added: int = 0
     revised: int = 0
     refused: int = 0
     counted_over: timedelta = timedelta(days=1)

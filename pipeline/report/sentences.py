@@ -169,6 +169,6 @@ def data_facts(report: ReportData) -> list[Fact]:
 
 
 def counts_text(data: DataFacts) -> str:
-    """Return such as "288 rows accepted, 4 revised, 2 refused"."""
+    """Return such as "288 rows added, 4 revised, 2 refused"."""
     revised, refused = number(data.revised, 0), number(data.refused, 0)
-    return f"{plural(data.accepted, 'row')} accepted, {revised} revised, {refused} refused"
+    return f"{plural(data.added, 'row')} added, {revised} revised, {refused} refused"

@@ -52,9 +52,9 @@ class Forecasts:
         """Return the rows of one issue time; none if it has no forecast."""
         return self.table.read(_issued(issue_time))
 
-    def read_month(self, month: str | None = None) -> pa.Table:
-        """Return the rows of one month of issue times, such as "2026-11", or of all."""
-        return self.table.read(pc.field("month") == month if month else None)
+    def read_month(self, month: str) -> pa.Table:
+        """Return the rows of one month of issue times, such as "2026-11"."""
+        return self.table.read(pc.field("month") == month)
 
     def issue_times(self) -> list[datetime]:
         """Return all issue times with a forecast, ascending."""

@@ -1,4 +1,4 @@
-"""How far a feed has been fetched, which windows are missing, and whether its first load is complete."""
+"""How far a feed has been fetched, which time ranges are missing, and whether its first load is complete."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline.store import checksummed_json
 from pipeline.store.delta.digests import sha256
 from pipeline.store.objects import ObjectStore
 
-Window = tuple[datetime | None, datetime | None]
+TimeRange = tuple[datetime | None, datetime | None]
 """First and last valid time to fetch; None leaves an end open."""
 
 
@@ -19,9 +19,9 @@ class FetchState:
     """How far a feed has been fetched."""
 
     until: datetime | None = None
-    """Everything before this was fetched, except for the missed windows."""
-    missed: tuple[Window, ...] = ()
-    """Windows that could not be fetched or used, to be fetched again."""
+    """Everything before this was fetched, except for the missed ranges."""
+    missed: tuple[TimeRange, ...] = ()
+    """Ranges that could not be fetched or used, to be fetched again."""
     loaded: bool = False
     """Whether a whole run has succeeded; until then everything fetched is history."""
 
@@ -40,14 +40,14 @@ class Progress:
         missed = tuple((_parse(first), _parse(last)) for first, last in facts["missed"])
         return FetchState(_parse(facts["until"]), missed, facts["loaded"])
 
-    def add_window(self, window: Window, *, complete: bool, until: datetime) -> None:
-        """Store that a window was fetched, whether all of it was usable, and that `until` has been reached.
+    def add_range(self, fetched: TimeRange, *, complete: bool, until: datetime) -> None:
+        """Store that a range was fetched, whether all of it was usable, and that `until` has been reached.
 
         Raises:
             StoreError: the store cannot be written.
         """
         state = self.read()
-        missed = [other for other in state.missed if other != window] + ([] if complete else [window])
+        missed = [other for other in state.missed if other != fetched] + ([] if complete else [fetched])
         self._write(FetchState(max(until, state.until or until), tuple(missed), state.loaded))
 
     def finish_first_load(self) -> None:

@@ -106,7 +106,7 @@ def _ingest(product: Product, table: pa.Table, folder: Path) -> None:
     def ours() -> Settings:
         settings = Settings(home=folder / f"home{next(homes)}")
         result = jobs.ingest(Workspace(product, settings), at=NOW)
-        assert result.accepted == table.num_rows
+        assert result.added == table.num_rows
         return settings
 
     with patch.object(validation, "validate", recorded):
@@ -157,7 +157,7 @@ def _small(product: Product, folder: Path) -> None:
     started, worked = time.perf_counter(), time.process_time()
     result = jobs.ingest(Workspace(product, settings), at=NOW)
     seconds, cpu = time.perf_counter() - started, time.process_time() - worked
-    assert result.accepted == SMALL * STATIONS
+    assert result.added == SMALL * STATIONS
     print(f"small payloads, {STATIONS} rows each: {1e3 * seconds / SMALL:.0f} ms, {1e3 * cpu / SMALL:.0f} ms CPU each")
 
 
@@ -199,9 +199,7 @@ def _one(folder: Path) -> None:
     view = OpenFeed(product.feed, settings).observations.table.versions.newest()
     assert view is not None
     stored = sum(file.rows for file in view.scan.files)
-    print(
-        json.dumps({"rows": result.accepted, "stored": stored, "seconds": seconds, "cpu_seconds": cpu, "peak_mb": peak})
-    )
+    print(json.dumps({"rows": result.added, "stored": stored, "seconds": seconds, "cpu_seconds": cpu, "peak_mb": peak}))
 
 
 def _compare(what: str, one: Callable[[], object], other: Callable[[], object]) -> None:

@@ -157,7 +157,7 @@ def test_sentinels_are_missing_values_and_impossible_values_are_refused(
     httpserver.expect_request("/").respond_with_json(given)
     one = feed(url=httpserver.url_for("/"), missing=["-9999"])
     (result,) = ingest(one, settings)
-    assert (result.appended.accepted, result.refused, result.fault) == (1, 3, None)
+    assert (result.appended.added, result.refused, result.fault) == (1, 3, None)
 
 
 MEMORY = """

@@ -45,7 +45,7 @@ def test_a_damaged_newest_commit_is_noticed_and_the_last_intact_version_is_serve
 ) -> None:
     DAMAGE[damage](newest_log(table))
     fresh = open_table(table.store)
-    with caplog.at_level(logging.WARNING, "nightcast.store"):
+    with caplog.at_level(logging.WARNING, "pipeline.store"):
         assert keys(fresh) == [1, 2]
         assert keys(table) == [1, 2]  # also for a process that had read version 3
     assert fresh.version == 2

@@ -1,21 +1,29 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy
+from prefect.client.schemas.responses import SetStateStatus
 from prefect.client.schemas.schedules import CronSchedule
+from prefect.settings.models.logging import LoggingSettings
 from prefect.states import Pending, Running
 
 from flows.deployments import DEPLOYED, load_flow, register
 from flows.forecast import describe
 from flows.running import PRODUCT, form
 from flows.stale_runs import crash_stale_runs
+from models.networks import forward_pass
 from pipeline.config import Settings
+from pipeline.features import cache
 from pipeline.jobs.catalogue import get_job
 from pipeline.jobs.job import Job
+from pipeline.store.delta import versions
 from tests.flows import samples
 
 JOBS = ("ingest", "forecast", "retrain", "verify", "maintain", "promote", "rollback", "backfill", "release")
@@ -93,6 +101,16 @@ class TestRegister:
         assert here.secrets["feed"].get_secret_value() == "canary-7f3a"
         assert "canary-7f3a" not in deployment.model_dump_json()
 
+    def test_what_any_package_logs_reaches_the_log_of_the_run(
+        self, archive: Path, here: Settings, client: SyncPrefectClient
+    ) -> None:
+        register([archive], here)
+        given = client.read_deployment_by_name("ingest/wind").job_variables["env"]["PREFECT_LOGGING_EXTRA_LOGGERS"]
+        forwarded = LoggingSettings(extra_loggers=given).extra_loggers
+        loggers = [forward_pass.log, cache.log, versions.log]
+        assert {logger.name.partition(".")[0] for logger in loggers} == {"models", "pipeline"}
+        assert set(forwarded or ()) == {"pipeline", "models", "flows"}
+
     def test_needs_no_checkout(self, archive: Path, here: Settings, client: SyncPrefectClient) -> None:
         register([archive], here)
         deployment = client.read_deployment_by_name("retrain/wind")
@@ -128,6 +146,19 @@ class TestRegister:
         names = [client.read_flow_run(run).state_name for run in (cut_off, refused, again)]
         assert names == ["Crashed", "Cancelled", "Pending"]
         assert crash_stale_runs() == 1
+
+    def test_a_run_whose_state_the_server_does_not_change_is_tried_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        run, tried = SimpleNamespace(id=uuid4()), []
+
+        def refuse(run_id: UUID, *_: object, **__: object) -> SimpleNamespace:
+            tried.append(run_id)
+            assert len(tried) < 9
+            return SimpleNamespace(status=SetStateStatus.REJECT)
+
+        client = SimpleNamespace(read_flow_runs=lambda **_: [run], set_flow_run_state=refuse)
+        monkeypatch.setattr("flows.stale_runs.get_client", lambda **_: nullcontext(client))
+        assert crash_stale_runs() == 0
+        assert tried == [run.id]
 
     def test_runs_know_the_address_of_the_pages(self, archive: Path, here: Settings, tmp_path: Path) -> None:
         register([archive], here, pages="http://127.0.0.1:8300")

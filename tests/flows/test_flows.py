@@ -31,6 +31,7 @@ from pipeline.config import load_product
 from pipeline.errors import ContractError, NoDataError, SourceError, UsageError
 from pipeline.jobs.catalogue import get_job
 from tests.flows import samples
+from tests.world import make_product
 
 pytestmark = pytest.mark.usefixtures("prefect", "home")
 
@@ -202,7 +203,7 @@ class TestEnds:
     @pytest.mark.parametrize(
         ("error", "message"),
         [
-            (UsageError("no such candidate"), "Wrong use: no such candidate"),
+            (UsageError("no such candidate"), "Usage error: no such candidate"),
             (ContractError("every row was refused"), "Refused: every row was refused"),
             (NoDataError("no observations yet"), "Upstream failure: no observations yet"),
         ],
@@ -213,11 +214,11 @@ class TestEnds:
         assert state.is_failed()
         assert (len(calls), state.message) == (1, message)
 
-    def test_a_missing_product_file_is_wrong_use(self, tmp_path: Path) -> None:
-        state = run(ingest, tmp_path / "none.yaml")
+    def test_a_missing_product_file_is_a_usage_error(self, tmp_path: Path) -> None:
+        state = ingest(str(tmp_path / "none.yaml"), return_state=True)
         assert state.is_failed()
         assert state.message is not None
-        assert state.message.startswith("Wrong use: ")
+        assert state.message.startswith("Usage error: ")
 
     def test_a_failure_on_purpose_leaves_no_traceback_in_the_log(
         self, archive: Path, stub: Stub, caplog: pytest.LogCaptureFixture
@@ -228,7 +229,7 @@ class TestEnds:
         assert "no observations yet" in caplog.text
         assert "Traceback" not in caplog.text
 
-    def test_our_own_fault_is_raised(self, archive: Path, stub: Stub) -> None:
+    def test_an_internal_error_is_raised(self, archive: Path, stub: Any) -> None:
         stub("ingest", ZeroDivisionError("ours"))
         with pytest.raises(ZeroDivisionError, match="ours"):
             ingest(str(archive))
@@ -240,7 +241,19 @@ class TestArtifacts:
         run(ingest, archive)
         assert not set("<>`[]*\u202e") & set(artifact("wind-ingest").partition("### Refused")[2])
 
-    def test_a_forecast_shows_its_picture(self, archive: Path, stub: Stub, tmp_path: Path) -> None:
+    def test_the_checks_of_a_payload_that_is_refused_whole_are_shown(self, home: Path, tmp_path: Path) -> None:
+        folder = tmp_path / "tiny"
+        product = make_product(folder, days=5, feed={"mode": "live"})
+        assert ingest(str(folder / "product.yaml"), return_state=True).is_completed()
+        (folder / "wind.csv").write_text("time,S0,S1,S2,S3\n2001-01-09T00:00:00Z,999,999,999,999\n")
+        state = ingest(str(folder / "product.yaml"), return_state=True)
+        assert str(state.message).startswith("Refused: tiny-wind: all 4 rows were refused")
+        artifact = Artifact.get(key=f"{product.name}-quality")
+        assert artifact is not None
+        assert artifact.description == "4 rows refused"
+        assert "999" in str(artifact.data)
+
+    def test_a_forecast_shows_its_picture(self, archive: Path, stub: Any, tmp_path: Path) -> None:
         (tmp_path / "forecast.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
         stub("forecast", [samples.forecasted(tmp_path)])
         state = run(forecast, archive)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPResponse
@@ -18,6 +19,13 @@ def home(tmp_path: Path) -> Path:
     issue.mkdir(parents=True)
     (issue / "report.html").write_text("<p>report")
     (issue / "forecast.parquet").write_bytes(b"PAR1")
+    (issue / "forecast.zarr").mkdir()
+    for name in ("wind_10m.v2.csv", "medians.csv.gz", "forecast.zarr/.zattrs", "unlisted.html"):
+        (issue / name).write_text("1")
+    listed = sorted(path.relative_to(issue).as_posix() for path in issue.rglob("*") if path.is_file())
+    listed.remove("unlisted.html")
+    files = dict.fromkeys([*listed, "outside.html", "../../secret.html", "gone.html"], "digest")
+    (issue / "forecast.json").write_text(json.dumps({"files": files}))
     (issue.parent / "latest").symlink_to(ISSUE)
     (tmp_path / "products" / "wind" / "secret.html").write_text("secret")
     (issue / "outside.html").symlink_to("../../secret.html")
@@ -48,6 +56,21 @@ def test_a_report_is_served(port: int, address: str) -> None:
     assert response.headers["Content-Type"] == "text/html; charset=utf-8"
 
 
+@pytest.mark.parametrize(
+    ("file", "kind"),
+    [
+        ("forecast.parquet", "application/vnd.apache.parquet"),
+        ("forecast.json", "application/json"),
+        ("wind_10m.v2.csv", "text/csv; charset=utf-8"),
+        ("medians.csv.gz", "application/octet-stream"),
+        ("forecast.zarr/.zattrs", "application/octet-stream"),
+    ],
+)
+def test_every_file_that_a_format_wrote_is_served(port: int, file: str, kind: str) -> None:
+    response, _ = ask(port, f"/wind/latest/{file}")
+    assert (response.status, response.headers["Content-Type"]) == (200, kind)
+
+
 def test_every_answer_has_security_headers(port: int) -> None:
     answers = [ask(port, address)[0] for address in ("/", "/wind/latest/report.html", "/none")]
     answers += [ask(port, "/", host="evil.example")[0], ask(port, "/", method="POST")[0]]
@@ -76,7 +99,12 @@ def test_the_first_page_of_an_empty_home(tmp_path: Path) -> None:
         "/wind/latest/",
         "/wind/latest/none.html",
         "/wind/latest/outside.html",
+        "/wind/latest/unlisted.html",
+        "/wind/latest/gone.html",
+        "/wind/latest/forecast.zarr",
+        "/wind/19781230T070000Z/report.html",
         "/wind/latest/../../secret.html",
+        f"/wind/{ISSUE}/../../secret.html",
         "/wind/../wind/latest/report.html",
         "/%2e%2e/products/wind/secret.html",
         "/wind/latest/..%2f..%2fsecret.html",

@@ -172,7 +172,7 @@ def test_an_ingest_finds_nothing_new(old_home: OldHome, product: str) -> None:
 
 def test_a_refused_row_is_released_from_its_payload(old_home: OldHome) -> None:
     done = old_home.run("quarantine release", "--reason", "outside", "--override", "--why", "checked")
-    assert (done["rows"], done["accepted"]) == (1, 1)
+    assert (done["rows"], done["added"]) == (1, 1)
     status, recorded = old_home.run("status", "--at", END), RECORDED["tiny-wind"]["status"]
     assert status["observations"] == recorded["observations"] + 1
     assert status["refused"] == recorded["refused"] - 1

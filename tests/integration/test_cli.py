@@ -77,7 +77,7 @@ def test_every_job_prints_one_json_document(trained: Trained, nightcast: Command
 
     assert data("check", file)["locations"] == "4 stations"
     ingest = data("ingest", file)
-    assert (ingest["accepted"], ingest["unchanged"], ingest["refused"]) == (0, 1600, 0)
+    assert (ingest["added"], ingest["unchanged"], ingest["refused"]) == (0, 1600, 0)
     assert data("ingest", file)["payloads"] == 0
     retrain = data("retrain", file, "--at", trained.end.isoformat())
     assert (retrain["repeated"], retrain["champion"], retrain["verdict"]["promoted"]) == (True, 1, True)

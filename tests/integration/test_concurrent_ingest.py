@@ -118,7 +118,7 @@ def test_four_processes_leave_what_one_would_have_left(
     assert sorted(refused.read()["id"].to_pylist()) == sorted(refused_one.read()["id"].to_pylist())
     assert refused.read().num_rows == 1
     # What each reports as added was added by it alone.
-    assert sum(result["accepted"] for result in results) == expected.accepted
+    assert sum(result["added"] for result in results) == expected.added
     assert all(result["revised"] == 0 for result in results)
     shared = make_settings(together, store)
     assert len(list(Receipts(FeedLayout.of(product.feed, shared).receipts))) == 4
@@ -132,7 +132,7 @@ def test_four_processes_with_clocks_of_their_own_load_one_window_once(product: P
     store = OpenFeed(product.feed, make_settings(home)).observations
     rows = store.table.read(columns=["valid_time", "location"])
     assert rows.num_rows == rows.group_by(["valid_time", "location"]).aggregate([]).num_rows
-    assert rows.num_rows == sum(result["accepted"] for result in results)
+    assert rows.num_rows == sum(result["added"] for result in results)
     read = store.read()
     delay = product.feed.delay
     due = [valid + delay for valid in read["valid_time"].to_pylist()]

@@ -1,4 +1,4 @@
-"""A damaged newest commit of the observations is reported, and repair brings it back."""
+"""A damaged newest commit of a table is reported; of the observations, repair brings it back."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from expectations.reasons import Reason
 from pipeline.errors import StoreError
 from pipeline.ingest.feed import OpenFeed
+from pipeline.ingest.sources.base import refused_table
 from pipeline.workspace import Workspace
 from tests import jobs
-from tests.world import make_product, make_settings
+from tests.conftest import Trained
+from tests.world import VARIABLE, make_product, make_settings
 
 NOW = datetime(2001, 2, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -51,4 +54,20 @@ def test_a_damaged_newest_commit_is_reported_by_every_command_and_repaired(
     repaired = jobs.maintain(Workspace(product, settings), repair=True, at=NOW)
     assert repaired.damage == ()
     assert OpenFeed(product.feed, settings).observations.digest() == before
-    assert jobs.ingest(Workspace(product, settings), at=NOW + 5 * DAY).accepted == 0
+    assert jobs.ingest(Workspace(product, settings), at=NOW + 5 * DAY).added == 0
+
+
+@pytest.mark.parametrize("store", ["quarantine", "quarantine-decisions", "ledger", "forecasts", "scores"])
+def test_status_reports_a_damaged_commit_of_any_other_table(trained: Trained, store: str) -> None:
+    end = trained.end
+    row = refused_table([(None, "S0", "{}", [Reason("invalid_number", VARIABLE, value="wet")])])
+    trained.workspace.feed.quarantine.add(row, at=end, payload="0" * 64)
+    jobs.drop(trained.workspace, who="ada", why="a joke", reason="not a number", at=end)
+    jobs.forecast(trained.workspace, since=end - 2 * DAY, until=end)
+    jobs.verify(trained.workspace, at=end)
+    assert jobs.status(trained.workspace, at=end).state == "fresh"
+    newest = max((trained.root / store / "_delta_log").glob("*.json"))
+    newest.write_bytes(newest.read_bytes()[:-100])
+    status = jobs.status(trained.workspace, at=end)
+    assert (status.state, status.reason.endswith("run `nightcast maintain`")) == ("broken", True)
+    assert f"/{store}: " in status.reason

@@ -76,7 +76,7 @@ def place(tmp_path: Path) -> ProductHome:
 def test_a_backfill_ingests_the_range_as_history(place: ProductHome) -> None:
     place.put_months()
     result = place.backfill()
-    assert (result.pieces, result.repeated, result.accepted) == (7, 0, 2 * 181)
+    assert (result.pieces, result.repeated, result.added) == (7, 0, 2 * 181)
     rows = place.observations.read().to_pylist()
     assert {row["known_at"] - row["valid_time"] for row in rows} == {place.product.feed.delay}
     assert max(row["valid_time"] for row in rows) == UNTIL
@@ -86,7 +86,7 @@ def test_parts_in_any_order_and_repeated_make_the_same_table(tmp_path: Path) -> 
     whole, parted = ProductHome(tmp_path, "whole"), ProductHome(tmp_path, "parted")
     whole.put_months()
     whole.backfill()
-    counts = [parted.backfill(part=(k, 3)).accepted for k in (3, 1, 2, 3, 1)]
+    counts = [parted.backfill(part=(k, 3)).added for k in (3, 1, 2, 3, 1)]
     assert sum(counts[:3]) == 2 * 181
     assert counts[3:] == [0, 0]
     assert parted.observations.digest() == whole.observations.digest()
@@ -130,7 +130,7 @@ def test_a_source_with_time_ranges_is_queried_month_by_month(tmp_path: Path) -> 
         "2001-02-01 00:00 to 2001-02-28 23:59",
         "2001-03-01 00:00 to 2001-03-11 00:00",
     ]
-    assert result.accepted == 3 * 70
+    assert result.added == 3 * 70
     for k in (2, 1):
         jobs.backfill(Workspace(product, homes[1]), **options, part=(k, 2))
     one, other = (OpenFeed(product.feed, home).observations.digest() for home in homes)
@@ -152,7 +152,7 @@ def test_one_unreadable_file_does_not_stop_the_others(place: ProductHome) -> Non
     (place.inbox / "c.csv").write_bytes(b"")
     place.put("d", "2001-01-02,3,4")
     result = jobs.ingest(place.workspace, at=NOW)
-    assert result.accepted == 4
+    assert result.added == 4
     assert [fault for fault in result.faults if "c.csv" in fault]
 
 
@@ -190,7 +190,7 @@ def test_after_the_contract_is_corrected_a_row_is_released_as_known_from_now_on(
     wider = refused.product.model_copy(update={"feed": feed})
     later = NOW + DAY
     result = jobs.release(Workspace(wider, refused.settings), who="me", why="storm", ids=[row.id[:10]], at=later)
-    assert (result.rows, result.accepted) == (1, 1)
+    assert (result.rows, result.added) == (1, 1)
     (stored,) = [one for one in refused.observations.read().to_pylist() if one[VARIABLE] == 140.0]
     assert (stored["known_at"], stored["location"]) == (later, "S0")
     left = jobs.list_refused(refused.workspace)
@@ -202,7 +202,7 @@ def test_after_the_contract_is_corrected_a_row_is_released_as_known_from_now_on(
 def test_a_person_may_override_the_contract_but_not_what_cannot_be_stored(refused: ProductHome) -> None:
     options: dict[str, Any] = {"who": "me", "why": "seen by two instruments", "override": True, "at": NOW}
     result = jobs.release(refused.workspace, reason="outside", **options)
-    assert result.accepted == 1
+    assert result.added == 1
     with pytest.raises(ContractError, match="still cannot be read"):
         jobs.release(refused.workspace, reason="not a number", **options)
 
@@ -358,11 +358,11 @@ def test_a_repair_restores_payloads_releases_and_decisions(
     rows = refused.quarantine.read().sort_by("id")
     damage(refused, *tables)
     result, after = mended(refused, empty_mlflow)
-    assert (after, result.damage, result.taken_again) == (before, (), 2)
+    assert (after, result.damage, result.reingested) == (before, (), 2)
     assert refused.quarantine.decisions.read().sort_by("id") == decided
     assert refused.quarantine.read().sort_by("id") == rows
     assert refused.quarantine.open_rows().num_rows == 0
-    assert mended(refused, empty_mlflow)[0].taken_again == 0
+    assert mended(refused, empty_mlflow)[0].reingested == 0
 
 
 def test_an_interrupted_repair_is_reported_and_continued(
@@ -389,7 +389,7 @@ def test_an_interrupted_repair_is_reported_and_continued(
     (store(refused) / "receipts" / "lost.json").write_bytes(b"torn")
     assert jobs.maintain(refused.workspace).damage == found
     result, after = mended(refused, empty_mlflow)
-    assert (after, result.damage, result.taken_again) == (before, (), 1)
+    assert (after, result.damage, result.reingested) == (before, (), 1)
     assert jobs.maintain(refused.workspace).damage == ()
 
 
@@ -410,13 +410,13 @@ def test_a_torn_payload_is_reported_and_does_not_stop_the_restoration_of_others(
     content.write_bytes(whole[:-1])
     damage(place, "observations")
     result, _ = mended(place, empty_mlflow)
-    assert result.taken_again == 1
+    assert result.reingested == 1
     assert place.observations.read()["valid_time"].unique().to_pylist() == [SINCE + DAY]
     assert [line for line in result.damage if line.startswith("tiny-wind: cannot be ingested again: ")]
     assert "are not all ingested again" in " ".join(jobs.maintain(place.workspace).damage)
     content.write_bytes(whole)
     result, after = mended(place, empty_mlflow)
-    assert (after, result.damage, result.taken_again) == (before, (), 1)  # only what failed
+    assert (after, result.damage, result.reingested) == (before, (), 1)  # only what failed
 
 
 def test_a_release_that_would_fail_half_way_stores_nothing(place: ProductHome) -> None:
@@ -429,7 +429,7 @@ def test_a_release_that_would_fail_half_way_stores_nothing(place: ProductHome) -
         release(place, "", NOW + DAY, ids=[row["id"] for row in place.quarantine.read().to_pylist()], override=True)
     assert place.observations.digest() == before
     assert place.quarantine.open_rows().num_rows == 3
-    assert release(place, "outside", NOW + DAY, override=True).accepted == 2
+    assert release(place, "outside", NOW + DAY, override=True).added == 2
 
 
 def test_rows_with_known_at_are_released_with_it(place: ProductHome) -> None:
@@ -443,13 +443,13 @@ def test_rows_with_known_at_are_released_with_it(place: ProductHome) -> None:
         }
     )
     released = [Released("p" * 64, "a.csv", rows, refused_table([]))]
-    assert store_released(released, place.workspace.feed, at=NOW).accepted == 1
+    assert store_released(released, place.workspace.feed, at=NOW).added == 1
     known = place.observations.read(known_by=NOW - timedelta(microseconds=1))
     assert known.num_rows == 0
     (last,) = place.observations.read(known_by=NOW + DAY).to_pylist()[-1:]
     assert (last["known_at"], last[VARIABLE]) == (NOW + timedelta(microseconds=1), 2.0)
     assert place.observations.read().to_pylist()[-1]["known_at"] == NOW + 2 * DAY
-    assert store_released(released, place.workspace.feed, at=NOW).accepted == 0
+    assert store_released(released, place.workspace.feed, at=NOW).added == 0
 
 
 def test_a_decision_is_repeated_as_it_was_and_only_once(refused: ProductHome) -> None:

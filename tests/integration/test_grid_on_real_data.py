@@ -58,7 +58,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Product, Settings
     path.write_text(yaml.safe_dump(fields))
     product, settings = load_product(path), make_settings(folder)
     ingested = jobs.ingest(Workspace(product, settings), at=END)
-    assert (ingested.accepted, ingested.refused, ingested.faults) == (744 * ROWS * COLUMNS, 0, ())
+    assert (ingested.added, ingested.refused, ingested.faults) == (744 * ROWS * COLUMNS, 0, ())
     return product, settings, jobs.retrain(Workspace(product, settings), at=TRAINED)
 
 

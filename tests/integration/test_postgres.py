@@ -233,14 +233,14 @@ def test_ingest_takes_in_what_is_new_late_or_changed(
         home=tmp_path / "home", tracking_uri="", secrets={"pg": SecretStr("reader-password")}
     )
     first = START + 30 * DAY
-    assert jobs.ingest(Workspace(product, settings), at=first).accepted == 2 * 30 * 24
+    assert jobs.ingest(Workspace(product, settings), at=first).added == 2 * 30 * 24
     again = jobs.ingest(Workspace(product, settings), at=first)
-    assert (again.payloads, again.accepted, again.unchanged) == (1, 0, 2 * 49)  # the last two days are asked for again
+    assert (again.payloads, again.added, again.unchanged) == (1, 0, 2 * 49)  # the last two days are asked for again
     assert jobs.ingest(Workspace(product, settings), at=first).payloads == 0
 
     base.execute("update obs set wind_speed = 99 where time = %s and location = 'A'", (first - 5 * HOUR,))
     later = jobs.ingest(Workspace(product, settings), at=first + 6 * HOUR)
-    assert (later.accepted, later.revised, later.refused) == (2 * 6, 1, 0)
+    assert (later.added, later.revised, later.refused) == (2 * 6, 1, 0)
     rows = (
         OpenFeed(product.feed, settings).observations.read(since=first - 5 * HOUR, until=first - 5 * HOUR).to_pylist()
     )

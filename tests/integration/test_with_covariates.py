@@ -82,7 +82,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Product, Settings
     product, settings = make(folder), make_settings(folder)
     ingested = jobs.ingest(Workspace(product, settings), at=END)
     assert ingested.faults == ingested.covariates["nwp"].faults == ()
-    assert ingested.covariates["nwp"].accepted > ingested.accepted > 5 * 500
+    assert ingested.covariates["nwp"].added > ingested.added > 5 * 500
     return product, settings, jobs.retrain(Workspace(product, settings), at=END - 2 * timedelta(days=1))
 
 

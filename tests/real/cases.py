@@ -91,7 +91,7 @@ def _line(case: str, result: FeedResult) -> str:
     refused = "; ".join(f"{count:,} {reason}" for reason, count in result.reasons.items()) or "–"
     odd = "; ".join(result.warnings) or "–"
     thinned = f" ({result.thinned:,} thinned)" if result.thinned else ""
-    counts = f"{result.accepted:,}{thinned} | {result.revised:,} | {refused}"
+    counts = f"{result.added:,}{thinned} | {result.revised:,} | {refused}"
     return f"| `{case}` | {counts} | {odd} |"
 
 

@@ -20,7 +20,7 @@ DAYS = 12
 class Expected:
     """What a case comes to."""
 
-    accepted: int
+    added: int
     refused: dict[str, int]
     odd: tuple[str, ...] = ()
     """Beginnings or parts of warnings that must be there."""
@@ -67,7 +67,7 @@ def test_a_real_data_set_is_taken_in_and_its_faults_are_found(case: str, tmp_pat
         for day in sorted((tmp_path / "days").iterdir())[DAYS:]:
             day.unlink()
     result = take(product, settings)
-    assert (result.accepted, result.revised, result.thinned) == (expected.accepted, 0, expected.thinned)
+    assert (result.added, result.revised, result.thinned) == (expected.added, 0, expected.thinned)
     assert result.refused == sum(expected.refused.values())
     for reason, count in expected.refused.items():
         assert [told for said, told in result.reasons.items() if reason in said] == [count]
@@ -78,7 +78,7 @@ def test_a_real_data_set_is_taken_in_and_its_faults_are_found(case: str, tmp_pat
 
 
 def _again(result: FeedResult, expected: Expected) -> None:
-    assert (result.accepted, result.revised) == (0, 0)
+    assert (result.added, result.revised) == (0, 0)
 
 
 def test_every_case_has_its_expectation() -> None:

@@ -15,7 +15,6 @@ from pipeline.times import (
     as_numpy,
     floor,
     parse_instant,
-    parse_optional,
     stamp,
 )
 from tests.world import make_product
@@ -50,17 +49,12 @@ def cadence(
 def test_times_from_text(text: str, instant: datetime) -> None:
     assert parse_instant(text) == instant
     assert parse_instant(text).tzinfo is UTC
-    assert parse_optional(text) == instant
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "1978-13-01", "14.12.1978", "1978-12-14T25:00"])
 def test_text_that_is_not_a_time(text: str) -> None:
     with pytest.raises(UsageError, match=r"is not a date or time; write e\.g\. 1978-12-14"):
         parse_instant(text)
-
-
-def test_no_text_gives_no_time() -> None:
-    assert parse_optional(None) is None
 
 
 def test_a_stamp_is_utc_and_sorts() -> None:

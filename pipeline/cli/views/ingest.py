@@ -24,7 +24,7 @@ def show_feed(title: str, result: FeedResult) -> None:
         return
     thinned = f"{result.thinned:,} left out, " if result.thinned else ""
     out.print(
-        f"{title}: {result.accepted:,} new rows, {result.revised:,} revised, {result.unchanged:,} unchanged, "
+        f"{title}: {result.added:,} new rows, {result.revised:,} revised, {result.unchanged:,} unchanged, "
         f"{thinned}{result.refused:,} refused, from {result.payloads:,} payloads; newest value {minute(result.newest)}"
     )
     for reason, count in result.reasons.items():

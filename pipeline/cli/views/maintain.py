@@ -19,7 +19,7 @@ def show(result: MaintainResult) -> None:
     for one in result.tables:
         for repaired in one.repaired:
             out.print(f"[yellow]set aside[/]  {escape(repaired)}")
-    if result.taken_again:
-        out.print(f"{result.taken_again:,} payloads ingested again")
+    if result.reingested:
+        out.print(f"{result.reingested:,} payloads ingested again")
     for line in result.damage:
         err.print(f"[bold red]damaged:[/] {escape(line)}")

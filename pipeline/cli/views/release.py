@@ -10,6 +10,6 @@ from pipeline.jobs.release import ReleaseResult
 
 def show(result: ReleaseResult) -> None:
     """Print the counts, who decided and why."""
-    counts = f": {result.accepted:,} new, {result.revised:,} revised, {result.unchanged:,} known already"
+    counts = f": {result.added:,} new, {result.revised:,} revised, {result.unchanged:,} known already"
     out.print(f"{result.product}: {result.action} {result.rows:,} rows{counts if result.action == 'released' else ''}")
     out.print(f"  by {escape(result.who)}: {escape(result.why)}")

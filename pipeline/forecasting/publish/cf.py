@@ -61,10 +61,10 @@ def cf_dataset(forecast: PublishedForecast) -> xr.Dataset:
 
 def _attributes(forecast: PublishedForecast, target: str) -> dict[str, str]:
     feed = forecast.product.feed
-    units, _, _, long_name = feed.variable(target)
+    variable = feed.variable(target)
     attributes = {
-        "long_name": f"Quantiles of {long_name[0].lower()}{long_name[1:]}",
-        "units": units,
+        "long_name": f"Quantiles of {variable.long_name[0].lower()}{variable.long_name[1:]}",
+        "units": variable.units,
         "cell_methods": "time: mean" if feed.source.time_label == "start" else "time: point",
     }
     return attributes | ({"standard_name": target} if target in _STANDARD_NAMES else {})

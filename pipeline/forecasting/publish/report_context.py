@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
-import numpy as np
+import pandas as pd
 
 from models.errors import CheckpointError
 from pipeline.forecasting.publish.published_forecast import PublishedForecast
@@ -31,17 +31,18 @@ def read_report_context(
 ) -> ReportContext:
     """Return the observations, scores, ingest counts and model facts that the report of a forecast shows.
 
-    Only what was known at the issue time is used, so that the report of a replayed forecast is the same.
+    Only observations known and ingests done by the issue time are used, and scores of values that were due by then. A
+    score is that of the last verification: its observation may have been revised later.
     """
     issue = forecast.issue_time
     span = (SHOWN_FRAMES + 1) * cadence.step + cadence.delay
     bundle = _bundle(bundles, forecast)
     counts, reasons = _ingested(feed.receipts, issue)
-    rows = scores.read()
+    past = matured_scores(scores.read(), cadence, issue)
     return ReportContext(
         observations=feed.observations.read(known_by=issue, since=issue - span),
-        scores=scores_by_lead(rows[rows["day"] < np.datetime64(issue.date())] if len(rows) else rows),
-        accepted=counts["accepted"],
+        scores=scores_by_lead(past),
+        added=counts["accepted"],
         revised=counts["revised"],
         reasons=reasons,
         champion=bundle.model_name if bundle else "",
@@ -49,6 +50,17 @@ def read_report_context(
         verdict=_verdict(ledger, forecast.version),
         missing=missing_locations(forecast, cadence, feed.observations),
     )
+
+
+def matured_scores(scores: pd.DataFrame, cadence: Cadence, issue_time: datetime) -> pd.DataFrame:
+    """Return the scores of the days whose values of the same lead were all due at an issue time."""
+    first_not_due: dict[int, date] = {}
+    for past in cadence.issues(issue_time - cadence.horizon * cadence.step - cadence.delay, issue_time):
+        for lead, valid_time in enumerate(cadence.lead_times(past), 1):
+            if valid_time + cadence.delay > issue_time:
+                first_not_due.setdefault(lead, past.date())
+    limits = scores["lead"].map(lambda lead: first_not_due.get(lead, issue_time.date()))
+    return scores[pd.to_datetime(scores["day"]) < pd.to_datetime(limits)]
 
 
 def missing_locations(forecast: PublishedForecast, cadence: Cadence, observations: Observations) -> tuple[str, ...]:

@@ -39,10 +39,10 @@ class ReportContext:
     """Bitemporal rows of the last frames, as known at the issue time."""
     scores: tuple[LeadScore, ...]
     """By model, variable and lead; the published forecast is called 'published'."""
-    accepted: int
+    added: int
     revised: int
     reasons: dict[str, int]
-    """Refused rows by reason; like `accepted` and `revised`, of the last `COUNTED_OVER`."""
+    """Refused rows by reason; like `added` and `revised`, of the last `COUNTED_OVER`."""
     champion: str
     """Name of the champion model; empty when there is none."""
     trained_until: datetime | None
@@ -77,7 +77,7 @@ def report_data(forecast: PublishedForecast, context: ReportContext, links: tupl
             as_of=forecast.issue_time,
             newest_observation=forecast.issue_time - age if age is not None else None,
             input_age=age,
-            accepted=context.accepted,
+            added=context.added,
             revised=context.revised,
             refused=refused,
             counted_over=COUNTED_OVER,
@@ -97,7 +97,7 @@ def report_data(forecast: PublishedForecast, context: ReportContext, links: tupl
 def _variable(forecast: PublishedForecast, context: ReportContext, index: int) -> VariableForecast:
     product, locations = forecast.product, forecast.locations
     name = product.forecast.targets[index]
-    units, _, _, long_name = product.feed.variable(name)
+    variable = product.feed.variable(name)
     times, observed = _history(forecast, context.observations, name)
     stations = tuple(
         StationSeries(
@@ -115,8 +115,8 @@ def _variable(forecast: PublishedForecast, context: ReportContext, index: int) -
     )
     return VariableForecast(
         name=name,
-        title=long_name,
-        units=units,
+        title=variable.long_name,
+        units=variable.units,
         stations=stations,
         skill=lead_skill(context.scores, name, product.feed.step),
         nominal_coverage=nominal_coverage(forecast.quantile_levels),

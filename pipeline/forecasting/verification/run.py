@@ -39,17 +39,20 @@ def score_forecasts(
     """
     span = product.forecast.horizon * product.feed.step + product.feed.delay
     issued = [issue for issue in forecasts.issue_times() if issue <= at]
-    scored_at = scores.months()
+    months = scores.months()
     for month in sorted({f"{issue:%Y-%m}" for issue in issued}):
         of_month = [issue for issue in issued if f"{issue:%Y-%m}" == month]
         first, last = min(of_month), max(of_month)
-        if month in scored_at and (scored_at[month] > at or last + span + RESCORED_OVER < scored_at[month]):
-            continue  # scored with newer observations, or final
+        before = months.get(month)
+        if before is not None:
+            final = last + span + RESCORED_OVER < before.at and before.issue_times == len(of_month)
+            if final or before.at > at:  # or scored with newer observations
+                continue
         rows = forecasts.read_month(month).filter(pc.field("issue_time") <= pa.scalar(at, TIME))
         observed = observations.read(known_by=at, since=first - span, until=last + 2 * span)
         scored = score_pairs(match_observations(rows, observed, known_by=at))
         if not scored.empty:
-            scores.replace(month, scored, at=at)
+            scores.replace(month, scored, at=at, issue_times=len(of_month))
     rows = scores.read()
     due = sum(cadence.lead_times(issue)[0] + product.feed.delay <= at for issue in issued)
     return due, int(rows.loc[rows["model"] == PUBLISHED, "count"].sum())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -33,10 +34,18 @@ SCHEMA = pa.schema(
         ("covered_sum", pa.float64()),
         ("scored_at", TIME),
         ("month", pa.string()),
+        ("issue_times", pa.int64()),  # how many issue times of the month were scored; null in rows of older releases
     ]
 )
 _GROUP = ["model", "variable", "lead", "location", "day"]
 _SUMS = ["count", "crps_sum", "absolute_error_sum", "squared_error_sum", "error_sum", "covered_sum"]
+
+
+class ScoredMonth(NamedTuple):
+    """When the scores of a month were computed, and for how many issue times; None if that was not recorded."""
+
+    at: datetime
+    issue_times: int | None
 
 
 class LeadScore(BaseModel):
@@ -63,16 +72,16 @@ class Scores:
     def __init__(self, store: ObjectStore) -> None:
         self.table = Table(store, SCHEMA, "month")
 
-    def replace(self, month: str, rows: pd.DataFrame, *, at: datetime) -> None:
-        """Replace the scores of one month of issue times by `rows`, computed from the observations known at `at`."""
-        table = pa.Table.from_pandas(rows.assign(month=month, scored_at=pd.Timestamp(at)), preserve_index=False)
-        self.table.replace_partition(month, table)
+    def replace(self, month: str, rows: pd.DataFrame, *, at: datetime, issue_times: int) -> None:
+        """Replace the scores of a month by `rows`, for a number of issue times and the observations known at `at`."""
+        rows = rows.assign(month=month, scored_at=pd.Timestamp(at), issue_times=issue_times)
+        self.table.replace_partition(month, pa.Table.from_pandas(rows, preserve_index=False))
 
-    def months(self) -> dict[str, datetime]:
-        """Return when the scores of each month were computed, for the months that have scores."""
-        rows = self.table.read(columns=["month", "scored_at"])
-        newest = rows.group_by("month").aggregate([("scored_at", "max")]).to_pylist()
-        return {row["month"]: row["scored_at_max"] for row in newest}
+    def months(self) -> dict[str, ScoredMonth]:
+        """Return how each month was scored, for the months that have scores."""
+        rows = self.table.read(columns=["month", "scored_at", "issue_times"])
+        newest = rows.group_by("month").aggregate([("scored_at", "max"), ("issue_times", "max")]).to_pylist()
+        return {row["month"]: ScoredMonth(row["scored_at_max"], row["issue_times_max"]) for row in newest}
 
     def read(self) -> pd.DataFrame:
         """Return all rows."""

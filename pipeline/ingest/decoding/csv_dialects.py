@@ -12,7 +12,7 @@ from pyarrow import csv as arrow_csv
 
 from expectations.reasons import Reason
 from pipeline.config.sources.files import Csv
-from pipeline.errors import ContractError, NoDataError, SourceError
+from pipeline.errors import ContractError, NoDataError, SourceError, first_line
 
 Ragged = list[tuple[str, Reason]]
 """Lines whose number of cells differs from the header, each with the reason."""
@@ -49,7 +49,7 @@ def read_csv(content: bytes, dialect: Csv) -> tuple[pa.Table, Ragged]:
     except UnicodeDecodeError as error:
         raise SourceError(f"not readable as csv, {error}; correct csv.encoding") from None
     except (pa.ArrowException, csv.Error) as error:
-        raise SourceError(f"not readable as csv, {str(error).splitlines()[0]}") from error
+        raise SourceError(f"not readable as csv, {first_line(error)}") from error
 
 
 def _text(content: bytes, dialect: Csv) -> bytes:

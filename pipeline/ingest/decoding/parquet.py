@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.buffers import copy_to_arrow
-from pipeline.errors import NoDataError, SourceError
+from pipeline.errors import NoDataError, SourceError, first_line
 from pipeline.ingest.sources.base import Payload
 
 _ROWS = 65_536  # rows decoded at a time
@@ -35,8 +35,7 @@ def from_parquet(payload: Payload) -> pa.Table:
     try:
         table = pq.read_table(pa.BufferReader(copy_to_arrow(payload.content)), page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
-        line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SourceError(f"{payload.name}: not readable as parquet, {line}") from error
+        raise SourceError(f"{payload.name}: not readable as parquet, {first_line(error)}") from error
     return table.combine_chunks()
 
 
@@ -59,8 +58,7 @@ def read_parquet(content: bytes, max_bytes: int) -> pa.Table:
             schema = pa.schema([field.with_type(_plain(field.type)) for field in file.schema_arrow])
             batches = list(_within(file.iter_batches(batch_size=rows), schema, max_bytes))
     except (pa.ArrowException, OSError) as error:
-        line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SourceError(f"not readable as parquet, {line}") from error
+        raise SourceError(f"not readable as parquet, {first_line(error)}") from error
     return pa.Table.from_batches(batches, schema)
 
 

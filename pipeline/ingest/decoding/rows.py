@@ -110,7 +110,7 @@ def assemble(
 
 def in_store_units(values: NDArray[np.float64], feed: Feed, variable: str) -> pa.Array:
     """Return values in the unit of the source converted to the unit of the stores; NaN becomes null."""
-    units = feed.variable(variable)[0]
+    units = feed.variable(variable).units
     converted = convert(values, feed.variables[variable].source_units or units, units)
     return pa.array(converted, pa.float64(), from_pandas=True)  # NaN is null
 

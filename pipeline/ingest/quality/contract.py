@@ -39,8 +39,8 @@ def contract_of(feed: Feed, locations: Locations, now: datetime, *, known: bool 
     quality, checks = feed.quality, feed.quality.checks
     variables = []
     for name in feed.variables:
-        units, (low, high), _, _ = feed.variable(name)
-        variables.append(VariableLimits(name, units, low, high))
+        variable = feed.variable(name)
+        variables.append(VariableLimits(name, variable.units, *variable.limits))
     rules: dict[Kind, Severity] = {
         "limits": checks.limits.severity,
         "location": checks.location.severity,
@@ -87,7 +87,7 @@ def check_quality(feed: Feed) -> None:
 
 def unit_changes(feed: Feed, name: str) -> tuple[UnitChange, ...]:
     """Return the changes that values of a variable undergo if the source changes its unit or slips by a power of 10."""
-    return _unit_changes(feed.variables[name].source_units or feed.variable(name)[0], feed.variable(name)[0])
+    return _unit_changes(feed.variables[name].source_units or feed.variable(name).units, feed.variable(name).units)
 
 
 @cache

@@ -100,7 +100,7 @@ def _measures(
         limit = checks.step.at_most[variable.name]
         yield "step", changes_per_step(series, limit), limit
     if neighbours is not None and "buddy" in kinds:
-        scaled = Series(series.location, series.step, _on_scale(series.value, feed.variable(variable.name)[2]))
+        scaled = Series(series.location, series.step, _on_scale(series.value, feed.variable(variable.name).transform))
         yield "buddy", buddy.departures(scaled, neighbours, floor=checks.buddy.floor), checks.buddy.sigmas
 
 

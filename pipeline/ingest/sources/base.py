@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from expectations.reasons import Reason, explain, to_json
 from pipeline.config import Feed
 from pipeline.errors import ConfigError, SourceError
+from pipeline.store.observations import TIME
 from pipeline.store.raw import Payload
 
 __all__ = [
@@ -29,7 +30,6 @@ __all__ = [
     "secret",
 ]
 
-TIME = pa.timestamp("us", tz="UTC")
 REFUSED_SCHEMA = pa.schema(
     [
         ("valid_time", TIME),

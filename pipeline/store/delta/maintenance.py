@@ -13,7 +13,7 @@ from pipeline.store.delta.retry import retry_on_conflict
 from pipeline.store.delta.versions import Versions
 from pipeline.store.objects import ObjectInfo
 
-log = logging.getLogger("nightcast.store")
+log = logging.getLogger(__name__)
 ATTEMPTS = 10
 
 

@@ -25,7 +25,7 @@ from pipeline.store.delta.manifest import LogState, Manifest
 from pipeline.store.delta.scan import DataFile, Scan
 from pipeline.store.objects import ObjectStore
 
-log = logging.getLogger("nightcast.store")
+log = logging.getLogger(__name__)
 _HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 _PREFIX = "nightcast."
 REMEDY = "run `nightcast maintain --repair`"

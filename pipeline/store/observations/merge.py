@@ -14,8 +14,8 @@ from pipeline.store.observations.statements import NEVER, Statements, compare, l
 class MergeResult:
     """The statements to add for some received rows, and the number of rows by effect."""
 
-    added: Statements
-    accepted: int
+    statements: Statements
+    added: int
     """Rows that are the first of their key."""
     revised: int
     """Rows that changed a value of a key or filled a missing one."""
@@ -51,8 +51,8 @@ def merge_undated(given: Statements, stored: Statements, *, history: Bool, recei
     complete = np.where(stated & ~(history & empty), given.values, state)
     added = Statements(given.key[at_due], given.known_at[at_due], filling[:, at_due])
     added = added.concat(Statements(given.key[late], after[late], complete[:, late]))
-    accepted, revised = int(new.sum()), int((~new & differs.any(axis=0)).sum())
-    return MergeResult(added, accepted, revised, len(given) - accepted - revised)
+    news, revised = int(new.sum()), int((~new & differs.any(axis=0)).sum())
+    return MergeResult(added, news, revised, len(given) - news - revised)
 
 
 def merge_archive(given: Statements, stored: Statements) -> MergeResult:
@@ -73,5 +73,5 @@ def merge_archive(given: Statements, stored: Statements) -> MergeResult:
     first = ordered_given & starts & ~np.isin(ordered.key, stored.key)
     changed = ordered_given & ~first & compared.news
     added = np.sort(compared.order[ordered_given & ~compared.repeated])
-    accepted, revised = int(first.sum()), int(changed.sum())
-    return MergeResult(statements.take(added), accepted, revised, len(given) - accepted - revised)
+    new, revised = int(first.sum()), int(changed.sum())
+    return MergeResult(statements.take(added), new, revised, len(given) - new - revised)

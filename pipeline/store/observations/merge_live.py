@@ -11,6 +11,7 @@ from pipeline.store.observations.statements import (
     Statements,
     compare,
     last_known,
+    number_pairs,
     resolve_conflicts,
     take_values,
 )
@@ -60,11 +61,11 @@ def _count(added: Statements, row: Int, stored: Statements, given: int) -> Merge
     index = compared.order[is_added] - len(stored)
     starts = np.diff(added.key[index], prepend=-1) != 0
     first = np.isin(row, row[index[starts & ~np.isin(added.key[index], stored.key)]])
-    accepted = len(np.unique(row[first]))
+    new = len(np.unique(row[first]))
     news = np.zeros(len(added), bool)
     news[index] = compared.news[is_added]
     revised = len(np.unique(row[news & ~first]))
-    return MergeResult(added, accepted, revised, given - accepted - revised)
+    return MergeResult(added, new, revised, given - new - revised)
 
 
 def _repeats_earlier_row(given: Statements) -> Bool:
@@ -116,7 +117,7 @@ def _drop_overtaken(added: Statements, stored: Statements) -> tuple[Statements, 
         both = stored.concat(Statements(added.key, known_at, added.values, added.asserted_at))
         is_added = np.arange(len(both)) >= len(stored)
         stated = ~np.isnan(both.values)
-        rank = _rank(both.key, both.asserted_at)
+        rank = number_pairs(both.key, both.asserted_at)
         order = np.lexsort((-rank, both.known_at, both.key))
         newest = np.empty_like(stated, np.int64)
         newest[:, order] = np.maximum.accumulate(np.where(stated, rank, -1)[:, order], axis=1)
@@ -134,12 +135,3 @@ def _drop_overtaken(added: Statements, stored: Statements) -> tuple[Statements, 
     starts[order] = np.diff(both.key[order], prepend=-1) != 0
     kept = np.flatnonzero((~np.isnan(values).all(axis=0) | starts)[is_added])
     return Statements(added.key, known_at, values[:, is_added], added.asserted_at), kept
-
-
-def _rank(key: Int, asserted_at: Int) -> Int:
-    """Return numbers that ascend with key, then `asserted_at`, and are equal where both are."""
-    order = np.lexsort((asserted_at, key))
-    steps = (np.diff(key[order], prepend=-1) != 0) | (np.diff(asserted_at[order], prepend=NEVER) != 0)
-    rank = np.empty(len(key), np.int64)
-    rank[order] = np.cumsum(steps)
-    return rank

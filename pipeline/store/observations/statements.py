@@ -52,6 +52,20 @@ class Statements:
             None if same else np.concatenate([self.asserted_at, later.asserted_at]),
         )
 
+    def without_stated(self, stored: Statements, *, by_instant: bool) -> Statements:
+        """Return what these statements add where `stored` has no value of the same key and variable.
+
+        With `by_instant`, a value counts as stored only if it was asserted at the same instant. Statements that add no
+        value to a stored one are left out.
+        """
+        both = self.concat(stored)
+        group = number_pairs(both.key, both.asserted_at) if by_instant else both.key
+        of_self, of_stored = group[: len(self)], group[len(self) :]
+        present = [np.isin(of_self, of_stored[~np.isnan(values)]) for values in stored.values]
+        values = np.where(present, np.nan, self.values)
+        kept = ~np.isin(of_self, of_stored) | ~np.isnan(values).all(axis=0)
+        return Statements(self.key, self.known_at, values, self.source_time).take(kept)
+
     def sort(self) -> Statements:
         """Return the statements by key, then `known_at`; equal ones keep their order."""
         order = sort_order(self.key, self.known_at)
@@ -95,6 +109,15 @@ def latest(keys: Int, statements: Statements) -> tuple[Int, Float]:
     state = np.full((len(values), len(keys)), np.nan)
     state[:, index] = values[:, ends]
     return known_at, state
+
+
+def number_pairs(key: Int, instant: Int) -> Int:
+    """Return numbers that ascend with key, then instant, and are equal where both are."""
+    order = np.lexsort((instant, key))
+    steps = (np.diff(key[order], prepend=-1) != 0) | (np.diff(instant[order], prepend=NEVER) != 0)
+    number = np.empty(len(key), np.int64)
+    number[order] = np.cumsum(steps)
+    return number
 
 
 def last_known(values: Float, starts: Bool) -> Int:

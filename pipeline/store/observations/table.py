@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -49,7 +49,7 @@ _UNITS = b"units"
 class AppendResult:
     """Number of appended rows by effect: with a new key, with a changed or filled value, with nothing new."""
 
-    accepted: int
+    added: int
     revised: int
     unchanged: int
 
@@ -105,13 +105,22 @@ class Observations:
         self.table = Table(store if isinstance(store, ObjectStore) else open_store(store), pa.schema(schema), "month")
         self._columns = ["valid_time", "location", "known_at", *variables]
 
-    def append(self, rows: pa.Table, *, at: datetime, payload: str, history: bool = False) -> AppendResult:
+    def append(
+        self,
+        rows: pa.Table,
+        *,
+        at: datetime,
+        payload: str,
+        history: bool = False,
+        only_missing: bool = False,
+    ) -> AppendResult:
         """Add the statements that are new in `rows`, received at `at`; all of them or none.
 
         Columns are valid_time, location and the variables, and optionally known_at. Without known_at there must be one
         row per key. A missing value leaves what was known unchanged. With `history`, values from before the store
-        existed count as known since they were due. Memory grows with the given rows and the largest month, not with the
-        size of the table.
+        existed count as known since they were due. With `only_missing`, a value is added only where the table has none
+        of its key, and of its known_at where rows have it: nothing stored is overridden. Memory grows with the given
+        rows and the largest month, not with the size of the table.
 
         Raises:
             StoreError: the table cannot be written.
@@ -135,19 +144,32 @@ class Observations:
             snapshot = self.table.versions.newest()
             parts = split_statements(given, keys, count_by_month(snapshot) if snapshot else {})
             results[:] = [
-                self._merge(part, self._read_stored(part, keys), at, history_until, dated=dated) for part in parts
+                self._merge(
+                    part, self._read_stored(part, keys), at, history_until, dated=dated, only_missing=only_missing
+                )
+                for part in parts
             ]
             schema = self.table.schema
-            added = [statements_to_rows(one.added, keys, self.variables, payload, schema) for one in results]
-            return pa.concat_tables(added)
+            tables = [statements_to_rows(one.statements, keys, self.variables, payload, schema) for one in results]
+            return pa.concat_tables(tables)
 
         # `choose` itself reads what is stored, part by part. If another writer commits in between, it is called again.
         self.table.append(choose, where=pc.scalar(False))
         return AppendResult(
-            sum(one.accepted for one in results),
+            sum(one.added for one in results),
             sum(one.revised for one in results),
             sum(one.unchanged for one in results),
         )
+
+    def stored_keys(self, since: datetime, until: datetime) -> pa.Table:
+        """Return valid_time, location and known_at, as asserted by the source, of all statements in a time range."""
+        self._check_units()
+        asserted_at = [ASSERTED_AT] if has_asserted_at(self.table.schema) else []
+        where = (pc.field("valid_time") >= pa.scalar(since, TIME)) & (pc.field("valid_time") <= pa.scalar(until, TIME))
+        where &= in_months(month_name(to_microseconds(since)), month_name(to_microseconds(until)))
+        rows = self.table.read(where, ["valid_time", "location", "known_at", *asserted_at])
+        known_at = pc.coalesce(rows[asserted_at[0]], rows["known_at"]) if asserted_at else rows["known_at"]
+        return rows.select(["valid_time", "location"]).append_column("known_at", known_at)
 
     def read(
         self,
@@ -216,8 +238,20 @@ class Observations:
         return digest_tables(self.scan(), self.variables)
 
     def _merge(
-        self, given: Statements, stored: Statements, at: datetime, history_until: int | None, *, dated: bool
+        self,
+        given: Statements,
+        stored: Statements,
+        at: datetime,
+        history_until: int | None,
+        *,
+        dated: bool,
+        only_missing: bool,
     ) -> MergeResult:
+        if only_missing:
+            missing = given.without_stated(stored, by_instant=dated)
+            stored = stored.take(np.isin(stored.key, missing.key))
+            merged = self._merge(missing, stored, at, history_until, dated=dated, only_missing=False)
+            return replace(merged, unchanged=merged.unchanged + len(given) - len(missing))
         if dated and self.mode == "live":
             return merge_live(given, stored, received_at=to_microseconds(at), history_until=history_until)
         if dated:

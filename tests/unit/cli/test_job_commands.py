@@ -22,6 +22,7 @@ class CountParameters(Parameters):
     """How many."""
 
     count: Annotated[int, Field(ge=1, title="Count", description="How many.")] = 1
+    dry_run: Annotated[bool, Field(title="Dry run", description="Only count.")] = False
 
 
 class CountResult(Result):
@@ -32,7 +33,7 @@ class CountResult(Result):
         return 4 if self.count > 2 else 0
 
 
-def count(ws: Any, *, count: int, on_progress: Any) -> CountResult:
+def count(ws: Any, *, count: int, dry_run: bool, on_progress: Any) -> CountResult:
     on_progress(Progress("step", count, count))
     return CountResult(product=ws.product.name, count=count)
 
@@ -58,6 +59,7 @@ def test_a_declared_job_is_a_command(app: typer.Typer, tmp_path: Path) -> None:
     ended = CliRunner().invoke(app, ["count", file, "--count", "3", "--json"])
     assert (ended.exit_code, '"count": 3' in ended.stdout) == (4, True)
     assert "How many." in CliRunner().invoke(app, ["count", "--help"]).stdout
+    assert CliRunner().invoke(app, ["count", file, "--dry-run"]).exit_code == 0
 
 
 def test_arguments_are_typed() -> None:

@@ -127,7 +127,7 @@ def test_damaged_frames_are_logged_and_rebuilt(place: ProductHome, caplog: pytes
     content = bytearray(path.read_bytes())
     content[-2] ^= 4
     path.write_bytes(content)
-    with caplog.at_level(logging.WARNING, "nightcast.frames"):
+    with caplog.at_level(logging.WARNING, "pipeline.features"):
         assert place.frames().digest() == whole
     assert place.made == 2
     assert len(caplog.records) == 1

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 
 from pipeline.config import Product, Settings
+from pipeline.config.feed import VariableSpec
 from pipeline.errors import ContractError, NoDataError, SourceError, StoreError
 from pipeline.ingest import payload as payload_module
 from pipeline.ingest.fetch import fetch_payloads
@@ -33,8 +35,8 @@ CSV = "time,S0,S1\n2001-01-01,1.0,2.0\n2001-01-02,3.0,4.0\n"
 class Inbox:
     """A live feed of two stations that reads every file of a folder."""
 
-    def __init__(self, folder: Path, form: str = "csv") -> None:
-        source = {"path": f"inbox/*.{form}", "format": form, "layout": "wide"}
+    def __init__(self, folder: Path, form: str = "csv", **fields: str) -> None:
+        source = {"path": f"inbox/*.{form}", "format": form, "layout": "wide"} | fields
         self.product: Product = make_product(folder, stations=2, days=3, feed={"mode": "live", "source": source})
         self.settings: Settings = make_settings(folder)
         self.folder, self.form = folder / "inbox", form
@@ -85,7 +87,7 @@ ALL = {
 def test_a_good_file_is_stored_and_receipted(inbox: Inbox) -> None:
     digest = inbox.put("a", CSV)
     result = inbox.ingest()
-    assert (result.payloads, result.accepted, result.refused) == (1, 4, 0)
+    assert (result.payloads, result.added, result.refused) == (1, 4, 0)
     assert inbox.values() == ALL
     assert RawStore(inbox.layout.raw).get(digest).content == CSV.encode()
     (receipt,) = Receipts(inbox.layout.receipts)
@@ -99,7 +101,7 @@ def test_a_second_ingest_changes_nothing(inbox: Inbox) -> None:
     inbox.ingest()
     before = inbox.state()
     result = inbox.ingest(NOW + DAY)
-    assert (result.payloads, result.accepted, result.revised, result.refused) == (0, 0, 0, 0)
+    assert (result.payloads, result.added, result.revised, result.refused) == (0, 0, 0, 0)
     assert inbox.state() == before
 
 
@@ -119,7 +121,7 @@ def test_the_same_content_under_another_name_tells_nothing_new(inbox: Inbox) -> 
     inbox.ingest()
     inbox.put("copy", CSV)
     result = inbox.ingest(NOW + DAY)
-    assert (result.accepted, result.revised, result.unchanged) == (0, 0, 4)
+    assert (result.added, result.revised, result.unchanged) == (0, 0, 4)
     assert inbox.ingest(NOW + 2 * DAY).payloads == 0
 
 
@@ -142,6 +144,40 @@ def test_a_change_of_the_product_file_puts_no_old_value_over_a_correction(inbox:
     inbox.ingest(NOW + 2 * DAY)
     inbox.ingest(NOW + 3 * DAY, since=NOW - 60 * DAY)
     assert inbox.values()["2001-01-01", "S0"] == [5.0, 7.0]
+
+
+def test_a_variable_that_is_added_to_the_product_is_filled_from_payloads_known_before(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path, layout="long")
+    inbox.put("a", f"time,location,{VARIABLE},air_temperature\n2001-01-01,S0,1,19\n2001-01-02,S0,2,\n")
+    inbox.ingest()
+    inbox.put("b", f"time,location,{VARIABLE},air_temperature\n2001-01-01,S0,7,\n")  # a correction of the wind
+    inbox.ingest(NOW + DAY)
+    feed = inbox.product.feed
+    variables = feed.variables | {"air_temperature": VariableSpec()}
+    inbox.product = inbox.product.model_copy(update={"feed": feed.model_copy(update={"variables": variables})})
+    result = inbox.ingest(NOW + 2 * DAY)
+    assert (result.added, result.revised, result.unchanged) == (0, 1, 2)
+    rows = inbox.workspace.feed.observations.read().to_pylist()
+    values = [(row["valid_time"].day, row[VARIABLE], row["air_temperature"]) for row in rows]
+    assert values == [(1, 1.0, 19.0), (1, 7.0, 19.0), (2, 2.0, None)]
+    assert inbox.ingest(NOW + 3 * DAY, since=NOW - 60 * DAY).unchanged == 3
+
+
+def test_a_stored_model_run_hides_no_other_run_of_its_valid_time(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path, layout="long", known_at="run")
+    rows = ["2001-01-05,S0,5,2001-01-08", "2001-01-05,S0,4,2001-01-07", "2001-01-06,S0,6,2001-01-08"]
+    inbox.put("a", "\n".join([f"time,location,{VARIABLE},run", *rows]) + "\n")
+    feed = inbox.workspace.feed
+    (payload,) = fetch_payloads(feed, at=NOW)
+    first = feed.source.decode(feed.raw.get(payload.digest)).rows.slice(0, 1)
+    feed.observations.append(first, at=NOW, payload="another", history=True)
+    result = ingest_payload(replace(payload, known=True), feed, at=NOW, history=True)
+    assert result.appended == AppendResult(1, 1, 1)
+    assert [(row["known_at"].day, row[VARIABLE]) for row in feed.observations.read().to_pylist()] == [
+        (7, 4.0),
+        (8, 5.0),
+        (8, 6.0),
+    ]
 
 
 def test_a_first_load_that_was_cut_off_is_history_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +204,7 @@ def test_a_first_load_that_was_cut_off_is_history_all_the_same(tmp_path: Path, m
 def test_a_window_drops_no_refused_row_whose_time_cannot_be_read(inbox: Inbox) -> None:
     inbox.put("a", "time,S0,S1\nnever,1.0,2.0\n2001-01-02,3.0,4.0\n")
     result = inbox.ingest(since=NOW - 60 * DAY)
-    assert (result.accepted, result.refused) == (2, 2)
+    assert (result.added, result.refused) == (2, 2)
 
 
 def test_a_late_file_adds_what_was_missing_and_when_it_became_known(inbox: Inbox) -> None:
@@ -176,7 +212,7 @@ def test_a_late_file_adds_what_was_missing_and_when_it_became_known(inbox: Inbox
     inbox.ingest(NOW + DAY / 2)
     inbox.put("b", "time,S0,S1\n2001-02-01,1.0,2.0\n2001-02-02,3.0,\n")
     result = inbox.ingest(NOW + 4 * DAY)
-    assert (result.accepted, result.unchanged, result.revised) == (2, 1, 0)
+    assert (result.added, result.unchanged, result.revised) == (2, 1, 0)
     known = {(row["valid_time"], row["location"]): row["known_at"] for row in inbox.observations.read().to_pylist()}
     assert known[NOW, "S0"] == NOW + DAY / 4  # due before the store began
     assert known[NOW + DAY, "S0"] == NOW + 4 * DAY  # due after, and late
@@ -187,7 +223,7 @@ def test_a_correction_is_a_revision(inbox: Inbox) -> None:
     inbox.ingest()
     inbox.put("b", CSV.replace("4.0", "5.0"))
     result = inbox.ingest(NOW + DAY)
-    assert (result.accepted, result.revised, result.unchanged) == (0, 1, 3)
+    assert (result.added, result.revised, result.unchanged) == (0, 1, 3)
     assert inbox.values()["2001-01-02", "S1"] == [4.0, 5.0]
 
 
@@ -195,7 +231,7 @@ def test_bad_rows_are_quarantined_and_the_good_ones_stored(inbox: Inbox) -> None
     lines = ["2001-01-01,1.0,-9999", "2001-01-02,calm,1e999", "2001-01-03T05:00,3.0,", "2031-01-01,4.0,", "never,5.0,"]
     digest = inbox.put("a", "time,S0,S1\n" + "\n".join(lines) + "\n2001-01-04,6.0\n")
     result = inbox.ingest()
-    assert (result.accepted, result.refused) == (1, 7)
+    assert (result.added, result.refused) == (1, 7)
     assert inbox.values() == {("2001-01-01", "S0"): [1.0]}
     rows = inbox.quarantine.read().to_pylist()
     assert {row["payload"] for row in rows} == {digest}
@@ -233,7 +269,7 @@ def test_a_broken_payload_is_one_row_of_quarantine_and_the_others_go_on(tmp_path
     digest = inbox.put("2-bad", content)
     inbox.put("3-good", good.assign(time=good["time"] + DAY).to_parquet())
     result = inbox.ingest()
-    assert (result.payloads, result.accepted, result.refused) == (3, 4, 1)
+    assert (result.payloads, result.added, result.refused) == (3, 4, 1)
     (row,) = inbox.quarantine.read().to_pylist()
     assert row["payload"] == digest
     assert row["reason"].startswith("the whole payload: ")
@@ -283,11 +319,11 @@ def test_a_window_takes_its_rows_only_and_can_be_widened(inbox: Inbox) -> None:
     inbox.put("a", CSV.replace("1.0", "999"))
     first, second = datetime(2001, 1, 1, tzinfo=UTC), datetime(2001, 1, 2, tzinfo=UTC)
     result = inbox.ingest(since=second, until=second)
-    assert (result.accepted, result.refused) == (2, 0)
+    assert (result.added, result.refused) == (2, 0)
     assert set(inbox.values()) == {("2001-01-02", "S0"), ("2001-01-02", "S1")}
     again = inbox.ingest(since=second, until=second)
-    assert (again.payloads, again.accepted, again.unchanged) == (1, 0, 2)
-    assert inbox.ingest(until=first).accepted == 1
+    assert (again.payloads, again.added, again.unchanged) == (1, 0, 2)
+    assert inbox.ingest(until=first).added == 1
     assert inbox.ingest().unchanged == 3  # a window leaves no receipt: the whole file comes once more
     assert inbox.ingest().payloads == 0
     assert len(inbox.quarantine.read()) == 1
@@ -296,7 +332,7 @@ def test_a_window_takes_its_rows_only_and_can_be_widened(inbox: Inbox) -> None:
 def test_a_window_without_rows_changes_nothing(inbox: Inbox) -> None:
     inbox.put("a", CSV)
     result = inbox.ingest(since=NOW - DAY, until=NOW)
-    assert (result.payloads, result.accepted, result.refused) == (1, 0, 0)
+    assert (result.payloads, result.added, result.refused) == (1, 0, 0)
     assert inbox.observations.read().num_rows == inbox.quarantine.read().num_rows == 0
 
 
@@ -348,7 +384,7 @@ def test_once_the_product_file_is_corrected_what_its_mistake_refused_is_read_aga
     with pytest.raises(ContractError):
         jobs.ingest(Workspace(wrong, inbox.settings), at=NOW)
     assert jobs.ingest(Workspace(wrong, inbox.settings), at=NOW).payloads == 0  # judged already, as it is described
-    assert inbox.ingest().accepted == 4
+    assert inbox.ingest().added == 4
 
 
 def test_an_empty_inbox_is_reported(inbox: Inbox) -> None:

@@ -178,7 +178,7 @@ def test_a_row_of_an_earlier_release_does_not_enter_again(before: Quarantine) ->
 
 def test_rows_of_an_earlier_release_are_listed_and_decided_by_their_ids(before: Quarantine) -> None:
     before.add(refused(ROWS[0]), at=LATER, payload="q")
-    assert before.release(["1" * 16], at=LATER, who="ada", why="checked") == 1
+    assert before.record_decision(["1" * 16], at=LATER, who="ada", why="checked") == 1
     assert before.open_rows()["id"].to_pylist()[0] == "2" * 16
     assert before.rows(["2" * 16])["reasons"].to_pylist() == [None]
 
@@ -222,9 +222,9 @@ def test_rows_are_found_by_id(quarantine: Quarantine) -> None:
 def test_what_is_released_or_dropped_is_no_longer_open_and_stays(quarantine: Quarantine) -> None:
     quarantine.add(refused(*ROWS), at=NOW, payload="p")
     first, second = ids(quarantine)
-    assert quarantine.release([first, "none"], at=LATER, who="ada", why="checked") == 1
+    assert quarantine.record_decision([first, "none"], at=LATER, who="ada", why="checked") == 1
     assert quarantine.open_rows()["id"].to_pylist() == [second]
-    assert quarantine.release([first, second], at=LATER, who="bob", why="noise", action="dropped") == 1
+    assert quarantine.record_decision([first, second], at=LATER, who="bob", why="noise", action="dropped") == 1
     assert quarantine.open_rows().num_rows == 0
     assert (quarantine.count("released"), quarantine.count("dropped")) == (1, 1)
     assert quarantine.read().num_rows == 2
@@ -244,11 +244,11 @@ def test_of_two_who_decide_at_once_the_first_one_did(quarantine: Quarantine, mon
 
     def overtaken(*arguments: Any, **options: Any) -> bool:
         monkeypatch.undo()
-        assert other.release(ids(other), at=NOW, who="bob", why="first", action="dropped") == 2
+        assert other.record_decision(ids(other), at=NOW, who="bob", why="first", action="dropped") == 2
         return commit(*arguments, **options)
 
     monkeypatch.setattr(type(quarantine.decisions.versions), "commit", overtaken)
-    assert quarantine.release(ids(quarantine), at=NOW, who="ada", why="second") == 0
+    assert quarantine.record_decision(ids(quarantine), at=NOW, who="ada", why="second") == 0
     assert (quarantine.count("released"), quarantine.count("dropped")) == (0, 2)
 
 

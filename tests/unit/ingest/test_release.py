@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from pipeline.config import Product
 from pipeline.errors import ContractError
 from pipeline.ingest.feed import OpenFeed
 from pipeline.ingest.release import decide, decide_again, judge_release, store_released
+from pipeline.store.observations import AppendResult
 from pipeline.store.receipts import Receipts
 from pipeline.workspace import Workspace
 from tests import jobs
@@ -48,7 +50,7 @@ class Inbox:
         """Release rows and return how many enter the observations."""
         stored = store_released(judge_release(rows, feed, at=LATER, override=override), feed, at=LATER)
         decide(rows, feed, at=LATER, who="ada", why="seen", action="released", override=override)
-        return stored.accepted
+        return stored.added
 
     def stored(self) -> list[tuple[int, str, float]]:
         rows = self.workspace().feed.observations.read().to_pylist()
@@ -80,7 +82,7 @@ def test_a_line_is_released_once_its_quotes_are_read(tmp_path: Path) -> None:
     assert inbox.release(corrected, row) == 1
     assert inbox.stored() == [*GOOD, (3, "S1", 7.5)]
     assert [one["reason"][:10] for one in corrected.quarantine.open_rows().to_pylist()] == ["wind_speed"]
-    assert store_released(judge_release([row], corrected, at=LATER), corrected, at=LATER).accepted == 0
+    assert store_released(judge_release([row], corrected, at=LATER), corrected, at=LATER).added == 0
 
 
 def test_a_row_is_released_once_its_time_stamp_is_read(tmp_path: Path) -> None:
@@ -90,6 +92,39 @@ def test_a_row_is_released_once_its_time_stamp_is_read(tmp_path: Path) -> None:
     corrected = inbox.workspace(time={"columns": ["time"], "format": "%d.%m.%Y"}).feed
     assert inbox.release(corrected, row) == 1
     assert inbox.stored() == [*GOOD, (4, "S0", 8.0)]
+
+
+def test_many_rows_are_released_in_linear_time(tmp_path: Path) -> None:
+    days = [NOW.date() - timedelta(days=n) for n in range(40, 1640)]
+    inbox = Inbox(tmp_path, *(f"{day},{station},999," for day in days for station in ("S0", "S1")))
+    feed = inbox.workspace().feed
+    rows = [row for row in feed.quarantine.open_rows().to_pylist() if "999" in row["reason"]]
+
+    def seconds(count: int) -> float:
+        began = time.process_time()
+        (released,) = judge_release(rows[:count], feed, at=LATER, override=True)
+        assert released.accepted.num_rows == count
+        return time.process_time() - began
+
+    seconds(10)
+    assert seconds(3200) < 10 * seconds(100)  # most of it is the payload, which is decoded whole
+
+
+def test_a_stored_model_run_hides_no_released_row_of_another_run(tmp_path: Path) -> None:
+    (tmp_path / "inbox").mkdir()
+    rows = ["2001-01-05,S0,5,2001-01-08,", "2001-01-05,S0,4,2001-01-07,|wet, cold|"]
+    (tmp_path / "inbox" / "a.csv").write_text("\n".join(["time,location,wind_speed,run,note", *rows, ""]))
+
+    def workspace(**source: Any) -> Workspace:
+        fields = {"path": "inbox/*.csv", "format": "csv", "layout": "long", "known_at": "run", **source}
+        product = make_product(tmp_path, stations=2, days=3, feed={"source": fields})
+        return Workspace(product, make_settings(tmp_path))
+
+    ws = workspace()
+    jobs.ingest(ws, at=NOW)
+    (row,) = ws.feed.quarantine.open_rows().to_pylist()
+    corrected = workspace(csv={"quote": "|"}).feed
+    assert store_released(judge_release([row], corrected, at=LATER), corrected, at=LATER) == AppendResult(0, 1, 0)
 
 
 def test_a_row_that_cannot_be_told_from_other_new_ones_is_not_released(tmp_path: Path) -> None:

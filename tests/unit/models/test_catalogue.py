@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from models.base import Model
+from models.baselines.reference import Climatology
 from models.catalogue import MODELS, build
-from models.errors import ModelError
+from models.errors import ModelError, first_line
 from models.task import Task
 
 
@@ -28,6 +29,25 @@ def test_an_unknown_name_is_refused_with_all_names(task_of: Callable[..., Task])
 def test_unknown_option_is_named(name: str, task_of: Callable[..., Task]) -> None:
     with pytest.raises(ModelError, match="colour"):
         build(name, task_of(), colour="red")
+
+
+def test_an_error_without_a_message_is_reported_by_its_type(
+    task_of: Callable[..., Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhaust(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Climatology, "__init__", exhaust)
+    with pytest.raises(ModelError, match="climatology: cannot be built: MemoryError"):
+        build("climatology", task_of())
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [(ValueError("\n one\ntwo"), "one"), (ValueError(" \n"), "ValueError"), (OSError("x" * 999), "x" * 300)],
+)
+def test_the_first_line_of_an_error(error: Exception, line: str) -> None:
+    assert first_line(error) == line
 
 
 def test_baselines_of_the_gate() -> None:

@@ -108,7 +108,7 @@ def report(variable: VariableForecast) -> MakeReport:
             as_of=ISSUE,
             newest_observation=np.datetime64("1978-12-14T00:00"),
             input_age=timedelta(hours=7),
-            accepted=11,
+            added=11,
             revised=1,
             refused=3,
             refused_reasons=(RefusedReason(reason="above 60 m s-1", count=3),),

@@ -138,7 +138,7 @@ def test_model_and_data_are_described(report: MakeReport) -> None:
     text = Page(render(report())).text
     assert "9f2c41aa07d1" in text
     assert "9f2c41aa07d1b" not in text
-    assert "11 rows accepted, 1 revised, 3 refused" in text
+    assert "11 rows added, 1 revised, 3 refused" in text
     assert "13 Dec (period ended 14 Dec 1978 00:00 UTC)" in text
     assert "7 hours at issue time" in text
     assert "above 60 m s-1" in text

@@ -44,7 +44,7 @@ def store(tmp_path: Path) -> Forecasts:
 
 def test_an_empty_store(store: Forecasts) -> None:
     assert store.read(ISSUE).num_rows == 0
-    assert store.read_month().num_rows == 0
+    assert store.table.read().num_rows == 0
     assert store.issue_times() == []
 
 
@@ -94,7 +94,7 @@ def test_forecasts_by_month_and_their_issue_times(store: Forecasts) -> None:
     store.add(ISSUE, forecast(ISSUE, locations=1))
     assert store.issue_times() == [ISSUE, later]
     assert store.read_month("2001-02")["issue_time"].to_pylist() == [later] * 2
-    assert store.read_month().num_rows == 3
+    assert store.table.read().num_rows == 3
 
 
 def test_the_forecasts_of_a_product(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def _rows(
     columns = []
     for name, numbers in values.items():
         units = fields[name].units
-        stored = convert(numbers.ravel()[flat], units, feed.variable(name)[0])
+        stored = convert(numbers.ravel()[flat], units, feed.variable(name).units)
         columns.append(pa.array(stored, pa.float64(), from_pandas=True))  # NaN is null
     schema = row_schema(feed, known=known is not None)
     rows = pa.table([pa.array(times[frames][frame], TIME), locations, *instants, *columns], schema=schema)

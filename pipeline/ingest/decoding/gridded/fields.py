@@ -98,7 +98,7 @@ def _find(datasets: Sequence[xr.Dataset], spec: FilesSource, variable: str, want
 
 def _units(attributes: dict[str, Any], feed: Feed, variable: str, name: str) -> tuple[str, tuple[str, ...]]:
     """Return the unit of a variable's values, and notes; the unit of the product overrides that of the file."""
-    ours, target = feed.variables[variable].source_units, feed.variable(variable)[0]
+    ours, target = feed.variables[variable].source_units, feed.variable(variable).units
     found = attribute(attributes, "units")
     given = found[1] if found and found[1].lower() not in _NO_UNITS else None
     if given is None:

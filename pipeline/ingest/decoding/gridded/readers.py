@@ -20,7 +20,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.config import FilesSource
-from pipeline.errors import NightcastError, SourceError
+from pipeline.errors import NightcastError, SourceError, first_line
 from pipeline.ingest.decoding.gridded.grib import open_grib
 from pipeline.ingest.decoding.gridded.npz import open_npz
 
@@ -94,7 +94,7 @@ def readable(form: str) -> Iterator[None]:
     except (NightcastError, MemoryError):
         raise
     except Exception as error:  # damaged bytes raise anything: KeyError, struct.error, RuntimeError ...
-        text = _PRIVATE.sub("", (str(error).strip() or type(error).__name__).splitlines()[0])
+        text = _PRIVATE.sub("", first_line(error))
         raise SourceError(f"not readable as {form}, {text[:200]}") from error
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.errors import ContractError
+from pipeline.errors import ContractError, first_line
 from pipeline.ingest.decoding.gridded.axes import TIME, find_coordinate, text_attribute
 
 _FIRST, _END = np.datetime64("0001-01-01", "us"), np.datetime64("9999-12-31", "us")  # the years of Python
@@ -91,8 +91,7 @@ def _since(values: NDArray[Any], units: str, calendar: str, name: str) -> NDArra
         if decoded.dtype.kind == "O":  # dates of the mixed calendar
             decoded = np.array([date.isoformat() for date in decoded], "datetime64[us]")
     except (ValueError, OverflowError, TypeError, KeyError) as error:
-        line = str(error).splitlines()[0][:120]
-        raise ContractError(f"{name} cannot be read as '{units[:60]}', {line}") from error
+        raise ContractError(f"{name} cannot be read as '{units[:60]}', {first_line(error)[:120]}") from error
     times = decoded.astype("datetime64[us]")
     if values.dtype.kind == "f":  # a fraction of a day is rarely a whole number of microseconds
         second = np.timedelta64(1_000_000, "us")

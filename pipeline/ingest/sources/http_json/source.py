@@ -41,7 +41,9 @@ class HttpJson:
     @property
     def about(self) -> About:
         """Properties of the service as declared in the product file."""
-        units = {name: spec.source_units or self._feed.variable(name)[0] for name, spec in self._feed.variables.items()}
+        units = {
+            name: spec.source_units or self._feed.variable(name).units for name, spec in self._feed.variables.items()
+        }
         return About(
             supports_time_range=self._spec.supports_time_range,
             archive=self._spec.archive,

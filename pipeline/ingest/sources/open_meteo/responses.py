@@ -172,7 +172,7 @@ class _Response:
         if np.isnan(values).all():  # Open-Meteo states no unit for a variable that it does not have at this location
             return values
         name = f"{column.requested[0]}{suffix}"
-        given, kept = str(units.get(name))[:40], self.feed.variable(column.variable)[0]
+        given, kept = str(units.get(name))[:40], self.feed.variable(column.variable).units
         try:
             stored = convert(values, UNITS[given], kept)
         except (KeyError, ValueError):

@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from pipeline.errors import ConfigError, SourceError
-from pipeline.ingest.sources.sql.windows import Bound
+from pipeline.ingest.sources.sql.time_ranges import Bound
 
 Rows = Sequence[Sequence[Any]]
 

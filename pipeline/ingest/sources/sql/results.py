@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-_INSTANT = pa.timestamp("us", tz="UTC")
+from pipeline.store.observations import TIME
 
 
 def as_table(names: Sequence[str], batches: Iterable[Sequence[Sequence[Any]]], order: Sequence[str]) -> pa.Table:
@@ -32,7 +32,7 @@ def _typed(values: Sequence[Any]) -> pa.Array:
         return _texts(values)
     kind = array.type
     if pa.types.is_timestamp(kind):
-        return array.cast(_INSTANT if kind.tz else pa.timestamp("us"))
+        return array.cast(TIME if kind.tz else pa.timestamp("us"))
     if pa.types.is_time(kind):
         return array.cast(pa.string())
     kept = (

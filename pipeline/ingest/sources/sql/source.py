@@ -22,7 +22,7 @@ from pipeline.ingest.decoding.timestamps import read_valid_times
 from pipeline.ingest.sources.base import About, Decoded, Payload, secret
 from pipeline.ingest.sources.sql.database import Database, TooMuchError, limited
 from pipeline.ingest.sources.sql.results import as_table
-from pipeline.ingest.sources.sql.windows import FIRST, LAST, Window, bounds, windows
+from pipeline.ingest.sources.sql.time_ranges import FIRST, LAST, TimeRange, bounds, split_range
 from pipeline.locations import Locations
 from pipeline.times import as_datetime
 
@@ -67,14 +67,14 @@ class Sql:
             password=password,
         )
         extent = self._extent(database, since, until)
-        for window in windows(spec, database.backend, self._feed.step, *extent) if extent else ():
+        for stamps in split_range(spec, database.backend, self._feed.step, *extent) if extent else ():
             try:
-                table = self._query(database, window)
+                table = self._query(database, stamps)
             except TooMuchError as error:
-                yield SourceError(f"{error} (time stamps {window})")
+                yield SourceError(f"{error} (time stamps {stamps})")
                 continue
             if table.num_rows:
-                yield Payload.of(f"{database.name} {window}", to_parquet(table))
+                yield Payload.of(f"{database.name} {stamps}", to_parquet(table))
 
     def decode(self, payload: Payload) -> Decoded:
         """Return the rows of a result; rows without a valid known_at are refused if the feed needs it.
@@ -102,9 +102,9 @@ class Sql:
         decoded = decode_table(table, self._feed, self._spec, self._locations, known=known)
         return replace(decoded, refused=pa.concat_tables([decoded.refused, refused]))
 
-    def _query(self, database: Database, window: Window) -> pa.Table:
+    def _query(self, database: Database, stamps: TimeRange) -> pa.Table:
         spec = self._spec
-        with database.rows(spec.query, bounds(spec, database.backend, window)) as (names, batches):
+        with database.rows(spec.query, bounds(spec, database.backend, stamps)) as (names, batches):
             for name in names:
                 if names.count(name) > 1:
                     problem = f"two columns of the result are named '{name}'"
@@ -122,7 +122,7 @@ class Sql:
         if len(spec.time.columns) > 1 and (spec.time.format or len(spec.time.columns) > 2):
             problem = "cannot find the first row if time stamps are in several columns of numbers or text"
             raise ConfigError(self._feed.title, "feed.history", problem, "set it, e.g. history: 5y")
-        given = bounds(spec, database.backend, Window(since or FIRST, until or LAST))
+        given = bounds(spec, database.backend, TimeRange(since or FIRST, until or LAST))
         extent = database.extent(spec.query, name, given)
         if None in extent:
             return None

@@ -52,7 +52,7 @@ class Instruments:
 
     def delivered(self, variable: str) -> str:
         """Return the unit in which a variable is delivered."""
-        return self._feed.variables[variable].source_units or self._feed.variable(variable)[0]
+        return self._feed.variables[variable].source_units or self._feed.variable(variable).units
 
     def truth(self, times: Times) -> Mapping[str, Floats]:
         """Return each variable without errors, shape (time, station), in its canonical unit."""

@@ -100,7 +100,7 @@ class Synthetic:
             column = table.column(field.name)
             if field.name in self._feed.variables:
                 values = np.array(pc.fill_null(column, np.nan).to_numpy(), np.float64)
-                delivered, kept = self._instruments.delivered(field.name), self._feed.variable(field.name)[0]
+                delivered, kept = self._instruments.delivered(field.name), self._feed.variable(field.name).units
                 column = pa.array(convert(values, delivered, kept), field.type, from_pandas=True)
             columns.append(column)
         return Decoded(pa.table(columns, schema=schema), refused_table([]))

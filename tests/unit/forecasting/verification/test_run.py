@@ -68,6 +68,16 @@ def test_after_a_long_outage_everything_that_matured_is_scored(live: ProductHome
     assert before.scored == late.scored  # an earlier instant removes no score
 
 
+def test_forecasts_added_to_a_month_that_was_final_are_scored(live: ProductHome) -> None:
+    late = live.end + 200 * DAY
+    first = jobs.verify(live.workspace, at=late)
+    jobs.forecast(live.workspace, since=live.end - 14 * DAY, until=live.end - 12 * DAY, at=live.end)
+    assert jobs.verify(live.workspace, at=late).scored == first.scored + 4 * 2 * 2  # stations x leads x issue times
+    version = live.workspace.scores.table.version
+    jobs.verify(live.workspace, at=late)
+    assert live.workspace.scores.table.version == version
+
+
 def test_a_second_verification_changes_nothing(live: ProductHome) -> None:
     first = jobs.verify(live.workspace, at=live.end)
     rows = live.workspace.scores.read()

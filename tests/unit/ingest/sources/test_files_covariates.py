@@ -96,7 +96,7 @@ def test_a_csv_of_a_weather_model_is_ingested_and_seen_as_of_its_runs(tmp_path: 
     (tmp_path / "nwp" / "2.csv").write_text("run,time,S0,S1\n2001-01-11 03:00,2001-01-12,7,8\n")
     product, settings = load_product(tmp_path / "product.yaml"), make_settings(tmp_path)
     taken = jobs.ingest(Workspace(product, settings), at=datetime(2001, 2, 1, tzinfo=UTC)).covariates["nwp"]
-    assert (taken.accepted + taken.revised, taken.refused, taken.faults) == (4, 0, ())
+    assert (taken.added + taken.revised, taken.refused, taken.faults) == (4, 0, ())
 
     def seen(day: int, hour: int) -> list[float]:
         at = datetime(2001, 1, day, hour, tzinfo=UTC)

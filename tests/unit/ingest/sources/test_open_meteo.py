@@ -533,7 +533,7 @@ class TestStores:
 
     def test_observations(self, take: Take) -> None:
         (result,), stored = take(point(ALPHA), endpoint="historical")
-        assert (result.fault, result.appended.accepted, result.refused) == (None, 2, 0)
+        assert (result.fault, result.appended.added, result.refused) == (None, 2, 0)
         assert [(row["valid_time"], row["wind_speed"]) for row in stored] == [(stamp(), 3.5), (stamp(1), 4.25)]
 
     def test_a_forecast_that_changed_is_a_revision_known_when_it_was_fetched(self, take: Take) -> None:

@@ -20,7 +20,7 @@ from pipeline.errors import ConfigError, ContractError, NoDataError, SourceError
 from pipeline.ingest.sources import Payload, open_source
 from pipeline.ingest.sources.sql import Sql
 from pipeline.ingest.sources.sql.results import as_table
-from pipeline.ingest.sources.sql.windows import Window, bounds, windows
+from pipeline.ingest.sources.sql.time_ranges import TimeRange, bounds, split_range
 from pipeline.locations import Locations
 
 QUERY = "select * from obs where time >= :since and time < :until"
@@ -354,14 +354,14 @@ def spec_of(**fields: Any) -> SqlSource:
     span=st.timedeltas(timedelta(0), timedelta(days=90)),
     chunk=st.sampled_from(["1h", "1d", "7d", "30d"]),
 )
-def test_windows_join_without_gap_or_overlap_and_cut_at_the_same_edges(
+def test_ranges_join_without_gap_or_overlap_and_cut_at_the_same_edges(
     seconds: int, span: timedelta, chunk: str
 ) -> None:
     first = datetime.fromtimestamp(seconds, UTC)
     last = first + span
     if chunk == "1h":
         last = min(last, first + 5 * DAY)
-    found = list(windows(spec_of(chunk=chunk), "postgresql", HOUR, first, last))
+    found = list(split_range(spec_of(chunk=chunk), "postgresql", HOUR, first, last))
     assert found[0].after < first
     assert found[0].after == first - timedelta(microseconds=1)
     assert found[-1].by == last
@@ -381,8 +381,8 @@ def test_windows_join_without_gap_or_overlap_and_cut_at_the_same_edges(
     ],
 )
 def test_bounds_have_the_form_of_the_columns(time_: dict[str, Any], backend: str, since: object, until: object) -> None:
-    window = Window(datetime(2024, 7, 1, tzinfo=UTC), datetime(2024, 7, 2, tzinfo=UTC))
-    assert bounds(spec_of(time=time_), backend, window) == {"since": since, "until": until}
+    stamps = TimeRange(datetime(2024, 7, 1, tzinfo=UTC), datetime(2024, 7, 2, tzinfo=UTC))
+    assert bounds(spec_of(time=time_), backend, stamps) == {"since": since, "until": until}
 
 
 @pytest.mark.parametrize(
@@ -398,14 +398,14 @@ def test_bounds_have_the_form_of_the_columns(time_: dict[str, Any], backend: str
 def test_whole_days_are_those_of_the_zone(time_: dict[str, Any], since: str, until: str) -> None:
     spec = spec_of(time=time_)
     first, last = datetime(2024, 6, 30, 1, tzinfo=UTC), datetime(2024, 7, 1, 4, tzinfo=UTC)
-    found = [bounds(spec, "sqlite", one) for one in windows(spec, "sqlite", HOUR, first, last)]
+    found = [bounds(spec, "sqlite", one) for one in split_range(spec, "sqlite", HOUR, first, last)]
     assert found == [{"since": since, "until": until}]
 
 
 def test_labels_zones_and_resampling_query_earlier_time_stamps() -> None:
     def first(step: timedelta, **fields: Any) -> datetime:
-        (window,) = windows(spec_of(time=fields), "postgresql", step, START + 6 * HOUR, START + 6 * HOUR)
-        return window.after + timedelta(microseconds=1)
+        (stamps,) = split_range(spec_of(time=fields), "postgresql", step, START + 6 * HOUR, START + 6 * HOUR)
+        return stamps.after + timedelta(microseconds=1)
 
     assert first(HOUR) == START + 6 * HOUR
     assert first(HOUR, label="start") == START + 5 * HOUR

@@ -409,7 +409,7 @@ def test_ingest_day_by_day_keeps_exactly_what_came(product: Product, tmp_path: P
     source = open_source(product.feed, read_locations(product.feed))
     assert isinstance(source, Synthetic)
     counted = source.injected(START, START + 8 * DAY - 3 * HOUR)
-    waiting = counted["rows"] - sum(result.accepted for result in results)
+    waiting = counted["rows"] - sum(result.added for result in results)
     # What is late or revised in the last day and a half has not come yet.
     last = source.injected(START + 6 * DAY + 18 * HOUR, START + 8 * DAY - 3 * HOUR)
     due = source.injected(START + 6 * DAY + 24 * HOUR, START + 8 * DAY - 3 * HOUR)

@@ -197,12 +197,12 @@ def new_store(mode: Mode) -> Iterator[Observations]:
         yield Observations(Path(folder) / "o", CHANNELS, delay=DELAY, mode=mode)
 
 
-def put(store: Observations, payload: Payload) -> AppendResult:
+def put(store: Observations, payload: Payload, *, only_missing: bool = False) -> AppendResult:
     named = ["valid_time", "location", *CHANNELS, *(["known_at"] if payload.dated else [])]
     types = {"valid_time": TIME, "location": pa.string(), "known_at": TIME}
     schema = pa.schema([(name, types.get(name, pa.float64())) for name in named])
     rows = pa.Table.from_pylist([{name: getattr(row, name) for name in named} for row in payload.rows], schema=schema)
-    return store.append(rows, at=payload.at, payload="p", history=payload.history)
+    return store.append(rows, at=payload.at, payload="p", history=payload.history, only_missing=only_missing)
 
 
 def rows_of(store: Observations, known_by: datetime | None = None) -> list[Row]:
@@ -247,7 +247,7 @@ def test_reads_as_of_any_instant_equal_a_replay(mode: Mode, payloads: list[Paylo
         for payload in payloads:
             added = put(store, payload)
             replay.add(payload)
-            assert added.accepted + added.revised + added.unchanged == len(payload.rows)
+            assert added.added + added.revised + added.unchanged == len(payload.rows)
         turns = replay.turns()
         instants = {turns[0], turns[-1], *data.draw(st.lists(st.sampled_from(turns), max_size=3))}
         for instant in sorted({moved for one in instants for moved in (one - TICK, one, one + TICK)}):
@@ -293,6 +293,22 @@ def test_the_last_payload_appended_again_later_changes_nothing(payloads: list[Pa
         again = put(store, last._replace(at=T0 + 9 * DAY))
         assert again == AppendResult(0, 0, len(last.rows))
         assert store.table.version == version
+
+
+@given(MODES, ANY_PAYLOADS, plain_payloads())
+@settings(max_examples=40, deadline=None)
+def test_only_missing_values_are_added(mode: Mode, payloads: list[Payload], again: Payload) -> None:
+    with new_store(mode) as store:
+        for payload in payloads:
+            put(store, payload)
+        before = {row.key: row.cells for row in rows_of(store)}
+        added = put(store, again._replace(at=T0 + 30 * DAY), only_missing=True)
+        assert added.added + added.revised + added.unchanged == len(again.rows)
+        expected = dict(before)
+        for row in again.rows:
+            u, v = before.get(row.key, (None, None))
+            expected[row.key] = (row.u if u is None else u, row.v if v is None else v)
+        assert {row.key: row.cells for row in rows_of(store)} == expected
 
 
 @given(ANY_PAYLOADS, plain_payloads() | dated_payloads(), INSTANTS)

@@ -20,12 +20,12 @@ def make_statements(*statements: Statement) -> Statements:
 
 
 def added(merged: MergeResult) -> list[tuple[float, ...]]:
-    rows = zip(merged.added.key, merged.added.known_at, *merged.added.values, strict=True)
+    rows = zip(merged.statements.key, merged.statements.known_at, *merged.statements.values, strict=True)
     return sorted(tuple(map(float, row)) for row in rows)
 
 
 def counts(merged: MergeResult) -> tuple[int, int, int]:
-    return merged.accepted, merged.revised, merged.unchanged
+    return merged.added, merged.revised, merged.unchanged
 
 
 def same(one: list[tuple[float, ...]], other: list[Statement]) -> bool:

@@ -40,12 +40,14 @@ def append(
     location: str = "A",
     at: datetime = NOW,
     history: bool = False,
+    only_missing: bool = False,
 ) -> AppendResult:
     """Append rows of one key, known some hours after T0."""
     given = [
         {"valid_time": T0, "location": location, "known_at": T0 + hour * HOUR, "u": u, "v": v} for hour, u, v in rows
     ]
-    return store.append(pa.Table.from_pylist(given, schema=SCHEMA), at=at, payload="p", history=history)
+    table = pa.Table.from_pylist(given, schema=SCHEMA)
+    return store.append(table, at=at, payload="p", history=history, only_missing=only_missing)
 
 
 def read_values(store: Observations, known_by: datetime | None = None) -> list[tuple[Any, ...]]:
@@ -123,6 +125,20 @@ def test_in_an_archive_the_second_value_of_an_instant_takes_effect_right_after(s
 def test_two_values_of_one_instant_in_one_payload_keep_their_order(store: Observations) -> None:
     assert append(store, (1, 2.0, 2.0), (1, 1.0, 1.0)) == AppendResult(1, 1, 0)
     assert read_values(store) == [(1, 2.0, 2.0), (1 + TICK / HOUR, 1.0, 1.0)]
+
+
+def test_missing_values_are_filled_by_instant_and_nothing_is_overridden(store: Observations) -> None:
+    append(store, (5, 1.0, None), (9, 3.0, 3.0))
+    result = append(store, (5, 8.0, 2.0), (7, 2.0, 2.0), (9, 8.0, 8.0), (9, None, None), only_missing=True)
+    assert (result.added, result.revised, result.unchanged) == (0, 2, 2)
+    assert read_values(store) == [(5, 1.0, 2.0), (7, 2.0, 2.0), (9, 3.0, 3.0)]
+
+
+def test_a_value_that_was_asserted_before_it_was_received_is_not_missing(live: Observations) -> None:
+    append(live, (12, 1.0, 1.0), at=T0 + 20 * HOUR)
+    assert append(live, (12, 8.0, 8.0), at=T0 + 30 * HOUR, only_missing=True) == AppendResult(0, 0, 1)
+    assert sorted(live.stored_keys(T0, T0)["known_at"].to_pylist()) == [T0 + HOUR, T0 + 12 * HOUR]
+    assert read_values(live) == [(20, 1.0, 1.0)]
 
 
 def test_other_keys_are_not_affected(store: Observations) -> None:

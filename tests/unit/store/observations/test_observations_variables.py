@@ -22,10 +22,10 @@ def make_store(folder: Path, *names: str, mode: Literal["live", "archive"] = "ar
     return Observations(folder / "o", names, delay=DELAY, mode=mode, units=chosen)
 
 
-def put(store: Observations, at: datetime, *cells: dict[str, Any], history: bool = False) -> AppendResult:
+def put(store: Observations, at: datetime, *cells: dict[str, Any], **how: bool) -> AppendResult:
     schema = pa.schema([field for field in store.table.schema if field.name not in ("known_at", "payload", "month")])
     rows = pa.Table.from_pylist([{"valid_time": T0, "location": "A"} | row for row in cells], schema=schema)
-    return store.append(rows, at=at, payload="p", history=history)
+    return store.append(rows, at=at, payload="p", **how)
 
 
 def read_values(store: Observations) -> list[tuple[Any, ...]]:
@@ -56,6 +56,17 @@ def test_values_of_an_added_variable_become_known_when_received(tmp_path: Path) 
     both = make_store(tmp_path, "wind", "gust", mode="live")
     assert put(both, T0 + 9 * DAY, {"wind": 1.0, "gust": 3.0}) == AppendResult(0, 1, 0)
     assert read_values(both) == [(T0 + DELAY, 1.0, None), (T0 + 9 * DAY, 1.0, 3.0)]
+
+
+@pytest.mark.parametrize("mode", ["archive", "live"])
+def test_missing_values_are_filled_and_nothing_is_overridden(tmp_path: Path, mode: Literal["archive", "live"]) -> None:
+    put(make_store(tmp_path, "wind", mode=mode), T0 + DAY, {"wind": 1.0})
+    both = make_store(tmp_path, "wind", "gust", mode=mode)
+    rows = [{"wind": 2.0, "gust": 3.0}, {"valid_time": T0 + DAY, "wind": 4.0}]
+    assert put(both, T0 + 9 * DAY, *rows, history=True, only_missing=True) == AppendResult(1, 1, 0)
+    expected = [(T0 + DELAY, 1.0, 3.0), (T0 + DAY + DELAY if mode == "archive" else T0 + 9 * DAY, 4.0, None)]
+    assert read_values(both) == expected
+    assert put(both, T0 + 9 * DAY, *rows, history=True, only_missing=True) == AppendResult(0, 0, 2)
 
 
 def test_a_row_can_fill_history_of_one_variable_and_correct_another(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What `nightcast up` runs: both servers, a worker, the report pages and the deployments of every product."""
+"""The local services of `nightcast up`: both servers, a worker, the report pages and every product's deployments."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pipeline.locations import read_locations
 from pipeline.paths import deploy_folder, resolve
 
 
-def run_laptop(
+def run_local_services(
     settings: Settings, products: list[Path], *, prefect: int, mlflow: int, site: int, as_json: bool
 ) -> None:
     """Run everything until somebody asks to stop.
@@ -41,7 +41,7 @@ def run_laptop(
 
     Raises:
         UsageError: a port is in use, the products cannot be scheduled together, or it already runs for this home.
-        ServiceError: a program failed; the end of its log is printed.
+        ServiceError: a service failed; the end of its log is printed.
     """
     console = Console(stderr=True, highlight=False)
     files = select_products(products, console)

@@ -22,7 +22,7 @@ _DATE = "%Y-%m-%d"  # compares less than or equal to any text that starts with i
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class TimeRange:
     """Time stamps in (after, by]."""
 
     after: datetime
@@ -32,8 +32,10 @@ class Window:
         return f"{self.after + _TICK:%Y-%m-%dT%H:%MZ} to {self.by:%Y-%m-%dT%H:%MZ}"
 
 
-def windows(spec: SqlSource, backend: str, step: timedelta, since: datetime, until: datetime) -> Iterator[Window]:
-    """Yield successive windows of time stamps that contain every row with a valid time in [since, until].
+def split_range(
+    spec: SqlSource, backend: str, step: timedelta, since: datetime, until: datetime
+) -> Iterator[TimeRange]:
+    """Yield successive ranges of time stamps that contain every row with a valid time in [since, until].
 
     Their boundaries do not depend on the range: multiples of the chunk since 1970, or midnights if time stamps can only
     be compared by day.
@@ -46,27 +48,27 @@ def windows(spec: SqlSource, backend: str, step: timedelta, since: datetime, unt
         return
     while after < last:
         edge = after - (after - _EPOCH) % spec.chunk + spec.chunk
-        yield Window(after, min(edge, last))
+        yield TimeRange(after, min(edge, last))
         after = edge
 
 
-def bounds(spec: SqlSource, backend: str, window: Window) -> dict[str, Bound]:
+def bounds(spec: SqlSource, backend: str, stamps: TimeRange) -> dict[str, Bound]:
     """Return :since, inclusive, and :until, exclusive, in the form of the time columns of a database.
 
     Time stamps are compared as they are written, so bounds are rounded up to the resolution of that form.
     """
     zone = ZoneInfo(spec.time.zone)
-    given = {"since": window.after + _TICK, "until": window.by + _TICK}
+    given = {"since": stamps.after + _TICK, "until": stamps.by + _TICK}
     return {name: _written(spec, backend, at.astimezone(zone)) for name, at in given.items()}
 
 
-def _days(spec: SqlSource, first: datetime, last: datetime) -> Iterator[Window]:
+def _days(spec: SqlSource, first: datetime, last: datetime) -> Iterator[TimeRange]:
     zone, count = ZoneInfo(spec.time.zone), max(1, spec.chunk // _DAY)
     day, end = (instant.astimezone(zone).toordinal() for instant in (first, last))
     while day <= end:
         following = min(day - day % count + count, end + 1)
         midnights = (datetime.fromordinal(number).replace(tzinfo=zone).astimezone(UTC) for number in (day, following))
-        yield Window(*(midnight - _TICK for midnight in midnights))
+        yield TimeRange(*(midnight - _TICK for midnight in midnights))
         day = following
 
 

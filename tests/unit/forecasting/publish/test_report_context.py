@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pandas as pd
+import pytest
+
+from pipeline.forecasting.publish.published_forecast import PublishedForecast
+from pipeline.forecasting.publish.report_context import matured_scores, read_report_context
+from pipeline.times import Cadence
+from tests import jobs
+from tests.conftest import ProductHome
+
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+
+
+def test_a_replayed_report_shows_no_score_of_a_value_that_was_not_due(fresh: Callable[..., ProductHome]) -> None:
+    home = fresh(days=100, feed={"mode": "live"})
+    jobs.forecast(home.workspace, since=home.end - 12 * DAY, until=home.end - DAY, at=home.end)
+    jobs.verify(home.workspace, at=home.end)
+    ws = home.workspace
+    issued = ws.forecasts.issue_times()
+    forecast = PublishedForecast.from_rows(home.product, ws.feed.locations, ws.forecasts.read(issued[5]))
+    context = read_report_context(
+        forecast, ws.cadence, ws.feed, scores=ws.scores, ledger=ws.ledger, bundles=ws.layout.models
+    )
+    counts = {score.lead: score.count for score in context.scores if score.model == "published"}
+    assert counts == {1: 5 * 4, 2: 4 * 4}  # earlier issue times x stations; the second lead of the last was not due
+
+
+@pytest.mark.parametrize(("hour", "not_due"), [(18, set()), (6, set()), (0, {(2, 2)})])
+def test_a_day_counts_for_a_lead_once_all_its_values_were_due(hour: int, not_due: set[tuple[int, int]]) -> None:
+    # Issued at 0, 6, 12 and 18 h for 6 h and 12 h later; values arrive at once.
+    cadence = Cadence(6 * HOUR, timedelta(0), 2, "0 0,6,12,18 * * *", "UTC")
+    days = [datetime(2001, 1, day, tzinfo=UTC).date() for day in (1, 2, 3)]
+    scores = pd.DataFrame([{"day": day, "lead": lead} for day in days for lead in (1, 2)])
+    kept = matured_scores(scores, cadence, datetime(2001, 1, 3, hour, tzinfo=UTC))
+    found = {(day.day, lead) for day, lead in zip(kept["day"], kept["lead"], strict=True)}
+    assert found == {(1, 1), (1, 2), (2, 1), (2, 2)} - not_due
+
+
+def test_without_scores_there_is_nothing_to_show() -> None:
+    cadence = Cadence(DAY, timedelta(0), 2, "0 7 * * *", "UTC")
+    assert matured_scores(pd.DataFrame({"day": [], "lead": []}), cadence, datetime(2001, 1, 3, tzinfo=UTC)).empty
