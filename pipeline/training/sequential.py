@@ -2,10 +2,10 @@
 
 **Guarantee.** Suppose that no forecast of the challenger is expected to score better than the rival's, given what is
 known at its issue time. Then the probability that the p-value ever falls to `significance`, on any night, is at most
-significance x (1 + expected debt). The debt, explained below, is 0.02 to 0.15 in simulations. Independence, constant
+significance x (1 + expected debt). The debt, explained below, is below 0.1 in simulations. Independence, constant
 variance and symmetry are not assumed. Recipes that are equal only on average, each better at times that can be
-foreseen, are outside the guarantee; with advantages of 3 % to either side that last for days, the simulated rate is
-4.8 % at the level of 5 %.
+foreseen, are outside the guarantee; with advantages of 3 % to either side that last for days, the simulated rate is 5 %
+at the level of 5 %.
 
 **Method.** Testing by betting (Waudby-Smith and Ramdas, arXiv:2010.09686) on score differences (Choe and Ramdas,
 arXiv:2110.00115). The wealth is 1 at first. At each issue time a fraction of it is staked on the challenger, relative
