@@ -73,7 +73,7 @@ def test_loss_weights_follow_spread_or_area(world: World, task_of: Callable[...,
     for kind in ("none", "spread", "area"):
         model = build("dlinear", world.task, base="climatology", epochs=0, weights=kind)
         model.fit(world.train, world.validation)
-        weights[kind] = np.broadcast_to(model._weight(batch.inputs).numpy(), batch.target.shape)
+        weights[kind] = np.broadcast_to(model._builder.weight(batch.inputs).numpy(), batch.target.shape)
     assert (weights["none"] == 1).all()
     expected = np.cos(np.radians(world.task.latitude))
     np.testing.assert_allclose(weights["area"][0, 0, 0], expected / expected.mean(), rtol=1e-5)
