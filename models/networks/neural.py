@@ -24,6 +24,7 @@ from models.networks.model_config import ModelConfig, NetworkConfig
 from models.networks.network import Network
 from models.networks.sample import Dimensions, Sample
 from models.networks.sample_builder import SampleBuilder
+from models.networks.schedule import TrainingLength
 from models.networks.trainer import train as train_network
 from models.networks.training_batch import SupervisedBatch
 from models.networks.training_config import TrainingConfig
@@ -82,6 +83,7 @@ class NeuralModel(Model):
         self._network: Network | None = None
         none = CorrectionWeights(np.zeros(task.leads, np.float32), 1.0, self._dims.median)
         self._correction, self._without_covariates = none, none
+        self._trained = TrainingLength(0, 0.0)
         self._builder = SampleBuilder(task, self._base, self._covariates, self._dims, self._model_config, self._device)
         with self._own_random_state(0):  # fail now and not after hours of training
             self.network()
@@ -156,12 +158,14 @@ class NeuralModel(Model):
             **prefixed("network", network),
             **prefixed("correction", self._correction.state()),
             **prefixed("without_covariates", self._without_covariates.state()),
+            **prefixed("trained", self._trained.state()),
         }
 
     def load_state(self, state: State) -> None:
         """Load a state; see `Model.load_state`."""
         correction = CorrectionWeights.from_state(self.task, scoped("correction", state))
         without_covariates = CorrectionWeights.from_state(self.task, scoped("without_covariates", state))
+        trained = TrainingLength.from_state(scoped("trained", state), self._training_config.epochs)
         with self._own_random_state(0):
             network = self.network()
         own = scoped("network", state)
@@ -170,7 +174,7 @@ class NeuralModel(Model):
         self._covariates.load_state(scoped("covariates", state))
         network.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
         self._correction, self._without_covariates = correction, without_covariates
-        self._network = network.eval()
+        self._network, self._trained = network.eval(), trained
 
     def _fitted(self) -> Network:
         if self._network is None:
@@ -228,7 +232,7 @@ class NeuralModel(Model):
             held_out.append(self._builder.supervised(network.head, batch))
             origins = np.append(origins, _origins(self.task, batch.inputs))
         batches, steps = self._batches(network, windows, training_index, rng)
-        train_network(
+        self._trained, _ = train_network(
             network,
             batches,
             lambda: held_out,
