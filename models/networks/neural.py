@@ -26,6 +26,7 @@ from models.networks.sample import Dimensions, Sample
 from models.networks.sample_builder import SampleBuilder
 from models.networks.schedule import TrainingLength
 from models.networks.trainer import train as train_network
+from models.networks.trainer import train_for
 from models.networks.training_batch import SupervisedBatch
 from models.networks.training_config import TrainingConfig
 from models.options import check_options
@@ -40,6 +41,8 @@ _MAX_VALUES = 24_000_000
 # Default batch size, and the maximum of windows times leads times locations in a batch.
 _DEFAULT_BATCH = 64
 _MAX_BATCH_CELLS = 131_072
+# Fraction of the epochs of the judged model for which a refit continues training from former weights.
+_WARM_START = 0.25
 
 
 class NeuralModel(Model):
@@ -122,6 +125,57 @@ class NeuralModel(Model):
             network = self.network()
             self._train(network, train, validation, np.random.default_rng(seed), deadline, progress)
         self._network = network
+
+    def refit(
+        self,
+        judged: Model,
+        windows: Windows,
+        *,
+        start: Model | None = None,
+        seed: int = 0,
+        budget_seconds: float | None = None,
+        progress: Progress = silent,
+    ) -> None:
+        """Refit the base, then train the network for as long as that of `judged`; see `Model.refit`.
+
+        It stays untrained where `judged` does not use its correction. With the trained network of `start`, training
+        continues from there, for a quarter of the epochs but at least one. The global random state is restored.
+
+        Raises:
+            ModelError: there is nothing to learn from, the windows belong to another task, or `judged` or `start` has
+                another name, task or options.
+            NotFittedError: `judged` or `start` is not fitted.
+            DivergedError: the loss is not finite.
+        """
+        deadline = None if budget_seconds is None else time.monotonic() + budget_seconds
+        recipe, former = self._same_recipe(judged), None if start is None else self._same_recipe(start)
+        self._check_windows(windows)
+        recipe._fitted()
+        self._network = None  # failed training leaves the model unfitted
+        self._base.refit(recipe._base, windows)
+        self._covariates.fit(windows)
+        self._correction, self._without_covariates = recipe._correction, recipe._without_covariates
+        used = self._correction.weight.any() or self._without_covariates.weight.any()
+        self._trained = length = recipe._trained if used else TrainingLength(0, 0.0)
+        with self._own_random_state(seed):
+            network = self.network()
+            if length.epochs:
+                if former is not None and former._trained.epochs:
+                    network.load_state_dict(former._fitted().state_dict())
+                    length = TrainingLength(max(1, round(_WARM_START * length.epochs)), 1.0)
+                index = np.arange(len(windows), dtype=np.intp)
+                batches, steps = self._batches(network, windows, index, np.random.default_rng(seed))
+                train_for(
+                    network,
+                    batches,
+                    length,
+                    steps=steps,
+                    config=self._training_config,
+                    name=self.name,
+                    deadline=deadline,
+                    progress=progress,
+                )
+        self._network = network.eval()
 
     def predict(self, inputs: Inputs) -> Floats:
         """Return quantiles (n, lead, target, location, quantile) in physical units.
