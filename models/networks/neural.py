@@ -148,9 +148,10 @@ class NeuralModel(Model):
             DivergedError: the loss is not finite.
         """
         deadline = None if budget_seconds is None else time.monotonic() + budget_seconds
-        recipe, former = self._same_recipe(judged), None if start is None else self._same_recipe(start)
-        self._check_windows(windows)
+        recipe = self._same_recipe(judged)
         recipe._fitted()
+        former = None if start is None else self._same_recipe(start)._trained_weights()
+        self._check_windows(windows)
         self._network = None  # failed training leaves the model unfitted
         self._base.refit(recipe._base, windows)
         self._covariates.fit(windows)
@@ -160,8 +161,8 @@ class NeuralModel(Model):
         with self._own_random_state(seed):
             network = self.network()
             if length.epochs:
-                if former is not None and former._trained.epochs:
-                    network.load_state_dict(former._fitted().state_dict())
+                if former is not None:
+                    network.load_state_dict(former)
                     length = TrainingLength(max(1, round(_WARM_START * length.epochs)), 1.0)
                 index = np.arange(len(windows), dtype=np.intp)
                 batches, steps = self._batches(network, windows, index, np.random.default_rng(seed))
@@ -234,6 +235,11 @@ class NeuralModel(Model):
         if self._network is None:
             raise NotFittedError(self.name)
         return self._network
+
+    def _trained_weights(self) -> dict[str, Tensor] | None:
+        """Return the weights of the network; None where it is untrained."""
+        weights = self._fitted().state_dict()
+        return weights if self._trained.epochs else None
 
     @contextmanager
     def _own_random_state(self, seed: int) -> Iterator[None]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from models.base import Epoch, Model
-from models.errors import ModelError
+from models.errors import ModelError, NotFittedError
 from tests.unit.models.conftest import World
 
 OPTIONS = {"base": "climatology", "epochs": 12, "patience": 12, "learning_rate": 0.003, "correction": "all"}
@@ -127,6 +127,8 @@ def test_the_base_spends_the_same_budget(
 def test_another_start_is_refused(world: World, new: Callable[..., Model], judged: Any, refit: Any) -> None:
     with pytest.raises(ModelError, match="other options"):
         refit(start=new("dlinear", world.task, **OPTIONS | {"hidden": 8}))
+    with pytest.raises(NotFittedError):
+        refit(start=new("dlinear", world.task, **OPTIONS))
 
 
 def test_the_overlap_of_validation_is_counted_as_its_issues_are_spaced(
