@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,38 @@ class Model(ABC):
         """
 
     @abstractmethod
+    def refit(
+        self,
+        judged: Model,
+        windows: Windows,
+        *,
+        start: Model | None = None,
+        seed: int = 0,
+        budget_seconds: float | None = None,
+        progress: Progress = silent,
+    ) -> None:
+        """Fit the recipe of `judged` to `windows`, usually everything known, with later data than `judged` saw.
+
+        What only unseen data can tell is taken from `judged`: the dressing of errors, choices among options, length of
+        training, weights and spread. Climate, coefficients and network weights are fitted anew.
+
+        Args:
+            judged: a fitted model of the same name, task and options.
+            windows: what to fit to.
+            start: an earlier refit of the same name, task and options. A network continues training from its weights,
+                for fewer epochs; baselines ignore it.
+            seed: as in `fit`.
+            budget_seconds: as in `fit`, for everything, including the base of a network.
+            progress: as in `fit`; the validation loss is NaN.
+
+        Raises:
+            ModelError: there is nothing to learn from, the windows belong to another task, or `judged` or `start` has
+                another name, task or options.
+            NotFittedError: `judged` or `start` is not fitted.
+            DivergedError: the loss is not finite.
+        """
+
+    @abstractmethod
     def predict(self, inputs: Inputs) -> NDArray[np.float32]:
         """Return quantiles (n, lead, target, location, quantile) in physical units.
 
@@ -105,12 +137,26 @@ class Model(ABC):
         except ModelError:
             return 0
 
-    def _check_windows(self, train: Windows, validation: Windows) -> None:
+    def _check_windows(self, train: Windows, validation: Windows | None = None) -> None:
         for name, windows in (("train", train), ("validation", validation)):
-            if windows.task != self.task:
+            if windows is not None and windows.task != self.task:
                 raise ModelError(f"{self.name}: the {name} windows belong to another task")
         if len(train) == 0:
             raise ModelError(f"{self.name}: there are no training windows")
+
+    def _same_recipe(self, other: Model) -> Self:
+        """Return `other` as a model of this class.
+
+        Raises:
+            ModelError: it has another name, task or options.
+        """
+        if not isinstance(other, type(self)) or other.name != self.name:
+            raise ModelError(f"{self.name}: cannot refit {other.name}")
+        if other.task != self.task:
+            raise ModelError(f"{self.name}: cannot refit a model of another task")
+        if other.options() != self.options():
+            raise ModelError(f"{self.name}: cannot refit a model with other options")
+        return other
 
 
 def scoped(prefix: str, state: State) -> dict[str, NDArray[Any]]:

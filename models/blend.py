@@ -94,21 +94,16 @@ class Blend(Model):
         Raises:
             ModelError: there is nothing to learn from, or fewer than two members could be fitted.
         """
-        deadline = None if budget_seconds is None else time.monotonic() + budget_seconds
         self._check_windows(train, validation)
         self._weights = None  # failed training leaves the model unfitted
-        order = sorted(self._members, key=lambda name: not isinstance(self._members[name], Baseline))
-        counter, fitted = _EpochCounter(progress), []
-        for position, name in enumerate(order):
-            budget = None if deadline is None else max(0.0, deadline - time.monotonic()) / (len(order) - position)
-            counter.later = len(order) - position - 1
+        fitted = []
+        for name, budget, counter in self._turns(list(self._members), budget_seconds, progress):
             try:
                 self._members[name].fit(train, validation, seed=seed, budget_seconds=budget, progress=counter)
             except ModelError as error:
                 _LOG.warning("blend: leaving out %s: %s", name, error)
             else:
                 fitted.append(name)
-            counter.close()
         if len(fitted) < 2:
             raise ModelError(f"blend: at least two members are needed, fitted {', '.join(fitted) or 'none'}")
         is_fitted = np.array([name in fitted for name in self._members])
@@ -116,6 +111,54 @@ class Blend(Model):
         self._spread = 1.0
         if len(validation):
             self._calibrate(validation, is_fitted)
+
+    def refit(
+        self,
+        judged: Model,
+        windows: Windows,
+        *,
+        start: Model | None = None,
+        seed: int = 0,
+        budget_seconds: float | None = None,
+        progress: Progress = silent,
+    ) -> None:
+        """Refit every member that has a weight in `judged`, with its weights and spread; see `Model.refit`.
+
+        Raises:
+            ModelError: there is nothing to learn from, the windows belong to another task, or `judged` or `start` has
+                another name, task or options.
+            NotFittedError: `judged` or `start` is not fitted.
+            DivergedError: the loss of a member is not finite.
+        """
+        recipe, former = self._same_recipe(judged), None if start is None else self._same_recipe(start)
+        self._check_windows(windows)
+        weights, members = recipe._fitted(), recipe._fitted_members()
+        former_members = {} if former is None else former._fitted_members()
+        self._weights = None  # failed training leaves the model unfitted
+        for name, budget, counter in self._turns(list(members), budget_seconds, progress):
+            self._members[name].refit(
+                members[name],
+                windows,
+                start=former_members.get(name),
+                seed=seed,
+                budget_seconds=budget,
+                progress=counter,
+            )
+        self._weights, self._spread = weights.copy(), recipe._spread
+
+    def _turns(
+        self, names: Sequence[str], budget_seconds: float | None, progress: Progress
+    ) -> Iterator[tuple[str, float | None, Progress]]:
+        """Yield members, baselines first, each with its share of the remaining budget and a counter of epochs."""
+        deadline = None if budget_seconds is None else time.monotonic() + budget_seconds
+        counter = _EpochCounter(progress)
+        order = sorted(names, key=lambda name: not isinstance(self._members[name], Baseline))
+        for position, name in enumerate(order):
+            left = len(order) - position
+            counter.later = left - 1
+            budget = None if deadline is None else max(0.0, deadline - time.monotonic()) / left
+            yield name, budget, counter
+            counter.close()
 
     def predict(self, inputs: Inputs) -> Floats:
         """Return quantiles (n, lead, target, location, quantile) in physical units.
@@ -141,9 +184,8 @@ class Blend(Model):
         """
         weights = self._fitted()
         state: dict[str, NDArray[Any]] = {"weights": weights, "spread": np.array([self._spread])}
-        for weight, (name, member) in zip(weights, self._members.items(), strict=True):
-            if weight.any():
-                state |= prefixed(name, member.state())
+        for name, member in self._fitted_members().items():
+            state |= prefixed(name, member.state())
         return state
 
     def load_state(self, state: State) -> None:
@@ -159,6 +201,10 @@ class Blend(Model):
         if self._weights is None:
             raise NotFittedError(self.name)
         return self._weights
+
+    def _fitted_members(self) -> dict[str, Model]:
+        """Return the members that have a weight."""
+        return {name: self._members[name] for name, weights in self.weights.items() if any(weights)}
 
     def _calibrate(self, validation: Windows, is_fitted: NDArray[np.bool_]) -> None:
         """Choose weights and spread on a sample of the validation windows."""

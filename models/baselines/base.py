@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from models.base import Epoch, Model, Progress, State, prefixed, scoped, silent
 from models.errors import ModelError, NotFittedError
 from models.statistics.calibration import widening
-from models.statistics.climate import Climate, fit_climate
+from models.statistics.climate import Climate, fit_climate, refit_climate
 from models.statistics.dressing import Dressing, fit_dressing, pinball
 from models.statistics.series import Series, batches, collect, transformed
 from models.statistics.transforms import forward, inverse
@@ -26,7 +26,8 @@ class Baseline(Model):
     """A model that forecasts the mean and the standard deviation of the standardised anomaly.
 
     Subclasses implement `_fit_anomalies` and `core`, and override `_fit_record` if they need more than the record of
-    anomalies. Climate, transforms, missing values, quantiles, limits and state are handled here.
+    anomalies. What they choose on validation windows in `fit`, they take from the judged model in `refit`; both are
+    passed as `chooser`. Climate, transforms, missing values, quantiles, limits and state are handled here.
     """
 
     # Maximum number of errors (window, lead, target, location) for dressing and losses; windows are sampled evenly.
@@ -36,13 +37,17 @@ class Baseline(Model):
     _dressing: Dressing | None = None
 
     @abstractmethod
-    def _fit_anomalies(self, anomaly: Floats, known: Known, validation: Windows) -> None:
+    def _fit_anomalies(self, anomaly: Floats, known: Known, chooser: Windows | Self) -> None:
         """Fit to a record (frame, channel, location) of anomalies."""
 
-    def _fit_record(self, record: Series, train: Windows, validation: Windows) -> None:
+    def _fit_record(self, record: Series, train: Windows, chooser: Windows | Self) -> None:
         """Fit to the record and its windows; the default calls `_fit_anomalies`."""
         anomaly = self._fitted_climate().standardise(record.time, record.values, record.mask)
-        self._fit_anomalies(anomaly, record.mask, validation)
+        self._fit_anomalies(anomaly, record.mask, chooser)
+
+    def _training_windows(self, windows: Windows) -> Windows:
+        """Return the windows to fit to; the default returns all."""
+        return windows
 
     @abstractmethod
     def core(self, inputs: Inputs, anomaly: Floats, known: Known) -> tuple[Floats, Floats]:
@@ -72,17 +77,51 @@ class Baseline(Model):
         """
         started = time.perf_counter()
         self._check_windows(train, validation)
-        record = collect(train)
-        if not record.mask.any():
-            raise ModelError(f"{self.name}: every training value is missing")
-        self._climate = fit_climate(self.task, record, collect(validation) if len(validation) else None)
-        self._fit_record(record, train, validation)
+        train = self._training_windows(train)
+        self._fit_core(train, validation)
         errors = self._errors(train)
         if len(validation):
             errors *= np.float32(widening(errors, self._errors(validation)))
         self._dressing = fit_dressing(self.task.quantile_levels, errors)
         losses = self.loss(train), self.loss(validation)
         progress(Epoch(1, 1, *losses, time.perf_counter() - started))
+
+    def refit(
+        self,
+        judged: Model,
+        windows: Windows,
+        *,
+        start: Model | None = None,
+        seed: int = 0,
+        budget_seconds: float | None = None,
+        progress: Progress = silent,
+    ) -> None:
+        """Fit with the dressing and the choices of `judged`; `start`, `seed` and `budget_seconds` have no effect.
+
+        Raises:
+            ModelError: there is nothing to learn from, the windows belong to another task, or `judged` has another
+                name, task or options.
+            NotFittedError: `judged` is not fitted.
+        """
+        started = time.perf_counter()
+        recipe = self._same_recipe(judged)
+        self._check_windows(windows)
+        dressing = recipe._fitted_dressing()
+        windows = self._training_windows(windows)
+        self._fit_core(windows, recipe)
+        self._dressing = dressing
+        progress(Epoch(1, 1, self.loss(windows), float("nan"), time.perf_counter() - started))
+
+    def _fit_core(self, windows: Windows, chooser: Windows | Self) -> None:
+        """Fit everything but the dressing."""
+        record = collect(windows)
+        if not record.mask.any():
+            raise ModelError(f"{self.name}: every training value is missing")
+        if isinstance(chooser, Baseline):
+            self._climate = refit_climate(chooser._fitted_climate().basis, record)
+        else:
+            self._climate = fit_climate(self.task, record, collect(chooser) if len(chooser) else None)
+        self._fit_record(record, windows, chooser)
 
     def predict(self, inputs: Inputs) -> Floats:
         """Return quantiles (n, lead, target, location, quantile) in physical units.
@@ -100,9 +139,7 @@ class Baseline(Model):
 
     def dress(self, mean: Floats, deviation: Floats) -> Floats:
         """Return quantiles (n, lead, target, location, quantile) from the result of `core`."""
-        if self._dressing is None:
-            raise NotFittedError(self.name)
-        return self._dressing(mean, deviation)
+        return self._fitted_dressing()(mean, deviation)
 
     def anomalies(self, inputs: Inputs) -> tuple[Floats, Known]:
         """Return standardised inputs (n, context, channel, location), 0 where missing, and their mask."""
@@ -162,12 +199,9 @@ class Baseline(Model):
         Raises:
             NotFittedError: the model is not fitted.
         """
-        climate = self._fitted_climate()
-        if self._dressing is None:
-            raise NotFittedError(self.name)
         return {
-            **prefixed("climate", climate.state()),
-            **prefixed("dressing", self._dressing.state()),
+            **prefixed("climate", self._fitted_climate().state()),
+            **prefixed("dressing", self._fitted_dressing().state()),
             **prefixed("core", self._core_state()),
         }
 
@@ -186,6 +220,11 @@ class Baseline(Model):
         if self._climate is None:
             raise NotFittedError(self.name)
         return self._climate
+
+    def _fitted_dressing(self) -> Dressing:
+        if self._dressing is None:
+            raise NotFittedError(self.name)
+        return self._dressing
 
     def _errors(self, windows: Windows) -> Floats:
         """Return standardised errors (n, lead, target, location) of the core; NaN where nothing was observed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,14 +95,16 @@ class GradientBoosting(DampedAnomaly):
         texts = sum(trees.text.size for trees in self._trees.values())
         return super().parameters - texts + sum(trees.parameters for trees in self._trees.values())
 
-    def _fit_record(self, record: Series, train: Windows, validation: Windows) -> None:
-        super()._fit_record(record, train, validation)
+    def _fit_record(self, record: Series, train: Windows, chooser: Windows | Self) -> None:
+        super()._fit_record(record, train, chooser)
         self._covariates.fit(train)
         self._calendar = usable_cycles(self.task, record.days)
         options = {name: self._options[name] for name in ("rounds", "leaves", "learning_rate")}
         for position in range(len(self.task.targets)):
             for number, group in enumerate(self._groups):
-                self._trees[_key(position, number)] = fit_trees(*self._sample(train, position, group), **options)
+                key = _key(position, number)
+                count = chooser._trees[key].count if isinstance(chooser, GradientBoosting) else None
+                self._trees[key] = fit_trees(*self._sample(train, position, group), **options, count=count)
 
     def _sample(self, windows: Windows, position: int, group: Index) -> tuple[Floats, Floats]:
         """Return features (row, feature) and residuals of the damped anomaly (row,), at most about `rows` of them."""

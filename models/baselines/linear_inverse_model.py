@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,10 @@ class LinearInverseModel(Baseline):
 
     name: ClassVar[str] = "linear-inverse"
 
+    _basis: EofBasis
+    _steps: Floats
+    _ridge: float
+
     def __init__(self, task: Task, *, modes: int | None = None, lags: int | None = None) -> None:
         super().__init__(task)
         if modes is not None and modes < 1:
@@ -61,8 +66,8 @@ class LinearInverseModel(Baseline):
         """Return the constructor options, ready for JSON."""
         return dict(self._options)
 
-    def _fit_anomalies(self, anomaly: Floats, known: Known, validation: Windows) -> None:
-        modes, lags = self._options["modes"], self._options["lags"]
+    def _fit_anomalies(self, anomaly: Floats, known: Known, chooser: Windows | Self) -> None:
+        modes = self._options["modes"]
         flat, present = anomaly.reshape(len(anomaly), -1), known.reshape(len(known), -1)
         self._observed: Known = np.asarray(present.any(0))
         seen = present[:, self._observed].mean(1) >= _MIN_COVERAGE
@@ -73,9 +78,8 @@ class LinearInverseModel(Baseline):
         halves = [
             find_eofs(self.task, anomaly[part], known[part], len(full)) for part in (slice(half, None), slice(half))
         ]
-        candidates = _MODES if len(validation) else _DEFAULT_MODES
-        sizes = sorted({min(size, len(full)) for size in (candidates if modes is None else (modes,))})
-        orders = [lag for lag in _LAGS if lag <= self.task.context] if lags is None else [lags]
+        candidates, orders, ridges = self._candidates(chooser)
+        sizes = sorted({min(size, len(full)) for size in candidates})
         least, best = np.inf, None
         for size in sizes:
             self._basis = full.first(size)
@@ -83,15 +87,24 @@ class LinearInverseModel(Baseline):
             first = self._residual(halves[0].first(size), flat[:half], present[:half])
             residual = np.concatenate([first, self._residual(halves[1].first(size), flat[half:], present[half:])])
             self._residual_correlation = self._autocorrelation(residual, present)
-            choices = product(orders, _RIDGES) if len(validation) else [(orders[0], _DEFAULT_RIDGE)]
-            for order, ridge in choices:
+            for order, ridge in product(orders, ridges):
                 self._steps = autoregression(amplitudes, seen, order, ridge)
-                loss = self._squared_error(validation)
+                loss = 0.0 if isinstance(chooser, LinearInverseModel) else self._squared_error(chooser)
                 if best is None or loss < least:
-                    least, best = loss, (self._basis, self._residual_correlation, self._steps, amplitudes)
+                    least, best = loss, (self._basis, self._residual_correlation, self._steps, ridge, amplitudes)
         if best is not None:
-            self._basis, self._residual_correlation, self._steps, amplitudes = best
+            self._basis, self._residual_correlation, self._steps, self._ridge, amplitudes = best
             self._residual_deviation = self._forecast_deviation(flat, present, amplitudes)
+
+    def _candidates(self, chooser: Windows | Self) -> tuple[Sequence[int], Sequence[int], Sequence[float]]:
+        """Return numbers of EOFs, orders and ridges to choose from."""
+        if isinstance(chooser, LinearInverseModel):
+            return [len(chooser._basis)], [len(chooser._steps)], [chooser._ridge]
+        modes, lags = self._options["modes"], self._options["lags"]
+        orders = [lag for lag in _LAGS if lag <= self.task.context] if lags is None else [lags]
+        if not len(chooser):
+            return _DEFAULT_MODES if modes is None else [modes], orders[:1], [_DEFAULT_RIDGE]
+        return _MODES if modes is None else [modes], orders, _RIDGES
 
     def _amplitudes(self, basis: EofBasis, flat: Floats, present: Known) -> Floats:
         """Return amplitudes (n, mode) of frames (n, cell), one frame at a time."""
@@ -177,6 +190,7 @@ class LinearInverseModel(Baseline):
             "variance": basis.variance,
             "noise": np.array([basis.noise]),
             "steps": self._steps,
+            "ridge": np.array([self._ridge]),
             "residual_correlation": self._residual_correlation,
             "residual_deviation": self._residual_deviation,
             "observed": self._observed,
@@ -190,6 +204,8 @@ class LinearInverseModel(Baseline):
         modes = variance.size
         steps = take(state, "steps")
         self._steps = take(state, "steps", (len(steps), modes, modes))
+        # Earlier versions did not store it.
+        self._ridge = float(take(state, "ridge", (1,))[0]) if "ridge" in state else _DEFAULT_RIDGE
         maps, noise = take(state, "maps", (modes, cells)), float(take(state, "noise", (1,))[0])
         self._basis = EofBasis(maps, area_weight(task), variance, noise)
         self._residual_correlation = take(state, "residual_correlation", (task.context + task.leads + 1, targets))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,8 @@ _MAX_ISSUES = 512
 _MAX_OPERATIONS = 1e11
 _MAX_VALUES = 1 << 24
 
+Doubles = NDArray[np.float64]
+
 
 class PooledConvolution(Baseline):
     """Regresses each lead on the latest frames around a location, with the same weights everywhere.
@@ -58,6 +60,9 @@ class PooledConvolution(Baseline):
     """
 
     name: ClassVar[str] = "pooled-convolution"
+
+    # Radius, lags, last day and ridge of each output, (4, output).
+    _choice: Doubles
 
     def __init__(self, task: Task, *, radius: int | None = None, lags: int | None = None) -> None:
         super().__init__(task)
@@ -83,7 +88,7 @@ class PooledConvolution(Baseline):
         """Return the constructor options, ready for JSON."""
         return dict(self._options)
 
-    def _fit_anomalies(self, anomaly: Floats, known: Known, validation: Windows) -> None:
+    def _fit_anomalies(self, anomaly: Floats, known: Known, chooser: Windows | Self) -> None:
         task, targets = self.task, list(self.task.target_channels)
         self._persistence = np.clip(autocorrelation(anomaly, known, 1)[1].mean(-1, keepdims=True), 0, 1)
         self._scale = self._common_units()
@@ -97,7 +102,11 @@ class PooledConvolution(Baseline):
             fields, truth, _subsample(issues, _MAX_OPERATIONS / sums.cost / max(len(used), 1)), used
         ):
             sums.add(x, y, seen)
-        self._weights = self._choose(sums, validation, used)
+        if isinstance(chooser, PooledConvolution):
+            self._choice = chooser._choice
+        else:
+            self._choice = self._choose(sums, chooser, used) if len(chooser) else self._default_choice()
+        self._weights = self._solve(sums)
         square, count = np.zeros((len(used), self._outputs)), np.zeros((len(used), self._outputs))
         for x, y, seen in self._examples(fields, truth, _subsample(issues, _MAX_ISSUES), used):
             error = np.where(seen, y - x @ self._weights, 0).reshape(-1, *square.shape)
@@ -117,12 +126,23 @@ class PooledConvolution(Baseline):
             x = self._predictors(fields[0][past[:, -self._depths[-1] :]], fields[1][past], used)
             yield x, _rows(truth[0][future], used), _rows(truth[1][future], used)
 
-    def _choose(self, sums: NormalEquations, validation: Windows, used: NDArray[np.intp]) -> Floats:
-        """Return the weights (p, output) with the least validation error for each output."""
-        if not len(validation):
-            default: Floats = sums.solve(np.arange(self._size), (_DEFAULT_RIDGE,))[0]
-            return default
-        choices = product(self._radii, self._depths, (True, False) if self._own_lags else (False,))
+    def _default_choice(self) -> Doubles:
+        """Return the choice (4, output) without validation: all predictors."""
+        choice = np.array([self._radii[-1], self._depths[-1], len(self._own_lags) > 0, _DEFAULT_RIDGE])
+        return choice[:, None].repeat(self._outputs, axis=1)
+
+    def _solve(self, sums: NormalEquations) -> Floats:
+        """Return the weights (p, output) of the choice of each output."""
+        weights = np.zeros((self._size, self._outputs), np.float32)
+        for choice in np.unique(self._choice, axis=1).T:
+            outputs = (self._choice == choice[:, None]).all(0)
+            columns = self._columns(int(choice[0]), int(choice[1]), bool(choice[2]))
+            weights[:, outputs] = sums.solve(columns, (float(choice[3]),))[0][:, outputs]
+        return weights
+
+    def _choose(self, sums: NormalEquations, validation: Windows, used: NDArray[np.intp]) -> Doubles:
+        """Return radius, lags, last day and ridge (4, output) with the least validation error for each output."""
+        choices = list(product(self._radii, self._depths, (True, False) if self._own_lags else (False,)))
         candidates = np.concatenate([sums.solve(self._columns(*choice), _RIDGES) for choice in choices])
         flat = candidates.transpose(1, 0, 2).reshape(self._size, -1)
         loss = np.zeros((len(candidates), self._outputs))
@@ -135,8 +155,9 @@ class PooledConvolution(Baseline):
             y, seen = _rows(truth * self._scale[targets], used), _rows(truth_known, used)
             for number in range(len(candidates)):
                 loss[number] += np.square(np.where(seen, y - x @ candidates[number], 0)).sum(0)
-        # Contiguous in memory, so that a loaded model gives bit-equal forecasts.
-        return np.ascontiguousarray(candidates[loss.argmin(0), :, np.arange(self._outputs)].T)
+        settings = np.array([(*choice, ridge) for choice in choices for ridge in _RIDGES])
+        best: Doubles = settings[loss.argmin(0)].T
+        return best
 
     def core(self, inputs: Inputs, anomaly: Floats, known: Known) -> tuple[Floats, Floats]:
         """Return the mean, and a standard deviation that grows from the residual one to 1 as inputs are missing."""
@@ -230,6 +251,7 @@ class PooledConvolution(Baseline):
     def _core_state(self) -> dict[str, NDArray[Any]]:
         return {
             "weights": self._weights,
+            "choice": self._choice,
             "residual_deviation": self._residual,
             "scale": self._scale,
             "persistence": self._persistence,
@@ -238,6 +260,8 @@ class PooledConvolution(Baseline):
     def _load_core_state(self, state: State) -> None:
         channels, locations = len(self.task.channels), len(self.task.locations)
         self._weights = take(state, "weights", (self._size, self._outputs))
+        # Earlier versions did not store it.
+        self._choice = take(state, "choice", (4, self._outputs)) if "choice" in state else self._default_choice()
         self._residual = take(state, "residual_deviation", (self._outputs, locations))
         self._scale = take(state, "scale", (channels, locations))
         self._persistence = take(state, "persistence", (channels, 1))

@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,15 +54,21 @@ class Prophet(Baseline):
         """Return the constructor options, ready for JSON."""
         return {"growth": self._growth}
 
-    def _fit_record(self, record: Series, train: Windows, validation: Windows) -> None:
-        if self._growth != "auto" or not len(validation):
-            self._use(self._fitted(record, "linear" if self._growth == "linear" else "flat"))
+    def _fit_record(self, record: Series, train: Windows, chooser: Windows | Self) -> None:
+        if self._growth != "auto":
+            self._use(self._fitted(record, self._growth))
+            return
+        if isinstance(chooser, Prophet):
+            self._use(self._fitted(record, chooser._fitted_growth()))
+            return
+        if not len(chooser):
+            self._use(self._fitted(record, "flat"))
             return
         errors, fitted = {}, {}
         for growth in ("flat", "linear"):
             fitted[growth] = self._fitted(record, growth)
             self._use(fitted[growth])
-            errors[growth] = float(np.nansum(np.square(self._errors(validation)), dtype=np.float64))
+            errors[growth] = float(np.nansum(np.square(self._errors(chooser)), dtype=np.float64))
         self._use(fitted[min(errors, key=lambda growth: errors[growth])])
 
     def _fitted(self, record: Series, growth: str) -> list[NDArray[np.uint8]]:
@@ -73,7 +79,11 @@ class Prophet(Baseline):
                 texts.append(_fit(record.time[known], record.values[known, channel, location], growth))
         return texts
 
-    def _fit_anomalies(self, anomaly: Floats, known: Known, validation: Windows) -> None:
+    def _fitted_growth(self) -> str:
+        """Return the growth of the curves, which is the same for all series."""
+        return next((str(curve.growth) for curve in self._curves or () if curve is not None), "flat")
+
+    def _fit_anomalies(self, anomaly: Floats, known: Known, chooser: Windows | Self) -> None:
         pass
 
     def _use(self, texts: list[NDArray[np.uint8]]) -> None:

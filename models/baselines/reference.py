@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ class Climatology(Baseline):
 
     name: ClassVar[str] = "climatology"
 
-    def _fit_anomalies(self, anomaly: Floats, known: Known, validation: Windows) -> None:
+    def _fit_anomalies(self, anomaly: Floats, known: Known, chooser: Windows | Self) -> None:
         pass
 
     def core(self, inputs: Inputs, anomaly: Floats, known: Known) -> tuple[Floats, Floats]:
@@ -38,7 +38,7 @@ class _LastValue(Baseline):
 
     _correlation: Floats
 
-    def _fit_anomalies(self, anomaly: Floats, known: Known, validation: Windows) -> None:
+    def _fit_anomalies(self, anomaly: Floats, known: Known, chooser: Windows | Self) -> None:
         targets = list(self.task.target_channels)
         most = self.task.context + self.task.leads
         self._correlation = autocorrelation(anomaly[:, targets], known[:, targets], most)

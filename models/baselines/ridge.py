@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +82,7 @@ class RidgeVar(Baseline):
         """Return the constructor options, ready for JSON."""
         return dict(self._options)
 
-    def _fit_anomalies(self, anomaly: Floats, known: Known, validation: Windows) -> None:
+    def _fit_anomalies(self, anomaly: Floats, known: Known, chooser: Windows | Self) -> None:
         task = self.task
         targets = list(task.target_channels)
         outputs = task.leads * len(targets) * len(task.locations)
@@ -103,6 +103,15 @@ class RidgeVar(Baseline):
         sample = issues[:: max(1, len(issues) // _SAMPLE)]
         past = sample[:, None] + np.arange(1 - reach, 1)
         self._effort = effort(self._predictors(anomaly[past], known[past])[1], outputs)
+        if isinstance(chooser, RidgeVar):
+            judged = chooser._fitted_regression()
+            self._regression = Regression(moments.localised(judged.moments.sharing), judged.ridge)
+        else:
+            self._regression = self._choose(moments, chooser)
+
+    def _choose(self, moments: Moments, validation: Windows) -> Regression:
+        """Return the regression with the least validation error, or without validation the least expected error."""
+        outputs = len(moments.targets)
         affordable = min(_MAX_VALIDATION_VALUES / outputs, _MAX_VALIDATION_OPERATIONS / max(self._effort, 1.0))
         most = min(_MAX_VALIDATION, max(_MIN_VALIDATION, int(affordable)))
         examples = [self._example(batch) for batch in batches(validation, most=most)]
@@ -114,14 +123,17 @@ class RidgeVar(Baseline):
 
         sharing = min(_SHARING, key=lambda value: error(value, _DEFAULT_RIDGE))
         ridge = min(_RIDGES, key=lambda value: error(sharing, value))
-        self._regression = Regression(moments.localised(sharing), ridge)
+        return Regression(moments.localised(sharing), ridge)
+
+    def _fitted_regression(self) -> Regression:
+        if self._regression is None:
+            raise NotFittedError(self.name)
+        return self._regression
 
     def core(self, inputs: Inputs, anomaly: Floats, known: Known) -> tuple[Floats, Floats]:
         """Return conditional mean and standard deviation given the known predictors."""
-        if self._regression is None:
-            raise NotFittedError(self.name)
         shape = (len(anomaly), self.task.leads, len(self.task.targets), len(self.task.locations))
-        mean, deviation = self._apply(self._regression, *self._predictors(anomaly, known))
+        mean, deviation = self._apply(self._fitted_regression(), *self._predictors(anomaly, known))
         return mean.reshape(shape), deviation.reshape(shape)
 
     def _apply(self, regression: Regression, x: Floats, known: Known) -> tuple[Floats, Floats]:

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from models.base import Progress, silent
 from models.baselines.reference import Climatology
 from models.errors import ModelError
 from models.task import Batch, Task, Windows
@@ -40,19 +39,8 @@ class RollingClimatology(Climatology):
         """Return the constructor options, ready for JSON."""
         return {"years": self._years}
 
-    def fit(
-        self,
-        train: Windows,
-        validation: Windows,
-        *,
-        seed: int = 0,
-        budget_seconds: float | None = None,
-        progress: Progress = silent,
-    ) -> None:
-        """Fit to the training windows of the last years; see `Baseline.fit`."""
-        self._check_windows(train, validation)
-        recent = _Recent(train, self._years * _YEAR)
-        super().fit(recent, validation, seed=seed, budget_seconds=budget_seconds, progress=progress)
+    def _training_windows(self, windows: Windows) -> Windows:
+        return _Recent(windows, self._years * _YEAR)
 
 
 class _Recent:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,8 @@ class SeasonalNaive(Baseline):
 
     name: ClassVar[str] = "seasonal-naive"
 
+    _season: int
+
     def __init__(self, task: Task, *, season: int | None = None) -> None:
         super().__init__(task)
         if season is not None and (not isinstance(season, int) or season < 1):
@@ -51,13 +53,16 @@ class SeasonalNaive(Baseline):
         """Return the constructor options, ready for JSON."""
         return {"season": self._option}
 
-    def _fit_anomalies(self, anomaly: Floats, known: Known, validation: Windows) -> None:
+    def _fit_anomalies(self, anomaly: Floats, known: Known, chooser: Windows | Self) -> None:
         targets = list(self.task.target_channels)
-        seasons = self._seasons() if self._option is None else [self._option]
+        if isinstance(chooser, SeasonalNaive):
+            seasons = [chooser._season]
+        else:
+            seasons = self._seasons() if self._option is None else [self._option]
         drifts = {season: self._drifts(anomaly[:, targets], known[:, targets], season) for season in seasons}
         best = seasons[0]
-        if len(validation) and len(seasons) > 1:
-            best = min(seasons, key=lambda season: self._squared_error(season, drifts[season], validation))
+        if not isinstance(chooser, SeasonalNaive) and len(chooser) and len(seasons) > 1:
+            best = min(seasons, key=lambda season: self._squared_error(season, drifts[season], chooser))
         self._season, self._drift = best, drifts[best]
 
     def core(self, inputs: Inputs, anomaly: Floats, known: Known) -> tuple[Floats, Floats]:

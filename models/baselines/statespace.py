@@ -6,7 +6,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,7 +132,7 @@ class StateSpaceBaseline(Baseline):
     def _candidates(self, series: Doubles) -> Iterable[tuple[float, System]]:
         """Yield AIC and system of each model fitted to a series (frame,) of anomalies, NaN where missing."""
 
-    def _fit_anomalies(self, anomaly: Floats, known: Known, validation: Windows) -> None:
+    def _fit_anomalies(self, anomaly: Floats, known: Known, chooser: Windows | Self) -> None:
         targets = list(self.task.target_channels)
         anomaly, known = anomaly[-self._frames :, targets], known[-self._frames :, targets]
         series = np.where(known, anomaly, np.nan).astype(np.float64)

@@ -48,16 +48,23 @@ class BoostedTrees:
         return predictions
 
     @property
+    def count(self) -> int:
+        """Number of trees."""
+        return 0 if self._booster is None else int(self._booster.num_trees())
+
+    @property
     def parameters(self) -> int:
         """Number of leaves and thresholds."""
         return sum(2 * int(leaves) - 1 for leaves in re.findall(rb"\nnum_leaves=(\d+)", self.text.tobytes()))
 
 
-def fit_trees(x: Floats, y: Floats, *, rounds: int, leaves: int, learning_rate: float) -> BoostedTrees:
+def fit_trees(
+    x: Floats, y: Floats, *, rounds: int, leaves: int, learning_rate: float, count: int | None = None
+) -> BoostedTrees:
     """Fit trees to the squared error; the same rows in the same order give the same trees.
 
-    Their number, at most `rounds`, is chosen by cross-validation over quarters of the rows, which is more reliable than
-    one held-out year. Too few rows give no trees.
+    Unless it is given, their number, at most `rounds`, is chosen by cross-validation over quarters of the rows, which
+    is more reliable than one held-out year. Too few rows give no trees.
 
     Args:
         x: features (row, feature), NaN where unknown, in order of time.
@@ -65,8 +72,9 @@ def fit_trees(x: Floats, y: Floats, *, rounds: int, leaves: int, learning_rate: 
         rounds: maximum number of trees.
         leaves: maximum number of leaves of a tree.
         learning_rate: shrinkage of each tree.
+        count: number of trees, if it is known.
     """
-    if len(y) < _MIN_ROWS:
+    if len(y) < _MIN_ROWS or count == 0:
         return BoostedTrees(np.empty(0, np.uint8))
     lightgbm = import_lightgbm()
     options = {
@@ -84,6 +92,14 @@ def fit_trees(x: Floats, y: Floats, *, rounds: int, leaves: int, learning_rate: 
         "seed": 0,
         "verbosity": -1,
     }
+    if count is None:
+        count = _choose_count(lightgbm, options, x, y, rounds)
+    booster = lightgbm.train(options, lightgbm.Dataset(x, y, params=options), count)
+    return BoostedTrees(np.frombuffer(booster.model_to_string().encode(), np.uint8))
+
+
+def _choose_count(lightgbm: Any, options: dict[str, Any], x: Floats, y: Floats, rounds: int) -> int:
+    """Return the number of trees with the least error in cross-validation over quarters of the rows."""
     rows = lightgbm.Dataset(x, y, params=options, free_raw_data=False)
     quarters = np.array_split(np.arange(len(y)), _FOLDS)
     scores = lightgbm.cv(
@@ -93,9 +109,7 @@ def fit_trees(x: Floats, y: Floats, *, rounds: int, leaves: int, learning_rate: 
         folds=[(np.setdiff1d(np.arange(len(y)), quarter), quarter) for quarter in quarters],
         callbacks=[lightgbm.early_stopping(_PATIENCE, verbose=False)],
     )
-    best = int(np.argmin(scores["valid l2-mean"])) + 1
-    booster = lightgbm.train(options, lightgbm.Dataset(x, y, params=options), best)
-    return BoostedTrees(np.frombuffer(booster.model_to_string().encode(), np.uint8))
+    return int(np.argmin(scores["valid l2-mean"])) + 1
 
 
 def import_lightgbm() -> Any:

@@ -67,11 +67,18 @@ class CorrectionWeights:
         return cls(take(state, "weight", (task.leads,)), spread, task.quantile_levels.index(0.5))
 
 
-def choose_weights(task: Task, validation: Iterable[ValidationBatch]) -> CorrectionWeights:
+def choose_weights(
+    task: Task, validation: Iterable[ValidationBatch], origins: NDArray[np.integer]
+) -> CorrectionWeights:
     """Return the spread factor, then the weight of each lead, with the least CRPS on validation.
 
     A weight above 0 must gain more than its standard error. The base is calibrated already, so the corrected forecast
     is widened only relative to it.
+
+    Args:
+        task: what is forecast.
+        validation: batches in order of time.
+        origins: (issue,), the frame from which each issue of all batches counts its leads.
     """
     median = task.quantile_levels.index(0.5)
     levels, widths = torch.tensor(task.quantile_levels), torch.from_numpy(level_widths(task.quantile_levels))
@@ -91,7 +98,7 @@ def choose_weights(task: Task, validation: Iterable[ValidationBatch]) -> Correct
         wide = _widen(corrected, factor, median)
         mixed = (torch.lerp(base, wide, share) for share in _WEIGHTS)
         rows.append(torch.stack([loss(one, truth, weight).sum((-2, -1)) for one in mixed]).cpu().numpy())
-    return CorrectionWeights(choose_weight(np.concatenate(rows, axis=1), _WEIGHTS), factor, median)
+    return CorrectionWeights(choose_weight(np.concatenate(rows, axis=1), _WEIGHTS, origins), factor, median)
 
 
 def _widen(quantiles: Tensor, spread: float, median: int) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from typing import Any, ClassVar, get_type_hints
@@ -18,21 +18,20 @@ from models.base import Model, Progress, State, prefixed, scoped, silent, take
 from models.baselines.base import Baseline, Floats
 from models.catalogue import build
 from models.errors import ModelError, NotFittedError
-from models.layers.setconv import unit_square
 from models.networks.correction import CorrectionWeights, choose_weights
-from models.networks.heads import Head
 from models.networks.input_dropout import InputDropout
-from models.networks.losses import area_weights
 from models.networks.model_config import ModelConfig, NetworkConfig
 from models.networks.network import Network
-from models.networks.sample import Dimensions, Locations, Sample
+from models.networks.sample import Dimensions, Sample
+from models.networks.sample_builder import SampleBuilder
+from models.networks.schedule import TrainingLength
 from models.networks.trainer import train as train_network
+from models.networks.trainer import train_for
 from models.networks.training_batch import SupervisedBatch
 from models.networks.training_config import TrainingConfig
 from models.options import check_options
-from models.statistics.calendar import cycles
 from models.statistics.covariates import Covariates
-from models.task import Batch, Inputs, Task, Windows
+from models.task import Inputs, Task, Windows
 
 # Series (channels times locations) up to which ridge-var is the default base.
 _MAX_RIDGE = 750
@@ -42,6 +41,8 @@ _MAX_VALUES = 24_000_000
 # Default batch size, and the maximum of windows times leads times locations in a batch.
 _DEFAULT_BATCH = 64
 _MAX_BATCH_CELLS = 131_072
+# Fraction of the epochs of the judged model for which a refit continues training from former weights.
+_WARM_START = 0.25
 
 
 class NeuralModel(Model):
@@ -85,8 +86,8 @@ class NeuralModel(Model):
         self._network: Network | None = None
         none = CorrectionWeights(np.zeros(task.leads, np.float32), 1.0, self._dims.median)
         self._correction, self._without_covariates = none, none
-        self._locations = _locations(task).to(self._device)
-        self._area_weights = area_weights(torch.tensor(task.latitude)).to(self._device)
+        self._trained = TrainingLength(0, 0.0)
+        self._builder = SampleBuilder(task, self._base, self._covariates, self._dims, self._model_config, self._device)
         with self._own_random_state(0):  # fail now and not after hours of training
             self.network()
 
@@ -125,6 +126,58 @@ class NeuralModel(Model):
             self._train(network, train, validation, np.random.default_rng(seed), deadline, progress)
         self._network = network
 
+    def refit(
+        self,
+        judged: Model,
+        windows: Windows,
+        *,
+        start: Model | None = None,
+        seed: int = 0,
+        budget_seconds: float | None = None,
+        progress: Progress = silent,
+    ) -> None:
+        """Refit the base, then train the network for as long as that of `judged`; see `Model.refit`.
+
+        It stays untrained where `judged` does not use its correction. With the trained network of `start`, training
+        continues from there, for a quarter of the epochs but at least one. The global random state is restored.
+
+        Raises:
+            ModelError: there is nothing to learn from, the windows belong to another task, or `judged` or `start` has
+                another name, task or options.
+            NotFittedError: `judged` or `start` is not fitted.
+            DivergedError: the loss is not finite.
+        """
+        deadline = None if budget_seconds is None else time.monotonic() + budget_seconds
+        recipe = self._same_recipe(judged)
+        recipe._fitted()
+        former = None if start is None else self._same_recipe(start)._trained_weights()
+        self._check_windows(windows)
+        self._network = None  # failed training leaves the model unfitted
+        self._base.refit(recipe._base, windows)
+        self._covariates.fit(windows)
+        self._correction, self._without_covariates = recipe._correction, recipe._without_covariates
+        used = self._correction.weight.any() or self._without_covariates.weight.any()
+        self._trained = length = recipe._trained if used else TrainingLength(0, 0.0)
+        with self._own_random_state(seed):
+            network = self.network()
+            if length.epochs:
+                if former is not None:
+                    network.load_state_dict(former)
+                    length = TrainingLength(max(1, round(_WARM_START * length.epochs)), 1.0)
+                index = np.arange(len(windows), dtype=np.intp)
+                batches, steps = self._batches(network, windows, index, np.random.default_rng(seed))
+                train_for(
+                    network,
+                    batches,
+                    length,
+                    steps=steps,
+                    config=self._training_config,
+                    name=self.name,
+                    deadline=deadline,
+                    progress=progress,
+                )
+        self._network = network.eval()
+
     def predict(self, inputs: Inputs) -> Floats:
         """Return quantiles (n, lead, target, location, quantile) in physical units.
 
@@ -160,12 +213,14 @@ class NeuralModel(Model):
             **prefixed("network", network),
             **prefixed("correction", self._correction.state()),
             **prefixed("without_covariates", self._without_covariates.state()),
+            **prefixed("trained", self._trained.state()),
         }
 
     def load_state(self, state: State) -> None:
         """Load a state; see `Model.load_state`."""
         correction = CorrectionWeights.from_state(self.task, scoped("correction", state))
         without_covariates = CorrectionWeights.from_state(self.task, scoped("without_covariates", state))
+        trained = TrainingLength.from_state(scoped("trained", state), self._training_config.epochs)
         with self._own_random_state(0):
             network = self.network()
         own = scoped("network", state)
@@ -173,12 +228,18 @@ class NeuralModel(Model):
         self._base.load_state(scoped("base", state))
         self._covariates.load_state(scoped("covariates", state))
         network.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
-        self._network, self._correction, self._without_covariates = network.eval(), correction, without_covariates
+        self._correction, self._without_covariates = correction, without_covariates
+        self._network, self._trained = network.eval(), trained
 
     def _fitted(self) -> Network:
         if self._network is None:
             raise NotFittedError(self.name)
         return self._network
+
+    def _trained_weights(self) -> dict[str, Tensor] | None:
+        """Return the weights of the network; None where it is untrained."""
+        weights = self._fitted().state_dict()
+        return weights if self._trained.epochs else None
 
     @contextmanager
     def _own_random_state(self, seed: int) -> Iterator[None]:
@@ -215,7 +276,6 @@ class NeuralModel(Model):
         deadline: float | None,
         progress: Progress,
     ) -> None:
-        size = self._batch_size()
         training_index = np.arange(len(windows), dtype=np.intp)
         validation_index = np.arange(len(validation), dtype=np.intp)
         if not len(validation):
@@ -226,31 +286,44 @@ class NeuralModel(Model):
         most = max(1, min(_MAX_VALIDATION, _MAX_VALUES // self._forecast_size()))
         if len(validation_index) > most:
             validation_index = validation_index[np.linspace(0, len(validation_index) - 1, most).astype(np.intp)]
-        head = network.head
-        held_out = [self._supervised(head, validation.batch(part)) for part in _split(validation_index, 4 * size)]
-        input_dropout = InputDropout.of(self.task, self._training_config.input_dropout)
-
-        def batches() -> Iterator[SupervisedBatch]:
-            for part in _split(rng.permutation(training_index), size):
-                batch = windows.batch(part)
-                yield self._supervised(head, replace(batch, inputs=input_dropout(batch.inputs, rng)))
-
-        train_network(
+        held_out, origins = [], np.empty(0, np.int64)
+        for part in _split(validation_index, 4 * self._batch_size()):
+            batch = validation.batch(part)
+            held_out.append(self._builder.supervised(network.head, batch))
+            origins = np.append(origins, _origins(self.task, batch.inputs))
+        batches, steps = self._batches(network, windows, training_index, rng)
+        self._trained, _ = train_network(
             network,
             batches,
             lambda: held_out,
-            steps=-(-len(training_index) // size),
+            steps=steps,
             config=self._training_config,
             name=self.name,
             deadline=deadline,
             progress=progress,
         )
-        self._correction = self._without_covariates = self._choose_weights(network, held_out)
+        self._correction = self._without_covariates = self._choose_weights(network, held_out, origins)
         if self.task.covariates:
-            blind = [replace(batch, sample=without_covariates(batch.sample)) for batch in held_out]
-            self._without_covariates = self._choose_weights(network, blind)
+            blind = [replace(batch, sample=batch.sample.without_covariates()) for batch in held_out]
+            self._without_covariates = self._choose_weights(network, blind, origins)
 
-    def _choose_weights(self, network: Network, batches: list[SupervisedBatch]) -> CorrectionWeights:
+    def _batches(
+        self, network: Network, windows: Windows, index: NDArray[np.intp], rng: np.random.Generator
+    ) -> tuple[Callable[[], Iterator[SupervisedBatch]], int]:
+        """Return what makes the batches of one epoch, shuffled and perturbed anew at each call, and their number."""
+        size = self._batch_size()
+        input_dropout = InputDropout.of(self.task, self._training_config.input_dropout)
+
+        def batches() -> Iterator[SupervisedBatch]:
+            for part in _split(rng.permutation(index), size):
+                batch = windows.batch(part)
+                yield self._builder.supervised(network.head, replace(batch, inputs=input_dropout(batch.inputs, rng)))
+
+        return batches, -(-len(index) // size)
+
+    def _choose_weights(
+        self, network: Network, batches: list[SupervisedBatch], origins: NDArray[np.int64]
+    ) -> CorrectionWeights:
         if self._model_config.correction == "all":
             return CorrectionWeights(np.ones(self.task.leads, np.float32), 1.0, self._dims.median)
         with torch.inference_mode():
@@ -260,6 +333,7 @@ class NeuralModel(Model):
                     (one.sample.base, self._corrected(network, one.sample), one.truth, one.known * one.weight)
                     for one in batches
                 ),
+                origins,
             )
 
     def _corrected(self, network: Network, sample: Sample) -> Tensor:
@@ -267,7 +341,7 @@ class NeuralModel(Model):
 
     def _quantiles(self, network: Network, inputs: Inputs) -> Floats:
         """Return quantiles of the standardised anomaly, with the weighted correction."""
-        sample = self._sample(inputs)
+        sample = self._builder.sample(inputs)
         corrected = self._corrected(network, sample) if len(inputs) else sample.base
         mixed = self._correction(sample.base, corrected)
         if self.task.covariates:
@@ -275,50 +349,6 @@ class NeuralModel(Model):
             mixed = torch.where(available, mixed, self._without_covariates(sample.base, corrected))
         quantiles: Floats = mixed.cpu().numpy()
         return quantiles
-
-    def _supervised(self, head: Head, batch: Batch) -> SupervisedBatch:
-        truth, known = self._base.target_anomalies(batch)
-        weight = self._weight(batch.inputs)
-        return SupervisedBatch(head, self._sample(batch.inputs), self._tensor(truth), self._tensor(known), weight)
-
-    def _weight(self, inputs: Inputs) -> Tensor:
-        """Return the weight of each value in the loss, in a shape that broadcasts to (n, lead, target, location)."""
-        if self._model_config.weights == "area":
-            return self._area_weights
-        if self._model_config.weights == "none":
-            return torch.ones_like(self._area_weights)
-        _, spread = self._base.expected(inputs.target_time)
-        return self._tensor(spread) ** (2 if self._model_config.loss == "mse" else 1)
-
-    def _sample(self, inputs: Inputs) -> Sample:
-        """Return the network's inputs as tensors."""
-        anomaly, known = self._base.anomalies(inputs)
-        mean, deviation = self._base.core(inputs, anomaly, known)
-        covariates, covariate_mask = self._covariates(inputs)
-        low, high = self._base.limits(inputs.target_time)
-        recent, tensor = slice(-self._dims.frames, None), self._tensor
-        return Sample(
-            anomaly=tensor(anomaly[:, recent]),
-            known=tensor(known[:, recent]),
-            calendar=tensor(cycles(inputs.time[:, recent])),
-            target_calendar=tensor(cycles(inputs.target_time)),
-            covariates=tensor(covariates),
-            covariate_mask=tensor(covariate_mask),
-            base=tensor(self._base.dress(mean, deviation)),
-            deviation=tensor(deviation),
-            low=tensor(low),
-            high=tensor(high),
-            locations=self._locations,
-        )
-
-    def _tensor(self, array: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(self._device)
-
-
-def without_covariates(sample: Sample) -> Sample:
-    """Return the same sample as if no covariate were available."""
-    empty = torch.zeros_like(sample.covariates)
-    return sample._replace(covariates=empty, covariate_mask=empty)
 
 
 def _build_base(task: Task, kind: str, name: str) -> Baseline:
@@ -331,20 +361,13 @@ def _build_base(task: Task, kind: str, name: str) -> Baseline:
     return base
 
 
-def _locations(task: Task) -> Locations:
-    static = np.array(task.static_values, np.float32).reshape(len(task.static), len(task.locations))
-    spread = static.std(1, keepdims=True)
-    static = (static - static.mean(1, keepdims=True)) / np.where(spread > 0, spread, 1)
-    return Locations(
-        position=torch.from_numpy(unit_square(task.longitude, task.latitude)),
-        static=torch.from_numpy(static.T.astype(np.float32)),
-        row=torch.arange(len(task.locations)),
-        grid=task.grid,
-    )
-
-
 def _device(name: str) -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() and name != "cpu" else "cpu")
+
+
+def _origins(task: Task, inputs: Inputs) -> NDArray[np.int64]:
+    """Return the number of the last context frame of each issue."""
+    return inputs.time[:, -1].astype("datetime64[s]").astype(np.int64) // task.step_seconds
 
 
 def _split(index: NDArray[np.intp], size: int) -> Iterator[NDArray[np.intp]]:

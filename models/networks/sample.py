@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from models.layers.setconv import unit_square
 from models.task import Task
 
 CALENDAR = 6
@@ -27,6 +29,19 @@ class Locations(NamedTuple):
     static: Tensor
     row: Tensor
     grid: tuple[int, int] | None
+
+    @classmethod
+    def of(cls, task: Task) -> Locations:
+        """Return all locations of a task."""
+        static = np.array(task.static_values, np.float32).reshape(len(task.static), len(task.locations))
+        spread = static.std(1, keepdims=True)
+        static = (static - static.mean(1, keepdims=True)) / np.where(spread > 0, spread, 1)
+        return cls(
+            position=torch.from_numpy(unit_square(task.longitude, task.latitude)),
+            static=torch.from_numpy(static.T.astype(np.float32)),
+            row=torch.arange(len(task.locations)),
+            grid=task.grid,
+        )
 
     def to(self, device: torch.device) -> Locations:
         """Return the same locations on a device."""
@@ -61,6 +76,11 @@ class Sample(NamedTuple):
     low: Tensor
     high: Tensor
     locations: Locations
+
+    def without_covariates(self) -> Sample:
+        """Return the same sample as if no covariate were available."""
+        empty = torch.zeros_like(self.covariates)
+        return self._replace(covariates=empty, covariate_mask=empty)
 
 
 @dataclass(frozen=True, slots=True)

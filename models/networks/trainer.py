@@ -1,4 +1,4 @@
-"""The training loop: warm-up and cosine schedule, clipping, averaged weights, early stopping, a time budget."""
+"""Training loops: clipping, averaged weights, early stopping, a time budget."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from copy import deepcopy
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from models.base import Epoch, Progress
 from models.errors import DivergedError
 from models.networks.adversary import Adversary
 from models.networks.forward_pass import ForwardPass
+from models.networks.schedule import Schedule, TrainingLength, learning_rate
 from models.networks.training_batch import TrainingBatch
 from models.networks.training_config import TrainingConfig
 
@@ -23,8 +23,6 @@ Tensors = tuple[Tensor, ...] | list[Tensor]
 
 # Steps between checks of the loss on a GPU, since each check waits for the GPU.
 _CHECK_EVERY = 16
-# Lead of elapsed time over steps, as fractions of the whole, beyond which the schedule follows time.
-_LAG = 0.1
 
 
 def train(
@@ -37,8 +35,8 @@ def train(
     name: str,
     deadline: float | None,
     progress: Progress,
-) -> float:
-    """Train in place, keep the averaged weights with the lowest validation loss, and return that loss.
+) -> tuple[TrainingLength, float]:
+    """Train in place, keep the averaged weights with the lowest validation loss, and return their length and loss.
 
     The untrained network counts as epoch 0, so training never raises the validation loss.
 
@@ -53,38 +51,51 @@ def train(
         progress: called after each epoch.
 
     Raises:
-        DivergedError: a training loss was not finite.
         ModelError: the device does not support the precision.
+        DivergedError: a training loss was not finite.
     """
-    train_step = _TrainStep(network, config)
-    average = _moving_average(network, config.ema_decay)
     best, best_loss = deepcopy(network.state_dict()), evaluate(network, validation())
-    total = max(1, steps * config.epochs)
-    schedule = _Schedule(time.monotonic(), deadline, total)
-    done, stale = 0, 0
+    kept, whole = TrainingLength(0, 0.0), TrainingLength(config.epochs, 1.0)
+    run = _Run(network, batches, whole, steps=steps, config=config, name=name, deadline=deadline)
     for epoch in range(1, config.epochs + 1):
         started = time.monotonic()
-        network.train()
-        losses = _EpochLoss(name, epoch, train_step.device)
-        for step, batch in enumerate(batches()):
-            loss, weight, objective = train_step.objective(batch)
-            losses.add(step, loss, weight, objective)
-            train_step.descend(objective, config.learning_rate * _rate(schedule.position(done), config.warmup, total))
-            done += 1
-            average.update_parameters(network)
-            if schedule.expired():
-                break
-        train_loss = losses.close()
-        validation_loss = evaluate(average.module, validation())
+        train_loss = run.train_epoch(epoch)
+        validation_loss = evaluate(run.average, validation())
         progress(Epoch(epoch, config.epochs, train_loss, validation_loss, time.monotonic() - started))
-        stale += 1
         if validation_loss < best_loss:
-            best, best_loss, stale = deepcopy(average.module.state_dict()), validation_loss, 0
-        if stale >= config.patience or schedule.expired():
+            best, best_loss = deepcopy(run.average.state_dict()), validation_loss
+            kept = TrainingLength(epoch, run.position())
+        if epoch - kept.epochs >= config.patience or run.expired():
             break
     network.load_state_dict(best)
     network.eval()
-    return best_loss
+    return kept, best_loss
+
+
+def train_for(
+    network: nn.Module,
+    batches: Callable[[], Iterable[TrainingBatch]],
+    length: TrainingLength,
+    *,
+    steps: int,
+    config: TrainingConfig,
+    name: str,
+    deadline: float | None,
+    progress: Progress,
+) -> None:
+    """Train in place for this length, without validation, and keep the averaged weights.
+
+    The other arguments and the errors are those of `train`. The validation loss that `progress` reports is NaN.
+    """
+    run = _Run(network, batches, length, steps=steps, config=config, name=name, deadline=deadline)
+    for epoch in range(1, length.epochs + 1):
+        started = time.monotonic()
+        train_loss = run.train_epoch(epoch)
+        progress(Epoch(epoch, length.epochs, train_loss, math.nan, time.monotonic() - started))
+        if run.expired():
+            break
+    network.load_state_dict(run.average.state_dict())
+    network.eval()
 
 
 @torch.no_grad()
@@ -96,6 +107,55 @@ def evaluate(network: nn.Module, batches: Iterable[TrainingBatch]) -> float:
         loss, weight = batch.loss(network(batch.sample))
         total, total_weight = total + float(loss), total_weight + float(weight)
     return total / total_weight if total_weight else math.inf
+
+
+class _Run:
+    """One run of training, epoch by epoch."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        batches: Callable[[], Iterable[TrainingBatch]],
+        length: TrainingLength,
+        *,
+        steps: int,
+        config: TrainingConfig,
+        name: str,
+        deadline: float | None,
+    ) -> None:
+        self._network, self._batches, self._config, self._name = network, batches, config, name
+        self._step = _TrainStep(network, config)
+        self._average = _moving_average(network, config.ema_decay)
+        self._done = 0
+        self._schedule = Schedule(time.monotonic(), deadline, max(1, steps * length.epochs), length.position)
+
+    @property
+    def average(self) -> nn.Module:
+        """The network with averaged weights."""
+        return self._average.module
+
+    def train_epoch(self, epoch: int) -> float:
+        """Train for one epoch, or until the deadline, and return the mean training loss."""
+        self._network.train()
+        losses = _EpochLoss(self._name, epoch, self._step.device)
+        for step, batch in enumerate(self._batches()):
+            loss, weight, objective = self._step.objective(batch)
+            losses.add(step, loss, weight, objective)
+            rate = learning_rate(self.position(), self._config.warmup, self._schedule.step)
+            self._step.descend(objective, self._config.learning_rate * rate)
+            self._done += 1
+            self._average.update_parameters(self._network)
+            if self.expired():
+                break
+        return losses.close()
+
+    def position(self) -> float:
+        """Return the completed fraction of the schedule."""
+        return self._schedule.position(self._done)
+
+    def expired(self) -> bool:
+        """Return whether the deadline has passed."""
+        return self._schedule.expired()
 
 
 class _TrainStep:
@@ -194,32 +254,3 @@ class _EpochLoss:
     def _check(self) -> None:
         if not bool(self._sums.isfinite().all()):
             raise DivergedError(self._name, epoch=self._epoch, step=self._step)
-
-
-@dataclass(frozen=True, slots=True)
-class _Schedule:
-    """Progress of training: by steps, or by time where the deadline will end it sooner."""
-
-    start: float
-    deadline: float | None
-    total: int
-
-    def position(self, done: int) -> float:
-        """Return the completed fraction of training after `done` steps."""
-        by_steps = done / self.total
-        if self.deadline is None or done == 0:
-            return by_steps
-        by_time = (time.monotonic() - self.start) / max(self.deadline - self.start, 1e-9)
-        # A briefly busy machine must not change the model: only a clear lag counts.
-        return by_time if by_time > by_steps + _LAG else by_steps
-
-    def expired(self) -> bool:
-        """Return whether the deadline has passed."""
-        return self.deadline is not None and time.monotonic() > self.deadline
-
-
-def _rate(position: float, warmup: float, total: int) -> float:
-    """Return the learning rate relative to its peak: a linear rise, then half a cosine down to 0."""
-    if position < warmup:
-        return (position + 1 / total) / (warmup + 1 / total)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (position - warmup) / max(1 - warmup, 1e-9))))

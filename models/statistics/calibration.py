@@ -26,20 +26,40 @@ def widening(seen: NDArray[np.float32], unseen: NDArray[np.float32]) -> float:
     return half_trusted(float(np.abs(outside).mean()) / max(float(np.abs(inside).mean()), 1e-6))
 
 
-def choose_weight(losses: NDArray[np.floating], weights: tuple[float, ...]) -> NDArray[np.float32]:
+def choose_weight(
+    losses: NDArray[np.floating], weights: tuple[float, ...], origins: NDArray[np.integer]
+) -> NDArray[np.float32]:
     """Return the weight with the least loss at each lead, or the first where the gain over it may be chance.
 
     Args:
         losses: (weight, issue, lead), issues in order of time.
         weights: the candidates, the safe one first.
+        origins: (issue,), the frame from which each issue counts its leads.
     """
-    _, issues, leads = losses.shape
+    leads = losses.shape[2]
+    independent = independent_issues(origins, leads)
     chosen = np.full(leads, weights[0], np.float32)
     for lead in range(leads):
         gains = losses[0, :, lead] - losses[1:, :, lead]
         best = int(gains.mean(1).argmax())
-        # Errors of overlapping forecasts are correlated: about one issue in lead + 1 is independent.
-        error = gains[best].std() * np.sqrt((lead + 1) / max(issues, 1))
+        error = gains[best].std() / np.sqrt(independent[lead])
         if gains[best].mean() > error + _ROUNDING * abs(float(losses[0, :, lead].mean())):
             chosen[lead] = weights[best + 1]
     return chosen
+
+
+def independent_issues(origins: NDArray[np.integer], leads: int) -> NDArray[np.float64]:
+    """Return how many of the issues are independent at each lead, (lead,).
+
+    Errors of overlapping forecasts are correlated. A forecast overlaps with all later ones that are issued before its
+    target time, so an issue counts as its distance to the next one, divided by the lead and at most 1: where issues
+    follow each other frame by frame, one in `lead` is independent. The last one counts as the mean of the others.
+
+    Args:
+        origins: (issue,), the frame from which each issue counts its leads, in ascending order.
+        leads: number of leads.
+    """
+    distance = np.diff(origins) if len(origins) > 1 else np.ones(1)
+    share = np.minimum(distance[:, None] / np.arange(1, leads + 1), 1).mean(0)
+    independent: NDArray[np.float64] = np.maximum(len(origins) * share, 1 / leads)
+    return independent

@@ -80,10 +80,10 @@ def fit_climate(task: Task, train: Series, validation: Series | None) -> Climate
     """Fit a climate by least squares; where the record supports two bases, validation chooses."""
     options = candidates(train.days, task.step_seconds)
     if len(options) == 1:
-        return _fit(options[0], train)
+        return refit_climate(options[0], train)
     if validation is None:
-        return _fit(options[-1] if train.days >= 56 else options[0], train)
-    fitted = [_fit(basis, train) for basis in options]
+        return refit_climate(options[-1] if train.days >= 56 else options[0], train)
+    fitted = [refit_climate(basis, train) for basis in options]
     return min(fitted, key=lambda climate: _squared_error(climate, validation))
 
 
@@ -92,7 +92,8 @@ def _squared_error(climate: Climate, series: Series) -> float:
     return float(np.square(mean - series.values, where=series.mask, out=np.zeros_like(mean)).sum())
 
 
-def _fit(basis: Basis, series: Series) -> Climate:
+def refit_climate(basis: Basis, series: Series) -> Climate:
+    """Fit a climate of this basis by least squares."""
     frames, *shape = series.values.shape
     rows = basis(series.time)
     values = series.values.reshape(frames, -1)

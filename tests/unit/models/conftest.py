@@ -16,6 +16,7 @@ from models.catalogue import MODELS, build
 from models.networks.model_config import FieldNetworkConfig
 from models.networks.network import Network
 from models.networks.neural import NeuralModel
+from models.networks.schedule import TrainingLength
 from models.task import Task
 from tests.records import Record
 
@@ -139,6 +140,7 @@ def perturb(model: Model) -> None:
                 parameter.data += 0.1 * torch.randn_like(parameter)
         everything = replace(model._correction, weight=np.ones_like(model._correction.weight))
         model._correction = model._without_covariates = everything
+        model._trained = TrainingLength(1, 1.0)
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,8 @@ def test_a_checkpoint_of_format_2_gives_the_same_forecast(tmp_path: Path) -> Non
     inputs = Inputs(**arrays)
     model = load(CHECKPOINTS / "format-2", digest=DIGEST)
     np.testing.assert_allclose(model.predict(inputs), expected, rtol=1e-4)
+    # It does not say how long the network was trained: as long as its options allow.
+    assert model.state()["peephole-lstm.trained.epochs"] == model.options()["peephole-lstm.epochs"]
     save(model, tmp_path / "model")
     assert read_card(tmp_path / "model")["format"] == FORMAT
     np.testing.assert_array_equal(load(tmp_path / "model").predict(inputs), model.predict(inputs))

@@ -12,7 +12,7 @@ from models.base import Model
 from models.catalogue import MODELS, build
 from models.networks.correction import CorrectionWeights
 from models.networks.neural import NeuralModel
-from models.networks.trainer import _Schedule
+from models.networks.schedule import Schedule
 from models.task import Task
 from tests.unit.models.conftest import World
 
@@ -49,7 +49,16 @@ def test_the_schedule_follows_time_only_when_far_ahead_of_steps(
     monkeypatch: pytest.MonkeyPatch, now: Any, position: Any
 ) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    assert _Schedule(0.0, 100.0, 10).position(3) == pytest.approx(position)
+    assert Schedule(0.0, 100.0, 10, 1.0).position(3) == pytest.approx(position)
+
+
+def test_where_time_was_short_the_schedule_of_a_refit_ends_where_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    schedule = Schedule(0.0, 100.0, 10, 0.6)
+    monkeypatch.setattr(time, "monotonic", lambda: 20.0)
+    assert schedule.position(3) == pytest.approx(0.18)
+    assert schedule.position(10) == pytest.approx(0.6)
+    monkeypatch.setattr(time, "monotonic", lambda: 120.0)
+    assert schedule.position(3) == pytest.approx(0.6)
 
 
 def test_correction_all_uses_the_whole_correction(world: World, new: Callable[..., Model]) -> None:
@@ -74,7 +83,7 @@ def test_loss_weights_follow_spread_or_area(world: World, task_of: Callable[...,
         model = build("dlinear", world.task, base="climatology", epochs=0, weights=kind)
         assert isinstance(model, NeuralModel)
         model.fit(world.train, world.validation)
-        weights[kind] = np.broadcast_to(model._weight(batch.inputs).numpy(), batch.target.shape)
+        weights[kind] = np.broadcast_to(model._builder.weight(batch.inputs).numpy(), batch.target.shape)
     assert (weights["none"] == 1).all()
     expected = np.cos(np.radians(world.task.latitude))
     np.testing.assert_allclose(weights["area"][0, 0, 0], expected / expected.mean(), rtol=1e-5)

@@ -15,7 +15,8 @@ from models.errors import DivergedError
 from models.networks.adversary import Trajectories
 from models.networks.heads import make_head
 from models.networks.sample import Dimensions, Locations, Sample
-from models.networks.trainer import evaluate, train
+from models.networks.schedule import TrainingLength
+from models.networks.trainer import evaluate, train, train_for
 from models.networks.training_batch import SupervisedBatch
 from models.networks.training_config import OPTIMISERS, TrainingConfig
 from tests.bfloat16 import needs_bfloat16
@@ -105,30 +106,75 @@ def test_weights_that_validate_best_are_kept() -> None:
     network = point()
     epochs: list[Epoch] = []
     options = {"epochs": 30, "patience": 3, "learning_rate": 0.1, "ema_decay": 0.5, "weight_decay": 0.0}
-    best = run(network, [towards(5.0)] * 10, [towards(1.0)], progress=epochs, **options)
+    length, best = run(network, [towards(5.0)] * 10, [towards(1.0)], progress=epochs, **options)
     assert best == pytest.approx(min(epoch.validation_loss for epoch in epochs))
+    assert best == epochs[length.epochs - 1].validation_loss
+    assert length.position == pytest.approx(length.epochs / 30)
     assert float((network.weight.detach() - 1).square()) == pytest.approx(best, abs=1e-6)
     assert len(epochs) < 30
 
 
 def test_training_that_makes_it_worse_leaves_the_untrained_network() -> None:
     network = point()
-    best = run(network, [towards(5.0)] * 10, [towards(-1.0)], epochs=5, learning_rate=0.1)
-    assert best == 1.0
+    length, best = run(network, [towards(5.0)] * 10, [towards(-1.0)], epochs=5, learning_rate=0.1)
+    assert (length, best) == ((0, 0.0), 1.0)
     assert float(network.weight.detach()) == 0.0
     assert not network.training
 
 
 def test_without_epochs_it_only_evaluates() -> None:
-    epochs: list[Epoch] = []
-    assert run(point(), [towards(5.0)], [towards(3.0), towards(1.0)], epochs=0, progress=epochs) == 5.0
+    epochs = []
+    assert run(point(), [towards(5.0)], [towards(3.0), towards(1.0)], epochs=0, progress=epochs) == ((0, 0.0), 5.0)
     assert epochs == []
 
 
 def test_nothing_to_validate_on_keeps_the_untrained_network() -> None:
     network = point()
-    assert run(network, [towards(5.0)], [], epochs=2) == math.inf
+    assert run(network, [towards(5.0)], [], epochs=2) == ((0, 0.0), math.inf)
     assert float(network.weight.detach()) == 0.0
+
+
+def test_training_for_a_length_repeats_training_that_stopped_there() -> None:
+    """Validation prefers the third of five epochs; without validation the same three give the same weights."""
+    options = TrainingConfig(epochs=5, patience=2, learning_rate=0.1, ema_decay=0.5)
+    judged, again, epochs = point(), point(), []
+    length, _ = run(judged, [towards(5.0)] * 4, [towards(0.9)], epochs=5, patience=2, learning_rate=0.1, ema_decay=0.5)
+    assert 0 < length.epochs < 5
+    train_for(
+        again,
+        lambda: [towards(5.0)] * 4,
+        length,
+        steps=4,
+        config=options,
+        name="net",
+        deadline=None,
+        progress=epochs.append,
+    )
+    torch.testing.assert_close(again.weight, judged.weight)
+    assert [(epoch.epoch, epoch.epochs) for epoch in epochs] == [(i + 1, length.epochs) for i in range(length.epochs)]
+    assert math.isnan(epochs[-1].validation_loss)
+    assert not again.training
+
+
+def test_a_spent_budget_ends_training_for_a_length_after_one_step() -> None:
+    used, epochs = [], []
+
+    def batches() -> Any:
+        for batch in [towards(5.0)] * 10:
+            used.append(batch)
+            yield batch
+
+    train_for(
+        point(),
+        batches,
+        TrainingLength(3, 1.0),
+        steps=10,
+        config=TrainingConfig(),
+        name="net",
+        deadline=time.monotonic(),
+        progress=epochs.append,
+    )
+    assert (len(used), len(epochs)) == (1, 1)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -176,7 +222,7 @@ def test_every_optimiser_learns(optimiser: Any) -> None:
     network, validation = small(), rows()
     before = evaluate(network, validation)
     rate = 0.1 if optimiser == "sgd" else 0.02
-    after = run(network, validation, validation, optimiser=optimiser, epochs=20, learning_rate=rate, ema_decay=0.9)
+    _, after = run(network, validation, validation, optimiser=optimiser, epochs=20, learning_rate=rate, ema_decay=0.9)
     assert after < 0.5 * before
 
 
@@ -265,7 +311,7 @@ def test_weights_are_averaged() -> None:
 def learnt(**options: Any) -> Any:
     torch.manual_seed(3)
     network = small(dropout=0.1)
-    loss = run(network, rows(), rows(), **({"epochs": 5, "learning_rate": 0.02, "ema_decay": 0.9} | options))
+    _, loss = run(network, rows(), rows(), **({"epochs": 5, "learning_rate": 0.02, "ema_decay": 0.9} | options))
     return network.state_dict(), loss
 
 
