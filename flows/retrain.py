@@ -27,11 +27,16 @@ def describe(result: RetrainResult) -> tuple[str, str]:
         ("**challenger**", verdict.crps_by_lead),
         *((inert(it.rival), it.crps_by_lead) for it in verdict.rivals),
     ]
+    heading = "Promoted" if verdict.promoted else "Champion refreshed" if result.refreshed else "Champion kept"
+    outage = ""
+    if verdict.kind == "promotion":
+        outage = f"; with a quarter of the {verdict.places} withheld {verdict.outage_crps:.4g}"
+    cases = f", about {verdict.cases:,} of them independent" if verdict.cases else ""
     parts = [
-        f"## {'Promoted' if verdict.promoted else 'Champion kept'}\n\n{inert(verdict.reason)}",
-        f"Challenger: {inert(verdict.challenger)}, version {result.version}. "
-        f"{verdict.issues:,} held-out issue times from {minute(verdict.since)} to {minute(verdict.until)}. "
-        f"CRPS {verdict.crps:.4g}; with a quarter of the {verdict.places} withheld {verdict.outage_crps:.4g}. "
+        f"## {heading}\n\n{inert(_reason(result))}",
+        f"{'Challenger' if verdict.kind == 'promotion' else 'Champion'}: {inert(verdict.challenger)}, "
+        f"version {result.version}. {verdict.issues:,} held-out issue times{cases}, from {minute(verdict.since)} to "
+        f"{minute(verdict.until)}. CRPS {verdict.crps:.4g}{outage}. "
         f"The widest interval covers {verdict.coverage:.1%}, nominally {verdict.nominal_coverage:.1%}.",
         table(("rival", "CRPS", "skill of the challenger", "p", "beaten"), rivals),
         "### CRPS by lead",
@@ -43,17 +48,23 @@ def describe(result: RetrainResult) -> tuple[str, str]:
         f"Version in service: {result.champion or 'none'}. Snapshot {inert(result.snapshot[:16])}, "
         f"checkpoint {inert(result.digest[:16])}, MLflow run {inert(result.run_id)}.",
     ]
-    return "\n\n".join(parts), inert(verdict.reason)
+    return "\n\n".join(parts), inert(_reason(result))
+
+
+def _reason(result: RetrainResult) -> str:
+    return "; ".join(verdict.reason for verdict in result.verdicts)
 
 
 def finish(ws: Workspace, result: RetrainResult) -> State[Any]:
     """Publish the verdict and return the final state; a challenger that the gate refuses is not a failure."""
     artifacts.publish(ws.product.name, "gate", *describe(result))
-    reason = result.verdict.reason
+    reason = _reason(result)
     if result.repeated:
         return Completed(message=f"No new data since version {result.version} was trained. {reason}")
     if result.verdict.promoted:
         return Completed(message=f"Version {result.version} is champion. {reason}")
+    if result.refreshed:
+        return Completed(name="Champion refreshed", message=f"Version {result.champion} serves. {reason}")
     return Completed(name="Champion kept", message=reason)
 
 

@@ -11,6 +11,7 @@ from flows import artifacts
 from flows.artifacts import minute, table
 from flows.running import current_time, make_flow
 from pipeline.jobs.verify import VerifyResult
+from pipeline.markdown import inert
 from pipeline.workspace import Workspace
 
 
@@ -29,7 +30,12 @@ def describe(result: VerifyResult) -> tuple[str, str]:
     ]
     head = ("model", "variable", "lead", "values", "CRPS", "MAE", "RMSE", "bias", "coverage")
     line = f"{result.scored:,} values of {result.forecasts:,} forecasts, scored at {minute(result.at)}"
-    return f"{line}.\n\n{table(head, rows)}", line
+    parts = [f"{line}.", table(head, rows)]
+    parts += [
+        f"{inert(variable)}: skill of the fits on all data that serve over the fits that were judged {skill:+.1%}"
+        for variable, skill in result.refit_skill.items()
+    ]
+    return "\n\n".join(parts), line
 
 
 def finish(ws: Workspace, result: VerifyResult) -> State[Any]:

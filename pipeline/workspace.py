@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pipeline.forecasting.verification.scores import Scores
     from pipeline.ingest.feed import OpenFeed
     from pipeline.registry.ledger import Ledger
+    from pipeline.registry.score_history import ScoreHistoryTable
     from pipeline.registry.tracking import Registry
     from pipeline.store.forecasts import Forecasts
 
@@ -86,6 +87,13 @@ class Workspace:
         from pipeline.registry.ledger import Ledger
 
         return Ledger(self.layout.ledger)
+
+    @cached_property
+    def score_history(self) -> ScoreHistoryTable:
+        """Held-out scores of pairs of recipes, on which the gate's test rests."""
+        from pipeline.registry.score_history import ScoreHistoryTable
+
+        return ScoreHistoryTable(self.layout.score_history)
 
     @cached_property
     def registry(self) -> Registry:

@@ -1,6 +1,7 @@
 """Every job under one name, as tests call them: ``jobs.ingest(workspace, at=...)``."""
 
 from pipeline.jobs.backfill import backfill
+from pipeline.jobs.backtest import backtest
 from pipeline.jobs.clock import now_of
 from pipeline.jobs.forecast import forecast
 from pipeline.jobs.ingest import ingest
@@ -15,6 +16,7 @@ from pipeline.jobs.verify import verify
 
 __all__ = [
     "backfill",
+    "backtest",
     "drop",
     "forecast",
     "ingest",

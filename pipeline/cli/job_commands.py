@@ -6,7 +6,7 @@ import getpass
 import inspect
 import os
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -121,6 +121,8 @@ def _annotation(name: str, field: FieldInfo) -> Any:
         kind, metavar = str, "T"
     elif kind == tuple[int, int]:
         kind, metavar = str, "K/N"
+    elif kind is timedelta:
+        kind, metavar = str, "SPAN"
     elif kind == tuple[str, ...]:
         kind = list[str]
     if any(isinstance(mark, Positional) for mark in field.metadata):

@@ -74,13 +74,15 @@ class Training(Strict):
     """How challengers are trained."""
 
     candidates: tuple[str, ...] = ("attention-convlstm", "ridge-var")
-    """Models to train; the one that scores best on the validation issue times becomes the challenger."""
+    """Models to train; the one that scores best on the validation issue times becomes the challenger. If it is not
+    shown to be better than the baselines, the best of these challenges."""
     options: dict[str, dict[str, Option]] = {}
     """Model options by model name; null leaves the choice to the model."""
     window: Duration = timedelta(days=3652, hours=12)
-    """Length of the training period, which ends at the held-out issue times."""
-    validation: Annotated[int, Field(ge=20)] = 365
-    """Number of issue times before the held-out ones, used for early stopping and to choose among candidates."""
+    """Longest training period. It ends before the held-out issue times, and now for the fit that serves."""
+    validation: Annotated[int, Field(ge=20)] | None = None
+    """Number of issue times before the held-out ones, used for early stopping and to choose among candidates. Default:
+    a fifth of them, at most a year."""
     budget: Duration = timedelta(minutes=10)
     """Time limit for training each candidate."""
     seed: Annotated[int, Field(ge=0)] = 0
@@ -98,12 +100,15 @@ class Training(Strict):
 class Gate(Strict):
     """What a challenger must achieve to be promoted. The score is the continuous ranked probability score (CRPS)."""
 
-    issues: Annotated[int, Field(ge=20)] = 180
-    """Number of held-out issue times, the latest before the retrain, on which all models are scored."""
+    issues: Annotated[int, Field(ge=20)] | None = None
+    """Number of held-out issue times, the latest before the retrain, on which all models are scored. Default: those of
+    the newest year, or of half of a shorter record."""
     against: tuple[Literal["champion", "baselines"], ...] = ("champion", "baselines")
     """Models that the challenger must beat."""
     significance: Annotated[float, Field(gt=0, le=0.5)] = 0.05
-    """Significance level of the one-sided Diebold-Mariano test."""
+    """Probability of ever promoting a recipe that is no better than a rival, however many nights compare them."""
+    refresh_margin: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    """How much worse in CRPS a new fit of the champion's recipe may be than the one before, as a fraction."""
     coverage_tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Largest allowed difference between the coverage of the widest interval and its nominal value, as a fraction."""
 

@@ -138,9 +138,12 @@ def _ingest_text(result: IngestResult) -> str:
 
 
 def _verdict_text(result: RetrainResult) -> str:
-    colour, word = ("green", "promoted") if result.verdict.promoted else ("yellow", "refused, the champion stays")
     again = "trained before: " if result.repeated else ""
-    return f"{again}{result.verdict.challenger} version {result.version} [{colour}]{word}[/]: {result.verdict.reason}"
+    lines = (
+        f"{verdict.challenger} [{'yellow' if verdict.objections else 'green'}]{verdict.decision}[/]: {verdict.reason}"
+        for verdict in result.verdicts
+    )
+    return again + "\n            ".join(lines)
 
 
 def _day_line(sample: SampleFeed, day: Day) -> str:

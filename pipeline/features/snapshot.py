@@ -7,17 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import numpy as np
+
 from models.task import Task
 from pipeline.config import Product
 from pipeline.errors import NoDataError
-from pipeline.features.arrays import Frames
+from pipeline.features.arrays import ALWAYS, Frames
 from pipeline.features.cache import load_history
 from pipeline.features.covariates import FutureCovariates, load_future_covariates
 from pipeline.features.frames import build_frames
 from pipeline.features.windows import IssueWindows, make_task
 from pipeline.ingest.feed import OpenFeed
 from pipeline.locations import Locations
-from pipeline.times import Cadence
+from pipeline.times import Cadence, as_datetime
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,12 @@ class Snapshot:
         if not self.covariates:
             return self.frames.digest()
         return hashlib.sha256(f"{self.frames.digest()} {self.covariates.digest()}".encode()).hexdigest()
+
+    @property
+    def newest_known(self) -> datetime:
+        """The time by which every observation was known; at an archive that has ended, long before `known_by`."""
+        newest = max(int(self.frames.complete_through[-1]), int(self.frames.revisions.known_at.max(initial=ALWAYS)))
+        return min(self.known_by, as_datetime(np.datetime64(newest, "us")))
 
     def windows(self, issues: Sequence[datetime], *, truth_at: datetime) -> IssueWindows:
         """Return the windows of issue times, none after `known_by`; their targets are as known at `truth_at`."""

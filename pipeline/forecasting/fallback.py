@@ -9,16 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from expectations.forecasts import check_forecast
 from models.base import Model
 from models.errors import ModelError
 from pipeline.errors import ContractError
 from pipeline.fallback_level import FallbackLevel
 from pipeline.features.windows import IssueWindows
 from pipeline.forecasting.notes import Note, NoteKind, describe_note
-from pipeline.forecasting.serving import BundleStore
-from pipeline.registry.bundle import Bundle
-from pipeline.training.evaluate import predict_published
+from pipeline.forecasting.serving import BundleStore, RegisteredBundle
+from pipeline.training.evaluate import contract_problems, predict_issue
 from pipeline.training.fit import CLIMATOLOGY
 
 log = logging.getLogger(__name__)
@@ -30,15 +28,18 @@ class ServingModel:
 
     fallback_level: FallbackLevel
     model: Model
-    bundle: Bundle | None
+    source: RegisteredBundle | None
     """Where the model is from; None for the emergency climatology."""
-    version: int | None
-    """Registry version of the bundle."""
+
+    @property
+    def version(self) -> int | None:
+        """Registry version of the bundle."""
+        return self.source.version if self.source else None
 
     @property
     def digest(self) -> str:
         """Digest of the bundle; empty without one."""
-        return self.bundle.digest if self.bundle else ""
+        return self.source.bundle.digest if self.source else ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Forecast:
     """Forecasts of the baselines from the same input, by name; they are verified beside the published forecast."""
     notes: tuple[Note, ...]
     """Why better fallback levels were not used, and what was missing."""
+    judged: NDArray[np.float32] | None = None
+    """Forecast of the champion's judged fit, where its refit made the forecast; verification compares the two."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +120,11 @@ def forecast_with_fallbacks(
         if isinstance(quantiles, Note):
             notes.append(quantiles)
             continue
-        baselines, left_out = _forecast_baselines(option.bundle, windows)
-        return Forecast(option, quantiles, baselines, (*notes, *left_out))
+        baselines, left_out = _forecast_baselines(option.source, windows)
+        judged = _forecast_judged(option, windows)
+        if isinstance(judged, Note):
+            left_out, judged = (*left_out, judged), None
+        return Forecast(option, quantiles, baselines, (*notes, *left_out), judged)
     raise ContractError(f"no model passed the output checks: {'; '.join(map(describe_note, notes))}")
 
 
@@ -136,31 +142,33 @@ def _options(
         yield from notes
     if champion and has_input:
         try:
-            model = champion.bundle.challenger()
+            model = champion.fit.challenger()
         except ModelError as error:
             yield Note("bundle_unusable", ("champion",), error=str(error))
         else:
-            yield ServingModel(state.fallback_level, model, champion.bundle, champion.version)
+            yield ServingModel(state.fallback_level, model, champion)
     if fallback:
         baselines = [name for name in fallback.bundle.baselines if name != CLIMATOLOGY] if has_input else []
         for name in [*baselines, CLIMATOLOGY]:
             try:
-                model = fallback.bundle.baseline(name)
+                model = fallback.fit.baseline(name)
             except ModelError as error:
                 yield Note("model_unusable", (name,), error=str(error))
                 continue
             level = FallbackLevel.CLIMATOLOGY if name == CLIMATOLOGY else FallbackLevel.BASELINE
-            yield ServingModel(level, model, fallback.bundle, fallback.version)
-    yield ServingModel(FallbackLevel.CLIMATOLOGY, fit_climatology(), None, None)
+            yield ServingModel(level, model, fallback)
+    yield ServingModel(FallbackLevel.CLIMATOLOGY, fit_climatology(), None)
 
 
 def _forecast_baselines(
-    bundle: Bundle | None, windows: IssueWindows
+    source: RegisteredBundle | None, windows: IssueWindows
 ) -> tuple[dict[str, NDArray[np.float32]], tuple[Note, ...]]:
+    if source is None:
+        return {}, ()
     forecasts, notes = {}, []
-    for name in bundle.baselines if bundle else ():
+    for name in source.bundle.baselines:
         try:
-            model = bundle.baseline(name)  # type: ignore[union-attr]
+            model = source.fit.baseline(name)
         except ModelError as error:
             notes.append(Note("baseline_left_out", (name,), error=str(error)))
             continue
@@ -172,6 +180,20 @@ def _forecast_baselines(
     return forecasts, tuple(notes)
 
 
+def _forecast_judged(made_by: ServingModel, windows: IssueWindows) -> NDArray[np.float32] | Note | None:
+    """Return the forecast of the fit that the gate judged; None where there is none beside the one that serves."""
+    if made_by.source is None or made_by.fallback_level > FallbackLevel.CHAMPION_ON_STALE_INPUT:
+        return None
+    judged = made_by.source.bundle.judged
+    if judged == made_by.source.fit:
+        return None
+    try:
+        model = judged.challenger()
+    except ModelError as error:
+        return Note("judged_left_out", error=str(error))
+    return _checked_forecast(model, windows, failed="judged_left_out", broken="judged_left_out")
+
+
 def _checked_forecast(
     model: Model, windows: IssueWindows, *, failed: NoteKind, broken: NoteKind
 ) -> NDArray[np.float32] | Note:
@@ -180,7 +202,7 @@ def _checked_forecast(
         quantiles = _forecast(model, windows)
     except ModelError as error:
         return Note(failed, (model.name,), error=str(error))
-    problems = _check(windows, quantiles)
+    problems = contract_problems(windows, quantiles)
     return Note(broken, (model.name,), error=problems[0]) if problems else quantiles
 
 
@@ -188,23 +210,9 @@ def _forecast(model: Model, windows: IssueWindows) -> NDArray[np.float32]:
     if model.task != windows.task:  # arrays in another order may fit and would be misread
         raise ModelError("it was trained for other stations, variables, quantiles or steps than the product has now")
     try:
-        (quantiles,) = predict_published(model, windows.inputs(np.array([0])), windows.gaps[:1], windows.horizon)
+        return predict_issue(model, windows)
     except ModelError:
         raise
     except Exception as error:  # memory, a device, a library: the next fallback level forecasts, and a note says why
         log.exception("%s failed", model.name)
         raise ModelError(f"{type(error).__name__}: {error}") from error
-    return np.asarray(quantiles)
-
-
-def _check(windows: IssueWindows, quantiles: NDArray[np.float32]) -> list[str]:
-    task = windows.task
-    limits = [task.limits[task.channels.index(name)] for name in task.targets]
-    return check_forecast(
-        quantiles,
-        limits,
-        leads=windows.horizon,
-        targets=task.targets,
-        locations=task.locations,
-        levels=task.quantile_levels,
-    )

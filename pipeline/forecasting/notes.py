@@ -17,6 +17,7 @@ NoteKind = Literal[
     "model_failed",
     "broke_contract",
     "baseline_left_out",
+    "judged_left_out",
     "missing_covariates",
     "covariate_unreadable",
     "text",
@@ -77,6 +78,8 @@ def describe_note(note: Note) -> str:
             return f"{subject} failed the output checks: {note.error}"
         case "baseline_left_out":
             return f"baseline {subject} left out: {note.error}"
+        case "judged_left_out":
+            return f"the judged fit made no forecast to compare with: {note.error}"
         case "missing_covariates":
             return f"no future values of {subject}"
         case "covariate_unreadable":

@@ -20,7 +20,7 @@ from pipeline.forecasting.fallback import Forecast, InputState, forecast_with_fa
 from pipeline.forecasting.notes import Note, encode_notes
 from pipeline.forecasting.serving import BundleStore
 from pipeline.ingest.feed import OpenFeed
-from pipeline.store.forecasts import SCHEMA
+from pipeline.store.forecasts import JUDGED, SCHEMA
 from pipeline.store.observations import TIME
 from pipeline.times import Cadence, as_datetime
 from pipeline.training.fit import CLIMATOLOGY
@@ -115,7 +115,10 @@ def _rows(snapshot: Snapshot, issue_time: datetime, forecast: Forecast, age: flo
     }
     offsets = pa.array(np.arange(count + 1, dtype=np.int32) * levels)
     tables = []
-    for baseline, quantiles in ((None, forecast.quantiles), *forecast.baseline_forecasts.items()):
+    others = dict(forecast.baseline_forecasts)
+    if forecast.judged is not None:
+        others[JUDGED] = forecast.judged
+    for baseline, quantiles in ((None, forecast.quantiles), *others.items()):
         constants = {
             "issue_time": issue_time,
             "model": baseline or made_by.model.name,

@@ -13,7 +13,7 @@ from models.errors import CheckpointError
 from pipeline import atomic
 from pipeline.errors import StoreError
 from pipeline.forecasting.notes import Note
-from pipeline.registry.bundle import Bundle, import_bundle, read_bundle
+from pipeline.registry.bundle import Bundle, Fit, import_bundle, read_bundle
 from pipeline.registry.tracking import Registry, TrackingError
 
 Role = Literal["champion", "fallback"]
@@ -22,10 +22,11 @@ POINTER = "serving.json"
 
 @dataclass(frozen=True)
 class RegisteredBundle:
-    """A bundle in a role, and its registry version."""
+    """A bundle in a role, with its registry version and the fit that may forecast."""
 
     bundle: Bundle
     version: int
+    fit: Fit
 
 
 class BundleStore:
@@ -37,7 +38,8 @@ class BundleStore:
     def find(self, role: Role, *, known_by: datetime | None = None) -> tuple[RegisteredBundle | None, tuple[Note, ...]]:
         """Return the bundle in a role, every file checked by digest, or None; and notes on what went wrong.
 
-        With `known_by`, a bundle trained on later data is not returned: a replayed past must not see the future.
+        With `known_by`, the fit is the newest one that saw no later data, and without such a fit there is no bundle: a
+        replayed past must not see the future.
         """
         named, notes = self._named(role)
         if named is None:
@@ -47,9 +49,10 @@ class BundleStore:
             bundle = self.open(version, digest)
         except (CheckpointError, TrackingError, StoreError, OSError) as error:
             return None, (*notes, Note("bundle_unusable", (role,), version, str(error)))
-        if known_by is not None and bundle.data_until > known_by:
+        fit = bundle.serving if known_by is None else bundle.fit_at(known_by)
+        if fit is None:
             return None, (*notes, Note("trained_on_later_data", (role,), version))
-        return RegisteredBundle(bundle, version), notes
+        return RegisteredBundle(bundle, version, fit), notes
 
     def _named(self, role: Role) -> tuple[tuple[int, str] | None, tuple[Note, ...]]:
         """Return the version and digest that the registry, or else the last pointer, names for a role."""

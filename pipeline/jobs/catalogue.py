@@ -28,12 +28,22 @@ def _to_part(value: object) -> object:
     return int(match[1]), int(match[2])
 
 
+def _to_span(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    from pipeline.config.base import parse_duration  # not while the list of jobs is imported
+
+    return parse_duration(value)
+
+
 Instant = Annotated[datetime, AfterValidator(_to_utc)]
 """A time; without an offset it is in UTC."""
 Part = Annotated[
     tuple[int, int], BeforeValidator(_to_part), WithJsonSchema({"type": "string", "pattern": r"^\d{1,6}/\d{1,6}$"})
 ]
 """One of n parts of the work, written K/N."""
+Span = Annotated[timedelta, BeforeValidator(_to_span), WithJsonSchema({"type": "string", "examples": ["1d", "2w"]})]
+"""A length of time, written as in a product file."""
 Sentence = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
 
 At = Annotated[
@@ -145,6 +155,35 @@ class BackfillParameters(Parameters):
     ] = None
 
 
+class BacktestParameters(Parameters):
+    """The range, the models, and the part of the work."""
+
+    since: Annotated[Instant, Field(title="From", description="First origin: the models are trained as of then.")]
+    until: Annotated[Instant, Field(title="Until", description="Last issue time.")]
+    models: Annotated[
+        tuple[str, ...],
+        Field(
+            title="Models",
+            description="Models to compare; repeat the option for each. Default: the product's candidates and all "
+            "baselines.",
+        ),
+    ] = ()
+    every: Annotated[
+        Span, Field(title="Train every", description="Time from one training to the next, such as 1d or 2w.")
+    ] = Field(default="1w", validate_default=True)
+    part: Annotated[
+        Part,
+        Field(
+            title="Part",
+            description="K/N: only the k-th of n parts of the work; each part may run on its own machine.",
+        ),
+    ] = Field(default="1/1", validate_default=True)
+    at: Annotated[
+        Instant | None,
+        Field(title="Verified at", description="The forecasts are scored against what was known then. Default: now."),
+    ] = None
+
+
 class ShowParameters(Parameters):
     """Which rows."""
 
@@ -234,6 +273,14 @@ JOBS = (
         "earlier run finished are not repeated.",
         BackfillParameters,
         timeout=timedelta(days=1),
+    ),
+    Job(
+        "backtest",
+        "pipeline.jobs.backtest:backtest",
+        "Compare models on the past: train them at regular origins as the live system would have, forecast every issue "
+        "time in between, and score the forecasts. Forecasts that an earlier run made are not made again.",
+        BacktestParameters,
+        timeout=timedelta(days=7),
     ),
     Job(
         "release",

@@ -17,6 +17,8 @@ from pipeline.ingest.quality.checks import check_rows
 from pipeline.ingest.quality.contract import check_quality
 from pipeline.ingest.sources.base import About
 from pipeline.training.fit import check_candidates
+from pipeline.training.folds import divide
+from pipeline.training.verdict import FEW_CASES
 from pipeline.workspace import Workspace
 
 
@@ -36,7 +38,10 @@ def check_product(ws: Workspace, *, at: datetime) -> dict[str, str]:
     facts = {"product": ", ".join(filter(None, (product.name, product.title)))}
     for feed in ws.feeds:
         check_quality(feed.spec)
-        for fact, value in _read_first_payload(feed, at, archive=product.feed.mode == "archive"):
+        found, span = _read_first_payload(feed, at, archive=product.feed.mode == "archive")
+        if span and not feed.spec.is_covariate:
+            found.append(("gate", _describe_folds(ws, *span)))
+        for fact, value in found:
             name = f"{feed.spec.name}: {fact}" if feed.spec.is_covariate else fact
             facts[name] = f"{facts[name]}; {value}" if name in facts else value
     if unsuitable:
@@ -49,8 +54,30 @@ def check_product(ws: Workspace, *, at: datetime) -> dict[str, str]:
     return facts
 
 
-def _read_first_payload(feed: OpenFeed, at: datetime, *, archive: bool) -> list[tuple[str, str]]:
-    """Return facts of a feed and its first payload; `archive` says whether the observations have ended."""
+def _describe_folds(ws: Workspace, first: datetime, last: datetime) -> str:
+    """Return what the gate can stand on, with observations of a period, as a clause."""
+    product, cadence = ws.product, ws.cadence
+    start, now = first + product.forecast.context * cadence.step, last + cadence.delay
+    try:
+        folds = divide(product, cadence, list(cadence.issues(start, now)), now=now)
+    except NoDataError as error:
+        return f"cannot train on the first payload alone; {str(error).removeprefix(f'{product.name}: ')}"
+    train, held_out, cases = len(folds.newest.train), len(folds.holdout), folds.cases
+    parts = "" if len(folds.folds) == 1 else f" in {len(folds.folds)} folds"
+    few = ", which is few: only large differences show" if cases < FEW_CASES else ""
+    return (
+        f"trains on {train:,} issue times, compares on {held_out:,} held-out ones{parts}, about {cases:,} independent"
+        f"{few}; from the first payload alone"
+    )
+
+
+def _read_first_payload(
+    feed: OpenFeed, at: datetime, *, archive: bool
+) -> tuple[list[tuple[str, str]], tuple[datetime, datetime] | None]:
+    """Return facts of a feed and its first payload, and the period of its rows.
+
+    `archive` says whether the observations have ended.
+    """
     spec, locations, source = feed.spec, feed.locations, feed.source
     where = f"{locations.shape[0]} x {locations.shape[1]} cells" if locations.shape else f"{len(locations)} stations"
     recent = source.about.supports_time_range and spec.mode == "live"
@@ -69,13 +96,16 @@ def _read_first_payload(feed: OpenFeed, at: datetime, *, archive: bool) -> list[
     facts = [("locations", where), ("source", f"{spec.source.kind}{_properties(source.about)}")]
     facts.append(("first payload", f"{payload.name}: {decoded.rows.num_rows:,} rows readable"))
     refused = decoded.refused
-    readable = 0
+    readable, span = 0, None
     if decoded.rows.num_rows:
         checked = check_rows(decoded.rows, spec, locations, now=at, live=False)
         refused = pa.concat_tables([refused, checked.refused])
         facts += [("values", _range(spec, name, checked.accepted)) for name in spec.variables]
         facts += [("note", note) for note in checked.warnings]
         readable = checked.accepted.num_rows
+        if readable:
+            bounds = pc.min_max(checked.accepted["valid_time"])
+            span = bounds["min"].as_py(), bounds["max"].as_py()
     if refused.num_rows:
         example = str(refused["reason"][0].as_py())
         if not readable:
@@ -83,7 +113,7 @@ def _read_first_payload(feed: OpenFeed, at: datetime, *, archive: bool) -> list[
                 f"{feed.title}: {payload.name}: all {refused.num_rows:,} rows are refused, e.g. {example}"
             )
         facts.append(("refused", f"{refused.num_rows:,} rows, e.g. {example}"))
-    return [*facts, *(("note", note) for note in decoded.notes)]
+    return [*facts, *(("note", note) for note in decoded.notes)], span
 
 
 def _range(feed: Feed, name: str, rows: pa.Table) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import Literal
 
 from pydantic import ConfigDict
 
 from pipeline.jobs.job import Facts, Result
+from pipeline.training.verdict import Decision
 from pipeline.workspace import Workspace
 
 
@@ -22,7 +22,7 @@ class ModelVersion(Facts):
     trained_until: datetime
     crps: float | None
     """On the held-out issue times of its own retrain."""
-    verdict: Literal["promoted", "refused"] | None
+    verdict: Decision | None
     """What the gate decided; None for a version that another program registered."""
     reason: str
     """The verdict in one sentence."""
@@ -30,7 +30,7 @@ class ModelVersion(Facts):
 
 
 class LedgerEntry(Facts):
-    """A promotion, refusal or rollback."""
+    """A promotion, refresh, refusal or rollback."""
 
     model_config = ConfigDict(extra="ignore")
 

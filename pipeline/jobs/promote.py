@@ -55,7 +55,7 @@ def _make_champion(
     if version not in [one.version for one in registry.versions()]:
         raise GateError(f"{name}: no version {version}; `nightcast models` lists all versions")
     try:
-        ws.bundles.open(version, registry.version(version).digest).challenger()
+        ws.bundles.open(version, registry.version(version).digest).serving.challenger()
     except ModelError as error:
         raise GateError(f"{name}: version {version} cannot serve: {error}") from error
     current = registry.by_alias("champion")

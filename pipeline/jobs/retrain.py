@@ -1,22 +1,25 @@
-"""The job `retrain`: train candidates on a snapshot, choose a challenger, and ask the gate."""
+"""The job `retrain`: train on a snapshot, ask the gate which recipe serves, and fit that on everything known."""
 
 from __future__ import annotations
 
 import logging
 from datetime import datetime
+from math import isfinite
 
 from models.base import Epoch
 from models.errors import ModelError
 from pipeline.errors import RefusedError
 from pipeline.features.snapshot import take_snapshot
 from pipeline.features.windows import make_task
+from pipeline.forecasting.notes import describe_note
 from pipeline.jobs.clock import now_of
 from pipeline.jobs.job import OnProgress, Progress, Result, Runner, call, ignore_progress
 from pipeline.registry.record import Candidate, recall, record
-from pipeline.training.comparison import Champion
+from pipeline.training.decision import decide_all, extend_history
 from pipeline.training.fit import check_candidates
 from pipeline.training.folds import split
 from pipeline.training.holdout import evaluate_holdout, fit_all, training_key
+from pipeline.training.recipe import Champion, Recipe
 from pipeline.training.verdict import Verdict
 from pipeline.workspace import Workspace
 
@@ -30,14 +33,18 @@ class RetrainResult(Result):
     snapshot: str
     """Digest of everything that training saw."""
     version: int
-    """Registry version of the challenger."""
+    """Registry version of the challenger, or of the champion's refresh where nothing challenged."""
     digest: str
-    """Digest of the challenger's checkpoint."""
+    """Digest of its bundle."""
     run_id: str
     """MLflow run."""
     champion: int | None
     """Registry version in service afterwards."""
     verdict: Verdict
+    """The verdict on that version."""
+    refresh: Verdict | None
+    """The verdict on the champion's recipe, fitted again on all data; None without a champion, or where a challenger
+    was promoted."""
     repeated: bool
     """Whether the same snapshot had been trained before, so that nothing was done."""
     candidates: tuple[Candidate, ...] = ()
@@ -46,9 +53,19 @@ class RetrainResult(Result):
     """Problems of the data, one line each."""
 
     @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """The verdict on the challenger, then that on the champion's refresh, as far as there are both."""
+        return (self.verdict, *([self.refresh] if self.refresh and self.refresh != self.verdict else []))
+
+    @property
+    def refreshed(self) -> bool:
+        """Whether a new fit of the champion's recipe serves."""
+        return self.refresh is not None and self.refresh.decision == "refreshed"
+
+    @property
     def exit_code(self) -> int:
-        """4 if the gate refused the challenger."""
-        return 0 if self.verdict.promoted else RefusedError.exit_code
+        """4 if neither a challenger was promoted nor the champion refreshed."""
+        return 0 if self.verdict.promoted or self.refreshed else RefusedError.exit_code
 
 
 def retrain(
@@ -58,11 +75,13 @@ def retrain(
     run: Runner = call,
     on_progress: OnProgress = ignore_progress,
 ) -> RetrainResult:
-    """Train the candidates on a snapshot, choose a challenger, and let the gate decide. The same data train once.
+    """Train the candidates on a snapshot, and let the gate decide which recipe serves. The same data train once.
+
+    Whatever serves is then fitted on everything known. If no challenger is promoted, that refreshes the champion.
 
     Raises:
         NoDataError: there are too few matured issue times.
-        TrainingError: no candidate could be trained.
+        TrainingError: nothing could be trained that may challenge.
         TrackingError: MLflow cannot be reached. In each case the champion stays.
     """
     product = ws.product
@@ -83,17 +102,23 @@ def retrain(
     if recorded is None:
 
         def report(model: str, epoch: Epoch) -> None:
-            losses = f"loss {epoch.train_loss:.4f}, validation {epoch.validation_loss:.4f}"
+            losses = f"loss {epoch.train_loss:.4f}"
+            if isfinite(epoch.validation_loss):  # a fit on all data has none
+                losses += f", validation {epoch.validation_loss:.4f}"
             on_progress(Progress(f"training {model}, epoch", epoch.epoch, epoch.epochs, losses))
 
-        fitted, failed = run(fit_all, snapshot, folds, on_epoch=report)
-        trained = run(evaluate_holdout, snapshot, folds, fitted, failed)
+        champion, history = _champion(ws), ws.score_history.read()
+        fits = run(fit_all, snapshot, folds, champion, on_epoch=report)
+        outcome = run(evaluate_holdout, snapshot, folds, fits)
+        decisions = run(decide_all, snapshot, folds, outcome, champion, history, on_epoch=report)
+        ws.score_history.add(extend_history(folds, outcome, history))
         recorded = run(
             record,
             snapshot,
             folds,
-            trained,
-            _champion(ws),
+            outcome,
+            decisions,
+            champion.version if champion else None,
             registry=ws.registry,
             ledger=ws.ledger,
             bundles=ws.layout.models,
@@ -101,15 +126,17 @@ def retrain(
             at=at,
             key=key,
         )
+    first, last = recorded.decisions[0], recorded.decisions[-1]
     return RetrainResult(
         product=product.name,
         at=at,
         snapshot=snapshot.digest,
-        version=recorded.version,
-        digest=recorded.digest,
+        version=first.version,
+        digest=first.digest,
         run_id=recorded.run_id,
         champion=recorded.champion,
-        verdict=recorded.verdict,
+        verdict=first.verdict,
+        refresh=last.verdict if last.verdict.kind == "refresh" else None,
         repeated=repeated,
         candidates=recorded.candidates,
         warnings=warnings,
@@ -117,11 +144,30 @@ def retrain(
 
 
 def _champion(ws: Workspace) -> Champion | None:
-    champion = ws.registry.by_alias("champion")
-    if champion is None:
+    registered = ws.registry.by_alias("champion")
+    if registered is None:
         return None
-    found, _ = ws.bundles.find("champion")
+    found, notes = ws.bundles.find("champion")
+    if found is None:
+        log.warning("%s: %s", ws.product.name, "; ".join(map(describe_note, notes)))
+        return Champion(registered.version)
+    bundle, version = found.bundle, registered.version
     try:
-        return Champion(champion.version, found.bundle.challenger() if found else None)
-    except ModelError:
-        return Champion(champion.version, None)
+        serving = bundle.serving.challenger()
+    except ModelError as error:
+        log.warning("%s: champion version %d cannot be loaded: %s", ws.product.name, version, error)
+        return Champion(version)
+    try:
+        judged = bundle.judged.challenger()
+    except ModelError as error:
+        log.warning("%s: the judged fit of version %d cannot be loaded: %s", ws.product.name, version, error)
+        judged = None
+    return Champion(
+        version,
+        Recipe(serving.name, serving.options()),
+        serving,
+        judged,
+        bundle.judged.data_until,
+        bundle.serving.data_until,
+        bundle.warm_starts,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from pipeline.forecasting.verification.run import score_forecasts
-from pipeline.forecasting.verification.scores import LeadScore, scores_by_lead
+from pipeline.forecasting.verification.scores import LeadScore, refit_skill, scores_by_lead
 from pipeline.jobs.clock import now_of
 from pipeline.jobs.job import Result, Runner, call
 from pipeline.workspace import Workspace
@@ -21,6 +21,8 @@ class VerifyResult(Result):
     """Values of the published forecasts that were scored."""
     scores: tuple[LeadScore, ...]
     """By model, variable and lead, over shared valid times; the published forecast is called 'published'."""
+    refit_skill: dict[str, float] = {}
+    """CRPS skill of the fits on all data that serve over the fits that the gate judged, by variable."""
 
 
 def verify(ws: Workspace, *, at: datetime | None = None, run: Runner = call) -> VerifyResult:
@@ -28,5 +30,12 @@ def verify(ws: Workspace, *, at: datetime | None = None, run: Runner = call) -> 
     now = now_of(ws, at)
     observations = ws.feed.observations
     due, scored = run(score_forecasts, ws.product, ws.cadence, ws.forecasts, observations, ws.scores, at=now)
-    table = scores_by_lead(ws.scores.read())
-    return VerifyResult(product=ws.product.name, at=now, forecasts=due, scored=scored, scores=table)
+    rows = ws.scores.read()
+    return VerifyResult(
+        product=ws.product.name,
+        at=now,
+        forecasts=due,
+        scored=scored,
+        scores=scores_by_lead(rows),
+        refit_skill=refit_skill(rows),
+    )

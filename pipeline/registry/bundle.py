@@ -1,6 +1,7 @@
-"""A bundle: a challenger with the baselines of the same snapshot, in a folder named after its digest.
+"""A bundle: a model with the baselines of the same snapshot, in a folder named after its digest.
 
-Serving needs nothing else: the models to fall back on were trained on the same data as the champion.
+It holds two fits of each: the judged one, which the gate scored on data that it had not seen, and the refit on all
+data, which serves. Serving needs nothing else: the models to fall back on were trained on the same data.
 """
 
 from __future__ import annotations
@@ -10,24 +11,60 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from models import checkpoint
 from models.base import Model
 from models.errors import CheckpointError
 from pipeline.errors import StoreError
 
+if TYPE_CHECKING:
+    from pipeline.training.decision import FittedModels
+
 CARD = "bundle.json"
 CHALLENGER = "challenger"
+JUDGED = "judged"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One fit of every model of a bundle. A model is loaded on request, after its digest is verified."""
+
+    folder: Path
+    digests: Mapping[str, str]
+    trained_until: datetime
+    """Last issue time used in training."""
+    data_until: datetime
+    """Time by which all training data were known. The fit must not forecast an earlier issue time."""
+
+    def challenger(self) -> Model:
+        """Return the model that the bundle was made for.
+
+        Raises:
+            CheckpointError: its files do not match their digest.
+        """
+        return self._load(CHALLENGER)
+
+    def baseline(self, name: str) -> Model:
+        """Return a baseline.
+
+        Raises:
+            CheckpointError: its files do not match their digest.
+        """
+        return self._load(name)
+
+    def _load(self, name: str) -> Model:
+        return checkpoint.load(self.folder / name, digest=self.digests[name])
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle on disk. A model is loaded on request, after its digest is verified."""
+    """A bundle on disk."""
 
     folder: Path
     digest: str
@@ -35,31 +72,37 @@ class Bundle:
 
     @property
     def model_name(self) -> str:
-        """Name of the challenger's model."""
+        """Name of the model that the bundle was made for."""
         return str(self.card["model"])
 
     @property
-    def trained_until(self) -> datetime:
-        """Last issue time used in training."""
-        return datetime.fromisoformat(self.card["trained_until"])
+    def serving(self) -> Fit:
+        """The fit on all data; of a bundle without one, the judged fit."""
+        digests = {name: digest for name, digest in self.card["digests"].items() if "/" not in name}
+        return Fit(self.folder, digests, *self._times(self.card))
 
     @property
-    def data_until(self) -> datetime:
-        """Time by which all training data were known. The bundle must not forecast an earlier issue time."""
-        return datetime.fromisoformat(self.card["data_until"])
+    def judged(self) -> Fit:
+        """The fit that the gate scored."""
+        if JUDGED not in self.card:
+            return self.serving
+        digests = self.card["digests"].items()
+        own = {name.removeprefix(f"{JUDGED}/"): digest for name, digest in digests if "/" in name}
+        return Fit(self.folder / JUDGED, own, *self._times(self.card[JUDGED]))
+
+    def fit_at(self, issue_time: datetime) -> Fit | None:
+        """Return the newest fit that has not seen data later than an issue time, or None."""
+        return next((fit for fit in (self.serving, self.judged) if fit.data_until <= issue_time), None)
+
+    @property
+    def warm_starts(self) -> int:
+        """Number of refreshes in a row that continued from the fit before, up to this one."""
+        return int(self.card.get("warm_starts", 0))
 
     @property
     def baselines(self) -> tuple[str, ...]:
         """Names of the baselines, best on the held-out issue times first."""
         return tuple(self.card["baselines"])
-
-    def challenger(self) -> Model:
-        """Return the challenger.
-
-        Raises:
-            CheckpointError: its files do not match their digest.
-        """
-        return checkpoint.load(self.folder / CHALLENGER, digest=self.card["digests"][CHALLENGER])
 
     def verify(self) -> Bundle:
         """Return the bundle after verifying the digest of every file.
@@ -71,32 +114,29 @@ class Bundle:
             _check_files(self.folder / name, digest)
         return self
 
-    def baseline(self, name: str) -> Model:
-        """Return a baseline.
-
-        Raises:
-            CheckpointError: its files do not match their digest.
-        """
-        return checkpoint.load(self.folder / name, digest=self.card["digests"][name])
+    @staticmethod
+    def _times(facts: Mapping[str, str]) -> tuple[datetime, datetime]:
+        return datetime.fromisoformat(facts["trained_until"]), datetime.fromisoformat(facts["data_until"])
 
 
-def write_bundle(store: Path, challenger: Model, baselines: dict[str, Model], facts: dict[str, Any]) -> Bundle:
+def write_bundle(store: Path, serving: FittedModels, judged: FittedModels | None, facts: dict[str, Any]) -> Bundle:
     """Write a bundle below `store` atomically. An equal bundle is left as it is.
 
     Args:
         store: Folder of the product's bundles.
-        challenger: The challenger.
-        baselines: The baselines by name, best first.
-        facts: Further fields of the card as JSON data: trained_until, data_until, snapshot, product.
+        serving: The fit that serves.
+        judged: The fit that the gate scored; None where that one serves.
+        facts: Further fields of the card as JSON data: snapshot, product.
     """
     store.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=".bundle-", dir=store))
     try:
-        digests = {CHALLENGER: checkpoint.save(challenger, fresh / CHALLENGER)}
-        for name, model in baselines.items():
-            digests[name] = checkpoint.save(model, fresh / name)
-        card = {**facts, "model": challenger.name, "baselines": list(baselines), "digests": digests}
-        content = _canonical(card)
+        digests = _save(serving, fresh, "")
+        card = {**facts, **_card_times(serving), "model": serving.model.name, "baselines": [*serving.baselines]}
+        if judged is not None:
+            digests |= _save(judged, fresh, f"{JUDGED}/")
+            card[JUDGED] = _card_times(judged)
+        content = _canonical({**card, "digests": digests})
         with (fresh / CARD).open("wb") as file:
             file.write(content)
             file.flush()
@@ -105,7 +145,16 @@ def write_bundle(store: Path, challenger: Model, baselines: dict[str, Model], fa
         _move_into_place(fresh, store / digest)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-    return Bundle(store / digest, digest, card)
+    return Bundle(store / digest, digest, json.loads(content))
+
+
+def _save(fit: FittedModels, folder: Path, prefix: str) -> dict[str, str]:
+    models = {CHALLENGER: fit.model, **fit.baselines}
+    return {f"{prefix}{name}": checkpoint.save(model, folder / f"{prefix}{name}") for name, model in models.items()}
+
+
+def _card_times(fit: FittedModels) -> dict[str, str]:
+    return {"trained_until": fit.trained_until.isoformat(), "data_until": fit.data_until.isoformat()}
 
 
 def read_bundle(folder: Path, *, digest: str) -> Bundle:

@@ -1,4 +1,4 @@
-"""The ledger: an append-only table of every promotion, refusal and rollback, with who, why and the numbers."""
+"""The ledger: an append-only table of every promotion, refresh, refusal and rollback, with who, why and the numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.store.delta.table import Table
 from pipeline.store.objects import ObjectStore
 from pipeline.store.observations import TIME
 
-Action = Literal["promoted", "refused", "rollback"]
+Action = Literal["promoted", "refreshed", "refused", "rollback"]
 
 SCHEMA = pa.schema(
     [
@@ -68,7 +68,7 @@ class Ledger:
         Args:
             action: The decision.
             at: Time of the decision.
-            version: Registry version that was promoted, refused or rolled back to.
+            version: Registry version that was promoted, refreshed, refused or rolled back to.
             previous: Version in service before, if any.
             who: The gate, or the name of a person.
             why: The reason in a sentence.
@@ -100,11 +100,11 @@ class Ledger:
     def before(self, current: int) -> int | None:
         """Return the version to which a rollback from the `current` champion leads, or None.
 
-        A rollback undoes a promotion, so the next rollback goes further back and never forward again.
+        A rollback undoes a promotion or a refresh, so the next rollback goes further back and never forward again.
         """
         served: list[int] = []
         for row in reversed(self.read()):
-            if row.action == "promoted" and served[-1:] != [row.version]:
+            if row.action in ("promoted", "refreshed") and served[-1:] != [row.version]:
                 served.append(row.version)
             elif row.action == "rollback":
                 while served and served[-1] != row.version:

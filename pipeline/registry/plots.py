@@ -4,30 +4,29 @@ from __future__ import annotations
 
 from pipeline.features.snapshot import Snapshot
 from pipeline.report import LeadSkill, skill_svg
+from pipeline.training.fit import FittedModel
 from pipeline.training.holdout import TrainingOutcome
 from pipeline.training.metrics import nominal_coverage
 
 
-def plot_skill(snapshot: Snapshot, outcome: TrainingOutcome) -> str:
+def plot_skill(snapshot: Snapshot, outcome: TrainingOutcome, challenger: FittedModel) -> str:
     """Return the held-out skill of the challenger by lead as SVG."""
     product = snapshot.product
-    ours = outcome.holdout[outcome.challenger.name]
+    ours = outcome.holdout[challenger.name]
     coverage, targets = ours.coverage_by_lead, product.forecast.targets
     entries = [
         LeadSkill(
             lead=(lead + 1) * product.feed.step,
             crps=crps,
             baseline_crps=tuple(
-                (name, scores.crps_by_lead[lead])
-                for name, scores in outcome.holdout.items()
-                if name != outcome.challenger.name
+                (name, scores.crps_by_lead[lead]) for name, scores in outcome.holdout.items() if name != challenger.name
             ),
             coverage=coverage[lead],
             count=ours.crps[:, lead].size,
         )
         for lead, crps in enumerate(ours.crps_by_lead)
     ]
-    title = f"{product.title or product.name}: {outcome.challenger.name} on held-out issue times"
+    title = f"{product.title or product.name}: {challenger.name} on held-out issue times"
     if len(targets) > 1:
         title += ", mean of variables relative to climatology"
     units = product.feed.variable(targets[0])[0] if len(targets) == 1 else ""

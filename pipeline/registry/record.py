@@ -1,4 +1,4 @@
-"""Record a retrain: the MLflow run, the registry version, the gate's verdict, the aliases and the ledger row."""
+"""Record a retrain: the MLflow run, the registry versions, the aliases and the ledger rows."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from pipeline.registry.plots import plot_skill
 from pipeline.registry.run import Run
 from pipeline.registry.tracking import Registry
 from pipeline.times import stamp
-from pipeline.training.comparison import Champion, prepare_comparison
+from pipeline.training.decision import Decision
 from pipeline.training.evaluate import Evaluation
 from pipeline.training.folds import Folds
-from pipeline.training.gate import decide
 from pipeline.training.holdout import TrainingOutcome
 from pipeline.training.verdict import Verdict
 from pipeline.version import code_version
@@ -43,14 +42,22 @@ class Candidate(BaseModel):
 
 
 @dataclass(frozen=True)
-class RecordedRetrain:
-    """Where a retrain is recorded, and the verdict."""
+class RecordedDecision:
+    """Where a decision is recorded."""
 
     version: int
     digest: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class RecordedRetrain:
+    """Where a retrain is recorded, and what was decided."""
+
+    decisions: tuple[RecordedDecision, ...]
+    """The one on a challenger first; the champion's refresh, if any, last."""
     run_id: str
     champion: int | None
-    verdict: Verdict
     candidates: tuple[Candidate, ...] = ()
     """Empty if an earlier release recorded the retrain."""
 
@@ -59,7 +66,8 @@ def record(
     snapshot: Snapshot,
     folds: Folds,
     outcome: TrainingOutcome,
-    champion: Champion | None,
+    decisions: Sequence[Decision],
+    champion: int | None,
     *,
     registry: Registry,
     ledger: Ledger,
@@ -68,15 +76,16 @@ def record(
     at: datetime,
     key: str,
 ) -> RecordedRetrain:
-    """Record a retrain and ask the gate. The alias `champion` moves only if the challenger is promoted.
+    """Record a retrain. The alias `champion` moves only to a fit that is to serve.
 
     Args:
         snapshot: The training data.
         folds: The issue times of each fold.
         outcome: The fitted models and their scores.
-        champion: The champion to compare with, if any.
-        registry: Where the run and the version are registered.
-        ledger: Where the decision is recorded.
+        decisions: What the gate decided.
+        champion: The version in service before, if any.
+        registry: Where the run and the versions are registered.
+        ledger: Where the decisions are recorded.
         bundles: Folder of the product's bundles.
         observations: Path or URI of the observations table, for lineage.
         at: Time of the retrain.
@@ -85,47 +94,51 @@ def record(
     Raises:
         TrackingError: MLflow cannot be reached; the champion stays.
     """
-    product = snapshot.product
-    bundle = _bundle(snapshot, folds, outcome, bundles, at)
-    verdict = decide(prepare_comparison(snapshot, folds, outcome, champion), product.gate)
-    candidates = _candidates(product, outcome)
+    candidates = _candidates(snapshot.product, outcome)
+    recorded, serving = [], champion
     with registry.run(f"retrain {stamp(at)}", key) as run:
-        _describe(run, snapshot, folds, outcome, at, observations)
-        tags = {
-            "trained_until": folds.trained_until.isoformat(),
-            "snapshot": snapshot.digest,
-            "table_version": str(snapshot.table_version),
-            "crps": json.dumps(verdict.crps),
-            "verdict": "promoted" if verdict.promoted else "refused",
-            "reason": verdict.reason,
-        }
-        run.log_text(verdict.model_dump_json(indent=1), "gate.json")
-        version = run.register(bundle, _example(snapshot), tags)
-        registry.set_alias("challenger", version)
-        registry.set_alias("fallback", version)
-        previous = champion.version if champion else None
-        # The ledger comes first: an alias without a row could not be rolled back. `recall` sets a missing alias.
-        ledger.write(
-            "promoted" if verdict.promoted else "refused",
-            at=at,
-            version=version,
-            previous=previous,
-            who="gate",
-            why=verdict.reason,
-            numbers=json.dumps(
-                {
-                    "verdict": verdict.model_dump(mode="json"),
-                    "digest": bundle.digest,
-                    "run": run.run_id,
-                    "candidates": [one.model_dump(mode="json") for one in candidates],
-                }
-            ),
-            key=key,
-        )
-        if verdict.promoted:
-            registry.set_alias("champion", version)
-    serving = version if verdict.promoted else previous
-    return RecordedRetrain(version, bundle.digest, run.run_id, serving, verdict, candidates)
+        _describe(run, snapshot, folds, outcome, decisions, at, observations)
+        for number, decision in enumerate(decisions):
+            verdict = decision.verdict
+            bundle = _write_bundle(snapshot, decision, bundles, at)
+            tags = {
+                "trained_until": bundle.serving.trained_until.isoformat(),
+                "snapshot": snapshot.digest,
+                "table_version": str(snapshot.table_version),
+                "crps": json.dumps(verdict.crps),
+                "verdict": verdict.decision,
+                "reason": verdict.reason,
+            }
+            version = run.register(bundle, _example(snapshot), tags, name=("model", "refresh")[number])
+            registry.set_alias("fallback", version)
+            if verdict.kind == "promotion":
+                registry.set_alias("challenger", version)
+            # The ledger comes first: an alias without a row could not be rolled back. `recall` sets a missing alias.
+            ledger.write(
+                verdict.decision,
+                at=at,
+                version=version,
+                previous=champion,
+                who="gate",
+                why=verdict.reason,
+                numbers=json.dumps(
+                    {
+                        "verdict": verdict.model_dump(mode="json"),
+                        "digest": bundle.digest,
+                        "run": run.run_id,
+                        "decisions": len(decisions),
+                        "candidates": [one.model_dump(mode="json") for one in candidates],
+                    }
+                ),
+                key=_row_key(key, number),
+            )
+            recorded.append(RecordedDecision(version, bundle.digest, verdict))
+            if decision.serves:
+                registry.set_alias("champion", version)
+                serving = version
+        gate = {one.verdict.kind: one.verdict.model_dump(mode="json") for one in decisions}
+        run.log_text(json.dumps(gate, indent=1), "gate.json")
+    return RecordedRetrain(tuple(recorded), run.run_id, serving, candidates)
 
 
 def recall(ledger: Ledger, registry: Registry, key: str) -> RecordedRetrain | None:
@@ -137,19 +150,27 @@ def recall(ledger: Ledger, registry: Registry, key: str) -> RecordedRetrain | No
         TrackingError: MLflow cannot be reached.
     """
     rows = ledger.read()
-    row = next((row for row in rows if row.key == key), None)
-    if row is None:
-        return None
-    numbers = json.loads(row.numbers)
-    verdict = Verdict.model_validate_json(json.dumps(numbers["verdict"]))
+    mine = [row for number in (0, 1) for row in rows if row.key == _row_key(key, number)]
+    if not mine or len(mine) < json.loads(mine[0].numbers).get("decisions", 1):
+        return None  # not recorded, or killed between two rows
     current = registry.by_alias("champion")
     serving = current.version if current else None
     last = next((one for one in rows if one.action != "refused"), None)
-    if row == last and serving == row.previous != row.version:
-        registry.set_alias("champion", row.version)
-        serving = row.version
-    candidates = tuple(Candidate.model_validate(one) for one in numbers.get("candidates", ()))
-    return RecordedRetrain(row.version, numbers["digest"], numbers["run"], serving, verdict, candidates)
+    if last is not None and last in mine and serving == last.previous != last.version:
+        registry.set_alias("champion", last.version)
+        serving = last.version
+    numbers = [json.loads(row.numbers) for row in mine]
+    decisions = tuple(
+        RecordedDecision(row.version, it["digest"], Verdict.model_validate_json(json.dumps(it["verdict"])))
+        for row, it in zip(mine, numbers, strict=True)
+    )
+    candidates = tuple(Candidate.model_validate(one) for one in numbers[0].get("candidates", ()))
+    return RecordedRetrain(decisions, numbers[0]["run"], serving, candidates)
+
+
+def _row_key(key: str, number: int) -> str:
+    """Return the key of a ledger row; a retrain has one for each decision."""
+    return key if number == 0 else f"{key} {number + 1}"
 
 
 def _candidates(product: Product, outcome: TrainingOutcome) -> tuple[Candidate, ...]:
@@ -162,40 +183,50 @@ def _candidates(product: Product, outcome: TrainingOutcome) -> tuple[Candidate, 
     )
 
 
-def _bundle(snapshot: Snapshot, folds: Folds, outcome: TrainingOutcome, bundles: Path, at: datetime) -> Bundle:
+def _write_bundle(snapshot: Snapshot, decision: Decision, bundles: Path, at: datetime) -> Bundle:
     facts = {
         "product": snapshot.product.model_dump(mode="json"),
         "snapshot": snapshot.digest,
         "trained_at": at.isoformat(),
-        "trained_until": folds.trained_until.isoformat(),
-        "data_until": folds.holdout[0].isoformat(),
         "code_version": code_version(),
+        "warm_starts": decision.warm_starts,
     }
-    baselines = {one.name: one.model for one in outcome.baselines}
-    return write_bundle(bundles, outcome.challenger.model, baselines, facts)
+    if decision.refit is None:
+        return write_bundle(bundles, decision.judged, None, facts)
+    return write_bundle(bundles, decision.refit, decision.judged, facts)
 
 
 def _describe(
-    run: Run, snapshot: Snapshot, folds: Folds, outcome: TrainingOutcome, at: datetime, observations: str
+    run: Run,
+    snapshot: Snapshot,
+    folds: Folds,
+    outcome: TrainingOutcome,
+    decisions: Sequence[Decision],
+    at: datetime,
+    observations: str,
 ) -> None:
     product = snapshot.product
-    models = {one.name: one.model for one in (*outcome.candidates, *outcome.baselines)}
+    fitted = {one.name: one for one in outcome.fitted}
+    models = {name: one.model for name, one in fitted.items()}
+    first, newest = folds.folds[0], folds.newest
     options = {name: model.options() for name, model in models.items()}
     remarks = {name: "; ".join(lines) for name, model in models.items() if (lines := model.remarks())}
     run.log_parameters(
         {
             "product": product.name,
             "at": at.isoformat(),
-            "challenger": outcome.challenger.name,
+            "challenger": decisions[0].fitted.name,
             "code_version": code_version(),
             "snapshot": snapshot.digest,
             "table_version": snapshot.table_version,
-            "train_issues": len(folds.train),
-            "train_since": folds.train[0].isoformat(),
-            "validation_issues": len(folds.validation),
-            "validation_since": folds.validation[0].isoformat(),
+            "folds": len(folds.folds),
+            "train_issues": len(newest.train),
+            "train_since": newest.train[0].isoformat(),
+            "validation_issues": len(newest.validation),
+            "validation_since": newest.validation[0].isoformat(),
             "holdout_issues": len(folds.holdout),
-            "holdout_since": folds.holdout[0].isoformat(),
+            "holdout_since": first.holdout[0].isoformat(),
+            "independent_cases": folds.cases,
             **{f"training.{name}": value for name, value in product.training.model_dump(mode="json").items()},
             **{f"forecast.{name}": value for name, value in product.forecast.model_dump(mode="json").items()},
             **{f"options.{name}": json.dumps(chosen) for name, chosen in options.items()},
@@ -205,14 +236,14 @@ def _describe(
     )
     run.log_text(json.dumps(options, indent=1), "options.json")  # parameters are cut where they are long
     series: dict[str, list[tuple[int, float]]] = {}
-    for one in (*outcome.candidates, *outcome.baselines):
+    for one in outcome.fitted:
         series[f"{one.name}/validation_crps"] = [(0, one.validation.mean_crps)]
         series[f"{one.name}/seconds"] = [(0, one.seconds)]
         series[f"{one.name}/train_loss"] = [(epoch.epoch, epoch.train_loss) for epoch in one.epochs]
         series[f"{one.name}/validation_loss"] = [(epoch.epoch, epoch.validation_loss) for epoch in one.epochs]
         series |= _by_lead(one.name, outcome.holdout[one.name], product.forecast.targets)
     run.log_metrics(series)
-    run.log_text(plot_skill(snapshot, outcome), "plots/holdout_skill.svg")
+    run.log_text(plot_skill(snapshot, outcome, decisions[0].fitted), "plots/holdout_skill.svg")
     run.log_lineage(
         _example(snapshot),
         table=observations,

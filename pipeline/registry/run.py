@@ -65,7 +65,7 @@ class Run:
                 from_pandas(sample, source=source, name=name, digest=digest[:32]), context="training"
             )
 
-    def register(self, bundle: Bundle, example: pd.DataFrame, tags: Mapping[str, str]) -> int:
+    def register(self, bundle: Bundle, example: pd.DataFrame, tags: Mapping[str, str], *, name: str = "model") -> int:
         """Log the bundle as a model without pickle, register it, and return the version."""
         from mlflow.models import ModelSignature
         from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
@@ -80,7 +80,7 @@ class Run:
             requirements = Path(folder) / "requirements.txt"
             requirements.write_text(f"nightcast=={version('nightcast')}\n")
             logged = self._mlflow.pyfunc.log_model(
-                name="model",
+                name=name,
                 python_model=str(MODEL_CODE),
                 artifacts={"bundle": str(bundle.folder)},
                 pip_requirements=str(requirements),

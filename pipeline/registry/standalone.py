@@ -29,7 +29,7 @@ class Forecaster:
         card = json.loads((folder / CARD).read_bytes())
         bundle = Bundle(folder, "", card)
         self.product = Product.model_validate_json(json.dumps(upgrade(card["product"])[0]))
-        self.model = bundle.challenger()
+        self.model = bundle.serving.challenger()
         self.name = card["digests"][CHALLENGER]
 
     def forecast(self, observations: pd.DataFrame, *, issue_time: str | None = None) -> pd.DataFrame:

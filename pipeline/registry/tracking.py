@@ -10,12 +10,13 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from pipeline.errors import NightcastError
+from pipeline.errors import NightcastError, first_line
 from pipeline.registry.bundle import CARD
 from pipeline.registry.run import Run
 from pipeline.registry.versions import RegisteredVersion, VersionCache
+from pipeline.training.verdict import Decision
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -87,6 +88,17 @@ class Registry:
             raise
         with self.catch_errors():
             self.mlflow.end_run("FINISHED")
+
+    def find_run(self, key: str) -> str | None:
+        """Return the id of a finished run with a key, or None.
+
+        Raises:
+            TrackingError: MLflow cannot be reached.
+        """
+        query = f"tags.`{KEY_TAG}` = '{key}' and attributes.status = 'FINISHED'"
+        with self.catch_errors():
+            found = self.client.search_runs([self._experiment()], filter_string=query, max_results=1)
+        return str(found[0].info.run_id) if found else None
 
     def version(self, number: int) -> RegisteredVersion:
         """Return a version by number, without its aliases.
@@ -161,7 +173,7 @@ class Registry:
         try:
             yield
         except (mlflow.MlflowException, SQLAlchemyError, OSError) as error:
-            raise TrackingError(f"MLflow at {self.uri}: {str(error).splitlines()[0]}") from error
+            raise TrackingError(f"MLflow at {self.uri}: {first_line(error)}") from error
 
     def _list_versions(self) -> list[RegisteredVersion]:
         with self.catch_errors():
@@ -200,7 +212,7 @@ def _convert(found: ModelVersion, *aliases: str) -> RegisteredVersion:
         model=tags.get("model", "unknown"),
         trained_until=datetime.fromisoformat(tags.get("trained_until", "1970-01-01T00:00:00+00:00")),
         crps=json.loads(tags["crps"]) if "crps" in tags else None,
-        verdict="promoted" if verdict == "promoted" else "refused" if verdict == "refused" else None,
+        verdict=next((one for one in get_args(Decision) if one == verdict), None),
         reason=tags.get("reason", reason),
         run_id=found.run_id or "",
         source=found.source or "",

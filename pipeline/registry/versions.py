@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline import atomic
+from pipeline.training.verdict import Decision
 from pipeline.version import code_version
 
 _SQLITE = "sqlite:///"
@@ -28,7 +28,7 @@ class RegisteredVersion(BaseModel):
     model: str
     trained_until: datetime
     crps: float | None
-    verdict: Literal["promoted", "refused"] | None
+    verdict: Decision | None
     """What the gate decided; None for a version that another program registered."""
     reason: str
     """The verdict in one sentence."""

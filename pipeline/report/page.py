@@ -24,7 +24,8 @@ def _finalize(value: Any) -> Any:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return the environment of templates: it escapes and cleans every text, and an unknown name is an error."""
     return Environment(autoescape=True, undefined=StrictUndefined, finalize=_finalize, keep_trailing_newline=True)
 
 
@@ -64,7 +65,7 @@ def render(data: ReportData) -> str:
     """Return the report as one HTML page that needs no network and runs no script. Equal data give equal pages."""
     styles = asset("chart.css") + asset("page.css")
     issued = utc(data.issue_time)
-    template = _environment().from_string(asset("report.html.j2"))
+    template = environment().from_string(asset("report.html.j2"))
     return template.render(
         csp=content_security_policy(styles),
         styles=styles,

@@ -11,6 +11,8 @@ from pipeline.store.delta.table import Table
 from pipeline.store.objects import ObjectStore
 from pipeline.store.observations import TIME
 
+JUDGED = "judged"
+"""Model of the rows of a champion's judged fit, forecast beside its refit."""
 SCHEMA = pa.schema(
     [
         ("issue_time", TIME),

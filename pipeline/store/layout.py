@@ -37,6 +37,21 @@ class Layout:
         return self.store / "ledger"
 
     @property
+    def score_history(self) -> ObjectStore:
+        """Held-out scores of pairs of recipes, as the gate first saw them."""
+        return self.store / "score_history"
+
+    @property
+    def backtest_pieces(self) -> ObjectStore:
+        """Forecasts of backtests by origin and model, shared by all machines that take part in one."""
+        return self.store / "backtest-pieces"
+
+    @property
+    def backtests(self) -> Path:
+        """Results of backtests, one folder each."""
+        return self.root / "backtests"
+
+    @property
     def models(self) -> Path:
         """Model bundles by SHA-256, so that serving does not depend on MLflow."""
         return self.root / "models"

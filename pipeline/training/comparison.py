@@ -1,72 +1,134 @@
-"""The challenger, the champion and the baselines, scored on the same held-out issue times for the gate."""
+"""What the gate compares: a challenger with its rivals, or the champion's refresh with the fit before it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from models.base import Model
 from models.errors import ModelError
 from pipeline.features.snapshot import Snapshot
 from pipeline.training.evaluate import Evaluation, evaluate
-from pipeline.training.fit import CLIMATOLOGY, fold_windows
+from pipeline.training.fit import CLIMATOLOGY, REQUIRED_BASELINES, FittedModel, baseline_names, best_on_validation
 from pipeline.training.folds import Folds
 from pipeline.training.gate import HoldoutComparison, ScoredModel
+from pipeline.training.history import PairedScores, ScoreHistory
 from pipeline.training.holdout import TrainingOutcome
 from pipeline.training.metrics import nominal_coverage
+from pipeline.training.recipe import Champion, unsuitable_reason
+
+log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Champion:
-    """The registry version in service, and its model."""
-
-    version: int
-    model: Model | None
-    """None if it cannot be loaded; the gate then refuses every challenger."""
-
-
-def prepare_comparison(
-    snapshot: Snapshot, folds: Folds, outcome: TrainingOutcome, champion: Champion | None
+def compare_challenger(
+    snapshot: Snapshot,
+    folds: Folds,
+    outcome: TrainingOutcome,
+    challenger: FittedModel,
+    champion: Champion | None,
+    history: ScoreHistory,
 ) -> HoldoutComparison:
-    """Return what the gate compares.
+    """Return the comparison of a challenger with the champion's recipe and the baselines.
 
-    A champion of another task is not a rival: if stations, quantiles or horizon have changed since, it cannot forecast
-    this product any more.
+    Of the best baseline, only climatology and persistence are rivals, and the champion. A champion whose recipe does
+    not suit the task any more is none: it cannot forecast this product.
     """
-    rivals = [ScoredModel(fitted.name, outcome.holdout[fitted.name]) for fitted in outcome.baselines]
-    reference = outcome.holdout.get(CLIMATOLOGY)
-    if champion is not None and (champion.model is None or champion.model.task == snapshot.task):
-        rivals.insert(0, _score_champion(snapshot, folds, champion, reference))
-    challenger = outcome.challenger.name
+    is_baseline = challenger is best_on_validation(outcome.baselines)
+
+    def score(fitted: FittedModel, name: str, *, champion: bool = False) -> ScoredModel:
+        paired = pair_scores(folds, outcome, challenger, fitted, history)
+        return ScoredModel(name, outcome.holdout[fitted.name], champion, paired)
+
+    rivals = [
+        score(baseline, baseline.name)
+        for baseline in outcome.baselines
+        if baseline not in (challenger, outcome.champion) and (not is_baseline or baseline.name in REQUIRED_BASELINES)
+    ]
+    if champion is not None:
+        if outcome.champion is not None:
+            rivals.insert(0, score(outcome.champion, champion.name, champion=True))
+        elif champion.recipe is None or unsuitable_reason(champion.recipe, snapshot.task) is None:
+            name = f"{champion.name}, which cannot be scored"
+            rivals.insert(0, ScoredModel(name, _no_scores(snapshot, folds), champion=True))
+    return _comparison(snapshot, folds, outcome, challenger, rivals, champion, is_baseline=is_baseline)
+
+
+def pair_scores(
+    folds: Folds, outcome: TrainingOutcome, challenger: FittedModel, rival: FittedModel, history: ScoreHistory
+) -> PairedScores:
+    """Return the scores of two recipes of earlier nights, with those of the issue times that have matured since."""
+    before = history.get((challenger.key, rival.key), PairedScores.empty()).until(folds.holdout[-1])
+    scores = [outcome.holdout[one.name].crps_by_issue for one in (challenger, rival)]
+    return before.extended(folds.holdout, np.stack(scores), folds.open_for)
+
+
+def compare_refresh(
+    snapshot: Snapshot, folds: Folds, outcome: TrainingOutcome, fitted: FittedModel, champion: Champion
+) -> HoldoutComparison:
+    """Return the comparison of tonight's fit of the champion's recipe with the judged fit that serves with it.
+
+    They are compared on the newest fold, at the issue times that neither has learnt from; the former fit has no scores
+    if it cannot forecast these.
+    """
+    former = _former_scores(snapshot, folds, champion).relative_to(outcome.holdout.get(CLIMATOLOGY))
+    rivals = [ScoredModel(champion.name, former, champion=True)]
+    return _comparison(snapshot, folds, outcome, fitted, rivals, champion)
+
+
+def _former_scores(snapshot: Snapshot, folds: Folds, champion: Champion) -> Evaluation:
+    nothing = _no_scores(snapshot, folds)
+    if champion.judged is None or champion.judged_until is None or champion.judged.task != snapshot.task:
+        return nothing
+    try:
+        newest = evaluate(champion.judged, folds.newest.windows(snapshot, "holdout"))
+    except Exception as error:  # whatever is wrong with the former fit, it has no scores
+        log.warning("%s cannot be scored: %s", champion.name, error, exc_info=not isinstance(error, ModelError))
+        return nothing
+    learnt = np.array([issue < champion.judged_until for issue in folds.newest.holdout])
+    known = np.concatenate([np.full(len(folds.holdout) - len(learnt), False), ~learnt])
+    pairs = zip(nothing.arrays, newest.arrays, strict=True)
+    crps, errors, covered = (_at(known, full, part) for full, part in pairs)
+    return Evaluation(crps, errors, covered)
+
+
+def _at(known: NDArray[np.bool_], full: NDArray[Any], part: NDArray[Any]) -> NDArray[Any]:
+    """Return `full` with its last rows replaced by those of `part` that are `known` (issue,)."""
+    padded = np.concatenate([full[: len(full) - len(part)], part])
+    return np.where(known[:, None, None, None], padded, full)
+
+
+def _comparison(
+    snapshot: Snapshot,
+    folds: Folds,
+    outcome: TrainingOutcome,
+    fitted: FittedModel,
+    rivals: Sequence[ScoredModel],
+    champion: Champion | None,
+    *,
+    is_baseline: bool = False,
+) -> HoldoutComparison:
     return HoldoutComparison(
-        challenger=ScoredModel(challenger, outcome.holdout[challenger]),
+        is_baseline=is_baseline,
+        open_for=folds.open_for,
+        challengers=len(
+            {*snapshot.product.training.candidates, *baseline_names(grid=snapshot.task.grid is not None)}
+            - (set(REQUIRED_BASELINES) - set(snapshot.product.training.candidates))
+        ),
+        older=champion is not None and champion.data_until is not None and champion.data_until > snapshot.newest_known,
+        challenger=ScoredModel(fitted.name, outcome.holdout[fitted.name]),
         rivals=rivals,
-        outage=outcome.outage,
-        outage_reference=reference or _no_scores(snapshot, folds),
+        outage=outcome.outage.get(fitted.name),
+        outage_reference=outcome.holdout.get(CLIMATOLOGY) or _no_scores(snapshot, folds),
         issues=folds.holdout,
+        cases=folds.cases,
         nominal_coverage=nominal_coverage(snapshot.task.quantile_levels),
-        issues_per_step=_issues_per_step(snapshot, folds),
+        issues_per_step=folds.issues_per_step,
         gap=snapshot.cadence.leads - snapshot.cadence.horizon,
         places="stations" if snapshot.task.grid is None else "cells",
     )
-
-
-def _score_champion(snapshot: Snapshot, folds: Folds, champion: Champion, reference: Evaluation | None) -> ScoredModel:
-    """Score the champion; one that cannot be scored has NaN everywhere, so that no challenger is shown to beat it."""
-    name = f"champion version {champion.version}"
-    try:
-        if champion.model is not None:
-            scores = evaluate(champion.model, fold_windows(snapshot, folds, "holdout"))
-            return ScoredModel(name, scores.relative_to(reference), champion=True)
-    except ModelError:
-        pass
-    return ScoredModel(f"{name}, which cannot be scored", _no_scores(snapshot, folds), champion=True)
-
-
-def _issues_per_step(snapshot: Snapshot, folds: Folds) -> float:
-    span = folds.holdout[-1] - folds.holdout[0]
-    return (len(folds.holdout) - 1) * snapshot.cadence.step / span
 
 
 def _no_scores(snapshot: Snapshot, folds: Folds) -> Evaluation:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from expectations.forecasts import check_forecast
 from models.base import Model
 from models.task import Inputs
 from pipeline.features.windows import IssueWindows
@@ -33,6 +35,11 @@ class Evaluation:
     covered: NDArray[np.floating]
     scale: tuple[float, ...] | None = None
     """(target,) CRPS by which the scores are divided; None to leave them in their unit."""
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """CRPS, error and coverage."""
+        return self.crps, self.error, self.covered
 
     def relative_to(self, reference: Evaluation | None) -> Evaluation:
         """Return the same scores with means relative to the mean CRPS of a reference, variable by variable.
@@ -124,6 +131,36 @@ def predict_published(model: Model, inputs: Inputs, gaps: NDArray[np.int64], hor
     return published
 
 
+def predict_issue(model: Model, windows: IssueWindows, index: int = 0) -> NDArray[np.float32]:
+    """Return the quantiles of one issue time: (lead, target, location, quantile).
+
+    Live forecasts and backtests are made one by one, since a batch may differ in the last bit.
+    """
+    one = np.array([index])
+    (quantiles,) = predict_published(model, windows.inputs(one), windows.gaps[one], windows.horizon)
+    return np.asarray(quantiles)
+
+
+def contract_problems(windows: IssueWindows, quantiles: NDArray[np.float32]) -> list[str]:
+    """Return how the quantiles of one issue time break the contract of forecasts."""
+    task = windows.task
+    return check_forecast(
+        quantiles,
+        [task.limits[task.channels.index(name)] for name in task.targets],
+        leads=windows.horizon,
+        targets=task.targets,
+        locations=task.locations,
+        levels=task.quantile_levels,
+    )
+
+
+def published_truth(windows: IssueWindows, index: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Return the observations at the published leads of issue times: (n, lead, target, location), NaN where unknown."""
+    lead = windows.gaps[index][:, None] + np.arange(windows.horizon)
+    truth: NDArray[np.float32] = np.take_along_axis(windows.truth(index), lead[:, :, None, None], axis=1)
+    return truth
+
+
 def evaluate(model: Model, windows: IssueWindows, *, withheld: NDArray[np.bool_] | None = None) -> Evaluation:
     """Score a model on issue times. Locations that are `withheld` (location,) are missing in the input, not the truth.
 
@@ -140,10 +177,8 @@ def evaluate(model: Model, windows: IssueWindows, *, withheld: NDArray[np.bool_]
         if withheld is not None:
             mask = inputs.mask & ~withheld
             inputs = replace(inputs, mask=mask, values=np.where(mask, inputs.values, np.float32(0)))
-        gaps = windows.gaps[index]
-        quantiles = predict_published(model, inputs, gaps, windows.horizon)
-        lead = gaps[:, None] + np.arange(windows.horizon)
-        truth = np.take_along_axis(windows.truth(index), lead[:, :, None, None], axis=1)
+        quantiles = predict_published(model, inputs, windows.gaps[index], windows.horizon)
+        truth = published_truth(windows, index)
         median = quantiles[..., levels.index(0.5)]
         parts.append(
             (
@@ -153,6 +188,12 @@ def evaluate(model: Model, windows: IssueWindows, *, withheld: NDArray[np.bool_]
             )
         )
     crps, error, covered = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Evaluation(crps, error, covered)
+
+
+def concatenate(parts: Sequence[Evaluation]) -> Evaluation:
+    """Return the scores of consecutive issue times as one; `scale` is dropped."""
+    crps, error, covered = (np.concatenate(arrays) for arrays in zip(*(part.arrays for part in parts), strict=True))
     return Evaluation(crps, error, covered)
 
 

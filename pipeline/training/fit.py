@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any
 
 import numpy as np
 
 from models.base import Epoch, Model
-from models.catalogue import MODELS, build
+from models.catalogue import MODELS
 from models.errors import ModelError
 from models.task import Task
 from pipeline.config import Product
 from pipeline.errors import ConfigError, NightcastError
 from pipeline.features.snapshot import Snapshot
-from pipeline.features.windows import IssueWindows
-from pipeline.training.evaluate import Evaluation, evaluate
-from pipeline.training.folds import Fold, Folds
+from pipeline.training.evaluate import Evaluation, concatenate, evaluate
+from pipeline.training.folds import Folds
+from pipeline.training.recipe import Recipe, unsuitable_reason
 
 CLIMATOLOGY = "climatology"
 REQUIRED_BASELINES = (CLIMATOLOGY, "persistence")
@@ -36,32 +34,35 @@ def ignore_epoch(model: str, epoch: Epoch) -> None:
 
 @dataclass(frozen=True)
 class FittedModel:
-    """A fitted model with its mean scores on the validation issue times."""
+    """A recipe fitted on every fold, with its mean scores on the validation issue times of all folds."""
 
     name: str
-    model: Model
+    """Name of the model; of a champion that the product file does not list as it is, also its version."""
+    models: tuple[Model, ...]
+    """One per fold, in order of time."""
     validation: Evaluation
     epochs: tuple[Epoch, ...]
+    """Of the newest fold."""
     seconds: float
+
+    @property
+    def model(self) -> Model:
+        """The fit on the newest fold."""
+        return self.models[-1]
+
+    @property
+    def key(self) -> str:
+        """Digest of the recipe and the task."""
+        return self.recipe.key(self.model.task)
+
+    @property
+    def recipe(self) -> Recipe:
+        """The model with all its options."""
+        return Recipe(self.model.name, self.model.options())
 
 
 class TrainingError(NightcastError):
-    """No candidate could be trained; the champion stays in service."""
-
-
-def fold_windows(snapshot: Snapshot, folds: Folds, fold: Fold) -> IssueWindows:
-    """Return the windows of one fold.
-
-    The targets of a fold are as known at the first issue time of the next fold, those of the held-out fold as known
-    at the snapshot.
-    """
-    known_by = {
-        "train": folds.validation[0],
-        "validation": folds.holdout[0],
-        "holdout": snapshot.known_by,
-    }
-    issues: tuple[datetime, ...] = getattr(folds, fold)
-    return snapshot.windows(issues, truth_at=known_by[fold])
+    """No model may be trained or serve; the champion stays in service."""
 
 
 def check_candidates(product: Product, task: Task) -> dict[str, str]:
@@ -78,7 +79,7 @@ def check_candidates(product: Product, task: Task) -> dict[str, str]:
                 near = difflib.get_close_matches(name, MODELS, n=1)
                 remedy = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(MODELS)}"
                 raise ConfigError(product.name, f"training.{field}", f"unknown model '{name}'", remedy)
-    used = {*training.candidates, *baseline_names(product, grid=task.grid is not None)}
+    used = {*training.candidates, *baseline_names(grid=task.grid is not None)}
     for name in training.options:
         if name not in used:
             problem = "the model is neither a candidate nor a baseline, so its options have no effect"
@@ -86,8 +87,8 @@ def check_candidates(product: Product, task: Task) -> dict[str, str]:
             raise ConfigError(product.name, f"training.options.{name}", problem, remedy)
     unsuitable: dict[str, str] = {}
     for name in dict.fromkeys((*training.candidates, *training.options)):
-        reason = unsuitable_reason(name, task, training.options.get(name))
-        if reason and training.options.get(name) and not unsuitable_reason(name, task):
+        reason = unsuitable_reason(Recipe(name, training.options.get(name, {})), task)
+        if reason and training.options.get(name) and not unsuitable_reason(Recipe(name), task):
             raise ConfigError(product.name, f"training.options.{name}", reason)
         if reason and name in training.candidates:
             unsuitable[name] = reason
@@ -97,61 +98,46 @@ def check_candidates(product: Product, task: Task) -> dict[str, str]:
     return unsuitable
 
 
-def unsuitable_reason(name: str, task: Task, options: Mapping[str, Any] | None = None) -> str | None:
-    """Return why a model cannot be built for a task, or None if it can."""
-    try:
-        build(name, task, **(options or {}))
-    except ModelError as error:
-        return str(error)
-    return None
-
-
-def baseline_names(product: Product, *, grid: bool) -> tuple[str, ...]:
-    """Return the baselines that a challenger is compared with: all that are not candidates themselves.
-
-    Some are for grids only.
-    """
-    return tuple(
-        name
-        for name, entry in MODELS.items()
-        if entry.is_baseline and (grid or not entry.grids_only) and name not in product.training.candidates
-    )
+def baseline_names(*, grid: bool) -> tuple[str, ...]:
+    """Return the baselines, which every challenger is compared with; some are for grids only."""
+    return tuple(name for name, entry in MODELS.items() if entry.is_baseline and (grid or not entry.grids_only))
 
 
 def fit_model(
-    name: str, snapshot: Snapshot, train: IssueWindows, validation: IssueWindows, *, on_epoch: OnEpoch = ignore_epoch
+    name: str, recipe: Recipe, snapshot: Snapshot, folds: Folds, *, on_epoch: OnEpoch = ignore_epoch
 ) -> FittedModel:
-    """Fit a model and score it on the validation issue times.
+    """Fit a recipe on every fold and score it on the validation issue times.
 
     Raises:
         ModelError: it cannot be built, does not converge, or its validation score is not finite.
     """
     training = snapshot.product.training
+    budget = training.budget.total_seconds() / len(folds.folds)
     started = time.monotonic()
+    models, scores = [], []
     epochs: list[Epoch] = []
+    for number, fold in enumerate(folds.folds, 1):
+        train, validation = fold.windows(snapshot, "train"), fold.windows(snapshot, "validation")
+        label = name if len(folds.folds) == 1 else f"{name}, fold {number} of {len(folds.folds)}"
+        epochs = []
 
-    def record_epoch(epoch: Epoch) -> None:
-        epochs.append(epoch)
-        on_epoch(name, epoch)
+        def record_epoch(epoch: Epoch, *, label: str = label, epochs: list[Epoch] = epochs) -> None:
+            epochs.append(epoch)
+            on_epoch(label, epoch)
 
-    model = build(name, snapshot.task, **training.options.get(name, {}))
-    budget = training.budget.total_seconds()
-    model.fit(train, validation, seed=training.seed, budget_seconds=budget, progress=record_epoch)
-    scores = evaluate(model, validation).summary()
-    if not np.isfinite(scores.mean_crps):
+        model = recipe.build(snapshot.task)
+        model.fit(train, validation, seed=training.seed, budget_seconds=budget, progress=record_epoch)
+        models.append(model)
+        scores.append(evaluate(model, validation).summary())
+    pooled = concatenate(scores)
+    if not np.isfinite(pooled.mean_crps):
         raise ModelError(f"{name}: its validation score is not a finite number")
-    return FittedModel(name, model, scores, tuple(epochs), time.monotonic() - started)
+    return FittedModel(name, tuple(models), pooled, tuple(epochs), time.monotonic() - started)
 
 
-def choose_challenger(candidates: Sequence[FittedModel]) -> FittedModel:
-    """Return the candidate with the lowest CRPS on validation.
-
-    Raises:
-        TrainingError: there are no candidates.
-    """
-    if not candidates:
-        raise TrainingError("no candidate could be trained; see the log of the run")
-    return min(candidates, key=lambda fitted: fitted.validation.mean_crps)
+def best_on_validation(fitted: Sequence[FittedModel]) -> FittedModel | None:
+    """Return the model with the lowest CRPS on validation; None if there are none."""
+    return min(fitted, key=lambda one: one.validation.mean_crps, default=None)
 
 
 def scale_by_climatology(fitted: Sequence[FittedModel]) -> list[FittedModel]:

@@ -1,14 +1,17 @@
-"""The gate: a challenger is promoted only if it is shown to be better than every rival on the same held-out forecasts.
+"""The gate: which recipe serves, and whether a new fit of it may replace the one before.
 
-It fails closed. A missing score, a lead at which a rival is shown to be better, miscalibrated intervals or a collapse
-when the input of stations is withheld are objections, and a single objection refuses.
+A challenger is promoted only if it is shown to be better than every rival on the same held-out forecasts, by a test
+that stays valid however many nights look (see `sequential`). The gate fails closed: a missing score, a lead at which a
+rival is shown to be better, miscalibrated intervals or a collapse when the input of stations is withheld are
+objections, and a single objection refuses. A refresh of the champion needs less:
+it must not be worse than the fit before it by more than a margin.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import ceil
 
 import numpy as np
@@ -16,8 +19,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pipeline.config.product import Gate
+from pipeline.training.batch_test import can_compare, compare_groups
 from pipeline.training.evaluate import Evaluation
-from pipeline.training.verdict import Objection, Places, Rival, Verdict
+from pipeline.training.history import PairedScores
+from pipeline.training.sequential import compare_sequentially
+from pipeline.training.verdict import DecisionKind, Objection, Places, Rival, Verdict
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,8 @@ class ScoredModel:
     name: str
     scores: Evaluation
     champion: bool = False
+    paired: PairedScores | None = None
+    """Of a rival: all scores of the challenger and of it, night after night; by default those of tonight."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +43,28 @@ class HoldoutComparison:
 
     challenger: ScoredModel
     rivals: Sequence[ScoredModel]
-    outage: Evaluation
-    """The challenger with the input of a quarter of the locations withheld."""
+    outage: Evaluation | None
+    """The challenger with the input of a quarter of the locations withheld; None for a refresh."""
     outage_reference: Evaluation
     """Climatology, which needs no input."""
     issues: Sequence[datetime]
     nominal_coverage: float
+    is_baseline: bool = False
+    """Whether the challenger is a baseline, which challenges where no candidate is shown to be better."""
+    cases: int | None = None
+    """Held-out forecasts without a common valid time, about."""
     issues_per_step: float = 1.0
     """Issue times per step. Forecasts that overlap in time have correlated errors."""
     gap: int = 0
     """Largest number of steps between the newest frame known at an issue time and the issue time."""
     places: Places = "stations"
     """What the locations are."""
+    open_for: timedelta = timedelta(0)
+    """Longest time from the issue time of a forecast until its last value is due."""
+    challengers: int = 1
+    """Number of recipes that may ever challenge; they share the significance level."""
+    older: bool = False
+    """Whether the champion was fitted on newer data."""
 
     def overlap(self, leads: int) -> int:
         """Return how many consecutive issue times forecast a common valid time, with `leads` leads each."""
@@ -81,27 +99,79 @@ def decide(comparison: HoldoutComparison, rules: Gate) -> Verdict:
     """Return the verdict on a challenger."""
     scored = [rival for rival in comparison.rivals if _is_compared(rival, rules)]
     rivals = tuple(_compare(comparison, rival, rules) for rival in scored)
+    objections = (
+        *_objections_to_age(comparison),
+        *_objections_to_scores(comparison, rivals),
+        *_objections_by_lead(comparison, scored, rules),
+        *_objections_to_coverage(comparison, rules),
+        *_objections_to_outage(comparison),
+    )
+    return _verdict("promotion", comparison, rivals, objections)
+
+
+def decide_refresh(comparison: HoldoutComparison, rules: Gate, checks: Sequence[Objection] = ()) -> Verdict:
+    """Return the verdict on a new fit of the champion's recipe, whose refit has passed or failed `checks`.
+
+    Where the fit before it has no scores, because the stations have changed or its files are damaged, only the checks
+    decide.
+    """
+    rivals = tuple(
+        _compare(comparison, rival, rules).model_copy(update={"skill": _shared_skill(comparison, rival)})
+        for rival in comparison.rivals
+    )
+    objections = (*_objections_to_age(comparison), *_objections_to_refresh(comparison, rules), *checks)
+    return _verdict("refresh", comparison, rivals, objections)
+
+
+def _verdict(
+    kind: DecisionKind, comparison: HoldoutComparison, rivals: tuple[Rival, ...], objections: tuple[Objection, ...]
+) -> Verdict:
     scores = comparison.challenger.scores
     return Verdict(
-        objections=(
-            *_objections_to_scores(comparison, rivals),
-            *_objections_by_lead(comparison, scored, rules),
-            *_objections_to_coverage(comparison, rules),
-            *_objections_to_outage(comparison),
-        ),
+        kind=kind,
+        objections=objections,
         first_champion=not any(rival.champion for rival in comparison.rivals),
         challenger=comparison.challenger.name,
         issues=len(comparison.issues),
+        cases=comparison.cases,
         since=comparison.issues[0],
         until=comparison.issues[-1],
         crps=scores.mean_crps,
         crps_by_lead=scores.crps_by_lead,
         coverage=scores.coverage,
         nominal_coverage=comparison.nominal_coverage,
-        outage_crps=comparison.outage.mean_crps,
+        outage_crps=comparison.outage.mean_crps if comparison.outage else float("nan"),
         rivals=rivals,
         places=comparison.places,
+        is_baseline=comparison.is_baseline,
     )
+
+
+def _objections_to_refresh(comparison: HoldoutComparison, rules: Gate) -> Iterator[Objection]:
+    missing = ~np.isfinite(comparison.challenger.scores.crps_by_lead)
+    if missing.any():
+        yield Objection(kind="score_missing", leads=tuple((np.flatnonzero(missing) + 1).tolist()))
+    for rival in comparison.rivals:
+        skill = _shared_skill(comparison, rival)
+        # No test: two fits of a recipe on nearly the same data differ by little, and always in the same way.
+        if skill < -rules.refresh_margin:
+            yield Objection(kind="worse_than_before", rival=rival.name, skill=skill)
+
+
+def _objections_to_age(comparison: HoldoutComparison) -> Iterator[Objection]:
+    if comparison.older:
+        yield Objection(kind="older_data")
+
+
+def _shared_skill(comparison: HoldoutComparison, rival: ScoredModel) -> float:
+    """Return the CRPS skill over a rival at the issue times that both have scores of; NaN if there are none."""
+    ours, theirs = comparison.challenger.scores.crps_by_issue, rival.scores.crps_by_issue
+    shared = np.isfinite(ours) & np.isfinite(theirs)
+    if not shared.any():
+        return float("nan")
+    if ours[shared].mean() == theirs[shared].mean():  # both may be 0, in a long dry spell
+        return 0.0
+    return 1 - float(ours[shared].mean() / theirs[shared].mean())
 
 
 def _is_compared(rival: ScoredModel, rules: Gate) -> bool:
@@ -110,12 +180,12 @@ def _is_compared(rival: ScoredModel, rules: Gate) -> bool:
 
 def _compare(comparison: HoldoutComparison, rival: ScoredModel, rules: Gate) -> Rival:
     challenger = comparison.challenger.scores
-    ours, theirs = challenger.crps_by_issue, rival.scores.crps_by_issue
-    shared = np.isfinite(ours) & np.isfinite(theirs)
+    tonight = np.stack([challenger.crps_by_issue, rival.scores.crps_by_issue])
+    shared = np.isfinite(tonight).all(axis=0)
     # A score that one of them lacks at any lead or location would be a forecast left out of its mean.
     complete = bool(np.array_equal(np.isfinite(challenger.crps), np.isfinite(rival.scores.crps)) and shared.any())
-    overlap = comparison.overlap(challenger.crps.shape[1])
-    p_value = diebold_mariano((ours - theirs)[shared], overlap) if shared.sum() > 2 * overlap else 1.0
+    paired = rival.paired or PairedScores.empty().extended(comparison.issues, tonight, comparison.open_for)
+    p_value = _p_value(paired, comparison, rules)
     mean = rival.scores.mean_crps
     skill = 1 - challenger.mean_crps / mean if mean > 0 else float("nan")
     return Rival(
@@ -123,9 +193,26 @@ def _compare(comparison: HoldoutComparison, rival: ScoredModel, rules: Gate) -> 
         crps=mean,
         crps_by_lead=rival.scores.crps_by_lead,
         skill=skill,
-        p_value=p_value if np.isfinite(p_value) else 1.0,
-        beaten=complete and skill > 0 and p_value < rules.significance,
+        p_value=p_value,
+        beaten=complete and skill > 0 and p_value <= rules.significance,
     )
+
+
+def _p_value(paired: PairedScores, comparison: HoldoutComparison, rules: Gate) -> float:
+    """Return an anytime-valid p-value of the hypothesis that the challenger is not better.
+
+    Half of the level goes to a test of the first night's cases alone, which are many at once, and half to the
+    sequential test, to which every night adds. Both halves are shared by all that may challenge (Bonferroni). Without
+    enough cases for the first test there is no second either, and the pair begins anew on the next night.
+    """
+    shares = 2 * comparison.challengers
+    ours, theirs = paired.scores
+    overlap = paired.overlap(comparison.open_for)
+    if not can_compare(paired.batch, overlap):
+        return 1.0
+    first = compare_groups(ours[: paired.batch], theirs[: paired.batch], overlap)
+    nightly = compare_sequentially(ours, theirs, overlap, significance=rules.significance / shares)
+    return min(1.0, shares * min(float(first), float(nightly.p_value)))
 
 
 def _objections_to_scores(comparison: HoldoutComparison, rivals: Sequence[Rival]) -> Iterator[Objection]:
@@ -168,7 +255,7 @@ def _objections_to_coverage(comparison: HoldoutComparison, rules: Gate) -> Itera
 
 def _objections_to_outage(comparison: HoldoutComparison) -> Iterator[Objection]:
     ours, reference = comparison.outage, comparison.outage_reference
-    if not np.array_equal(np.isfinite(ours.crps), np.isfinite(reference.crps)):
+    if ours is None or not np.array_equal(np.isfinite(ours.crps), np.isfinite(reference.crps)):
         yield Objection(kind="outage_scores_missing")
     elif not ours.mean_crps < reference.mean_crps:
         yield Objection(kind="outage_not_better")

@@ -1,33 +1,34 @@
-"""Fit all models of a retrain, choose the challenger, and score everything on the held-out issue times."""
+"""Fit all models of a retrain, choose the challengers, and score everything on the held-out issue times."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import ModelError
+from models.errors import ModelError, first_line
 from pipeline.config import Product
 from pipeline.features.snapshot import Snapshot
-from pipeline.training.evaluate import Evaluation, evaluate
+from pipeline.training.evaluate import Evaluation, concatenate, evaluate
 from pipeline.training.fit import (
     CLIMATOLOGY,
     REQUIRED_BASELINES,
     FittedModel,
     OnEpoch,
+    TrainingError,
     baseline_names,
-    choose_challenger,
+    best_on_validation,
     fit_model,
-    fold_windows,
     ignore_epoch,
     scale_by_climatology,
-    unsuitable_reason,
 )
-from pipeline.training.folds import Folds
+from pipeline.training.folds import SMALLEST_TRAINING_SET, Folds
+from pipeline.training.recipe import Champion, Recipe
 from pipeline.version import code_version
 
 log = logging.getLogger(__name__)
@@ -41,14 +42,23 @@ class TrainingOutcome:
 
     candidates: tuple[FittedModel, ...]
     baselines: tuple[FittedModel, ...]
-    """Best on held-out issue times first."""
-    challenger: FittedModel
+    """Best on held-out issue times first; a baseline may be a candidate too."""
+    champion: FittedModel | None
+    """The champion's recipe, fitted again; None without a champion, or if it could not be fitted."""
+    challengers: tuple[FittedModel, ...]
+    """The best candidate on validation, then the best baseline; the gate takes the first that passes."""
     holdout: dict[str, Evaluation]
-    """Scores of every candidate and baseline by name; means of several variables are relative to climatology."""
-    outage: Evaluation
-    """The challenger with the input of a quarter of the locations withheld."""
+    """Scores of every model by name; means of several variables are relative to climatology."""
+    outage: dict[str, Evaluation]
+    """The challengers with the input of a quarter of the locations withheld."""
     failed: dict[str, str]
-    """Candidates that could not be trained and baselines that do not suit the task, each with the reason."""
+    """Models that could not be trained and baselines that do not suit the task, each with the reason."""
+
+    @property
+    def fitted(self) -> tuple[FittedModel, ...]:
+        """Every fitted model once: candidates, then the baselines, then the champion's recipe."""
+        champion = (self.champion,) if self.champion else ()
+        return tuple({one.name: one for one in (*self.candidates, *self.baselines, *champion)}.values())
 
 
 def training_key(snapshot: Snapshot, folds: Folds) -> str:
@@ -66,59 +76,131 @@ def training_key(snapshot: Snapshot, folds: Folds) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
+@dataclass(frozen=True)
+class Fits:
+    """Every model of a retrain, fitted once on each fold."""
+
+    fitted: dict[str, FittedModel]
+    """By name."""
+    champion: str | None
+    """Name under which the champion's recipe was fitted, if it was."""
+    failed: dict[str, str]
+    """Why the others were not, by name."""
+
+
 def fit_all(
-    snapshot: Snapshot, folds: Folds, *, on_epoch: OnEpoch = ignore_epoch
-) -> tuple[list[FittedModel], dict[str, str]]:
-    """Fit every candidate and baseline. Return the fitted models, and the reasons of those that failed by name.
+    snapshot: Snapshot, folds: Folds, champion: Champion | None = None, *, on_epoch: OnEpoch = ignore_epoch
+) -> Fits:
+    """Fit every candidate, every baseline and the champion's recipe, each once.
 
-    A candidate may fail in any way. A baseline may only fail to suit the task, e.g. a regression on more locations than
-    fit into memory; climatology and persistence may not.
+    Any of them may fail, in any way, except climatology and persistence.
 
     Raises:
-        ModelError: a baseline cannot be fitted, so there is nothing to compare with.
+        ModelError: one of these cannot be fitted, so there is nothing to compare with.
     """
-    train, validation = fold_windows(snapshot, folds, "train"), fold_windows(snapshot, folds, "validation")
-    fitted, failed = [], {}
     training = snapshot.product.training
-    for name in training.candidates:
-        try:
-            fitted.append(fit_model(name, snapshot, train, validation, on_epoch=on_epoch))
-        except Exception as error:  # whatever is wrong with one candidate, the others go on
-            log.warning("candidate %s failed: %s", name, error, exc_info=not isinstance(error, ModelError))
-            failed[name] = str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
-    for name in baseline_names(snapshot.product, grid=snapshot.task.grid is not None):
+    baselines = baseline_names(grid=snapshot.task.grid is not None)
+    recipes = {name: Recipe(name, training.options.get(name, {})) for name in (*training.candidates, *baselines)}
+    champion_name = None
+    if champion is not None and champion.recipe is not None:
+        champion_name = _name_of(champion.recipe, recipes, snapshot) or champion.name
+        recipes.setdefault(champion_name, champion.recipe)
+    fitted, failed = {}, {}
+    for name, recipe in recipes.items():
         reason = None
-        if name not in REQUIRED_BASELINES:
-            reason = unsuitable_reason(name, snapshot.task, training.options.get(name))
+        if name not in baselines:
+            reason = too_few_issue_times(folds)
         if reason:
-            log.warning("baseline %s is left out: %s", name, reason)
-            failed[name] = f"left out as a baseline: {reason}"
-        else:
-            fitted.append(fit_model(name, snapshot, train, validation, on_epoch=on_epoch))
-    return fitted, failed
+            log.warning("%s is left out: %s", name, reason)
+            failed[name] = f"left out: {reason}"
+            continue
+        try:
+            fitted[name] = fit_model(name, recipe, snapshot, folds, on_epoch=on_epoch)
+        except Exception as error:  # whatever is wrong with one candidate, the others go on
+            if name in REQUIRED_BASELINES:
+                raise
+            log.warning("%s failed: %s", name, error, exc_info=not isinstance(error, ModelError))
+            failed[name] = str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
+    return Fits(fitted, champion_name if champion_name in fitted else None, failed)
 
 
-def evaluate_holdout(
-    snapshot: Snapshot, folds: Folds, fitted: list[FittedModel], failed: dict[str, str]
-) -> TrainingOutcome:
-    """Choose the challenger on validation, then score all models on the held-out issue times.
+def too_few_issue_times(folds: Folds) -> str | None:
+    """Return why models other than baselines are not fitted on a short record, or None if they are."""
+    shortest = min(len(fold.train) for fold in folds.folds)
+    if shortest >= SMALLEST_TRAINING_SET:
+        return None
+    return f"it needs {SMALLEST_TRAINING_SET} issue times to train on, and a fold of this record has {shortest}"
+
+
+def _name_of(recipe: Recipe, recipes: Mapping[str, Recipe], snapshot: Snapshot) -> str | None:
+    """Return the name under which an equal recipe is listed, or None."""
+    same = recipes.get(recipe.model)
+    try:
+        equal = same is not None and same.build(snapshot.task).options() == recipe.build(snapshot.task).options()
+    except ModelError:
+        return None
+    return recipe.model if equal else None
+
+
+def evaluate_holdout(snapshot: Snapshot, folds: Folds, fits: Fits) -> TrainingOutcome:
+    """Choose the challengers on validation, then score all models on the held-out issue times.
 
     Raises:
-        TrainingError: no candidate was trained.
-        ModelError: a fitted model cannot forecast the held-out issue times.
+        TrainingError: there is neither a challenger nor a champion to refresh.
+        ModelError: climatology or persistence cannot forecast the held-out issue times.
     """
-    names, fitted = snapshot.product.training.candidates, scale_by_climatology(fitted)
-    candidates = tuple(model for model in fitted if model.name in names)
-    challenger = choose_challenger(candidates)
-    windows = fold_windows(snapshot, folds, "holdout")
-    raw = {model.name: evaluate(model.model, windows) for model in fitted}
+    fitted = {one.name: one for one in scale_by_climatology(tuple(fits.fitted.values()))}
+    failed, raw = dict(fits.failed), {}
+    for name, one in list(fitted.items()):
+        try:
+            raw[name] = _scores(one, snapshot, folds)
+        except Exception as error:  # as in `fit_all`
+            if name in REQUIRED_BASELINES:
+                raise
+            failed[name] = f"cannot forecast the held-out issue times: {first_line(error)}"
+            log.warning("%s: %s", name, failed[name], exc_info=not isinstance(error, ModelError))
+            del fitted[name]
+    champion = fitted.get(fits.champion) if fits.champion else None
+    candidates = tuple(fitted[name] for name in snapshot.product.training.candidates if name in fitted)
+    baselines = [fitted[name] for name in baseline_names(grid=snapshot.task.grid is not None) if name in fitted]
+    challengers = _challengers(candidates, baselines)
+    if not challengers and champion is None:
+        raise TrainingError(
+            "no candidate could be trained, and no baseline is better than climatology and persistence on validation; "
+            "see the log of the run"
+        )
     reference = raw.get(CLIMATOLOGY)
     scores = {name: evaluation.relative_to(reference) for name, evaluation in raw.items()}
-    baselines = [model for model in fitted if model.name not in names]
     baselines.sort(key=lambda model: scores[model.name].mean_crps)
     withheld = _withheld_locations(len(snapshot.locations), snapshot.product)
-    outage = evaluate(challenger.model, windows, withheld=withheld).relative_to(reference)
-    return TrainingOutcome(candidates, tuple(baselines), challenger, scores, outage, failed)
+    return TrainingOutcome(
+        candidates=candidates,
+        baselines=tuple(baselines),
+        champion=champion,
+        challengers=challengers,
+        holdout=scores,
+        outage={
+            one.name: _scores(one, snapshot, folds, withheld=withheld).relative_to(reference) for one in challengers
+        },
+        failed=failed,
+    )
+
+
+def _challengers(candidates: Sequence[FittedModel], baselines: Sequence[FittedModel]) -> tuple[FittedModel, ...]:
+    """Return the best candidate, then the best baseline unless it is the same, climatology or persistence."""
+    first, second = best_on_validation(candidates), best_on_validation(baselines)
+    chosen = [first] if first else []
+    if second and second is not first and second.name not in REQUIRED_BASELINES:
+        chosen.append(second)
+    return tuple(chosen)
+
+
+def _scores(
+    fitted: FittedModel, snapshot: Snapshot, folds: Folds, *, withheld: NDArray[np.bool_] | None = None
+) -> Evaluation:
+    """Return the scores on all held-out issue times, each forecast by the fit of its fold."""
+    pairs = zip(fitted.models, folds.folds, strict=True)
+    return concatenate([evaluate(model, fold.windows(snapshot, "holdout"), withheld=withheld) for model, fold in pairs])
 
 
 def _withheld_locations(count: int, product: Product) -> NDArray[np.bool_]:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
+from math import isfinite
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, computed_field, model_validator
 
 Places = Literal["stations", "cells"]
+
+FEW_CASES = 30
+"""Forecasts without a common valid time below which a comparison stands on few."""
+
+DecisionKind = Literal["promotion", "refresh"]
+Decision = Literal["promoted", "refreshed", "refused"]
 
 ObjectionKind = Literal[
     "no_rivals",
@@ -18,30 +25,37 @@ ObjectionKind = Literal[
     "coverage",
     "outage_scores_missing",
     "outage_not_better",
+    "worse_than_before",
+    "older_data",
+    "refit_failed",
+    "refit_differs",
+    "refit_worse",
     "recorded",
 ]
 
 
 class Objection(BaseModel):
-    """One reason not to promote a challenger."""
+    """One reason not to promote a challenger, or not to refresh the champion."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     kind: ObjectionKind
     rival: str = ""
-    """Name of the rival: of not_shown_better, worse_at_leads and too_few_scores."""
+    """Name of the rival: of not_shown_better, worse_at_leads, too_few_scores and worse_than_before."""
     leads: tuple[int, ...] = ()
     """Leads in steps, from 1: of score_missing, worse_at_leads and too_few_scores."""
     skill: float | None = None
-    """CRPS skill against the rival: of not_shown_better."""
+    """CRPS skill: of not_shown_better and worse_than_before over the rival, of refit_worse over the judged fit."""
     p_value: float | None = None
-    """Diebold-Mariano p-value: of not_shown_better."""
+    """p-value: of not_shown_better."""
     coverage: float | None = None
     """Observed coverage of the widest interval: of coverage."""
     nominal_coverage: float | None = None
     """Its nominal coverage: of coverage."""
+    difference: float | None = None
+    """Mean difference of the medians in units of the mean CRPS of the judged fit: of refit_differs."""
     text: str = ""
-    """The sentence of a verdict that an earlier release recorded without objections: of recorded."""
+    """The error: of refit_failed; the sentence of a verdict that an earlier release recorded: of recorded."""
 
 
 class Rival(BaseModel):
@@ -57,21 +71,26 @@ class Rival(BaseModel):
     skill: float
     """1 - CRPS of the challenger / CRPS of the rival."""
     p_value: float
-    """One-sided Diebold-Mariano p-value of the hypothesis that the challenger is not better."""
+    """Anytime-valid p-value of the hypothesis that the challenger is not better, over all nights that compared the two
+    recipes, adjusted for the number of challengers; of an earlier release, a Diebold-Mariano p-value."""
     beaten: bool
 
 
 class Verdict(BaseModel):
-    """What the gate decided, with the numbers behind it. A challenger is promoted if there are no objections."""
+    """What the gate decided, with the numbers behind it. Without objections a challenger is promoted."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
+    kind: DecisionKind = "promotion"
+    """Whether a challenger asked for promotion, or a new fit of the champion's recipe to take its place."""
     objections: tuple[Objection, ...]
     first_champion: bool = False
     """Whether there was no champion to compare with."""
     challenger: str
     issues: int
     """Number of held-out issue times scored."""
+    cases: int | None = None
+    """Held-out forecasts without a common valid time, about; None where an earlier release decided."""
     since: datetime
     until: datetime
     crps: float
@@ -85,12 +104,24 @@ class Verdict(BaseModel):
     rivals: tuple[Rival, ...]
     places: Places = "stations"
     """What the locations are."""
+    is_baseline: bool = False
+    """Whether the best baseline challenged, because no candidate was shown to be better."""
+    refit: tuple[Objection, ...] = ()
+    """Why a promoted challenger serves as it was judged, and not as fitted on all data."""
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def promoted(self) -> bool:
         """Whether the challenger becomes champion."""
-        return not self.objections
+        return self.decision == "promoted"
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def decision(self) -> Decision:
+        """What follows."""
+        if self.objections:
+            return "refused"
+        return "promoted" if self.kind == "promotion" else "refreshed"
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -106,6 +137,7 @@ class Verdict(BaseModel):
             return values
         fields = dict(values)
         promoted, reason = fields.pop("promoted", None), fields.pop("reason", "")
+        fields.pop("decision", None)
         if "objections" not in fields and promoted is not None:
             fields["objections"] = () if promoted else ({"kind": "recorded", "text": reason},)
             fields["first_champion"] = reason.startswith("first champion")
@@ -114,11 +146,20 @@ class Verdict(BaseModel):
 
 def describe_verdict(verdict: Verdict) -> str:
     """Return the reason of a verdict in one sentence."""
+    few = ""
+    if verdict.cases is not None and verdict.cases < FEW_CASES:
+        few = f"; about {verdict.cases} independent forecasts are few, so only large differences show"
     if verdict.objections:
-        return "; ".join(describe_objection(objection, verdict.places) for objection in verdict.objections)
+        return "; ".join(describe_objection(objection, verdict.places) for objection in verdict.objections) + few
+    if verdict.kind == "refresh":
+        skill = next((rival.skill for rival in verdict.rivals if isfinite(rival.skill)), None)
+        held_out = "" if skill is None else f", skill {skill:+.1%} over the fit before it on held-out forecasts"
+        return f"fitted on the newest data{held_out}"
     best = min(verdict.rivals, key=lambda rival: rival.crps)
-    praise = f"best of all, {best.skill:.1%} better in CRPS than {best.rival}"
-    return f"first champion, {praise}" if verdict.first_champion else praise
+    serving = "".join(f"; the judged fit serves: {describe_objection(one, verdict.places)}" for one in verdict.refit)
+    group = "the best baseline" if verdict.is_baseline else "best of all"
+    praise = f"{group}, {best.skill:.1%} better in CRPS than {best.rival}{serving}"
+    return (f"first champion, {praise}" if verdict.first_champion else praise) + few
 
 
 def describe_objection(objection: Objection, places: Places = "stations") -> str:
@@ -148,5 +189,18 @@ def describe_objection(objection: Objection, places: Places = "stations") -> str
             return f"some forecasts have no score with a quarter of the {places} withheld"
         case "outage_not_better":
             return f"not better than climatology with a quarter of the {places} withheld"
+        case "older_data":
+            return "the champion was fitted on newer data"
+        case "worse_than_before":
+            return f"worse than the fit before it, {rival} (skill {skill:+.1%})"
+        case "refit_failed":
+            return f"the fit on all data failed: {objection.text}"
+        case "refit_differs":
+            return (
+                f"the fit on all data differs from the judged one by {objection.difference or 0:.1f} times the mean "
+                "CRPS on the newest forecasts"
+            )
+        case "refit_worse":
+            return f"the fit on all data is worse on the newest forecasts than the judged one (skill {skill:+.1%})"
         case "recorded":
             return objection.text

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from pipeline.fallback_level import FallbackLevel
 from pipeline.forecasting.verification.scores import LeadScore
+from pipeline.jobs.backtest import BacktestResult
 from pipeline.jobs.forecast import ForecastResult
 from pipeline.jobs.ingest import IngestResult
 from pipeline.jobs.promote import PromotionResult
 from pipeline.jobs.retrain import RetrainResult
 from pipeline.jobs.verify import VerifyResult
+from pipeline.training.backtest.results import BacktestScores, Problem, Score, Skill
 from pipeline.training.verdict import Objection, Rival, Verdict
 
 NOW = datetime(1978, 12, 31, 7, tzinfo=UTC)
@@ -64,6 +66,7 @@ def retrained(decision: Verdict, *, repeated: bool = False) -> RetrainResult:
         run_id="ef" * 16,
         champion=2,
         verdict=decision,
+        refresh=None,
         repeated=repeated,
     )
 
@@ -96,6 +99,52 @@ def verified() -> VerifyResult:
         coverage=0.89,
     )
     return VerifyResult(product="wind", at=NOW, forecasts=30, scored=1080, scores=(score,))
+
+
+def backtested(*, missing: int = 0, model: str = "ridge-var") -> BacktestResult:
+    score = Score(
+        model=model,
+        variable="wind_speed",
+        by="overall",
+        group="",
+        count=1080,
+        crps=1.1,
+        mae=1.5,
+        rmse=2.0,
+        bias=-0.01,
+        coverage=(0.89,),
+    )
+    skill = Skill(
+        model=model, variable="wind_speed", reference="climatology", lead=None, skill=0.1, low=0.05, high=0.15
+    )
+    scores = BacktestScores(
+        models=(model,),
+        levels=(0.05, 0.5, 0.95),
+        nominal_coverages=(0.9,),
+        issues=90,
+        block=4,
+        confidence=0.95,
+        best_baseline={},
+        scores=(score,),
+        skill=(skill,),
+        reliability=(),
+        problems=(Problem(model="lstm", text="it needs 50 issue times", origins=2),),
+    )
+    return BacktestResult(
+        product="wind",
+        since=NOW - timedelta(days=90),
+        until=NOW,
+        at=NOW,
+        every=timedelta(weeks=1),
+        part=(1, 2),
+        origins=13,
+        pieces=7,
+        repeated=0,
+        missing=missing,
+        scores=None if missing else scores,
+        folder=None if missing else Path("backtests"),
+        run_id="" if missing else "ef" * 16,
+    )
 
 
 def promoted() -> PromotionResult:

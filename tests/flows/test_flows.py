@@ -22,6 +22,7 @@ from prefect.logging import get_logger
 from prefect.states import Scheduled
 
 from flows import running
+from flows.backtest import backtest
 from flows.forecast import forecast
 from flows.ingest import ingest
 from flows.promote import promote, rollback
@@ -74,7 +75,7 @@ def _store_rows(number: int) -> int:
     return number + 2
 
 
-def run(flow: Callable[..., State[Any]], product: Path, **parameters: str) -> State[Any]:
+def run(flow: Callable[..., State[Any]], product: Path, **parameters: object) -> State[Any]:
     return flow(str(product), **parameters, return_state=True)
 
 
@@ -215,7 +216,7 @@ class TestEnds:
         assert (len(calls), state.message) == (1, message)
 
     def test_a_missing_product_file_is_a_usage_error(self, tmp_path: Path) -> None:
-        state = ingest(str(tmp_path / "none.yaml"), return_state=True)
+        state = run(ingest, tmp_path / "none.yaml")
         assert state.is_failed()
         assert state.message is not None
         assert state.message.startswith("Usage error: ")
@@ -229,7 +230,7 @@ class TestEnds:
         assert "no observations yet" in caplog.text
         assert "Traceback" not in caplog.text
 
-    def test_an_internal_error_is_raised(self, archive: Path, stub: Any) -> None:
+    def test_an_internal_error_is_raised(self, archive: Path, stub: Stub) -> None:
         stub("ingest", ZeroDivisionError("ours"))
         with pytest.raises(ZeroDivisionError, match="ours"):
             ingest(str(archive))
@@ -244,16 +245,16 @@ class TestArtifacts:
     def test_the_checks_of_a_payload_that_is_refused_whole_are_shown(self, home: Path, tmp_path: Path) -> None:
         folder = tmp_path / "tiny"
         product = make_product(folder, days=5, feed={"mode": "live"})
-        assert ingest(str(folder / "product.yaml"), return_state=True).is_completed()
+        assert run(ingest, folder / "product.yaml").is_completed()
         (folder / "wind.csv").write_text("time,S0,S1,S2,S3\n2001-01-09T00:00:00Z,999,999,999,999\n")
-        state = ingest(str(folder / "product.yaml"), return_state=True)
+        state = run(ingest, folder / "product.yaml")
         assert str(state.message).startswith("Refused: tiny-wind: all 4 rows were refused")
-        artifact = Artifact.get(key=f"{product.name}-quality")
-        assert artifact is not None
-        assert artifact.description == "4 rows refused"
-        assert "999" in str(artifact.data)
+        found = Artifact.get(key=f"{product.name}-quality")
+        assert isinstance(found, objects.Artifact)
+        assert found.description == "4 rows refused"
+        assert "999" in artifact(f"{product.name}-quality")
 
-    def test_a_forecast_shows_its_picture(self, archive: Path, stub: Any, tmp_path: Path) -> None:
+    def test_a_forecast_shows_its_picture(self, archive: Path, stub: Stub, tmp_path: Path) -> None:
         (tmp_path / "forecast.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
         stub("forecast", [samples.forecasted(tmp_path)])
         state = run(forecast, archive)
@@ -269,6 +270,28 @@ class TestArtifacts:
         monkeypatch.setattr("flows.artifacts.create_markdown_artifact", fail)
         stub("verify", samples.verified())
         assert run(verify, archive).is_completed()
+
+
+class TestBacktest:
+    when = {"since": "1978-10-01", "until": "1978-12-31"}
+
+    def test_passes_typed_parameters_and_shows_the_scores(self, archive: Path, stub: Stub) -> None:
+        calls = stub("backtest", samples.backtested(model=samples.HOSTILE))
+        state = run(backtest, archive, **self.when, every="2w", part="1/2", models=["ridge-var"])
+        assert state.message is not None
+        assert state.message.endswith("has the lowest CRPS, 1.1")
+        given = calls[0]
+        assert (given["every"], given["part"], given["models"]) == (timedelta(weeks=2), (1, 2), ("ridge-var",))
+        shown = artifact("wind-backtest")
+        assert "skill against climatology" in shown
+        assert "lstm, 2 origins: it needs 50 issue times" in shown
+        assert "<img" not in shown
+
+    def test_a_part_says_what_is_missing(self, archive: Path, stub: Stub) -> None:
+        calls = stub("backtest", samples.backtested(missing=6))
+        state = run(backtest, archive, **self.when)
+        assert state.message == "7 pieces of part 1 of 2 are finished, 6 pieces of other parts are missing"
+        assert calls[0]["every"] == timedelta(weeks=1)
 
 
 class TestByHand:

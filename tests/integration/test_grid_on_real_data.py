@@ -65,11 +65,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Product, Settings
 def test_the_gate_compares_the_challenger_with_every_baseline_for_grids(
     trained: tuple[Product, Settings, RetrainResult],
 ) -> None:
-    product, _, retrained = trained
+    _, _, retrained = trained
     verdict = retrained.verdict
     assert verdict.challenger in CANDIDATES
     rivals = {rival.rival: rival for rival in verdict.rivals}
-    assert set(rivals) == set(baseline_names(product, grid=True))
+    assert set(rivals) == set(baseline_names(grid=True))
     # In kelvin at leads of 1, 2 and 3 hours.
     assert 0.05 < verdict.crps_by_lead[0] < verdict.crps_by_lead[-1] < 1.5
     assert rivals["climatology"].skill > 0.3

@@ -20,8 +20,7 @@ from pipeline.errors import GateError, NoDataError, UsageError
 from pipeline.fallback_level import FallbackLevel
 from pipeline.jobs.status import assess
 from pipeline.registry.tracking import Registry, TrackingError
-from pipeline.training import fit
-from pipeline.training.fit import TrainingError
+from pipeline.training import recipe
 from pipeline.workspace import Workspace
 from tests import jobs
 from tests.conftest import ProductHome, Trained
@@ -75,7 +74,7 @@ def test_a_retrain_reports_each_candidate_and_a_covariate_without_rows(
         return build(name, task, **options)
 
     monkeypatch.setattr(import_module("pipeline.jobs.retrain"), "check_candidates", lambda product, task: {})
-    monkeypatch.setattr(fit, "build", build_or_diverge)
+    monkeypatch.setattr(recipe, "build", build_or_diverge)
     result = jobs.retrain(place.workspace, at=place.end)
     damped, ets, ridge = result.candidates
     assert [one.name for one in result.candidates] == training["candidates"]
@@ -105,15 +104,20 @@ def test_the_ledger_records_who_decided_why_and_the_numbers(trained: Trained) ->
     assert numbers["verdict"]["crps_by_lead"] == list(trained.retrained.verdict.crps_by_lead)
 
 
-def test_a_challenger_that_is_not_better_is_registered_and_refused(trained: Trained) -> None:
-    result = jobs.retrain(trained.workspace, at=_earlier(trained))
-    assert not result.verdict.promoted
+def test_a_challenger_that_is_not_better_is_registered_and_refused_and_the_champion_refreshed(trained: Trained) -> None:
+    trained.file.write_text(trained.file.read_text().replace("- ridge-var", "- damped-anomaly"))
+    ws = Workspace(load_product(trained.file), trained.settings)
+    result = jobs.retrain(ws, at=trained.end)
+    assert result.verdict.decision == "refused"
     assert "not shown to be better than champion version 1" in result.verdict.reason
-    assert (result.version, result.champion) == (2, 1)
-    assert _champion(trained) == 1
-    assert _actions(trained) == [("promoted", 1, None), ("refused", 2, 1)]
-    aliases = {one.version: set(one.aliases) for one in trained.workspace.registry.versions()}
-    assert aliases == {1: {"champion"}, 2: {"challenger", "fallback"}}
+    assert result.refresh is not None
+    assert (result.version, result.champion, result.refreshed) == (2, 3, True)
+    assert _champion(trained) == 3
+    assert _actions(trained) == [("promoted", 1, None), ("refused", 2, 1), ("refreshed", 3, 1)]
+    aliases = {one.version: set(one.aliases) for one in ws.registry.versions()}
+    assert aliases == {1: set(), 2: {"challenger"}, 3: {"champion", "fallback"}}
+    again = jobs.retrain(ws, at=trained.end)
+    assert again == result.model_copy(update={"repeated": True})
 
 
 def test_a_champion_that_cannot_be_loaded_is_not_beaten(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,11 +134,12 @@ def test_a_champion_that_cannot_be_loaded_is_not_beaten(trained: Trained, monkey
     assert (again.repeated, again.version, again.verdict.reason) == (True, 2, result.verdict.reason)
 
 
-def test_a_champion_of_another_task_is_not_a_rival(trained: Trained) -> None:
+def test_a_champion_of_another_task_is_fitted_again_for_the_new_one(trained: Trained) -> None:
     trained.file.write_text(trained.file.read_text().replace("horizon: 2", "horizon: 3"))
     result = jobs.retrain(Workspace(load_product(trained.file), trained.settings), at=trained.end)
-    assert not any("champion" in rival.rival for rival in result.verdict.rivals)
-    assert result.verdict.reason.startswith("first champion") or not result.verdict.promoted
+    assert (result.verdict.decision, result.champion) == ("refreshed", 2)
+    assert result.verdict.reason == "fitted on the newest data"  # the former fit has no scores to compare
+    assert len(result.verdict.crps_by_lead) == 3
 
 
 def test_a_diverging_candidate_leaves_the_champion(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,10 +147,11 @@ def test_a_diverging_candidate_leaves_the_champion(trained: Trained, monkeypatch
         raise DivergedError("ridge-var", epoch=1, step=1)
 
     monkeypatch.setattr(RidgeVar, "fit", diverge)
-    with pytest.raises(TrainingError):
-        jobs.retrain(trained.workspace, at=_earlier(trained))
-    assert _champion(trained) == 1
-    assert len(trained.workspace.registry.versions()) == 1
+    result = jobs.retrain(trained.workspace, at=_earlier(trained))
+    assert "which cannot be scored" in result.verdict.reason
+    (candidate,) = result.candidates
+    assert "not finite in epoch 1, step 1" in candidate.problem
+    assert result.champion == _champion(trained) == 1
 
 
 def test_a_failed_candidate_is_recorded_with_its_reason(
@@ -158,7 +164,7 @@ def test_a_failed_candidate_is_recorded_with_its_reason(
             raise DivergedError(name, epoch=3, step=7)
         return build(name, task, **options)
 
-    monkeypatch.setattr(fit, "build", build_or_diverge)
+    monkeypatch.setattr(recipe, "build", build_or_diverge)
     result = jobs.retrain(place.workspace, at=place.end)
     assert result.verdict.challenger == "ridge-var"
     run = place.workspace.registry.client.get_run(result.run_id)
@@ -347,4 +353,4 @@ def test_two_retrains_compare_with_the_champion_of_the_first(trained: Trained) -
     result = jobs.retrain(trained.workspace, at=end)
     assert result.version == 2
     assert result.verdict.rivals[0].rival == "champion version 1"
-    assert result.champion == (2 if result.verdict.promoted else 1) == _champion(trained)
+    assert result.champion == (2 if result.refreshed else 1) == _champion(trained)

@@ -115,6 +115,21 @@ def test_the_page_fits_and_requests_nothing(page: Path, tmp_path: Path, width: i
 
 
 @pytest.mark.parametrize("width", [1400, 400])
+def test_the_page_of_a_backtest_fits_and_requests_nothing(
+    fresh: Callable[..., ProductHome], tmp_path: Path, width: int
+) -> None:
+    place = fresh(days=200, title=f"<script>{FIRE}</script>", gate={"issues": 30}, training={"validation": 30})
+    step, models = place.product.feed.step, ("climatology", "persistence", "damped-anomaly")
+    result = jobs.backtest(place.workspace, since=place.end - 20 * step, until=place.end, models=models, at=place.end)
+    assert result.folder is not None
+    shown = _open(tmp_path, (result.folder / "backtest.html").read_text(), width)
+    assert shown["width"] <= width
+    assert shown["wide"] == []
+    assert (shown["requests"], shown["title"]) == ([], "waiting")
+    assert shown["charts"] == 5
+
+
+@pytest.mark.parametrize("width", [1400, 400])
 def test_hostile_names_are_text_and_never_run(hostile: Path, tmp_path: Path, width: int) -> None:
     shown = _open(tmp_path, hostile.read_text(), width)
     assert shown["title"] == "waiting"

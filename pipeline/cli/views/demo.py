@@ -59,18 +59,16 @@ def _forecasts(outcome: Outcome) -> None:
 
 def _champion(outcome: Outcome) -> None:
     serving = outcome.retrains[-1].champion
-    promoted = [one for one in outcome.retrains if one.verdict.promoted and one.version == serving]
-    for refused in [one for one in outcome.retrains if not one.verdict.promoted]:
-        _print_row(
-            "Refused", f"version {refused.version}, {refused.verdict.challenger}: {escape(refused.verdict.reason)}"
-        )
+    promoted = [one for one in outcome.retrains if one.verdict.promoted]
+    for refused in [verdict for one in outcome.retrains for verdict in one.verdicts if verdict.objections]:
+        _print_row("Refused", f"{refused.challenger}: {escape(refused.reason)}")
     if not promoted:
         _print_row("Champion", f"version {serving}, promoted by hand" if serving else "none; a baseline is used")
         return
-    result, verdict = promoted[-1], promoted[-1].verdict
+    verdict = promoted[-1].verdict
     _print_row(
         "Champion",
-        f"[green]{verdict.challenger}[/], version {result.version}: {escape(verdict.reason)}",
+        f"[green]{verdict.challenger}[/], version {serving}: {escape(verdict.reason)}",
         f"evaluated on {verdict.issues} held-out issue times, {verdict.since:%b %Y} to {verdict.until:%b %Y}; "
         f"its {verdict.nominal_coverage:.0%} interval covers {verdict.coverage:.1%}",
     )

@@ -20,19 +20,30 @@ def show(result: RetrainResult) -> None:
     verdict = result.verdict
     if result.repeated:
         out.print(f"{result.product}: no new data since version {result.version} was trained; its verdict still holds")
-    mark = "[green]promoted[/]" if verdict.promoted else "[yellow]refused[/]"
-    out.print(f"{result.product}: {verdict.challenger}, version {result.version}, {mark}: {escape(verdict.reason)}")
+    for version, one in zip((result.version, result.champion), result.verdicts, strict=False):
+        number = f", version {version}," if version else ""
+        out.print(f"{result.product}: {one.challenger}{number} {describe_decision(one)}: {escape(one.reason)}")
     for line in result.warnings:
         out.print(f"  [yellow]warning[/] {escape(line)}")
     if result.candidates:
         out.print(candidates_table(result.candidates))
     out.print(verdict_table(verdict, "held-out CRPS"))
+    outage = ""
+    if verdict.kind == "promotion":
+        outage = f"; CRPS {verdict.outage_crps:.3f} with a quarter of the {verdict.places} withheld"
+    cases = f", about {verdict.cases} of them independent" if verdict.cases else ""
     out.print(
-        f"on {verdict.issues} held-out issue times, {verdict.since:%Y-%m-%d} to {verdict.until:%Y-%m-%d}; "
-        f"{verdict.nominal_coverage:.0%} interval covers {verdict.coverage:.1%}; "
-        f"CRPS {verdict.outage_crps:.3f} with a quarter of the {verdict.places} withheld"
+        f"on {verdict.issues} held-out issue times{cases}, {verdict.since:%Y-%m-%d} to {verdict.until:%Y-%m-%d}; "
+        f"{verdict.nominal_coverage:.0%} interval covers {verdict.coverage:.1%}{outage}"
     )
     out.print(f"champion: {f'version {result.champion}' if result.champion else 'none'}")
+
+
+def describe_decision(verdict: Verdict) -> str:
+    """Return the decision as coloured words."""
+    colour = "yellow" if verdict.objections else "green"
+    word = "not refreshed" if verdict.objections and verdict.kind == "refresh" else verdict.decision
+    return f"[{colour}]{word}[/]"
 
 
 def candidates_table(candidates: Sequence[Candidate]) -> Table:

@@ -21,3 +21,5 @@ def show(result: VerifyResult) -> None:
             row.variable, str(row.lead), row.model, *cells, f"{row.coverage:.0%}", str(row.count), style=style
         )
     out.print(shown)
+    for variable, skill in result.refit_skill.items():
+        out.print(f"{variable}: CRPS skill of the fits on all data, which serve, over the judged fits: {skill:+.1%}")

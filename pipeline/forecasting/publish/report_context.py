@@ -37,6 +37,7 @@ def read_report_context(
     issue = forecast.issue_time
     span = (SHOWN_FRAMES + 1) * cadence.step + cadence.delay
     bundle = _bundle(bundles, forecast)
+    fit = bundle.fit_at(issue) if bundle else None
     counts, reasons = _ingested(feed.receipts, issue)
     past = matured_scores(scores.read(), cadence, issue)
     return ReportContext(
@@ -46,7 +47,7 @@ def read_report_context(
         revised=counts["revised"],
         reasons=reasons,
         champion=bundle.model_name if bundle else "",
-        trained_until=bundle.trained_until if bundle else None,
+        trained_until=fit.trained_until if fit else None,
         verdict=_verdict(ledger, forecast.version),
         missing=missing_locations(forecast, cadence, feed.observations),
     )
@@ -92,6 +93,6 @@ def _ingested(receipts: Receipts, issue: datetime) -> tuple[Counter[str], dict[s
 
 def _verdict(ledger: Ledger, version: int | None) -> str:
     for row in ledger.read():
-        if row.version == version and row.action == "promoted":
+        if row.version == version and row.action in ("promoted", "refreshed"):
             return row.why
     return ""

@@ -12,6 +12,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.store.delta.table import Table
+from pipeline.store.forecasts import JUDGED
 from pipeline.store.objects import ObjectStore
 from pipeline.store.observations import TIME
 from pipeline.training import metrics
@@ -127,8 +128,11 @@ def score_pairs(pairs: pd.DataFrame) -> pd.DataFrame:
 def scores_by_lead(rows: pd.DataFrame) -> tuple[LeadScore, ...]:
     """Return the mean scores by variable, lead and model, over the forecasts that all models have in common.
 
+    The judged fits of champions are left out; see `refit_skill`.
+
     The RMSE is the root of the mean over all of them, not a mean of roots.
     """
+    rows = rows[rows["model"] != JUDGED]
     if rows.empty:
         return ()
     totals = _common(rows).groupby(["variable", "lead", "model"], sort=True)[_SUMS].sum()
@@ -176,6 +180,23 @@ def skill_scores(scores: Iterable[LeadScore]) -> dict[str, float]:
         if reference > 0:
             skill[model] = 1 - sum(published[name] / unit[name] for name in published) / reference
     return skill
+
+
+def refit_skill(rows: pd.DataFrame) -> dict[str, float]:
+    """Return the CRPS skill of published refits over the judged fits of the same champions, by variable.
+
+    Only forecasts that both made count.
+    """
+    both = rows[rows["model"] == PUBLISHED].merge(
+        rows[rows["model"] == JUDGED], on=["variable", "lead", "location", "day"], suffixes=("", "_judged")
+    )
+    both = both[both["count"] == both["count_judged"]]
+    sums = both.groupby("variable")[["crps_sum", "crps_sum_judged"]].sum()
+    return {
+        str(variable): 1 - row["crps_sum"] / row["crps_sum_judged"]
+        for variable, row in sums.iterrows()
+        if row["crps_sum_judged"] > 0
+    }
 
 
 def _common(rows: pd.DataFrame) -> pd.DataFrame:

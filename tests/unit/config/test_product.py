@@ -306,8 +306,9 @@ def test_a_variable_has_defaults_from_its_cf_name(tmp_path: Path) -> None:
 def test_default_limits_are_converted_to_the_unit_of_the_product() -> None:
     feed = load_product(deploy_folder() / "products" / "ireland-wind.yaml").feed
     kelvin = feed.model_copy(update={"variables": {"air_temperature": VariableSpec(units="K")}})
-    units, limits = kelvin.variable("air_temperature")[:2]
-    assert (units, limits) == ("K", (pytest.approx(183.15), pytest.approx(333.15)))
+    variable = kelvin.variable("air_temperature")
+    assert variable.units == "K"
+    assert variable.limits == pytest.approx((183.15, 333.15))
 
 
 OPTIONS = """training:

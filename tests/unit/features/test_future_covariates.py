@@ -20,7 +20,7 @@ from pipeline.features.snapshot import Snapshot
 from pipeline.ingest.feed import OpenFeed
 from pipeline.locations import read_locations
 from pipeline.store.observations import Observations
-from pipeline.training.folds import Folds
+from pipeline.training.folds import Fold, Folds
 from pipeline.training.holdout import training_key
 from pipeline.workspace import Workspace
 from tests.world import end_of, fill, make_product, make_settings, take_snapshot
@@ -203,7 +203,7 @@ def test_other_covariates_are_another_snapshot_and_another_training(tmp_path: Pa
     def keys(settings: Settings, of: Product = product) -> tuple[str, str]:
         snapshot = snapshot_of(of, settings)
         issues = (start + DAY,)
-        return snapshot.digest, training_key(snapshot, Folds(issues, issues, issues))
+        return snapshot.digest, training_key(snapshot, Folds((Fold(issues, issues, issues),), issues, 1.0, 3))
 
     first = keys(installed)
     assert keys(installed) == first

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from models.catalogue import build
 from pipeline.features.snapshot import Snapshot
 from pipeline.times import as_numpy
-from pipeline.training.fit import fold_windows
 from pipeline.training.folds import Folds, split
 from pipeline.workspace import Workspace
 from tests.world import end_of, fill, make_product, make_settings, take_snapshot
@@ -47,7 +46,7 @@ def later(snapshot: Snapshot, instant: datetime) -> NDArray[np.bool_]:
 
 def state(name: str, snapshot: Snapshot, folds: Folds) -> dict[str, NDArray[Any]]:
     model = build(name, snapshot.task, **OPTIONS[name])
-    model.fit(fold_windows(snapshot, folds, "train"), fold_windows(snapshot, folds, "validation"), seed=0)
+    model.fit(folds.newest.windows(snapshot, "train"), folds.newest.windows(snapshot, "validation"), seed=0)
     return model.state()
 
 
@@ -60,7 +59,7 @@ def scaling(state: dict[str, NDArray[Any]]) -> dict[str, bytes]:
 @pytest.mark.parametrize("name", OPTIONS)
 def test_nothing_known_after_the_training_cut_off_changes_the_scaling(world: tuple[Snapshot, Folds], name: str) -> None:
     snapshot, folds = world
-    after = later(snapshot, folds.validation[0])
+    after = later(snapshot, folds.newest.validation[0])
     assert after.any()
     assert not after.all()
     honest = state(name, snapshot, folds)
@@ -77,7 +76,7 @@ def test_nothing_known_after_the_training_cut_off_changes_the_scaling(world: tup
 def test_nothing_known_after_validation_changes_the_model_at_all(world: tuple[Snapshot, Folds], name: str) -> None:
     snapshot, folds = world
     honest = state(name, snapshot, folds)
-    changed = state(name, poisoned(snapshot, later(snapshot, folds.holdout[0])), folds)
+    changed = state(name, poisoned(snapshot, later(snapshot, folds.newest.holdout[0])), folds)
     assert {key: array.tobytes() for key, array in changed.items()} == {
         key: array.tobytes() for key, array in honest.items()
     }

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from pipeline.forecasting.predict import IssuedForecast
 from pipeline.ingest.feed import OpenFeed
 from pipeline.registry.bundle import Bundle
 from pipeline.registry.tracking import Registry, TrackingError
+from pipeline.store.forecasts import JUDGED
 from pipeline.times import Cadence
 from pipeline.training.fit import baseline_names
 from pipeline.workspace import Workspace
@@ -62,7 +64,7 @@ def _delete_newest(home: ProductHome, *, stations: tuple[str, ...], last_days: i
 
 
 def _baselines(home: Trained) -> tuple[str, ...]:
-    return baseline_names(home.product, grid=False)
+    return tuple(name for name in baseline_names(grid=False) if name != "ridge-var")
 
 
 def _damage(home: Trained, file: str) -> None:
@@ -191,8 +193,11 @@ def test_a_champion_trained_on_later_data_does_not_forecast_an_earlier_issue_tim
     card = json.loads((trained.root / "models" / trained.retrained.digest / "bundle.json").read_text())
     cadence = Cadence.of(trained.product)
     border = cadence.latest_issue(trained.retrained.verdict.since)
-    assert card["data_until"] == border.isoformat()
-    assert issue(trained.workspace, border).forecast.made_by.fallback_level == 0
+    assert card["judged"]["data_until"] == border.isoformat() < card["data_until"]
+    judged, refit = (issue(trained.workspace, when).forecast for when in (border, cadence.latest_issue(trained.end)))
+    assert judged.made_by.fallback_level == refit.made_by.fallback_level == 0
+    one, other = (forecast.made_by.model.state() for forecast in (judged, refit))
+    assert any(not np.array_equal(one[name], other[name]) for name in one)
     found = issue(trained.workspace, border - DAY)
     assert (found.forecast.made_by.fallback_level, found.forecast.made_by.version) == (4, None)
     assert Note("trained_on_later_data", ("champion",), version=1) in found.forecast.notes
@@ -293,7 +298,7 @@ def test_climatology_forecasts_from_a_single_day_of_history(fresh: Callable[...,
 
 def test_rows_name_the_model_its_version_and_the_code(trained: Trained) -> None:
     rows = _issue(trained).rows
-    assert rows.num_rows == 8 * (1 + len(_baselines(trained)))  # champion and baselines
+    assert rows.num_rows == 8 * (2 + len(_baselines(trained)))  # champion, its judged fit, and baselines
     first = rows.slice(0, 1).to_pylist()[0]
     assert (first["lead"], first["location"], first["published"], first["version"]) == (1, "S0", True, 1)
     assert first["digest"] == trained.retrained.digest
@@ -344,3 +349,28 @@ def test_a_champion_serves_while_a_covariate_is_missing(with_nwp: Trained, monke
     assert broken.forecast.made_by.fallback_level == 1
     assert broken.forecast.notes[0] == Note("covariate_unreadable", ("nwp",), error="the newest commit is torn")
     np.testing.assert_array_equal(broken.forecast.quantiles, found.forecast.quantiles)
+
+
+def test_the_judged_fit_forecasts_beside_the_refit_and_is_stored_under_its_own_name(trained: Trained) -> None:
+    found = _issue(trained)
+    source = found.forecast.made_by.source
+    assert source is not None
+    judged = source.bundle.judged.challenger()
+    rows = found.rows.to_pandas()
+    stored = np.stack(rows.loc[rows["model"] == JUDGED, "quantiles"].tolist()).reshape(found.forecast.quantiles.shape)
+    assert found.forecast.judged is not None
+    np.testing.assert_array_equal(stored, found.forecast.judged)
+    assert not np.array_equal(stored, found.forecast.quantiles)
+    assert judged.name == found.forecast.made_by.model.name
+    border = Cadence.of(trained.product).latest_issue(trained.retrained.verdict.since)
+    assert issue(trained.workspace, border).forecast.judged is None  # it makes that forecast itself
+
+
+def test_a_judged_fit_that_fails_is_left_out_with_a_note(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise ModelError("no")
+
+    monkeypatch.setattr(Bundle, "judged", property(lambda self: SimpleNamespace(challenger=lambda: fail(self))))
+    found = _issue(trained)
+    assert found.forecast.judged is None
+    assert found.forecast.notes == (Note("judged_left_out", error="no"),)

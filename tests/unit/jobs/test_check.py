@@ -53,3 +53,22 @@ def test_a_live_covariate_without_recent_data_beside_a_live_feed_suggests_to_che
     ws = _with_an_old_model(tmp_path, feed={"mode": "live"})
     with pytest.raises(NoDataError, match="no data; check its time range and its path"):
         check_product(ws, at=NOW)
+
+
+@pytest.mark.parametrize(
+    ("days", "words"),
+    [
+        (
+            1500,
+            "trains on 731 issue times, compares on 366 held-out ones, about 183 independent; from the first",
+        ),
+        (
+            60,
+            "held-out ones in 4 folds, about 13 independent, which is few: only large differences show; from the first",
+        ),
+        (30, "cannot train on the first payload alone; 23 matured issue times, training needs at least 30; load"),
+    ],
+)
+def test_it_tells_beforehand_what_the_gate_will_stand_on(tmp_path: Path, days: int, words: str) -> None:
+    product = make_product(tmp_path, days=days, gate={"issues": None}, training={"validation": None})
+    assert words in check_product(Workspace(product, make_settings(tmp_path)), at=NOW)["gate"]

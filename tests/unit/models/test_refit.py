@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.base import Model
+from models.base import Epoch, Model
+from models.blend import Blend
 from models.catalogue import MODELS, build
 from models.errors import ModelError, NotFittedError
 from models.networks.neural import NeuralModel
@@ -40,7 +41,8 @@ def none(world: World) -> Any:
 def test_calibration_is_that_of_judged_and_the_rest_is_fitted_anew(
     name: str, world: World, everything: Record, perturbed: Callable[[str], Model], new: Callable[..., Model]
 ) -> None:
-    judged, model, epochs = perturbed(name), new(name, world.task), []
+    judged, model = perturbed(name), new(name, world.task)
+    epochs: list[Epoch] = []
     model.refit(judged, everything, budget_seconds=600.0, progress=epochs.append)
     assert [epoch.epoch for epoch in epochs] == list(range(1, len(epochs) + 1))
     assert np.isfinite(epochs[-1].train_loss)
@@ -194,6 +196,8 @@ def test_a_member_that_was_left_out_is_not_refitted(world: World, everything: Re
     judged.load_state({key: array for key, array in state.items() if not key.startswith("persistence.")})
     model.refit(judged, everything)
     assert not any(key.startswith("persistence.") for key in model.state())
+    assert isinstance(model, Blend)
+    assert isinstance(judged, Blend)
     assert model.weights == judged.weights
 
 

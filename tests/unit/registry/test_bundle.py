@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import pickle
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from models.errors import CheckpointError, ModelError
-from pipeline.registry.bundle import Bundle, import_bundle, read_bundle, write_bundle
+from pipeline.registry.bundle import Bundle, Fit, import_bundle, read_bundle, write_bundle
+from pipeline.training.decision import FittedModels
 from tests.conftest import Trained
 
 
@@ -23,6 +25,11 @@ def _flip(path: Path, offset: int = -1) -> None:
     path.write_bytes(bytes(content))
 
 
+def _fitted(fit: Fit, bundle: Bundle) -> FittedModels:
+    baselines = {name: fit.baseline(name) for name in bundle.baselines}
+    return FittedModels(fit.challenger(), baselines, fit.trained_until, fit.data_until)
+
+
 def _files(bundle: Bundle) -> list[Path]:
     return sorted(path for path in bundle.folder.rglob("*") if path.is_file())
 
@@ -30,9 +37,22 @@ def _files(bundle: Bundle) -> list[Path]:
 def test_a_bundle_names_its_models_and_loads_each(bundle: Bundle) -> None:
     assert bundle.model_name == "ridge-var"
     assert bundle.verify() is bundle
-    assert bundle.challenger().name == "ridge-var"
-    assert [bundle.baseline(name).name for name in bundle.baselines] == list(bundle.baselines)
-    assert bundle.trained_until < bundle.data_until
+    assert bundle.serving.challenger().name == "ridge-var"
+    assert [bundle.serving.baseline(name).name for name in bundle.baselines] == list(bundle.baselines)
+    serving, judged = bundle.serving, bundle.judged
+    assert judged.trained_until < judged.data_until < serving.trained_until < serving.data_until
+    assert judged.challenger().state().keys() == serving.challenger().state().keys()
+    assert [judged.baseline(name).name for name in bundle.baselines] == list(bundle.baselines)
+
+
+def test_the_newest_fit_that_saw_no_later_data_forecasts(bundle: Bundle, tmp_path: Path) -> None:
+    serving, judged = bundle.serving, bundle.judged
+    moment = timedelta(microseconds=1)
+    found = [bundle.fit_at(time) for fit in (serving, judged) for time in (fit.data_until, fit.data_until - moment)]
+    assert found == [serving, judged, judged, None]
+    alone = write_bundle(tmp_path, _fitted(judged, bundle), None, {})
+    assert alone.judged == alone.serving
+    assert alone.fit_at(judged.data_until) == alone.serving
 
 
 def test_a_flipped_bit_anywhere_is_refused(bundle: Bundle) -> None:
@@ -48,8 +68,8 @@ def test_a_flipped_bit_anywhere_is_refused(bundle: Bundle) -> None:
 def test_damaged_weights_are_never_parsed(bundle: Bundle) -> None:
     _flip(bundle.folder / "challenger" / "model.safetensors")
     with pytest.raises(CheckpointError, match="damaged"):
-        bundle.challenger()
-    bundle.baseline("climatology")
+        bundle.serving.challenger()
+    bundle.serving.baseline("climatology")
 
 
 def test_a_missing_file_is_refused(bundle: Bundle) -> None:
@@ -67,19 +87,18 @@ def test_another_digest_is_refused(bundle: Bundle) -> None:
 
 
 def test_an_equal_bundle_written_twice_is_one(bundle: Bundle, tmp_path: Path) -> None:
-    baselines = {name: bundle.baseline(name) for name in bundle.baselines}
-    facts = {"trained_until": "2001-01-01T00:00:00+00:00", "data_until": "2001-01-02T00:00:00+00:00"}
-    one = write_bundle(tmp_path / "store", bundle.challenger(), baselines, facts)
+    serving, judged = _fitted(bundle.serving, bundle), _fitted(bundle.judged, bundle)
+    one = write_bundle(tmp_path / "store", serving, judged, {"snapshot": "a"})
     stamps = [path.stat().st_mtime_ns for path in _files(one)]
-    two = write_bundle(tmp_path / "store", bundle.challenger(), baselines, facts)
+    two = write_bundle(tmp_path / "store", serving, judged, {"snapshot": "a"})
     assert one == two
     assert [path.stat().st_mtime_ns for path in _files(two)] == stamps
     assert [path.name for path in (tmp_path / "store").iterdir()] == [one.digest]
 
 
 def test_other_facts_make_another_bundle(bundle: Bundle, tmp_path: Path) -> None:
-    one = write_bundle(tmp_path, bundle.challenger(), {}, {"snapshot": "a"})
-    two = write_bundle(tmp_path, bundle.challenger(), {}, {"snapshot": "b"})
+    one = write_bundle(tmp_path, _fitted(bundle.judged, bundle), None, {"snapshot": "a"})
+    two = write_bundle(tmp_path, _fitted(bundle.judged, bundle), None, {"snapshot": "b"})
     assert one.digest != two.digest
 
 
@@ -87,10 +106,10 @@ def test_a_write_that_fails_leaves_nothing(bundle: Bundle, tmp_path: Path, monke
     def refuse(*_: object) -> None:
         raise OSError("disk full")
 
-    model = bundle.challenger()
+    models = _fitted(bundle.judged, bundle)
     monkeypatch.setattr("pipeline.registry.bundle._move_into_place", refuse)
     with pytest.raises(OSError, match="disk full"):
-        write_bundle(tmp_path / "store", model, {}, {})
+        write_bundle(tmp_path / "store", models, None, {})
     assert list((tmp_path / "store").iterdir()) == []
 
 
@@ -98,7 +117,7 @@ def test_a_fetched_bundle_is_imported_once_and_damage_is_repaired(bundle: Bundle
     source = tmp_path / "source"
     shutil.copytree(bundle.folder, source)
     imported = import_bundle(tmp_path / "store", source, digest=bundle.digest)
-    assert imported.verify().challenger().name == "ridge-var"
+    assert imported.verify().serving.challenger().name == "ridge-var"
     _flip(imported.folder / "challenger" / "model.safetensors")
     assert import_bundle(tmp_path / "store", source, digest=bundle.digest).verify()
     assert [path.name for path in (tmp_path / "store").iterdir()] == [bundle.digest]
@@ -129,12 +148,12 @@ def test_a_malicious_pickle_is_never_executed(bundle: Bundle, tmp_path: Path) ->
     poison = pickle.dumps(_Canary(canary))
     for name in ("python_model.pkl", "challenger/model.pkl", "challenger/data.pkl", "bundle.pkl"):
         (bundle.folder / name).write_bytes(poison)
-    assert bundle.verify().challenger()
-    import_bundle(tmp_path / "store", bundle.folder, digest=bundle.digest).challenger()
+    assert bundle.verify().serving.challenger()
+    import_bundle(tmp_path / "store", bundle.folder, digest=bundle.digest).serving.challenger()
     for name in ("bundle.json", "challenger/card.json", "challenger/model.safetensors"):
         (bundle.folder / name).write_bytes(poison)
         with pytest.raises(ModelError):
-            read_bundle(bundle.folder, digest=bundle.digest).challenger()
+            read_bundle(bundle.folder, digest=bundle.digest).serving.challenger()
     assert not canary.exists()
     pickle.loads(poison)  # noqa: S301 - the canary would have sung
     assert canary.exists()

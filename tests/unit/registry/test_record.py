@@ -78,9 +78,10 @@ def test_a_retrain_of_the_first_release_is_recalled_with_its_reason(ledger: Ledg
     _write(ledger, "refused", 2, 1, FIRST_RELEASE)
     recorded = recall(ledger, FakeRegistry(1), "key 2")  # type: ignore[arg-type]
     assert recorded is not None
-    assert (recorded.version, recorded.digest, recorded.run_id, recorded.champion) == (2, "ab", "cd", 1)
-    assert not recorded.verdict.promoted
-    assert recorded.verdict.reason == FIRST_RELEASE["reason"]
+    (decision,) = recorded.decisions
+    assert (decision.version, decision.digest, recorded.run_id, recorded.champion) == (2, "ab", "cd", 1)
+    assert not decision.verdict.promoted
+    assert decision.verdict.reason == FIRST_RELEASE["reason"]
     assert recorded.candidates == ()
 
 
@@ -90,9 +91,23 @@ def test_a_promotion_of_the_first_release_whose_alias_is_missing_is_completed(le
     registry = FakeRegistry(1)
     recorded = recall(ledger, registry, "key 2")  # type: ignore[arg-type]
     assert recorded is not None
-    assert (recorded.verdict.promoted, recorded.verdict.reason) == (True, reason)
+    (decision,) = recorded.decisions
+    assert (decision.verdict.promoted, decision.verdict.reason) == (True, reason)
     assert recorded.champion == registry.champion == 2
 
 
 def test_an_unknown_retrain_is_not_recalled(ledger: Ledger) -> None:
     assert recall(ledger, FakeRegistry(1), "key 2") is None  # type: ignore[arg-type]
+
+
+def test_a_retrain_killed_between_two_decisions_is_not_recalled(ledger: Ledger) -> None:
+    numbers = json.dumps({"verdict": FIRST_RELEASE, "digest": "ab", "run": "cd", "decisions": 2})
+    row: dict[str, Any] = {"at": AT, "previous": 1, "who": "gate", "why": "", "numbers": numbers}
+    ledger.write("refused", version=2, key="key", **row)
+    assert recall(ledger, FakeRegistry(1), "key") is None  # type: ignore[arg-type]
+    ledger.write("refreshed", version=3, key="key 2", **row)
+    registry = FakeRegistry(1)
+    recorded = recall(ledger, registry, "key")  # type: ignore[arg-type]
+    assert recorded is not None
+    assert [one.version for one in recorded.decisions] == [2, 3]
+    assert recorded.champion == registry.champion == 3  # the alias was missing

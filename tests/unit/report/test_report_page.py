@@ -51,8 +51,9 @@ class Page(HTMLParser):
 
 def test_public_names() -> None:
     assert set(public.__all__) == {
-        "DataFacts", "LeadSkill", "ModelFacts", "RefusedReason", "ReportData", "StationSeries",
-        "VariableForecast", "fan_svg", "render", "skill_svg",
+        "BacktestPage", "BacktestedModel", "BacktestedVariable", "DataFacts", "LeadSkill", "ModelFacts",
+        "RefusedReason", "ReportData", "SkillInterval", "StationSeries", "VariableForecast", "fan_svg", "render",
+        "render_backtest", "skill_svg",
     }  # fmt: skip
 
 

@@ -210,10 +210,11 @@ def test_forecasts_issued_more_often_than_a_step_share_more_errors() -> None:
         rivals=(ScoredModel("rival", Evaluation(theirs, theirs, covered)),),
         issues=[START + n * timedelta(hours=1) for n in range(240)],
         issues_per_step=24.0,
+        open_for=timedelta(days=2),
         outage=Evaluation(ours, ours, covered),
         outage_reference=Evaluation(theirs + 1, theirs, covered),
     )
-    naive = replace(hourly, issues_per_step=1.0)
+    naive = replace(hourly, open_for=timedelta(hours=1))
     assert decide(naive, RULES).rivals[0].p_value < decide(hourly, RULES).rivals[0].p_value
     assert hourly.overlap(2) == 48
     assert replace(hourly, issues_per_step=1 / 24).overlap(2) == 1

@@ -15,18 +15,20 @@ from pipeline.errors import ConfigError
 from pipeline.features.windows import make_task
 from pipeline.locations import read_locations
 from pipeline.times import Cadence
-from pipeline.training import fit, holdout
+from pipeline.training import fit, holdout, recipe
+from pipeline.training.comparison import compare_challenger
 from pipeline.training.evaluate import Evaluation
 from pipeline.training.fit import (
     REQUIRED_BASELINES,
     TrainingError,
     baseline_names,
+    best_on_validation,
     check_candidates,
-    choose_challenger,
     scale_by_climatology,
 )
 from pipeline.training.folds import split
 from pipeline.training.holdout import evaluate_holdout, fit_all, training_key
+from pipeline.training.recipe import Champion, Recipe
 from pipeline.workspace import Workspace
 from tests.conftest import ProductHome
 from tests.world import take_snapshot
@@ -53,7 +55,7 @@ def _fail(monkeypatch: pytest.MonkeyPatch, which: str, error: Exception) -> None
             raise error
         return build(name, *arguments, **options)
 
-    monkeypatch.setattr(fit, "build", failing)
+    monkeypatch.setattr(recipe, "build", failing)
 
 
 @pytest.mark.parametrize("error", FAULTS, ids=lambda error: type(error).__name__)
@@ -64,25 +66,67 @@ def test_a_candidate_that_fails_is_recorded_and_the_others_go_on(
     snapshot = take_snapshot(place.workspace, known_by=place.end)
     folds = split(snapshot)
     _fail(monkeypatch, "attention-convlstm", error)
-    fitted, failed = fit_all(snapshot, folds)
-    assert [one.name for one in fitted] == ["ridge-var", *baseline_names(place.product, grid=False)]
-    assert str(error) in failed["attention-convlstm"]
-    trained = evaluate_holdout(snapshot, folds, fitted, failed)
-    assert trained.challenger.name == "ridge-var"
-    assert set(trained.holdout) == {one.name for one in fitted}
-    assert trained.failed == failed
+    fits = fit_all(snapshot, folds)
+    assert sorted(fits.fitted) == sorted(baseline_names(grid=False))
+    assert str(error) in fits.failed["attention-convlstm"]
+    outcome = evaluate_holdout(snapshot, folds, fits)
+    assert [one.name for one in outcome.challengers] == ["ridge-var"]
+    assert set(outcome.holdout) == set(fits.fitted)
+    assert outcome.failed == fits.failed
 
 
-def test_a_retrain_without_a_fitted_candidate_is_an_error(
+def test_without_a_fitted_candidate_the_best_baseline_challenges(
     fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = fresh(training={"candidates": ["attention-convlstm"], "validation": 60})
+    snapshot = take_snapshot(place.workspace, known_by=place.end)
+    folds = split(snapshot)
+    _fail(monkeypatch, "attention-convlstm", DIVERGED)
+    outcome = evaluate_holdout(snapshot, folds, fit_all(snapshot, folds))
+    assert outcome.candidates == ()
+    (challenger,) = outcome.challengers
+    assert challenger is min(outcome.baselines, key=lambda one: one.validation.mean_crps)
+
+
+def test_a_retrain_without_any_challenger_is_an_error(
+    fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = fresh(training={"candidates": ["attention-convlstm"], "validation": 60})
+    snapshot = take_snapshot(place.workspace, known_by=place.end)
+    folds = split(snapshot)
+    _fail(monkeypatch, "attention-convlstm", DIVERGED)
+    monkeypatch.setattr(holdout, "baseline_names", lambda **_: REQUIRED_BASELINES)
+    with pytest.raises(TrainingError, match="no candidate could be trained, and no baseline"):
+        evaluate_holdout(snapshot, folds, fit_all(snapshot, folds))
+
+
+def test_a_network_needs_more_issue_times_than_a_baseline(fresh: Callable[..., ProductHome]) -> None:
+    place = fresh(
+        days=60,
+        gate={"issues": None},
+        training={"candidates": ["attention-convlstm", "ridge-var"], "validation": None},
+    )
+    snapshot = take_snapshot(place.workspace, known_by=place.end)
+    fits = fit_all(snapshot, split(snapshot))
+    words = "left out: it needs 50 issue times to train on, and a fold of this record has 20"
+    assert fits.failed == {"attention-convlstm": words}
+    assert "ridge-var" in fits.fitted
+
+
+def test_the_champions_recipe_is_fitted_once_under_the_name_of_an_equal_one(
+    fresh: Callable[..., ProductHome],
 ) -> None:
     place = fresh()
     snapshot = take_snapshot(place.workspace, known_by=place.end)
     folds = split(snapshot)
-    _fail(monkeypatch, "ridge-var", DIVERGED)
-    fitted, failed = fit_all(snapshot, folds)
-    with pytest.raises(TrainingError, match="no candidate"):
-        evaluate_holdout(snapshot, folds, fitted, failed)
+    equal = fit_all(snapshot, folds, Champion(3, Recipe("ridge-var")))
+    assert (equal.champion, len(equal.fitted)) == ("ridge-var", len(baseline_names(grid=False)))
+    other = fit_all(snapshot, folds, Champion(3, Recipe("ridge-var", {"lags": 2})))
+    assert other.champion == "champion version 3"
+    assert other.fitted["champion version 3"].model.options() != other.fitted["ridge-var"].model.options()
+    gone = fit_all(snapshot, folds, Champion(3, Recipe("ridge-var", {"lags": 99})))
+    assert gone.champion is None
+    assert "lags must lie" in gone.failed["champion version 3"]
 
 
 def test_a_baseline_that_fails_stops_the_retrain(
@@ -109,9 +153,12 @@ def test_a_score_that_is_not_a_number_is_a_failure(
 def test_the_best_on_validation_is_the_challenger() -> None:
     def fitted(name: str, crps: float) -> fit.FittedModel:
         scores = np.full((1, 1, 1, 1), crps)
-        return fit.FittedModel(name, None, Evaluation(scores, scores, scores), (), 0.0)  # type: ignore[arg-type]
+        return fit.FittedModel(name, (), Evaluation(scores, scores, scores), (), 0.0)
 
-    assert choose_challenger([fitted("a", 2.0), fitted("b", 1.0), fitted("c", 3.0)]).name == "b"
+    best = best_on_validation([fitted("a", 2.0), fitted("b", 1.0), fitted("c", 3.0)])
+    assert best is not None
+    assert best.name == "b"
+    assert best_on_validation([]) is None
 
 
 @pytest.mark.parametrize(("stations", "withheld"), [(1, 0), (2, 1), (3, 1), (4, 1), (8, 2), (12, 3)])
@@ -148,19 +195,23 @@ def test_an_unknown_candidate_is_an_error_that_lists_the_known_ones(fresh: Calla
         check(place.product)
 
 
-def test_a_baseline_that_is_a_candidate_is_not_its_own_rival(fresh: Callable[..., ProductHome]) -> None:
-    found = baseline_names(fresh().product, grid=False)
-    assert "ridge-var" not in found
-    assert set(found) < set(MODELS)
+def test_a_baseline_that_is_a_candidate_is_a_rival_of_the_others(fresh: Callable[..., ProductHome]) -> None:
+    place = fresh(training={"candidates": ["damped-anomaly"], "validation": 60})
+    snapshot = take_snapshot(place.workspace, known_by=place.end)
+    folds = split(snapshot)
+    outcome = evaluate_holdout(snapshot, folds, fit_all(snapshot, folds))
+    first, second = outcome.challengers
+    assert (first.name, second.name) == ("damped-anomaly", "ridge-var")
+    rivals = [rival.name for rival in compare_challenger(snapshot, folds, outcome, first, None, {}).rivals]
+    assert set(rivals) == set(baseline_names(grid=False)) - {"damped-anomaly"}
+    rivals = [rival.name for rival in compare_challenger(snapshot, folds, outcome, second, None, {}).rivals]
+    assert set(rivals) == set(REQUIRED_BASELINES)
 
 
-def test_a_baseline_for_grids_alone_is_no_rival_at_stations(
-    fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_baseline_for_grids_alone_is_no_rival_at_stations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(MODELS, "of-grids", Entry("models.baselines.reference:Persistence", "for grids", True, True))
-    product = fresh().product
-    assert set(baseline_names(product, grid=True)) - set(baseline_names(product, grid=False)) >= {"of-grids"}
-    assert "of-grids" not in baseline_names(product, grid=False)
+    assert set(baseline_names(grid=True)) - set(baseline_names(grid=False)) >= {"of-grids"}
+    assert "of-grids" not in baseline_names(grid=False)
 
 
 class Unfit(Persistence):
@@ -178,9 +229,9 @@ def test_a_baseline_that_does_not_suit_the_task_is_left_out_with_a_note(
     place = fresh(training={"candidates": ["climatology"], "validation": 60})
     snapshot = take_snapshot(place.workspace, known_by=place.end)
     folds = split(snapshot)
-    fitted, failed = fit_all(snapshot, folds)
-    assert failed == {"unfit": "left out as a baseline: unfit: 9999 predictors"}
-    trained = evaluate_holdout(snapshot, folds, fitted, failed)
+    fits = fit_all(snapshot, folds)
+    assert fits.failed == {"unfit": "unfit: 9999 predictors"}
+    trained = evaluate_holdout(snapshot, folds, fits)
     assert {"persistence", "ridge-var"} <= {one.name for one in trained.baselines}
     assert "unfit" not in trained.holdout
 
@@ -199,14 +250,14 @@ def test_persistence_and_climatology_are_never_left_out(
 def test_several_variables_count_the_same_on_validation() -> None:
     def fitted(name: str, first: float, second: float) -> fit.FittedModel:
         crps = np.array([first, second]).reshape(1, 1, 2, 1)
-        return fit.FittedModel(name, None, Evaluation(crps, crps, crps), (), 0.0)  # type: ignore[arg-type]
+        return fit.FittedModel(name, (), Evaluation(crps, crps, crps), (), 0.0)
 
     # In hectopascals and metres per second: a is 20 hPa better and loses half of the skill in wind.
     models = [fitted("a", 980.0, 1.5), fitted("b", 1000.0, 1.0), fitted("climatology", 1000.0, 2.0)]
     scaled = scale_by_climatology(models)
     assert [one.validation.mean_crps for one in scaled] == [(0.98 + 0.75) / 2, (1 + 0.5) / 2, 1]
-    assert choose_challenger(scaled).name == "b"
-    assert choose_challenger(models).name == "a"  # the test can fail
+    assert getattr(best_on_validation(scaled), "name", None) == "b"
+    assert getattr(best_on_validation(models), "name", None) == "a"  # the test can fail
     unscaled = scale_by_climatology(models[:2])
     assert all(np.isnan(one.validation.mean_crps) for one in unscaled)
 

@@ -90,9 +90,7 @@ def test_an_issue_time_is_published_once(trained: Trained) -> None:
     assert second.model_dump(exclude={"repeated"}) == first.model_dump(exclude={"repeated"})
     assert _hashes(first.folder) == before
     assert [path.stat().st_mtime_ns for path in sorted(first.folder.iterdir())] == times
-    assert trained.workspace.forecasts.read(first.issue_time).num_rows == 8 * (
-        1 + len(baseline_names(trained.product, grid=False))
-    )
+    assert trained.workspace.forecasts.read(first.issue_time).num_rows == 8 * (1 + len(baseline_names(grid=False)))
 
 
 def test_latest_moves_forward_only(trained: Trained) -> None:
@@ -189,7 +187,7 @@ def test_two_processes_at_once_make_one_forecast(trained: Trained) -> None:
     store = trained.workspace.forecasts
     (issue_time,) = store.issue_times()
     rows = store.read(issue_time).to_pandas()
-    assert len(rows) == 8 * (1 + len(baseline_names(trained.product, grid=False)))
+    assert len(rows) == 8 * (1 + len(baseline_names(grid=False)))
     assert not rows.duplicated(["valid_time", "location", "variable", "model"]).any()
 
 

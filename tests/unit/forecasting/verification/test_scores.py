@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.forecasting.verification.scores import LeadScore, score_pairs, scores_by_lead, skill_scores
+from pipeline.forecasting.verification.scores import LeadScore, refit_skill, score_pairs, scores_by_lead, skill_scores
 
 ISSUE = datetime(2002, 1, 1, 7, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -153,3 +153,18 @@ def test_without_climatology_each_variable_is_scaled_by_the_baseline_itself() ->
 def test_a_baseline_without_one_of_the_variables_is_not_compared() -> None:
     table = [_of("published", "p", 1.0), _of("published", "wind", 1.0), _of("persistence", "p", 2.0)]
     assert skill_scores(table) == {}
+
+
+def test_the_refit_is_compared_with_the_judged_fit_on_what_both_forecast() -> None:
+    refit = {"published": True}
+    rows = score_pairs(
+        _frame(
+            _row("ridge-var", 3, [1, 2, 4], **refit),  # 0.625
+            _row("judged", 3, [0, 2, 4]),  # 0.75
+            _row("climatology", 3, [3, 3, 3]),
+            _row("ridge-var", 3, [3, 3, 3], issue_time=ISSUE + DAY, **refit),  # the judged fit made no forecast
+        )
+    )
+    assert refit_skill(rows) == {"wind_speed": pytest.approx(1 - 0.625 / 0.75)}
+    assert {score.model for score in scores_by_lead(rows)} == {"published", "climatology"}
+    assert refit_skill(rows[rows["model"] != "judged"]) == {}

@@ -11,6 +11,7 @@ import pytest
 
 from models.base import Epoch, Model
 from models.errors import ModelError, NotFittedError
+from models.networks.neural import NeuralModel
 from tests.unit.models.conftest import World
 
 OPTIONS = {"base": "climatology", "epochs": 12, "patience": 12, "learning_rate": 0.003, "correction": "all"}
@@ -33,7 +34,8 @@ def refit(world: World, new: Callable[..., Model], judged: Any) -> Any:
     """The refitted model and the epochs that it reported."""
 
     def run(recipe: Any = judged, **arguments: Any) -> Any:
-        model, epochs = new("dlinear", world.task, **OPTIONS), []
+        model = new("dlinear", world.task, **OPTIONS)
+        epochs: list[Epoch] = []
         model.refit(recipe, world.train, progress=epochs.append, **arguments)
         return model, epochs
 
@@ -138,7 +140,9 @@ def test_the_overlap_of_validation_is_counted_as_its_issues_are_spaced(
 
     def choose(task: Any, batches: Any, origins: Any) -> Any:
         found.append(origins)
-        return new("dlinear", task)._correction
+        model = new("dlinear", task)
+        assert isinstance(model, NeuralModel)
+        return model._correction
 
     monkeypatch.setattr("models.networks.neural.choose_weights", choose)
     monkeypatch.setattr("models.networks.neural._MAX_VALIDATION", 5)

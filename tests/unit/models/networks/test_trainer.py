@@ -123,7 +123,7 @@ def test_training_that_makes_it_worse_leaves_the_untrained_network() -> None:
 
 
 def test_without_epochs_it_only_evaluates() -> None:
-    epochs = []
+    epochs: list[Epoch] = []
     assert run(point(), [towards(5.0)], [towards(3.0), towards(1.0)], epochs=0, progress=epochs) == ((0, 0.0), 5.0)
     assert epochs == []
 
@@ -137,7 +137,8 @@ def test_nothing_to_validate_on_keeps_the_untrained_network() -> None:
 def test_training_for_a_length_repeats_training_that_stopped_there() -> None:
     """Validation prefers the third of five epochs; without validation the same three give the same weights."""
     options = TrainingConfig(epochs=5, patience=2, learning_rate=0.1, ema_decay=0.5)
-    judged, again, epochs = point(), point(), []
+    judged, again = point(), point()
+    epochs: list[Epoch] = []
     length, _ = run(judged, [towards(5.0)] * 4, [towards(0.9)], epochs=5, patience=2, learning_rate=0.1, ema_decay=0.5)
     assert 0 < length.epochs < 5
     train_for(
@@ -157,7 +158,8 @@ def test_training_for_a_length_repeats_training_that_stopped_there() -> None:
 
 
 def test_a_spent_budget_ends_training_for_a_length_after_one_step() -> None:
-    used, epochs = [], []
+    used: list[int] = []
+    epochs: list[Epoch] = []
 
     def batches() -> Any:
         for batch in [towards(5.0)] * 10:

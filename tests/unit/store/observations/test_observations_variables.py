@@ -62,7 +62,7 @@ def test_values_of_an_added_variable_become_known_when_received(tmp_path: Path) 
 def test_missing_values_are_filled_and_nothing_is_overridden(tmp_path: Path, mode: Literal["archive", "live"]) -> None:
     put(make_store(tmp_path, "wind", mode=mode), T0 + DAY, {"wind": 1.0})
     both = make_store(tmp_path, "wind", "gust", mode=mode)
-    rows = [{"wind": 2.0, "gust": 3.0}, {"valid_time": T0 + DAY, "wind": 4.0}]
+    rows: list[dict[str, Any]] = [{"wind": 2.0, "gust": 3.0}, {"valid_time": T0 + DAY, "wind": 4.0}]
     assert put(both, T0 + 9 * DAY, *rows, history=True, only_missing=True) == AppendResult(1, 1, 0)
     expected = [(T0 + DELAY, 1.0, 3.0), (T0 + DAY + DELAY if mode == "archive" else T0 + 9 * DAY, 4.0, None)]
     assert read_values(both) == expected

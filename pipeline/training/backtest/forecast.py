@@ -1,0 +1,83 @@
+"""Forecast from one origin as the live system would have: train on what was known then, forecast issue by issue."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.base import Model
+from models.errors import ModelError
+from pipeline.features.snapshot import Snapshot
+from pipeline.features.windows import IssueWindows
+from pipeline.training.backtest.pieces import PieceForecasts
+from pipeline.training.backtest.plan import Piece
+from pipeline.training.evaluate import contract_problems, predict_issue
+from pipeline.training.fit import OnEpoch, baseline_names, fit_model, ignore_epoch
+from pipeline.training.folds import Folds
+from pipeline.training.holdout import too_few_issue_times
+from pipeline.training.refit import refit
+
+log = logging.getLogger(__name__)
+
+
+def forecast_piece(
+    piece: Piece, training: Snapshot, folds: Folds, inputs: Snapshot, *, on_epoch: OnEpoch = ignore_epoch
+) -> PieceForecasts:
+    """Fit a model on what was known at the origin, and forecast every issue time of the piece.
+
+    A forecast is made from what was known at its issue time, by the fit that a retrain at the origin would have put
+    into service, and is equal to the live one bit by bit. A model that cannot be fitted has no forecasts; neither has
+    an issue time whose forecast fails or breaks the contract of forecasts.
+
+    Args:
+        piece: The model, the origin and its issue times.
+        training: What was known at the origin.
+        folds: Its folds.
+        inputs: A later snapshot, from which the inputs are read as known at each issue time.
+        on_epoch: Called after each epoch.
+    """
+    started = time.monotonic()
+    windows = inputs.windows(piece.origin.issues, truth_at=piece.origin.at)
+    shape = (windows.horizon, len(windows.task.targets), len(windows.task.locations), len(windows.task.quantile_levels))
+    problems: list[str] = []
+    try:
+        model = _fit(piece, training, folds, problems, on_epoch)
+    except ModelError as error:
+        log.warning("%s cannot be fitted at %s: %s", piece.model, _minute(piece.origin.at), error)
+        return PieceForecasts(np.zeros((0, *shape), np.float32), time.monotonic() - started, str(error))
+    quantiles = np.full((len(windows), *shape), np.nan, np.float32)
+    for index, issue in enumerate(piece.origin.issues):
+        try:
+            quantiles[index] = _forecast(model, windows, index)
+        except ModelError as error:
+            problems.append(f"no forecast for {_minute(issue)}: {error}")
+    return PieceForecasts(quantiles, time.monotonic() - started, "; ".join(problems))
+
+
+def _fit(piece: Piece, training: Snapshot, folds: Folds, problems: list[str], on_epoch: OnEpoch) -> Model:
+    """Return the judged fit, fitted again on everything known."""
+    if piece.model not in baseline_names(grid=training.task.grid is not None):
+        reason = too_few_issue_times(folds)
+        if reason:
+            raise ModelError(reason)
+    judged = fit_model(piece.model, piece.recipe, training, folds, on_epoch=on_epoch)
+    try:
+        return refit(training, folds, judged, on_epoch=on_epoch)
+    except ModelError as error:  # as in a retrain, the judged fit serves
+        problems.append(f"cannot be fitted on all data, so the judged fit forecasts: {error}")
+        return judged.model
+
+
+def _forecast(model: Model, windows: IssueWindows, index: int) -> NDArray[np.float32]:
+    quantiles = predict_issue(model, windows, index)
+    for problem in contract_problems(windows, quantiles):
+        raise ModelError(problem)
+    return quantiles
+
+
+def _minute(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%d %H:%M} UTC"

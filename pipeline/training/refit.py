@@ -1,0 +1,128 @@
+"""Fit a judged recipe again on everything known, and check the result before it serves.
+
+The gate judges a fit that has not seen the newest data; what serves should have. The refit takes from the judged fit
+what only unseen data can tell: the widths of its intervals, the weights of corrections, the length of training.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.base import Model
+from models.errors import ModelError
+from pipeline.config.product import Gate
+from pipeline.features.snapshot import Snapshot
+from pipeline.features.windows import IssueWindows
+from pipeline.training.evaluate import Evaluation, contract_problems, evaluate, predict_issue
+from pipeline.training.fit import FittedModel, OnEpoch, ignore_epoch
+from pipeline.training.folds import Folds, recent
+from pipeline.training.verdict import Objection
+
+log = logging.getLogger(__name__)
+
+CHECKED = 200
+"""Newest held-out issue times on which a refit is compared with the judged fit."""
+LARGEST_DIFFERENCE = 1.0
+"""Largest mean difference of the medians, in units of the mean CRPS of the judged fit."""
+
+
+@dataclass(frozen=True)
+class Refit:
+    """A recipe fitted on everything known, or why that failed."""
+
+    model: Model | None
+    objections: tuple[Objection, ...]
+
+
+def refit(
+    snapshot: Snapshot,
+    folds: Folds,
+    fitted: FittedModel,
+    *,
+    start: Model | None = None,
+    on_epoch: OnEpoch = ignore_epoch,
+) -> Model:
+    """Return the recipe of a judged fit, fitted on every matured issue time of the training window.
+
+    Args:
+        snapshot: The data.
+        folds: Its issue times.
+        fitted: The judged fit.
+        start: A former fit of the same recipe; a network continues from its weights.
+        on_epoch: Called after each epoch.
+
+    Raises:
+        ModelError: the model cannot be fitted.
+    """
+    training = snapshot.product.training
+    issues = recent(folds.matured, training.window)
+    model = fitted.recipe.build(snapshot.task)
+    model.refit(
+        fitted.model,
+        snapshot.windows(issues, truth_at=snapshot.known_by),
+        start=start if start is not None and _continues(start, model) else None,
+        seed=training.seed,
+        budget_seconds=training.budget.total_seconds(),
+        progress=lambda epoch: on_epoch(f"{fitted.name} on all data", epoch),
+    )
+    return model
+
+
+def refit_checked(
+    snapshot: Snapshot,
+    folds: Folds,
+    fitted: FittedModel,
+    rules: Gate,
+    *,
+    start: Model | None = None,
+    on_epoch: OnEpoch = ignore_epoch,
+) -> Refit:
+    """Return the refit, with the objections to it. Whatever fails in it is an objection and no error."""
+    try:
+        model = refit(snapshot, folds, fitted, start=start, on_epoch=on_epoch)
+        issues = folds.newest.holdout[-CHECKED:]
+        windows = snapshot.windows(issues, truth_at=snapshot.known_by)
+        return Refit(model, tuple(_objections(model, fitted.model, windows, rules)))
+    except Exception as error:  # memory, a device, a library: the judged fit serves, and the ledger says why
+        log.warning(
+            "%s cannot be fitted on all data: %s", fitted.name, error, exc_info=not isinstance(error, ModelError)
+        )
+        return Refit(None, (Objection(kind="refit_failed", text=f"{type(error).__name__}: {error}"),))
+
+
+def _objections(model: Model, judged: Model, windows: IssueWindows, rules: Gate) -> Iterator[Objection]:
+    broken = _broken_contract(model, windows)
+    if broken:
+        yield Objection(kind="refit_failed", text=broken)
+        return
+    ours, theirs = evaluate(model, windows), evaluate(judged, windows)
+    difference = _mean_ratio(np.abs(ours.error - theirs.error), theirs)
+    if not difference <= LARGEST_DIFFERENCE:
+        yield Objection(kind="refit_differs", difference=difference)
+    skill = 1 - _mean_ratio(ours.crps, theirs)
+    if not skill >= -rules.refresh_margin:
+        yield Objection(kind="refit_worse", skill=skill)
+
+
+def _mean_ratio(values: NDArray[np.floating], reference: Evaluation) -> float:
+    """Return the mean of values (issue, lead, target, location) over the mean CRPS, variable by variable."""
+    ratios = []
+    for target in range(values.shape[2]):
+        if np.isfinite(reference.crps[:, :, target]).any():
+            mean, crps = np.nanmean(values[:, :, target]), np.nanmean(reference.crps[:, :, target])
+            ratios.append(1.0 if mean == crps else mean / crps)  # both may be 0, in a long dry spell
+    return float(np.mean(ratios)) if ratios else float("nan")
+
+
+def _broken_contract(model: Model, windows: IssueWindows) -> str:
+    """Return how the newest forecast breaks the output contract; empty if it does not."""
+    return next(iter(contract_problems(windows, predict_issue(model, windows, len(windows) - 1))), "")
+
+
+def _continues(start: Model, model: Model) -> bool:
+    return start.name == model.name and start.task == model.task and start.options() == model.options()
