@@ -38,7 +38,7 @@ class FallbackLevel(IntEnum):
         "champion, stale input",
         "The champion, on older input because the newest observations are missing.",
     )
-    BASELINE = 3, "baseline", "The best baseline, because the champion could not be used."
+    BASELINE = 3, "baseline", "The best baseline, because no champion could be used."
     CLIMATOLOGY = (
         4,
         "climatology",

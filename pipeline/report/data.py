@@ -122,7 +122,7 @@ class ModelFacts:
     """The model behind the forecast.
 
     Attributes:
-        name: Kind of model, such as "attention-convlstm".
+        name: Champion, such as "attention-convlstm"; empty if none was in use.
         version: Registry version.
         digest: Full digest of the weights; the page shows its beginning.
         trained_through: End of the training data.

@@ -143,7 +143,7 @@ def skill_note(variable: VariableForecast) -> str:
 def model_facts(model: ModelFacts) -> list[Fact]:
     """Return the facts about the model."""
     facts = [Fact("Forecast made by", shown_name(model.served_by))] if model.served_by else []
-    facts.append(Fact("Champion", shown_name(model.name)))
+    facts.append(Fact("Champion", shown_name(model.name) if model.name else "none in use"))
     facts.append(Fact("Registry version", clean(model.version) or "not registered"))
     facts.append(Fact("Digest", clean(model.digest).removeprefix("sha256:")[:12] or "none", bool(model.digest)))
     facts.append(Fact("Trained on data until", instant_text(model.trained_through)))

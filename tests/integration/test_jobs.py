@@ -354,3 +354,13 @@ def test_two_retrains_compare_with_the_champion_of_the_first(trained: Trained) -
     assert result.version == 2
     assert result.verdict.rivals[0].rival == "champion version 1"
     assert result.champion == (2 if result.refreshed else 1) == _champion(trained)
+
+
+def test_a_refused_challenger_is_not_called_champion_on_the_page(fresh: Callable[..., ProductHome]) -> None:
+    place = fresh(gate={"significance": 1e-9})
+    assert jobs.retrain(place.workspace, at=place.end).champion is None
+    (done,) = jobs.forecast(place.workspace, at=place.end)
+    assert done.fallback_level == FallbackLevel.BASELINE
+    page = (place.root / "published" / "latest" / "report.html").read_text()
+    assert "none in use" in page
+    assert "The best baseline, because no champion could be used." in page

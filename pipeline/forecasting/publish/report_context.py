@@ -14,7 +14,7 @@ from pipeline.forecasting.publish.report_data import COUNTED_OVER, SHOWN_FRAMES,
 from pipeline.forecasting.verification.scores import Scores, scores_by_lead
 from pipeline.ingest.feed import OpenFeed
 from pipeline.registry.bundle import Bundle, read_bundle
-from pipeline.registry.ledger import Ledger
+from pipeline.registry.ledger import Entry, Ledger
 from pipeline.store.observations import Observations
 from pipeline.store.receipts import Receipts
 from pipeline.times import Cadence
@@ -36,7 +36,7 @@ def read_report_context(
     """
     issue = forecast.issue_time
     span = (SHOWN_FRAMES + 1) * cadence.step + cadence.delay
-    bundle = _bundle(bundles, forecast)
+    bundle, decision = _bundle(bundles, forecast), _decision(ledger, forecast.version)
     fit = bundle.fit_at(issue) if bundle else None
     counts, reasons = _ingested(feed.receipts, issue)
     past = matured_scores(scores.read(), cadence, issue)
@@ -46,9 +46,9 @@ def read_report_context(
         added=counts["accepted"],
         revised=counts["revised"],
         reasons=reasons,
-        champion=bundle.model_name if bundle else "",
+        champion=bundle.model_name if bundle and decision else "",
         trained_until=fit.trained_until if fit else None,
-        verdict=_verdict(ledger, forecast.version),
+        verdict=decision.why if decision else "",
         missing=missing_locations(forecast, cadence, feed.observations),
     )
 
@@ -91,8 +91,6 @@ def _ingested(receipts: Receipts, issue: datetime) -> tuple[Counter[str], dict[s
     return counts, dict(reasons.most_common())
 
 
-def _verdict(ledger: Ledger, version: int | None) -> str:
-    for row in ledger.read():
-        if row.version == version and row.action in ("promoted", "refreshed"):
-            return row.why
-    return ""
+def _decision(ledger: Ledger, version: int | None) -> Entry | None:
+    """Return the last decision that put a version into service; None for the bundle of a refused challenger."""
+    return next((row for row in ledger.read() if row.version == version and row.action != "refused"), None)

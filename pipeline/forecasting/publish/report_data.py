@@ -54,7 +54,6 @@ class ReportContext:
 def report_data(forecast: PublishedForecast, context: ReportContext, links: tuple[tuple[str, str], ...]) -> ReportData:
     """Return everything that the report page of a forecast shows."""
     product = forecast.product
-    served_by = forecast.model if forecast.model != context.champion else ""
     names = dict(zip(forecast.locations.ids, forecast.locations.names, strict=True))
     age = timedelta(hours=forecast.input_age_hours) if np.isfinite(forecast.input_age_hours) else None
     refused = sum(context.reasons.values())
@@ -66,12 +65,12 @@ def report_data(forecast: PublishedForecast, context: ReportContext, links: tupl
         fallback_level=forecast.fallback_level,
         variables=tuple(_variable(forecast, context, index) for index in range(len(product.forecast.targets))),
         model=ModelFacts(
-            name=context.champion or forecast.model,
+            name=context.champion,
             version=str(forecast.version or ""),
             digest=forecast.digest,
             trained_through=context.trained_until,
             gate_verdict=context.verdict,
-            served_by=served_by if context.champion else "",
+            served_by=forecast.model if forecast.model != context.champion else "",
         ),
         data=DataFacts(
             as_of=forecast.issue_time,
