@@ -195,7 +195,7 @@ def test_a_batch_refused_as_a_whole_is_a_refusal(trained: Trained, nightcast: Co
     _fails(nightcast("ingest", trained.file), 4, "all 4 rows were refused", "in quarantine")
 
 
-def test_a_refused_challenger_is_a_refusal_with_its_numbers(trained: Trained, nightcast: Command) -> None:
+def test_a_champion_that_stays_is_a_refusal_with_its_numbers(trained: Trained, nightcast: Command) -> None:
     home = trained.settings.home
     ended = nightcast("retrain", trained.file, "--at", "2002-01-15", "--json", home=home)
     assert ended.code == 4
@@ -203,7 +203,7 @@ def test_a_refused_challenger_is_a_refusal_with_its_numbers(trained: Trained, ni
     again = nightcast("retrain", trained.file, "--at", "2002-01-15", home=home)
     assert again.code == 4
     assert "its verdict still holds" in again.out
-    assert "refused: not shown to be better than champion version 1" in again.out
+    assert "not refreshed: the champion was fitted on newer data" in again.out
 
 
 def test_a_rollback_without_a_previous_champion_and_an_unknown_version_are_refusals(

@@ -76,8 +76,8 @@ def test_fourteen_issue_times_are_published(outcome: Outcome) -> None:
 def test_the_champion_beats_persistence_and_climatology_at_every_lead(outcome: Outcome, settings: Settings) -> None:
     champion = Workspace(outcome.product, settings).registry.by_alias("champion")
     assert champion is not None
-    verdict = next(one.verdict for one in reversed(outcome.retrains) if one.version == champion.version)
-    assert verdict.promoted
+    verdict = next(one.verdict for one in reversed(outcome.retrains) if one.verdict.promoted)
+    assert verdict.challenger == champion.model
     rivals = {rival.rival: rival.crps_by_lead for rival in verdict.rivals}
     for name in ("persistence", "climatology"):
         assert all(ours < theirs for ours, theirs in zip(verdict.crps_by_lead, rivals[name], strict=True))
