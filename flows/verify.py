@@ -32,7 +32,7 @@ def describe(result: VerifyResult) -> tuple[str, str]:
     line = f"{result.scored:,} values of {result.forecasts:,} forecasts, scored at {minute(result.at)}"
     parts = [f"{line}.", table(head, rows)]
     parts += [
-        f"{inert(variable)}: skill of the fits on all data that serve over the fits that were judged {skill:+.1%}"
+        f"{inert(variable)}: CRPS skill of the serving models, fitted on all data, over their judged fits {skill:+.1%}"
         for variable, skill in result.refit_skill.items()
     ]
     return "\n\n".join(parts), line

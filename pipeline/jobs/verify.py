@@ -22,7 +22,7 @@ class VerifyResult(Result):
     scores: tuple[LeadScore, ...]
     """By model, variable and lead, over shared valid times; the published forecast is called 'published'."""
     refit_skill: dict[str, float] = {}
-    """CRPS skill of the fits on all data that serve over the fits that the gate judged, by variable."""
+    """CRPS skill of the serving models, fitted on all data, over the fits that the gate judged, by variable."""
 
 
 def verify(ws: Workspace, *, at: datetime | None = None, run: Runner = call) -> VerifyResult:

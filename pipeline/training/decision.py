@@ -104,7 +104,7 @@ def extend_history(folds: Folds, outcome: TrainingOutcome, history: ScoreHistory
         for rival in outcome.fitted
         if rival is not challenger
     }
-    # A pair without enough cases for a test has not been tested: it begins anew when there are more.
+    # A pair with too few cases has not been tested, so it may start again when there are more.
     return {pair: one for pair, one in pairs.items() if can_compare(one.batch, one.overlap(folds.open_for))}
 
 

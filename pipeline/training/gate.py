@@ -202,8 +202,8 @@ def _p_value(paired: PairedScores, comparison: HoldoutComparison, rules: Gate) -
     """Return an anytime-valid p-value of the hypothesis that the challenger is not better.
 
     Half of the level goes to a test of the first night's cases alone, which are many at once, and half to the
-    sequential test, to which every night adds. Both halves are shared by all that may challenge (Bonferroni). Without
-    enough cases for the first test there is no second either, and the pair begins anew on the next night.
+    sequential test, to which every night adds. Both halves are shared by all that may challenge (Bonferroni). A pair
+    with too few cases for the first test is not tested at all, and starts again on the next night.
     """
     shares = 2 * comparison.challengers
     ours, theirs = paired.scores

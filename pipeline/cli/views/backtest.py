@@ -29,10 +29,10 @@ def show(result: BacktestResult) -> None:
         out.print(scores_table(scores, variable))
         if any(one.variable == variable for one in scores.skill):
             out.print(skill_table(scores, variable))
-    out.print(
-        f"on {scores.issues:,} issue times, forecasts that all models have; {scores.confidence:.0%} intervals by a "
-        f"bootstrap of blocks of {scores.block} issue times"
-    )
+    intervals = "too few issue times for confidence intervals"
+    if any(one.low is not None for one in scores.skill):
+        intervals = f"{scores.confidence:.0%} intervals by a bootstrap of blocks of {scores.block} issue times"
+    out.print(f"on {scores.issues:,} issue times, forecasts that all models have; {intervals}")
     if result.folder:
         out.print(f"page: {result.folder / 'backtest.html'}")
 

@@ -22,4 +22,6 @@ def show(result: VerifyResult) -> None:
         )
     out.print(shown)
     for variable, skill in result.refit_skill.items():
-        out.print(f"{variable}: CRPS skill of the fits on all data, which serve, over the judged fits: {skill:+.1%}")
+        out.print(
+            f"{variable}: CRPS skill of the serving models, fitted on all data, over their judged fits: {skill:+.1%}"
+        )

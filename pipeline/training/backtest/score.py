@@ -121,7 +121,7 @@ def _best_baselines(sums: Mapping[tuple[str, str], Sums], truth: Snapshot) -> di
 
 
 def _scores(sums: Mapping[tuple[str, str], Sums], truth: Snapshot) -> Iterator[Score]:
-    """Yield the scores of every group that has forecasts; a single hour of the day or location is no group."""
+    """Yield the scores of every group that has forecasts; a single hour of the day, or location, is not a group."""
     names: dict[GroupKind, Sequence[str]] = {
         "overall": ("",),
         "lead": [str(lead + 1) for lead in range(truth.cadence.horizon)],
