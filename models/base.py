@@ -42,9 +42,15 @@ class Model(ABC):
     """
 
     name: ClassVar[str]
+    keeps_to_budget: ClassVar[bool] = False
+    """Whether `fit` and `refit` end soon after `budget_seconds`; otherwise they take as long as the data need."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
+
+    def parts(self) -> Mapping[str, Model]:
+        """Return the models that `fit` fits first, by role: the base of a network, the members of a blend."""
+        return {}
 
     @abstractmethod
     def fit(
@@ -54,6 +60,7 @@ class Model(ABC):
         *,
         seed: int = 0,
         budget_seconds: float | None = None,
+        parts: Mapping[str, Model] | None = None,
         progress: Progress = silent,
     ) -> None:
         """Fit to `train`, and select and calibrate on `validation`, which may be empty.
@@ -61,8 +68,18 @@ class Model(ABC):
         The same data and seed give the same model on the same CPU, unless the budget cuts training short. Baselines
         ignore the budget; a network stops in time and keeps its best weights.
 
+        Args:
+            train: what to fit to.
+            validation: what to choose on.
+            seed: of everything random.
+            budget_seconds: when to stop; no limit by default.
+            parts: models equal to those of `parts`, fitted to the same windows, which are copied; one that is not
+                among them is missing. By default, the model fits its parts itself.
+            progress: called after each epoch.
+
         Raises:
-            ModelError: there is nothing to learn from, or the windows belong to another task.
+            ModelError: there is nothing to learn from, the windows belong to another task, or a part is missing that
+                the model cannot do without.
             DivergedError: the loss is not finite.
         """
 
@@ -75,6 +92,7 @@ class Model(ABC):
         start: Model | None = None,
         seed: int = 0,
         budget_seconds: float | None = None,
+        parts: Mapping[str, Model] | None = None,
         progress: Progress = silent,
     ) -> None:
         """Fit the recipe of `judged` to `windows`, usually everything known, with later data than `judged` saw.
@@ -89,6 +107,7 @@ class Model(ABC):
                 for fewer epochs; baselines ignore it.
             seed: as in `fit`.
             budget_seconds: as in `fit`, for everything, including the base of a network.
+            parts: as in `fit`, each refitted to the same windows.
             progress: as in `fit`; the validation loss is NaN.
 
         Raises:
@@ -157,6 +176,16 @@ class Model(ABC):
         if other.options() != self.options():
             raise ModelError(f"{self.name}: cannot refit a model with other options")
         return other
+
+    def _copy_part(self, role: str, part: Model, parts: Mapping[str, Model]) -> None:
+        """Load into `part` the state of the fitted model of this role.
+
+        Raises:
+            ModelError: it is missing, or another model.
+        """
+        if role not in parts:
+            raise ModelError(f"{self.name}: {part.name} is needed for it and could not be fitted")
+        part.load_state(part._same_recipe(parts[role]).state())
 
 
 def scoped(prefix: str, state: State) -> dict[str, NDArray[Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -73,6 +73,10 @@ class Blend(Model):
         """
         return {name: tuple(row.tolist()) for name, row in zip(self._members, self._fitted(), strict=True)}
 
+    def parts(self) -> Mapping[str, Model]:
+        """Return the members by name; of a fitted blend, those with a weight."""
+        return self._members if self._weights is None else self._fitted_members()
+
     def options(self) -> dict[str, Any]:
         """Return the constructor options, ready for JSON."""
         own = {f"{name}.{key}": value for name, one in self._members.items() for key, value in one.options().items()}
@@ -85,6 +89,7 @@ class Blend(Model):
         *,
         seed: int = 0,
         budget_seconds: float | None = None,
+        parts: Mapping[str, Model] | None = None,
         progress: Progress = silent,
     ) -> None:
         """Fit every member, then the weights; see `Model.fit`. Progress counts the epochs of all members.
@@ -98,8 +103,12 @@ class Blend(Model):
         self._weights = None  # failed training leaves the model unfitted
         fitted = []
         for name, budget, counter in self._turns(list(self._members), budget_seconds, progress):
+            member = self._members[name]
             try:
-                self._members[name].fit(train, validation, seed=seed, budget_seconds=budget, progress=counter)
+                if parts is None:
+                    member.fit(train, validation, seed=seed, budget_seconds=budget, progress=counter)
+                else:
+                    self._copy_part(name, member, parts)
             except ModelError as error:
                 _LOG.warning("blend: leaving out %s: %s", name, error)
             else:
@@ -120,6 +129,7 @@ class Blend(Model):
         start: Model | None = None,
         seed: int = 0,
         budget_seconds: float | None = None,
+        parts: Mapping[str, Model] | None = None,
         progress: Progress = silent,
     ) -> None:
         """Refit every member that has a weight in `judged`, with its weights and spread; see `Model.refit`.
@@ -136,6 +146,9 @@ class Blend(Model):
         former_members = {} if former is None else former._fitted_members()
         self._weights = None  # failed training leaves the model unfitted
         for name, budget, counter in self._turns(list(members), budget_seconds, progress):
+            if parts is not None:
+                self._copy_part(name, self._members[name], parts)
+                continue
             self._members[name].refit(
                 members[name],
                 windows,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,6 +19,11 @@ from models.statistics.series import Series, batches, collect, transformed
 from models.statistics.transforms import forward, inverse
 from models.task import Batch, Inputs, Windows
 
+# Most windows whose errors are dressed with, and most on which the reported losses are computed. Errors of more windows
+# are correlated with these: they would cost time and tell little.
+_MOST_DRESSED = 3000
+_MOST_REPORTED = 500
+
 Floats = NDArray[np.float32]
 Known = NDArray[np.bool_]
 
@@ -31,7 +37,7 @@ class Baseline(Model):
     """
 
     # Maximum number of errors (window, lead, target, location) for dressing and losses; windows are sampled evenly.
-    max_errors: ClassVar[int] = 40_000_000
+    max_errors: ClassVar[int] = 10_000_000
 
     _climate: Climate | None = None
     _dressing: Dressing | None = None
@@ -68,9 +74,10 @@ class Baseline(Model):
         *,
         seed: int = 0,
         budget_seconds: float | None = None,
+        parts: Mapping[str, Model] | None = None,
         progress: Progress = silent,
     ) -> None:
-        """Fit in one pass; `seed` and `budget_seconds` have no effect.
+        """Fit in one pass; `seed`, `budget_seconds` and `parts` have no effect.
 
         Raises:
             ModelError: there is nothing to learn from, or the windows belong to another task.
@@ -83,8 +90,8 @@ class Baseline(Model):
         if len(validation):
             errors *= np.float32(widening(errors, self._errors(validation)))
         self._dressing = fit_dressing(self.task.quantile_levels, errors)
-        losses = self.loss(train), self.loss(validation)
-        progress(Epoch(1, 1, *losses, time.perf_counter() - started))
+        loss, unseen = (self.loss(windows, most=_MOST_REPORTED) for windows in (train, validation))
+        progress(Epoch(1, 1, loss, unseen, time.perf_counter() - started))
 
     def refit(
         self,
@@ -94,9 +101,10 @@ class Baseline(Model):
         start: Model | None = None,
         seed: int = 0,
         budget_seconds: float | None = None,
+        parts: Mapping[str, Model] | None = None,
         progress: Progress = silent,
     ) -> None:
-        """Fit with the dressing and the choices of `judged`; `start`, `seed` and `budget_seconds` have no effect.
+        """Fit with the dressing and the choices of `judged`; the other arguments have no effect.
 
         Raises:
             ModelError: there is nothing to learn from, the windows belong to another task, or `judged` has another
@@ -110,7 +118,8 @@ class Baseline(Model):
         windows = self._training_windows(windows)
         self._fit_core(windows, recipe)
         self._dressing = dressing
-        progress(Epoch(1, 1, self.loss(windows), float("nan"), time.perf_counter() - started))
+        loss = self.loss(windows, most=_MOST_REPORTED)
+        progress(Epoch(1, 1, loss, float("nan"), time.perf_counter() - started))
 
     def _fit_core(self, windows: Windows, chooser: Windows | Self) -> None:
         """Fit everything but the dressing."""
@@ -184,10 +193,10 @@ class Baseline(Model):
             out[:, :, position] = values
         return out
 
-    def loss(self, windows: Windows) -> float:
-        """Return the mean CRPS of the standardised anomaly over `windows`; NaN where nothing was observed."""
+    def loss(self, windows: Windows, *, most: int = _MOST_DRESSED) -> float:
+        """Return the mean CRPS of the standardised anomaly over at most `most` windows; NaN where none was observed."""
         total, count = 0.0, 0
-        for batch in batches(windows, most=self._max_windows()):
+        for batch in batches(windows, most=min(most, self._max_windows())):
             truth, known = self.target_anomalies(batch)
             loss = 2 * pinball(truth[..., None] - self.quantiles(batch.inputs), self.task.quantile_levels)
             total, count = total + float(loss[known].sum(dtype=np.float64)), count + int(known.sum())
@@ -237,4 +246,4 @@ class Baseline(Model):
 
     def _max_windows(self) -> int:
         task = self.task
-        return max(1, self.max_errors // (task.leads * len(task.targets) * len(task.locations)))
+        return max(1, min(_MOST_DRESSED, self.max_errors // (task.leads * len(task.targets) * len(task.locations))))

@@ -19,6 +19,8 @@ from models.task import Batch, Inputs, Task, Windows
 _DAY = 86_400
 _CHUNK = 2048
 _MAX_PREDICTORS = 1500
+# Maximum number of operations to solve for the weights once; a fit does so about 13 times.
+_MAX_OPERATIONS = 1e11
 _SHARING = (1.0, 0.97, 0.9, 0.7, 0.4, 0.2, 0.0)
 _RIDGES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 _DEFAULT_RIDGE = 0.1
@@ -71,6 +73,12 @@ class RidgeVar(Baseline):
         if self._size > most:
             raise ModelError(
                 f"ridge-var: needs at most {most} predictors, found {self._size}; use fewer lags, or damped-anomaly"
+            )
+        outputs = task.leads * len(task.targets) * len(task.locations)
+        if self._size**2 * (self._size + outputs) > _MAX_OPERATIONS:
+            raise ModelError(
+                f"ridge-var: {self._size} predictors of {outputs} values take too long; use fewer lags, or "
+                f"{'pooled-convolution' if task.grid else 'damped-anomaly'}"
             )
         self._options = {"lags": lags, "memory": memory}
         self._regression: Regression | None = None

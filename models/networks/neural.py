@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from typing import Any, ClassVar, get_type_hints
@@ -41,6 +41,7 @@ _MAX_VALUES = 24_000_000
 # Default batch size, and the maximum of windows times leads times locations in a batch.
 _DEFAULT_BATCH = 64
 _MAX_BATCH_CELLS = 131_072
+_BASE = "base"
 # Fraction of the epochs of the judged model for which a refit continues training from former weights.
 _WARM_START = 0.25
 
@@ -64,6 +65,7 @@ class NeuralModel(Model):
         ModelError: an option is unknown or out of range, or the base cannot forecast this task.
     """
 
+    keeps_to_budget: ClassVar[bool] = True
     config_class: ClassVar[type[NetworkConfig]] = NetworkConfig
 
     def __init__(self, task: Task, **options: Any) -> None:
@@ -95,6 +97,10 @@ class NeuralModel(Model):
     def trunk(self, dims: Dimensions) -> tuple[nn.Module, int]:
         """Return the module that maps a `Sample` to features (n, lead, location, width), and that width."""
 
+    def parts(self) -> Mapping[str, Model]:
+        """Return the base."""
+        return {_BASE: self._base}
+
     def options(self) -> dict[str, Any]:
         """Return the constructor options, ready for JSON."""
         return {**asdict(self._model_config), **asdict(self._config), **asdict(self._training_config)}
@@ -106,6 +112,7 @@ class NeuralModel(Model):
         *,
         seed: int = 0,
         budget_seconds: float | None = None,
+        parts: Mapping[str, Model] | None = None,
         progress: Progress = silent,
     ) -> None:
         """Fit the base, then the network; see `Model.fit`. The global random state is restored.
@@ -118,7 +125,10 @@ class NeuralModel(Model):
         """
         deadline = None if budget_seconds is None else time.monotonic() + budget_seconds
         self._check_windows(train, validation)
-        self._base.fit(train, validation)
+        if parts is None:
+            self._base.fit(train, validation)
+        else:
+            self._copy_part(_BASE, self._base, parts)
         self._covariates.fit(train)
         self._network = None  # failed training leaves the model unfitted
         with self._own_random_state(seed):
@@ -134,6 +144,7 @@ class NeuralModel(Model):
         start: Model | None = None,
         seed: int = 0,
         budget_seconds: float | None = None,
+        parts: Mapping[str, Model] | None = None,
         progress: Progress = silent,
     ) -> None:
         """Refit the base, then train the network for as long as that of `judged`; see `Model.refit`.
@@ -153,7 +164,10 @@ class NeuralModel(Model):
         former = None if start is None else self._same_recipe(start)._trained_weights()
         self._check_windows(windows)
         self._network = None  # failed training leaves the model unfitted
-        self._base.refit(recipe._base, windows)
+        if parts is None:
+            self._base.refit(recipe._base, windows)
+        else:
+            self._copy_part(_BASE, self._base, parts)
         self._covariates.fit(windows)
         self._correction, self._without_covariates = recipe._correction, recipe._without_covariates
         used = self._correction.weight.any() or self._without_covariates.weight.any()

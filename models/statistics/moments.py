@@ -79,7 +79,7 @@ class Moments:
         """
         _, common, square, freedom = self._solve(np.arange(len(self.predictors)), ridge)
         explained = self._beyond_chance(common, square, freedom)
-        return float(((square - 2 * explained) / self.targets).mean())
+        return float(np.average((square - 2 * explained) / self.targets, weights=np.maximum(self.count, 1e-6)))
 
     def _solve(self, index: NDArray[np.intp], ridge: float) -> tuple[Doubles, Doubles, Doubles, Doubles]:
         """Return weights (known, t), the covariance they explain (t,), their variance (t,), and degrees of freedom.
@@ -123,9 +123,14 @@ class Moments:
         return shrinkage, np.clip(residual, _MIN_UNEXPLAINED * self.targets, self.targets)
 
     def _by_group(self, values: Doubles) -> Doubles:
-        """Return the mean over the locations of each kind of target (..., t), relative to the target's variance."""
-        shape = (*values.shape[:-1], -1, self.locations)
-        mean: Doubles = (values / self.targets).reshape(shape).mean(-1)
+        """Return the mean over the locations of each kind of target (..., t), relative to the target's variance.
+
+        A location counts by its pairs: what chance would explain at a station that hardly ever reports is large, and
+        must not take the skill from the others.
+        """
+        count = np.maximum(self.count, 1e-6).reshape(-1, self.locations)
+        relative = (values / self.targets).reshape(*values.shape[:-1], *count.shape)
+        mean: Doubles = (relative * (count / count.sum(-1, keepdims=True))).sum(-1)
         spread: Doubles = mean.repeat(self.locations, axis=-1)
         return spread
 

@@ -84,7 +84,8 @@ class Training(Strict):
     """Number of issue times before the held-out ones, used for early stopping and to choose among candidates. Default:
     a fifth of them, at most a year."""
     budget: Duration = timedelta(minutes=10)
-    """Time limit for training each candidate."""
+    """Time limit of a retrain, for everything from its start to the recorded decision. Candidates share what baselines
+    and scoring leave; a model that would take too long is trained on the newest part of the data, or left out."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Random seed of a training run."""
 

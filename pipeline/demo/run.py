@@ -73,7 +73,7 @@ def run_demo(
 ) -> Outcome:
     """Run the demo in this home; `report` is called with a line of Rich markup for each event.
 
-    Each candidate trains for at most `budget`.
+    Each retrain takes at most about `budget`.
 
     A second run finds everything done and changes nothing.
 

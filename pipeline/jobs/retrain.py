@@ -15,10 +15,12 @@ from pipeline.forecasting.notes import describe_note
 from pipeline.jobs.clock import now_of
 from pipeline.jobs.job import OnProgress, Progress, Result, Runner, call, ignore_progress
 from pipeline.registry.record import Candidate, recall, record
+from pipeline.training.budget import Budget
 from pipeline.training.decision import decide_all, extend_history
 from pipeline.training.fit import check_candidates
+from pipeline.training.fits import fit_all
 from pipeline.training.folds import split
-from pipeline.training.holdout import evaluate_holdout, fit_all, training_key
+from pipeline.training.holdout import evaluate_holdout, training_key
 from pipeline.training.recipe import Champion, Recipe
 from pipeline.training.verdict import Verdict
 from pipeline.workspace import Workspace
@@ -85,6 +87,7 @@ def retrain(
         TrackingError: MLflow cannot be reached. In each case the champion stays.
     """
     product = ws.product
+    budget = Budget(product.training.budget)
     check_candidates(product, make_task(product, ws.cadence, ws.feed.locations))
     at = now_of(ws, at)
     snapshot = run(take_snapshot, product, ws.cadence, ws.feed, ws.covariates, known_by=at)
@@ -108,9 +111,9 @@ def retrain(
             on_progress(Progress(f"training {model}, epoch", epoch.epoch, epoch.epochs, losses))
 
         champion, history = _champion(ws), ws.score_history.read()
-        fits = run(fit_all, snapshot, folds, champion, on_epoch=report)
+        fits = run(fit_all, snapshot, folds, champion, budget, on_epoch=report)
         outcome = run(evaluate_holdout, snapshot, folds, fits)
-        decisions = run(decide_all, snapshot, folds, outcome, champion, history, on_epoch=report)
+        decisions = run(decide_all, snapshot, folds, outcome, champion, history, budget, on_epoch=report)
         ws.score_history.add(extend_history(folds, outcome, history))
         recorded = run(
             record,

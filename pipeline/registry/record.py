@@ -238,7 +238,7 @@ def _describe(
     series: dict[str, list[tuple[int, float]]] = {}
     for one in outcome.fitted:
         series[f"{one.name}/validation_crps"] = [(0, one.validation.mean_crps)]
-        series[f"{one.name}/seconds"] = [(0, one.seconds)]
+        series[f"{one.name}/seconds"] = [(0, one.cost.fit)]
         series[f"{one.name}/train_loss"] = [(epoch.epoch, epoch.train_loss) for epoch in one.epochs]
         series[f"{one.name}/validation_loss"] = [(epoch.epoch, epoch.validation_loss) for epoch in one.epochs]
         series |= _by_lead(one.name, outcome.holdout[one.name], product.forecast.targets)

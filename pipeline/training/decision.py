@@ -11,6 +11,7 @@ from models.base import Model
 from models.errors import ModelError
 from pipeline.features.snapshot import Snapshot
 from pipeline.training.batch_test import can_compare
+from pipeline.training.budget import Budget
 from pipeline.training.comparison import compare_challenger, compare_refresh, pair_scores
 from pipeline.training.fit import FittedModel, OnEpoch, ignore_epoch
 from pipeline.training.folds import Folds
@@ -18,7 +19,7 @@ from pipeline.training.gate import decide, decide_refresh
 from pipeline.training.history import ScoreHistory
 from pipeline.training.holdout import TrainingOutcome
 from pipeline.training.recipe import Champion
-from pipeline.training.refit import refit, refit_checked
+from pipeline.training.refit import Refit, Refitter
 from pipeline.training.verdict import Verdict
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ def decide_all(
     outcome: TrainingOutcome,
     champion: Champion | None,
     history: ScoreHistory,
+    budget: Budget | None = None,
     *,
     on_epoch: OnEpoch = ignore_epoch,
 ) -> tuple[Decision, ...]:
@@ -77,6 +79,7 @@ def decide_all(
     data, and serves in place of the fit before it unless it is worse.
     """
     rules = snapshot.product.gate
+    fits = _Refits(snapshot, folds, outcome, budget or Budget(snapshot.product.training.budget), on_epoch)
     decisions = []
     for challenger in outcome.challengers:
         if challenger is outcome.champion:
@@ -84,15 +87,15 @@ def decide_all(
         verdict = decide(compare_challenger(snapshot, folds, outcome, challenger, champion, history), rules)
         judged = _judged(folds, outcome, challenger)
         if verdict.promoted:
-            refitted = refit_checked(snapshot, folds, challenger, rules, on_epoch=on_epoch)
+            refitted = fits.of(challenger)
             verdict = verdict.model_copy(update={"refit": refitted.objections})
             model = None if refitted.objections else refitted.model
-            return (Decision(challenger, verdict, judged, _beside(model, snapshot, folds, outcome, judged)),)
+            return (Decision(challenger, verdict, judged, fits.beside(model, judged)),)
         decisions.append(Decision(challenger, verdict, judged))
     if champion is not None and outcome.champion is not None:
         # The best baseline challenges every night; that it does not replace the champion is not recorded each time.
         refused = [one for one in decisions if one.fitted in outcome.candidates][:1]
-        return (*refused, _refresh(snapshot, folds, outcome, outcome.champion, champion, on_epoch))
+        return (*refused, _refresh(snapshot, folds, outcome, outcome.champion, champion, fits))
     return tuple(decisions[:1])
 
 
@@ -114,16 +117,14 @@ def _refresh(
     outcome: TrainingOutcome,
     fitted: FittedModel,
     champion: Champion,
-    on_epoch: OnEpoch,
+    fits: _Refits,
 ) -> Decision:
     rules, warm = snapshot.product.gate, champion.warm_starts < MOST_WARM_STARTS
-    start = champion.serving if warm else None
-    refitted = refit_checked(snapshot, folds, fitted, rules, start=start, on_epoch=on_epoch)
+    refitted = fits.of(fitted, start=champion.serving if warm else None)
     comparison = compare_refresh(snapshot, folds, outcome, fitted, champion)
     verdict = decide_refresh(comparison, rules, refitted.objections)
     model, judged = None if verdict.objections else refitted.model, _judged(folds, outcome, fitted)
-    beside = _beside(model, snapshot, folds, outcome, judged)
-    return Decision(fitted, verdict, judged, beside, champion.warm_starts + 1 if warm else 0)
+    return Decision(fitted, verdict, judged, fits.beside(model, judged), champion.warm_starts + 1 if warm else 0)
 
 
 def _judged(folds: Folds, outcome: TrainingOutcome, fitted: FittedModel) -> FittedModels:
@@ -131,23 +132,44 @@ def _judged(folds: Folds, outcome: TrainingOutcome, fitted: FittedModel) -> Fitt
     return FittedModels(fitted.model, baselines, folds.newest.trained_until, folds.newest.data_until)
 
 
-def _beside(
-    model: Model | None, snapshot: Snapshot, folds: Folds, outcome: TrainingOutcome, judged: FittedModels
-) -> FittedModels | None:
-    """Return a refit with the baselines fitted on the same data; one that fails keeps its judged fit."""
-    if model is None:
-        return None
-    baselines = {}
-    for one in outcome.baselines:
-        if one.name in judged.baselines:
-            try:
-                baselines[one.name] = refit(snapshot, folds, one)
-            except Exception as error:  # a fallback is not worth the refit of the model that serves
-                log.warning(
-                    "baseline %s cannot be fitted on all data: %s",
-                    one.name,
-                    error,
-                    exc_info=not isinstance(error, ModelError),
-                )
-                baselines[one.name] = one.model
-    return FittedModels(model, baselines, folds.matured[-1], snapshot.newest_known)
+class _Refits:
+    """The fits on all data of one night: of the recipe that is to serve, and of the baselines beside it."""
+
+    def __init__(
+        self, snapshot: Snapshot, folds: Folds, outcome: TrainingOutcome, budget: Budget, on_epoch: OnEpoch
+    ) -> None:
+        self._snapshot, self._folds, self._outcome, self._budget = snapshot, folds, outcome, budget
+        self._refitter = Refitter(snapshot, folds, outcome.by_key, on_epoch=on_epoch)
+
+    def of(self, fitted: FittedModel, *, start: Model | None = None) -> Refit:
+        """Return the checked refit of a recipe, in the time that the baselines and the record leave."""
+        seconds = self._budget.for_refit([one.cost for one in self._outcome.baselines], self._folds)
+        return self._refitter.refit_checked(fitted, start=start, seconds=seconds)
+
+    def beside(self, model: Model | None, judged: FittedModels) -> FittedModels | None:
+        """Return a refit with the baselines fitted on the same data.
+
+        One that fails, or for which no time is left, keeps its judged fit.
+        """
+        if model is None:
+            return None
+        baselines = {}
+        for one in self._outcome.baselines:
+            if one.name in judged.baselines:
+                baselines[one.name] = self._baseline(one)
+        return FittedModels(model, baselines, self._folds.matured[-1], self._snapshot.newest_known)
+
+    def _baseline(self, one: FittedModel) -> Model:
+        if self._budget.for_refit([one.cost], self._folds) < 0:
+            log.warning("baseline %s is not fitted on all data: training.budget is spent", one.name)
+            return one.model
+        try:
+            return self._refitter.refit(one)
+        except Exception as error:  # a fallback is not worth the refit of the model that serves
+            log.warning(
+                "baseline %s cannot be fitted on all data: %s",
+                one.name,
+                error,
+                exc_info=not isinstance(error, ModelError),
+            )
+            return one.model

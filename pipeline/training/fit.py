@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from models.task import Task
 from pipeline.config import Product
 from pipeline.errors import ConfigError, NightcastError
 from pipeline.features.snapshot import Snapshot
+from pipeline.training.cost import Cost
 from pipeline.training.evaluate import Evaluation, concatenate, evaluate
 from pipeline.training.folds import Folds
 from pipeline.training.recipe import Recipe, unsuitable_reason
@@ -43,7 +44,9 @@ class FittedModel:
     validation: Evaluation
     epochs: tuple[Epoch, ...]
     """Of the newest fold."""
-    seconds: float
+    cost: Cost
+    size: float = 1.0
+    """Fraction of the training issue times that it was fitted to, the newest ones."""
 
     @property
     def model(self) -> Model:
@@ -58,7 +61,7 @@ class FittedModel:
     @property
     def recipe(self) -> Recipe:
         """The model with all its options."""
-        return Recipe(self.model.name, self.model.options())
+        return Recipe.of(self.model)
 
 
 class TrainingError(NightcastError):
@@ -104,21 +107,38 @@ def baseline_names(*, grid: bool) -> tuple[str, ...]:
 
 
 def fit_model(
-    name: str, recipe: Recipe, snapshot: Snapshot, folds: Folds, *, on_epoch: OnEpoch = ignore_epoch
+    name: str,
+    recipe: Recipe,
+    snapshot: Snapshot,
+    folds: Folds,
+    *,
+    parts: Mapping[str, FittedModel] | None = None,
+    seconds: float | None = None,
+    size: float = 1.0,
+    on_epoch: OnEpoch = ignore_epoch,
 ) -> FittedModel:
     """Fit a recipe on every fold and score it on the validation issue times.
+
+    Args:
+        name: What to call it.
+        recipe: The model with its options.
+        snapshot: The data.
+        folds: The issue times.
+        parts: Fitted parts of the model by role; by default it fits its own.
+        seconds: Time for the fit on one fold, for a model that keeps to it.
+        size: Fraction of the training issue times to fit to, the newest ones.
+        on_epoch: Called after each epoch.
 
     Raises:
         ModelError: it cannot be built, does not converge, or its validation score is not finite.
     """
     training = snapshot.product.training
-    budget = training.budget.total_seconds() / len(folds.folds)
-    started = time.monotonic()
     models, scores = [], []
     epochs: list[Epoch] = []
-    for number, fold in enumerate(folds.folds, 1):
-        train, validation = fold.windows(snapshot, "train"), fold.windows(snapshot, "validation")
-        label = name if len(folds.folds) == 1 else f"{name}, fold {number} of {len(folds.folds)}"
+    fitting = scoring = 0.0
+    for number, fold in enumerate(folds.folds):
+        train, validation = fold.windows(snapshot, "train", size=size), fold.windows(snapshot, "validation")
+        label = name if len(folds.folds) == 1 else f"{name}, fold {number + 1} of {len(folds.folds)}"
         epochs = []
 
         def record_epoch(epoch: Epoch, *, label: str = label, epochs: list[Epoch] = epochs) -> None:
@@ -126,13 +146,25 @@ def fit_model(
             on_epoch(label, epoch)
 
         model = recipe.build(snapshot.task)
-        model.fit(train, validation, seed=training.seed, budget_seconds=budget, progress=record_epoch)
+        started = time.monotonic()
+        model.fit(
+            train,
+            validation,
+            seed=training.seed,
+            budget_seconds=seconds,
+            parts=None if parts is None else {role: part.models[number] for role, part in parts.items()},
+            progress=record_epoch,
+        )
+        fitting = time.monotonic() - started
         models.append(model)
+        started = time.monotonic()
         scores.append(evaluate(model, validation).summary())
+        scoring += time.monotonic() - started
     pooled = concatenate(scores)
     if not np.isfinite(pooled.mean_crps):
         raise ModelError(f"{name}: its validation score is not a finite number")
-    return FittedModel(name, tuple(models), pooled, tuple(epochs), time.monotonic() - started)
+    cost = Cost(fitting, scoring / folds.validated)
+    return FittedModel(name, tuple(models), pooled, tuple(epochs), cost, size)
 
 
 def best_on_validation(fitted: Sequence[FittedModel]) -> FittedModel | None:

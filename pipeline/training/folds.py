@@ -60,14 +60,14 @@ class Fold:
         """The time by which everything that a model of this fold has seen was known."""
         return self.holdout[0]
 
-    def windows(self, snapshot: Snapshot, part: Part) -> IssueWindows:
-        """Return the windows of one part.
+    def windows(self, snapshot: Snapshot, part: Part, *, size: float = 1.0) -> IssueWindows:
+        """Return the windows of one part, or of a fraction `size` of it, the newest ones.
 
         Targets to train or validate on are as known when the next part starts, held-out ones as known at the snapshot.
         """
         known_by = {"train": self.validation[0], "validation": self.holdout[0], "holdout": snapshot.known_by}
         issues: tuple[datetime, ...] = getattr(self, part)
-        return snapshot.windows(issues, truth_at=known_by[part])
+        return snapshot.windows(issues[-max(1, round(size * len(issues))) :], truth_at=known_by[part])
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,11 @@ class Folds:
     def holdout(self) -> tuple[datetime, ...]:
         """The held-out issue times of all folds."""
         return tuple(issue for fold in self.folds for issue in fold.holdout)
+
+    @property
+    def validated(self) -> int:
+        """Number of issue times to validate on, of all folds."""
+        return sum(len(fold.validation) for fold in self.folds)
 
     @property
     def cases(self) -> int:

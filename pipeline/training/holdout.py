@@ -1,11 +1,11 @@
-"""Fit all models of a retrain, choose the challengers, and score everything on the held-out issue times."""
+"""Choose the challengers of a retrain, and score every model on the held-out issue times."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,16 +19,13 @@ from pipeline.training.fit import (
     CLIMATOLOGY,
     REQUIRED_BASELINES,
     FittedModel,
-    OnEpoch,
     TrainingError,
     baseline_names,
     best_on_validation,
-    fit_model,
-    ignore_epoch,
     scale_by_climatology,
 )
-from pipeline.training.folds import SMALLEST_TRAINING_SET, Folds
-from pipeline.training.recipe import Champion, Recipe
+from pipeline.training.fits import Fits
+from pipeline.training.folds import Folds
 from pipeline.version import code_version
 
 log = logging.getLogger(__name__)
@@ -51,6 +48,8 @@ class TrainingOutcome:
     """Scores of every model by name; means of several variables are relative to climatology."""
     outage: dict[str, Evaluation]
     """The challengers with the input of a quarter of the locations withheld."""
+    by_key: dict[str, FittedModel]
+    """Every fitted model by the key of its recipe, with those that are only parts of others."""
     failed: dict[str, str]
     """Models that could not be trained and baselines that do not suit the task, each with the reason."""
 
@@ -76,72 +75,6 @@ def training_key(snapshot: Snapshot, folds: Folds) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-@dataclass(frozen=True)
-class Fits:
-    """Every model of a retrain, fitted once on each fold."""
-
-    fitted: dict[str, FittedModel]
-    """By name."""
-    champion: str | None
-    """Name under which the champion's recipe was fitted, if it was."""
-    failed: dict[str, str]
-    """Why the others were not, by name."""
-
-
-def fit_all(
-    snapshot: Snapshot, folds: Folds, champion: Champion | None = None, *, on_epoch: OnEpoch = ignore_epoch
-) -> Fits:
-    """Fit every candidate, every baseline and the champion's recipe, each once.
-
-    Any of them may fail, in any way, except climatology and persistence.
-
-    Raises:
-        ModelError: one of these cannot be fitted, so there is nothing to compare with.
-    """
-    training = snapshot.product.training
-    baselines = baseline_names(grid=snapshot.task.grid is not None)
-    recipes = {name: Recipe(name, training.options.get(name, {})) for name in (*training.candidates, *baselines)}
-    champion_name = None
-    if champion is not None and champion.recipe is not None:
-        champion_name = _name_of(champion.recipe, recipes, snapshot) or champion.name
-        recipes.setdefault(champion_name, champion.recipe)
-    fitted, failed = {}, {}
-    for name, recipe in recipes.items():
-        reason = None
-        if name not in baselines:
-            reason = too_few_issue_times(folds)
-        if reason:
-            log.warning("%s is left out: %s", name, reason)
-            failed[name] = f"left out: {reason}"
-            continue
-        try:
-            fitted[name] = fit_model(name, recipe, snapshot, folds, on_epoch=on_epoch)
-        except Exception as error:  # whatever is wrong with one candidate, the others go on
-            if name in REQUIRED_BASELINES:
-                raise
-            log.warning("%s failed: %s", name, error, exc_info=not isinstance(error, ModelError))
-            failed[name] = str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
-    return Fits(fitted, champion_name if champion_name in fitted else None, failed)
-
-
-def too_few_issue_times(folds: Folds) -> str | None:
-    """Return why models other than baselines are not fitted on a short record, or None if they are."""
-    shortest = min(len(fold.train) for fold in folds.folds)
-    if shortest >= SMALLEST_TRAINING_SET:
-        return None
-    return f"it needs {SMALLEST_TRAINING_SET} issue times to train on, and a fold of this record has {shortest}"
-
-
-def _name_of(recipe: Recipe, recipes: Mapping[str, Recipe], snapshot: Snapshot) -> str | None:
-    """Return the name under which an equal recipe is listed, or None."""
-    same = recipes.get(recipe.model)
-    try:
-        equal = same is not None and same.build(snapshot.task).options() == recipe.build(snapshot.task).options()
-    except ModelError:
-        return None
-    return recipe.model if equal else None
-
-
 def evaluate_holdout(snapshot: Snapshot, folds: Folds, fits: Fits) -> TrainingOutcome:
     """Choose the challengers on validation, then score all models on the held-out issue times.
 
@@ -154,7 +87,7 @@ def evaluate_holdout(snapshot: Snapshot, folds: Folds, fits: Fits) -> TrainingOu
     for name, one in list(fitted.items()):
         try:
             raw[name] = _scores(one, snapshot, folds)
-        except Exception as error:  # as in `fit_all`
+        except Exception as error:  # as in `fits`
             if name in REQUIRED_BASELINES:
                 raise
             failed[name] = f"cannot forecast the held-out issue times: {first_line(error)}"
@@ -182,6 +115,7 @@ def evaluate_holdout(snapshot: Snapshot, folds: Folds, fits: Fits) -> TrainingOu
         outage={
             one.name: _scores(one, snapshot, folds, withheld=withheld).relative_to(reference) for one in challengers
         },
+        by_key=fits.by_key,
         failed=failed,
     )
 

@@ -22,6 +22,11 @@ class Recipe:
     model: str
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, model: Model) -> Recipe:
+        """Return the recipe of a model, with all its options."""
+        return cls(model.name, model.options())
+
     def key(self, task: Task) -> str:
         """Return a short digest that is equal for equal recipes of equal tasks; `options` must be complete."""
         parts = {"model": self.model, "options": self.options, "task": task.to_json()}

@@ -7,7 +7,8 @@ what only unseen data can tell: the widths of its intervals, the weights of corr
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ from pipeline.features.windows import IssueWindows
 from pipeline.training.evaluate import Evaluation, contract_problems, evaluate, predict_issue
 from pipeline.training.fit import FittedModel, OnEpoch, ignore_epoch
 from pipeline.training.folds import Folds, recent
+from pipeline.training.recipe import Recipe
 from pipeline.training.verdict import Objection
 
 log = logging.getLogger(__name__)
@@ -39,60 +41,72 @@ class Refit:
     objections: tuple[Objection, ...]
 
 
-def refit(
-    snapshot: Snapshot,
-    folds: Folds,
-    fitted: FittedModel,
-    *,
-    start: Model | None = None,
-    on_epoch: OnEpoch = ignore_epoch,
-) -> Model:
-    """Return the recipe of a judged fit, fitted on every matured issue time of the training window.
+class Refitter:
+    """Fits recipes again on everything known, each once, and parts before the models they belong to."""
 
-    Args:
-        snapshot: The data.
-        folds: Its issue times.
-        fitted: The judged fit.
-        start: A former fit of the same recipe; a network continues from its weights.
-        on_epoch: Called after each epoch.
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        folds: Folds,
+        by_key: Mapping[str, FittedModel],
+        *,
+        on_epoch: OnEpoch = ignore_epoch,
+    ) -> None:
+        """`by_key` are the judged fits by the key of their recipe; without its parts a model fits its own."""
+        self._snapshot, self._folds, self._judged, self._on_epoch = snapshot, folds, by_key, on_epoch
+        self._refits: dict[str, Model] = {}
 
-    Raises:
-        ModelError: the model cannot be fitted.
-    """
-    training = snapshot.product.training
-    issues = recent(folds.matured, training.window)
-    model = fitted.recipe.build(snapshot.task)
-    model.refit(
-        fitted.model,
-        snapshot.windows(issues, truth_at=snapshot.known_by),
-        start=start if start is not None and _continues(start, model) else None,
-        seed=training.seed,
-        budget_seconds=training.budget.total_seconds(),
-        progress=lambda epoch: on_epoch(f"{fitted.name} on all data", epoch),
-    )
-    return model
+    def refit(self, fitted: FittedModel, *, start: Model | None = None, seconds: float | None = None) -> Model:
+        """Return the recipe of a judged fit, fitted on every matured issue time of the training window.
 
+        Args:
+            fitted: The judged fit.
+            start: A former fit of the same recipe; a network continues from its weights.
+            seconds: Time for it and its parts, as far as they keep to it.
 
-def refit_checked(
-    snapshot: Snapshot,
-    folds: Folds,
-    fitted: FittedModel,
-    rules: Gate,
-    *,
-    start: Model | None = None,
-    on_epoch: OnEpoch = ignore_epoch,
-) -> Refit:
-    """Return the refit, with the objections to it. Whatever fails in it is an objection and no error."""
-    try:
-        model = refit(snapshot, folds, fitted, start=start, on_epoch=on_epoch)
-        issues = folds.newest.holdout[-CHECKED:]
-        windows = snapshot.windows(issues, truth_at=snapshot.known_by)
-        return Refit(model, tuple(_objections(model, fitted.model, windows, rules)))
-    except Exception as error:  # memory, a device, a library: the judged fit serves, and the ledger says why
-        log.warning(
-            "%s cannot be fitted on all data: %s", fitted.name, error, exc_info=not isinstance(error, ModelError)
+        Raises:
+            ModelError: the model cannot be fitted.
+        """
+        if start is None and fitted.key in self._refits:
+            return self._refits[fitted.key]
+        deadline = None if seconds is None else time.monotonic() + seconds
+        training, model = self._snapshot.product.training, fitted.recipe.build(self._snapshot.task)
+        start = start if start is not None and _continues(start, model) else None
+        judged = {role: self._judged.get(Recipe.of(part).key(part.task)) for role, part in fitted.model.parts().items()}
+        known = {role: part for role, part in judged.items() if part is not None}
+        former = {} if start is None else start.parts()
+        waiting = 1 + sum(part.model.keeps_to_budget for part in known.values())
+        parts = {}
+        for role, part in known.items():
+            left = None if deadline is None else (deadline - time.monotonic()) / waiting
+            waiting -= part.model.keeps_to_budget
+            parts[role] = self.refit(part, start=former.get(role), seconds=left)
+        issues = recent(self._folds.matured, training.window)
+        issues = issues[-max(1, round(fitted.size * len(issues))) :]
+        model.refit(
+            fitted.model,
+            self._snapshot.windows(issues, truth_at=self._snapshot.known_by),
+            start=start,
+            seed=training.seed,
+            budget_seconds=None if deadline is None else max(0.0, deadline - time.monotonic()),
+            parts=parts if len(parts) == len(judged) else None,
+            progress=lambda epoch: self._on_epoch(f"{fitted.name} on all data", epoch),
         )
-        return Refit(None, (Objection(kind="refit_failed", text=f"{type(error).__name__}: {error}"),))
+        self._refits[fitted.key] = model
+        return model
+
+    def refit_checked(self, fitted: FittedModel, *, start: Model | None = None, seconds: float | None = None) -> Refit:
+        """Return the refit, with the objections to it. Whatever fails in it is an objection and no error."""
+        try:
+            model = self.refit(fitted, start=start, seconds=seconds)
+            issues = self._folds.newest.holdout[-CHECKED:]
+            windows = self._snapshot.windows(issues, truth_at=self._snapshot.known_by)
+            return Refit(model, tuple(_objections(model, fitted.model, windows, self._snapshot.product.gate)))
+        except Exception as error:  # memory, a device, a library: the judged fit serves, and the ledger says why
+            log.warning(
+                "%s cannot be fitted on all data: %s", fitted.name, error, exc_info=not isinstance(error, ModelError)
+            )
+            return Refit(None, (Objection(kind="refit_failed", text=f"{type(error).__name__}: {error}"),))
 
 
 def _objections(model: Model, judged: Model, windows: IssueWindows, rules: Gate) -> Iterator[Objection]:

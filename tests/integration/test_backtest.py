@@ -28,7 +28,7 @@ from pipeline.training.decision import FittedModels
 from pipeline.training.fit import fit_model
 from pipeline.training.folds import split
 from pipeline.training.recipe import Recipe
-from pipeline.training.refit import refit
+from pipeline.training.refit import Refitter
 from tests import jobs
 from tests.conftest import ProductHome
 from tests.world import issue, make_rows, take_snapshot
@@ -114,7 +114,8 @@ def test_an_hourly_forecast_across_a_gap_equals_the_live_one(fresh: Callable[...
     snapshot = take_snapshot(ws, known_by=origin)
     folds = split(snapshot)
     ridge, *baselines = (
-        refit(snapshot, folds, fit_model(name, Recipe(name), snapshot, folds)) for name in ("ridge-var", *CHEAP)
+        Refitter(snapshot, folds, {}).refit(fit_model(name, Recipe(name), snapshot, folds))
+        for name in ("ridge-var", *CHEAP)
     )
     fitted = FittedModels(ridge, dict(zip(CHEAP, baselines, strict=True)), folds.matured[-1], snapshot.newest_known)
     bundle = write_bundle(ws.layout.models, fitted, None, {})

@@ -15,11 +15,12 @@ from pipeline.features.snapshot import Snapshot
 from pipeline.features.windows import IssueWindows
 from pipeline.training.backtest.pieces import PieceForecasts
 from pipeline.training.backtest.plan import Piece
+from pipeline.training.budget import candidate_share
 from pipeline.training.evaluate import contract_problems, predict_issue
 from pipeline.training.fit import OnEpoch, baseline_names, fit_model, ignore_epoch
+from pipeline.training.fits import too_few_issue_times
 from pipeline.training.folds import Folds
-from pipeline.training.holdout import too_few_issue_times
-from pipeline.training.refit import refit
+from pipeline.training.refit import Refitter
 
 log = logging.getLogger(__name__)
 
@@ -64,9 +65,11 @@ def _fit(piece: Piece, training: Snapshot, folds: Folds, problems: list[str], on
         reason = too_few_issue_times(folds)
         if reason:
             raise ModelError(reason)
-    judged = fit_model(piece.model, piece.recipe, training, folds, on_epoch=on_epoch)
+    plan = training.product.training
+    seconds = candidate_share(plan.budget.total_seconds(), len(plan.candidates), folds) / len(folds.folds)
+    judged = fit_model(piece.model, piece.recipe, training, folds, seconds=seconds, on_epoch=on_epoch)
     try:
-        return refit(training, folds, judged, on_epoch=on_epoch)
+        return Refitter(training, folds, {}, on_epoch=on_epoch).refit(judged, seconds=seconds)
     except ModelError as error:  # as in a retrain, the judged fit serves
         problems.append(f"cannot be fitted on all data, so the judged fit forecasts: {error}")
         return judged.model

@@ -95,6 +95,27 @@ def test_neighbour_helps_where_it_leads(task_of: Callable[..., Task], world_of: 
     assert errors["ridge-var"] < 0.3 * errors["damped-anomaly"]
 
 
+@pytest.mark.parametrize("reports", [0, 3])
+def test_a_station_that_hardly_ever_reports_takes_no_skill_from_the_others(
+    task_of: Callable[..., Task], world_of: Callable[..., World], reports: int
+) -> None:
+    losses = {}
+    for dead in (None, 3):
+        world = world_of(task_of(), dead=dead)
+        if dead is not None:
+            world.train.mask[100 : 100 + reports, :, dead] = True
+        batch = world.test.all()
+        others = np.arange(4) != 3
+        for name in ("climatology", "ridge-var"):
+            model = build(name, world.task)
+            model.fit(world.train, world.validation)
+            error = np.abs(model.predict(batch.inputs)[..., 2] - batch.target)[..., others]
+            losses[name, dead] = error[batch.target_mask[..., others]].mean()
+    alive, with_dead = (losses["ridge-var", dead] / losses["climatology", dead] for dead in (None, 3))
+    assert alive < 0.9
+    assert with_dead == pytest.approx(alive, abs=0.05)
+
+
 def test_lost_stations_widen_the_interval(world: World, fitted: Callable[[str], Model]) -> None:
     from dataclasses import replace
 

@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 
 from models.base import Model
+from models.baselines.reference import Persistence
 from models.baselines.ridge import RidgeVar
 from models.errors import ModelError
 from pipeline.features.snapshot import Snapshot
 from pipeline.jobs.retrain import RetrainResult
-from pipeline.training import refit as refitting
 from pipeline.training.comparison import compare_challenger, compare_refresh
 from pipeline.training.decision import Decision, decide_all
+from pipeline.training.fits import fit_all
 from pipeline.training.folds import Folds, split
-from pipeline.training.holdout import TrainingOutcome, evaluate_holdout, fit_all
+from pipeline.training.holdout import TrainingOutcome, evaluate_holdout
 from pipeline.training.recipe import Champion, Recipe
 from tests import jobs
 from tests.conftest import ProductHome, Trained
@@ -168,14 +169,10 @@ def test_a_refit_that_fails_its_checks_does_not_serve(
 def test_a_baseline_that_cannot_be_fitted_again_keeps_its_judged_fit(
     night: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = refitting.refit
+    def refit(self: Persistence, *arguments: object, **options: object) -> None:
+        raise ModelError("no")
 
-    def refit(snapshot: Snapshot, folds: Folds, fitted: object, **options: object) -> Model:
-        if getattr(fitted, "name", "") == "persistence":
-            raise ModelError("no")
-        return real(snapshot, folds, fitted, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr("pipeline.training.decision.refit", refit)
+    monkeypatch.setattr(Persistence, "refit", refit)
     (decision,) = decide_all(*night, None, {})
     assert decision.refit is not None
     assert decision.refit.baselines["persistence"] is decision.judged.baselines["persistence"]

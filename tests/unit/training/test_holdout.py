@@ -17,6 +17,7 @@ from pipeline.locations import read_locations
 from pipeline.times import Cadence
 from pipeline.training import fit, holdout, recipe
 from pipeline.training.comparison import compare_challenger
+from pipeline.training.cost import Cost
 from pipeline.training.evaluate import Evaluation
 from pipeline.training.fit import (
     REQUIRED_BASELINES,
@@ -26,8 +27,9 @@ from pipeline.training.fit import (
     check_candidates,
     scale_by_climatology,
 )
+from pipeline.training.fits import fit_all
 from pipeline.training.folds import split
-from pipeline.training.holdout import evaluate_holdout, fit_all, training_key
+from pipeline.training.holdout import evaluate_holdout, training_key
 from pipeline.training.recipe import Champion, Recipe
 from pipeline.workspace import Workspace
 from tests.conftest import ProductHome
@@ -153,7 +155,7 @@ def test_a_score_that_is_not_a_number_is_a_failure(
 def test_the_best_on_validation_is_the_challenger() -> None:
     def fitted(name: str, crps: float) -> fit.FittedModel:
         scores = np.full((1, 1, 1, 1), crps)
-        return fit.FittedModel(name, (), Evaluation(scores, scores, scores), (), 0.0)
+        return fit.FittedModel(name, (), Evaluation(scores, scores, scores), (), Cost(0.0, 0.0))
 
     best = best_on_validation([fitted("a", 2.0), fitted("b", 1.0), fitted("c", 3.0)])
     assert best is not None
@@ -250,7 +252,7 @@ def test_persistence_and_climatology_are_never_left_out(
 def test_several_variables_count_the_same_on_validation() -> None:
     def fitted(name: str, first: float, second: float) -> fit.FittedModel:
         crps = np.array([first, second]).reshape(1, 1, 2, 1)
-        return fit.FittedModel(name, (), Evaluation(crps, crps, crps), (), 0.0)
+        return fit.FittedModel(name, (), Evaluation(crps, crps, crps), (), Cost(0.0, 0.0))
 
     # In hectopascals and metres per second: a is 20 hPa better and loses half of the skill in wind.
     models = [fitted("a", 980.0, 1.5), fitted("b", 1000.0, 1.0), fitted("climatology", 1000.0, 2.0)]

@@ -1,0 +1,65 @@
+"""The time limit of a retrain, and how it is shared among the models."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from datetime import timedelta
+
+from pipeline.training.cost import Cost
+from pipeline.training.folds import Folds
+
+RECORDING = 8.0
+"""Seconds to write bundles and to register them in MLflow."""
+RECORDING_SHARE = 0.15
+"""Largest share of the budget that is set aside for that."""
+SCORINGS = 3
+"""Times that the held-out issue times are scored again: two challengers without some stations, and the former fit."""
+BASELINE_SHARE = 1 / 2
+"""Largest share of what is left that one baseline may take, since more are to come, and then the candidates."""
+
+
+class Budget:
+    """What is left of the time for a retrain, from its start to the recorded decision."""
+
+    def __init__(self, length: timedelta) -> None:
+        self.seconds = length.total_seconds()
+        self._ends = time.monotonic() + self.seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds left; negative after the end."""
+        return self._ends - time.monotonic()
+
+    @property
+    def recording(self) -> float:
+        """Seconds set aside to record the decision."""
+        return min(RECORDING, RECORDING_SHARE * self.seconds)
+
+    def for_fits(self, fitted: Iterable[Cost], baselines: Iterable[Cost], folds: Folds) -> float:
+        """Return the seconds left for fits once everything that follows them has its time.
+
+        Args:
+            fitted: Costs of the models fitted so far, whose held-out forecasts are to be scored.
+            baselines: Costs of the baselines among them, which are to be fitted again on all data.
+            folds: The issue times.
+        """
+        forecasts = [cost.issue for cost in fitted]
+        scoring = (sum(forecasts) + SCORINGS * max(forecasts, default=0.0)) * len(folds.holdout)
+        refits = sum(cost.fit for cost in baselines) * refit_ratio(folds)
+        return self.left - scoring - refits - self.recording
+
+    def for_refit(self, baselines: Iterable[Cost], folds: Folds) -> float:
+        """Return the seconds left to fit the model that serves on all data, before the baselines beside it."""
+        return self.for_fits((), baselines, folds)
+
+
+def candidate_share(seconds: float, remaining: int, folds: Folds) -> float:
+    """Return the share of a candidate in the seconds left for `remaining` of them and the refit of one."""
+    return max(0.0, seconds) / (remaining + refit_ratio(folds) / len(folds.folds))
+
+
+def refit_ratio(folds: Folds) -> float:
+    """Return how many times as long a fit on all data takes as one on the newest fold, about."""
+    newest = folds.newest
+    return len(folds.matured) / max(1, len(newest.train))
