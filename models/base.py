@@ -34,6 +34,23 @@ def silent(epoch: Epoch) -> None:
     """Report nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class AttentionMap:
+    """Mean attention weights of a network over some issue times.
+
+    They tell where the network looks. They are not the importance of an input: a forecast may rest on what gets little
+    weight, and need not change with what gets much (Jain and Wallace 2019, arXiv:1902.10186).
+
+    Attributes:
+        frames: (lead, context), weight of each context frame, oldest first; a row sums to 1. 0 for frames that the
+            network does not read. None without attention over time.
+        locations: (location,), weight of each location; they sum to 1. None without attention over space.
+    """
+
+    frames: NDArray[np.float32] | None = None
+    locations: NDArray[np.float32] | None = None
+
+
 class Model(ABC):
     """A probabilistic forecaster for one task.
 
@@ -143,6 +160,15 @@ class Model(ABC):
     @abstractmethod
     def options(self) -> dict[str, Any]:
         """Return the constructor options, ready for JSON: `build(name, task, **options())` makes an equal model."""
+
+    def attention(self, inputs: Inputs) -> AttentionMap | None:
+        """Return the mean attention weights with which `predict` forecasts these inputs; None without attention.
+
+        Raises:
+            NotFittedError: the model is not fitted.
+            ModelError: the arrays do not fit the task.
+        """
+        return None
 
     def remarks(self) -> tuple[str, ...]:
         """Return remarks on the fitted model for people, one line each; most models have none."""

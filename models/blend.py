@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from models.base import Epoch, Model, Progress, State, prefixed, scoped, silent, take
+from models.base import AttentionMap, Epoch, Model, Progress, State, prefixed, scoped, silent, take
 from models.baselines.base import Baseline, Floats
 from models.catalogue import MODELS, build
 from models.errors import ModelError, NotFittedError
@@ -188,6 +188,20 @@ class Blend(Model):
             if weight.any():
                 out += weight[:, None, None, None] * member.predict(inputs)
         return self._clip(widen(out, self._spread, self.task.quantile_levels.index(0.5)))
+
+    def attention(self, inputs: Inputs) -> AttentionMap | None:
+        """Return the attention weights of the member with attention that has the largest weight; None without one.
+
+        Raises:
+            NotFittedError: the model is not fitted.
+            ModelError: the arrays do not fit the task.
+        """
+        weights = self.weights
+        for name in sorted(self._fitted_members(), key=lambda name: -sum(weights[name])):
+            found = self._members[name].attention(inputs)
+            if found is not None:
+                return found
+        return None
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return everything learnt, by name.

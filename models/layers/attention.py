@@ -13,6 +13,8 @@ from models.layers.scaled import scaled_attention
 Kind = Literal["dot", "additive", "multi-head"]
 KINDS: tuple[Kind, ...] = ("dot", "additive", "multi-head")
 Temporal = Literal["none", "dot", "multi-head", "additive"]
+# Sequences, and queries of a sequence, whose weights are in memory at a time.
+_PIECE = 1024
 TEMPORAL: tuple[Temporal, ...] = ("none", "dot", "multi-head", "additive")
 
 
@@ -83,6 +85,14 @@ class Attention(nn.Module):
         weights = self._weights(query, memory, seen)
         return weights if some is None else weights.masked_fill(~some.unsqueeze(1), 0)
 
+    def mean_weights(self, query: Tensor, memory: Tensor) -> Tensor:
+        """Return the mean of `weights` over sequences and heads, (q, k), in little memory."""
+        total = query.new_zeros(query.shape[1], memory.shape[1])
+        for queries, memories in zip(torch.split(query, _PIECE), torch.split(memory, _PIECE), strict=True):
+            parts = [self.weights(part, memories).mean(1).sum(0) for part in torch.split(queries, _PIECE, dim=1)]
+            total += torch.cat(parts)
+        return total / len(query)
+
     def _weights(self, query: Tensor, memory: Tensor, seen: Tensor | None) -> Tensor:
         scores: Tensor
         query, key = self.query(query), self.key(memory)
@@ -117,6 +127,14 @@ class CrossAttention(nn.Module):
         """From tokens (b, q, d) and memory (b, k, d), visible where `mask` (b, k) is True, to (b, q, d)."""
         output: Tensor = self.attention(self.norm(tokens), self.memory_norm(memory), mask)
         return tokens + output
+
+
+class FrameAttention(CrossAttention):
+    """Cross-attention from the leads of a cell to its frames."""
+
+    def frame_weights(self, leads: Tensor, frames: Tensor) -> Tensor:
+        """Return the mean weights (lead, frame), for the arguments of `forward`."""
+        return self.attention.mean_weights(self.norm(leads), self.memory_norm(frames))
 
 
 class SelfAttention(nn.Module):
@@ -173,6 +191,10 @@ class TemporalAttention(nn.Module):
         """Return the weights (cell, heads, lead, frame), with cells in the order of n, height and width."""
         weights: Tensor = self.attention.weights(_by_cell(decoder), _by_cell(encoder))
         return weights
+
+    def frame_weights(self, decoder: Tensor, encoder: Tensor) -> Tensor:
+        """Return the mean of `weights` over cells and heads, (lead, frame)."""
+        return self.attention.mean_weights(_by_cell(decoder), _by_cell(encoder))
 
 
 def _by_cell(states: Tensor) -> Tensor:

@@ -63,6 +63,14 @@ class SpatialMemory(nn.Module):
         output = self._join(_as_field(torch.cat(outputs), fields), size)
         return states + output.reshape(time, n, *output.shape[1:])
 
+    def cell_weights(self, states: Tensor) -> Tensor:
+        """Return the mean weight of each cell in the self-attention of the states, (height, width)."""
+        fields = self._pool(states.flatten(0, 1))
+        tokens = _as_tokens(fields)
+        scores = self.query(tokens) @ self.near_key(tokens).transpose(-2, -1) / tokens.shape[-1] ** 0.5
+        weights = scores.softmax(-1).mean((0, 1))
+        return functional.interpolate(weights.view(1, 1, *fields.shape[2:]), size=states.shape[3:])[0, 0]
+
     def step(self, hidden: Tensor, memory: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Compute one step of `forward`.
 

@@ -48,9 +48,11 @@ class GridDecoder(nn.Module):
 
     def forward(self, field: Tensor, locations: Locations) -> Tensor:
         """From (m, hidden, height, width) to (m, hidden, location)."""
-        fine = functional.pixel_shuffle(self.unfold(field), self.patch)
-        rows, columns = _grid_shape(locations)
-        return fine[:, :, :rows, :columns].flatten(2)
+        return _cut(functional.pixel_shuffle(self.unfold(field), self.patch), locations)
+
+    def interpolate(self, field: Tensor, locations: Locations) -> Tensor:
+        """Return the value of the patch of each cell: from (m, channel, height, width) to (m, channel, location)."""
+        return _cut(functional.interpolate(field, scale_factor=float(self.patch)), locations)
 
 
 class SetEncoder(nn.Module):
@@ -86,6 +88,10 @@ class SetDecoder(nn.Module):
 
     def forward(self, field: Tensor, locations: Locations) -> Tensor:
         """From (m, hidden, size, size) to (m, hidden, location)."""
+        return self.interpolate(field, locations)
+
+    def interpolate(self, field: Tensor, locations: Locations) -> Tensor:
+        """Return values at positions: from (m, channel, size, size) to (m, channel, location)."""
         output: Tensor = self.from_grid(field, locations.position)
         return output
 
@@ -98,6 +104,12 @@ def make_encoder(dims: Dimensions, inputs: int, hidden: int, *, size: int, patch
 def make_decoder(dims: Dimensions, hidden: int, *, size: int, patch: int) -> GridDecoder | SetDecoder:
     """Return the decoder for a grid or for stations."""
     return SetDecoder(size=size) if dims.scattered else GridDecoder(hidden, patch=patch)
+
+
+def _cut(fine: Tensor, locations: Locations) -> Tensor:
+    """Return the cells of the grid, without padding: (m, channel, location)."""
+    rows, columns = _grid_shape(locations)
+    return fine[:, :, :rows, :columns].flatten(2)
 
 
 def _grid_shape(locations: Locations) -> tuple[int, int]:

@@ -14,10 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.base import Model, Progress, State, prefixed, scoped, silent, take
+from models.base import AttentionMap, Model, Progress, State, prefixed, scoped, silent, take
 from models.baselines.base import Baseline, Floats
 from models.catalogue import build
 from models.errors import ModelError, NotFittedError
+from models.networks.attention_weights import attention_weights
 from models.networks.correction import CorrectionWeights, choose_weights
 from models.networks.input_dropout import InputDropout
 from models.networks.model_config import ModelConfig, NetworkConfig
@@ -204,6 +205,32 @@ class NeuralModel(Model):
         with torch.inference_mode():
             parts = [self._quantiles(network, chunk) for chunk in inputs.chunks(self._chunk_size())]
         return self._base.physical(np.concatenate(parts), inputs.target_time)
+
+    def attention(self, inputs: Inputs) -> AttentionMap | None:
+        """Return the mean attention weights over the inputs; None without attention, or where the base forecasts alone.
+
+        Raises:
+            NotFittedError: the model is not fitted.
+            ModelError: the arrays do not fit the task.
+        """
+        inputs.check(self.task)
+        network = self._fitted()
+        used = self._correction.weight.any() or self._without_covariates.weight.any()
+        if not used or not len(inputs):
+            return None
+        frames, locations = [], []
+        with torch.inference_mode():
+            for one in inputs.chunks(1):
+                over_frames, over_locations = attention_weights(network, self._builder.sample(one))
+                frames += [] if over_frames is None else [over_frames.cpu().numpy()]
+                locations += [] if over_locations is None else [over_locations.cpu().numpy()]
+        if not frames and not locations:
+            return None
+        unread = self.task.context - self._dims.frames
+        return AttentionMap(
+            np.pad(np.mean(frames, axis=0), ((0, 0), (unread, 0))) if frames else None,
+            np.mean(locations, axis=0) if locations else None,
+        )
 
     def remarks(self) -> tuple[str, ...]:
         """Return the weight of the network's correction at each lead, as text.

@@ -52,6 +52,11 @@ class FieldTrunk(nn.Module):
         features: Tensor = decoded.view(*output.shape[:2], *decoded.shape[1:]).permute(1, 0, 3, 2)
         return features
 
+    def at_locations(self, field: Tensor, locations: Locations) -> Tensor:
+        """Return the values (location,) of a field (h, w) of the core."""
+        values: Tensor = self.decoder.interpolate(field[None, None], locations)
+        return values[0, 0]
+
     def _past(self, sample: Sample) -> Tensor:
         values, known = (_time_first(part) for part in (sample.anomaly, sample.known))
         constant = _constant_features(sample.locations).T.expand(len(values), -1, -1)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.layers.attention import CrossAttention, Kind, SelfAttention
+from models.layers.attention import CrossAttention, FrameAttention, Kind, SelfAttention
 from models.layers.blocks import ConvBlock, each_step, to_fields, to_series
 from models.networks.model_config import NetworkConfig
 from models.networks.sample import Dimensions
@@ -61,7 +61,7 @@ class AttentionCore(nn.Module):
         self.encoder = nn.Sequential(*(ConvBlock(hidden, hidden, kernel=config.kernel) for _ in range(config.layers)))
         self.age = nn.Parameter(torch.randn(dims.frames, 1, hidden, 1, 1) / hidden**0.5)
         self.rounds = nn.ModuleList(DividedAttention(hidden, kind=config.attention) for _ in range(config.depth))
-        self.look_back = CrossAttention(hidden, kind=config.attention)
+        self.look_back = FrameAttention(hidden, kind=config.attention)
 
     def forward(self, past: Tensor, future: Tensor) -> Tensor:
         """Return the fields of all leads."""
@@ -93,13 +93,25 @@ class DividedAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """From x (frame, n, hidden, h, w) to the same shape."""
-        fields = x.flatten(0, 1)
-        rows, columns = (min(side, _SIDE) for side in fields.shape[2:])
-        means = functional.adaptive_avg_pool2d(fields, (rows, columns))
+        fields, means = _with_means(x)
         near = self.space(_tokens(fields), _tokens(means)).transpose(1, 2).reshape(x.shape)
         series = self.time(to_series(near).transpose(0, 1))
         series = series + self.feed_forward(series)
         return to_fields(series.transpose(0, 1), x)
+
+    def cell_weights(self, x: Tensor) -> Tensor:
+        """Return the mean weight of each cell in attention over space, (h, w), for the argument of `forward`."""
+        fields, means = _with_means(x)
+        tokens, memory = self.space.norm(_tokens(fields)), self.space.memory_norm(_tokens(means))
+        weights = self.space.attention.mean_weights(tokens, memory).mean(0)
+        return functional.interpolate(weights.view(1, 1, *means.shape[2:]), size=fields.shape[2:])[0, 0]
+
+
+def _with_means(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the fields of all frames, (frame * n, hidden, h, w), and their averages on at most 16 x 16 cells."""
+    fields = x.flatten(0, 1)
+    rows, columns = (min(side, _SIDE) for side in fields.shape[2:])
+    return fields, functional.adaptive_avg_pool2d(fields, (rows, columns))
 
 
 def _tokens(fields: Tensor) -> Tensor:
