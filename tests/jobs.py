@@ -3,6 +3,7 @@
 from pipeline.jobs.backfill import backfill
 from pipeline.jobs.backtest import backtest
 from pipeline.jobs.clock import now_of
+from pipeline.jobs.explain import explain
 from pipeline.jobs.forecast import forecast
 from pipeline.jobs.ingest import ingest
 from pipeline.jobs.maintain import maintain
@@ -18,6 +19,7 @@ __all__ = [
     "backfill",
     "backtest",
     "drop",
+    "explain",
     "forecast",
     "ingest",
     "list_refused",

@@ -16,7 +16,7 @@ from pipeline.fallback_level import FallbackLevel
 from pipeline.features.windows import IssueWindows
 from pipeline.forecasting.notes import Note, NoteKind, describe_note
 from pipeline.forecasting.serving import BundleStore, RegisteredBundle
-from pipeline.training.evaluate import contract_problems, predict_issue
+from pipeline.training.evaluate import check_task, contract_problems, predict_issue
 from pipeline.training.fit import CLIMATOLOGY
 
 log = logging.getLogger(__name__)
@@ -207,8 +207,7 @@ def _checked_forecast(
 
 
 def _forecast(model: Model, windows: IssueWindows) -> NDArray[np.float32]:
-    if model.task != windows.task:  # arrays in another order may fit and would be misread
-        raise ModelError("it was trained for other stations, variables, quantiles or steps than the product has now")
+    check_task(model, windows.task)
     try:
         return predict_issue(model, windows)
     except ModelError:

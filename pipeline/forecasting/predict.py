@@ -57,16 +57,10 @@ def issue_forecast(
         NoDataError: nothing was known then, or too little to fit even climatology.
         ContractError: no forecast passed the output checks, not even climatology.
     """
-    span = (product.forecast.context + 2) * product.feed.step + product.feed.delay
-    try:
-        snapshot = take_snapshot(product, cadence, feed, {}, known_by=issue_time, since=issue_time - span)
-    except NoDataError:  # no recent frame, but climatology needs only older ones
-        training_start = issue_time - product.training.window
-        snapshot = take_snapshot(product, cadence, feed, {}, known_by=issue_time, since=training_start)
-    future = load_covariates_at_issue(covariates, cadence, snapshot.locations, issue_time=issue_time)
-    windows = replace(snapshot, covariates=future).windows([issue_time], truth_at=issue_time)
+    snapshot = snapshot_at_issue(product, cadence, feed, covariates, issue_time)
+    windows = snapshot.windows([issue_time], truth_at=issue_time)
     state = inspect_input(windows)
-    notes = [Note("covariate_unreadable", (one.name,), error=one.error) for one in future.unreadable]
+    notes = [Note("covariate_unreadable", (one.name,), error=one.error) for one in snapshot.covariates.unreadable]
     if state.missing_covariates:
         notes.append(Note("missing_covariates", state.missing_covariates))
     forecast = forecast_with_fallbacks(
@@ -78,6 +72,28 @@ def issue_forecast(
         newest = cadence.origin(issue_time) - state.age_steps * cadence.step
         age = (issue_time - newest).total_seconds() / 3600
     return IssuedForecast(issue_time, forecast, state, age, _rows(snapshot, issue_time, forecast, age))
+
+
+def snapshot_at_issue(
+    product: Product,
+    cadence: Cadence,
+    feed: OpenFeed,
+    covariates: Mapping[str, OpenFeed],
+    issue_time: datetime,
+) -> Snapshot:
+    """Return the recent frames and the covariates that were known at an issue time.
+
+    Raises:
+        NoDataError: nothing was known then.
+    """
+    span = (product.forecast.context + 2) * product.feed.step + product.feed.delay
+    try:
+        snapshot = take_snapshot(product, cadence, feed, {}, known_by=issue_time, since=issue_time - span)
+    except NoDataError:  # no recent frame, but climatology needs only older ones
+        training_start = issue_time - product.training.window
+        snapshot = take_snapshot(product, cadence, feed, {}, known_by=issue_time, since=training_start)
+    future = load_covariates_at_issue(covariates, cadence, snapshot.locations, issue_time=issue_time)
+    return replace(snapshot, covariates=future)
 
 
 def _fit_climatology(product: Product, cadence: Cadence, feed: OpenFeed, issue_time: datetime) -> Model:

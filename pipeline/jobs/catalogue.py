@@ -184,6 +184,15 @@ class BacktestParameters(Parameters):
     ] = None
 
 
+class ExplainParameters(AtParameters):
+    """Which version."""
+
+    version: Annotated[
+        int | None,
+        Field(ge=1, title="Version of the model", description="Version in the model registry. Default: the champion."),
+    ] = None
+
+
 class ShowParameters(Parameters):
     """Which rows."""
 
@@ -281,6 +290,13 @@ JOBS = (
         "time in between, and score the forecasts. Forecasts that an earlier run made are not made again.",
         BacktestParameters,
         timeout=timedelta(days=7),
+    ),
+    Job(
+        "explain",
+        "pipeline.jobs.explain:explain",
+        "Show what the forecasts of the champion rest on: how much worse they are without each location, variable, age "
+        "of observations and covariate. It is computed for a version that was registered without it.",
+        ExplainParameters,
     ),
     Job(
         "release",

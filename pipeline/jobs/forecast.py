@@ -80,8 +80,15 @@ def _forecast_one(ws: Workspace, issue_time: datetime, run: Runner) -> ForecastR
 
     @cache
     def context() -> ReportContext:
-        bundles = ws.layout.models
-        return read_report_context(forecast, ws.cadence, feed, scores=ws.scores, ledger=ws.ledger, bundles=bundles)
+        return read_report_context(
+            forecast,
+            ws.cadence,
+            feed,
+            ws.covariates,
+            scores=ws.scores,
+            ledger=ws.ledger,
+            bundles=ws.layout.models,
+        )
 
     folder, new = run(publish, forecast, context, ws.layout.published)
     return ForecastResult(

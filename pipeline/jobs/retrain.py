@@ -17,6 +17,7 @@ from pipeline.jobs.job import OnProgress, Progress, Result, Runner, call, ignore
 from pipeline.registry.record import Candidate, recall, record
 from pipeline.training.budget import Budget
 from pipeline.training.decision import decide_all, extend_history
+from pipeline.training.explanation.explain import explain_serving
 from pipeline.training.fit import check_candidates
 from pipeline.training.fits import fit_all
 from pipeline.training.folds import split
@@ -52,7 +53,7 @@ class RetrainResult(Result):
     candidates: tuple[Candidate, ...] = ()
     """In the order of the product file; empty for a retrain that was recorded without them."""
     warnings: tuple[str, ...] = ()
-    """Problems of the data, one line each."""
+    """Problems of the data, and why the model that serves could not be explained, one line each."""
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
@@ -115,6 +116,8 @@ def retrain(
         outcome = run(evaluate_holdout, snapshot, folds, fits)
         decisions = run(decide_all, snapshot, folds, outcome, champion, history, budget, on_epoch=report)
         ws.score_history.add(extend_history(folds, outcome, history))
+        explained = run(explain_serving, snapshot, folds, decisions)
+        warnings += (explained.problem,) if explained.problem else ()
         recorded = run(
             record,
             snapshot,
@@ -128,6 +131,7 @@ def retrain(
             observations=ws.feed.observations.table.uri,
             at=at,
             key=key,
+            explanation=explained.explanation,
         )
     first, last = recorded.decisions[0], recorded.decisions[-1]
     return RetrainResult(

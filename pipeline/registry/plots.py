@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pipeline.features.snapshot import Snapshot
-from pipeline.report import LeadSkill, skill_svg
+from pipeline.report import LeadSkill, basis_svg, skill_svg
+from pipeline.training.explanation.facts import Explanation
+from pipeline.training.explanation.report import report_losses
 from pipeline.training.fit import FittedModel
 from pipeline.training.holdout import TrainingOutcome
 from pipeline.training.metrics import nominal_coverage
@@ -31,3 +33,11 @@ def plot_skill(snapshot: Snapshot, outcome: TrainingOutcome, challenger: FittedM
         title += ", mean of variables relative to climatology"
     units = product.feed.variable(targets[0])[0] if len(targets) == 1 else ""
     return skill_svg(title, entries, units=units, nominal_coverage=nominal_coverage(snapshot.task.quantile_levels))
+
+
+def plot_explanation(snapshot: Snapshot, explanation: Explanation) -> str:
+    """Return the loss of accuracy without each group of inputs as SVG."""
+    product = snapshot.product
+    title = f"{product.title or product.name}: what {explanation.model} rests on"
+    note = f"rise of the mean CRPS on {explanation.issues} issue times when a group of inputs is withheld"
+    return basis_svg(title, report_losses(explanation), note=note)

@@ -14,13 +14,15 @@ from pydantic import BaseModel, ConfigDict
 from pipeline.config import Product
 from pipeline.features.snapshot import Snapshot
 from pipeline.registry.bundle import Bundle, write_bundle
+from pipeline.registry.explanations import FIELD
 from pipeline.registry.ledger import Ledger
-from pipeline.registry.plots import plot_skill
+from pipeline.registry.plots import plot_explanation, plot_skill
 from pipeline.registry.run import Run
 from pipeline.registry.tracking import Registry
 from pipeline.times import stamp
 from pipeline.training.decision import Decision
 from pipeline.training.evaluate import Evaluation
+from pipeline.training.explanation.facts import Explanation
 from pipeline.training.folds import Folds
 from pipeline.training.holdout import TrainingOutcome
 from pipeline.training.verdict import Verdict
@@ -75,6 +77,7 @@ def record(
     observations: str,
     at: datetime,
     key: str,
+    explanation: Explanation | None = None,
 ) -> RecordedRetrain:
     """Record a retrain. The alias `champion` moves only to a fit that is to serve.
 
@@ -90,6 +93,7 @@ def record(
         observations: Path or URI of the observations table, for lineage.
         at: Time of the retrain.
         key: Key of the retrain, from `training_key`.
+        explanation: What the forecasts of the fit that is to serve rest on.
 
     Raises:
         TrackingError: MLflow cannot be reached; the champion stays.
@@ -100,7 +104,7 @@ def record(
         _describe(run, snapshot, folds, outcome, decisions, at, observations)
         for number, decision in enumerate(decisions):
             verdict = decision.verdict
-            bundle = _write_bundle(snapshot, decision, bundles, at)
+            bundle = _write_bundle(snapshot, decision, bundles, at, explanation if decision.serves else None)
             tags = {
                 "trained_until": bundle.serving.trained_until.isoformat(),
                 "snapshot": snapshot.digest,
@@ -138,6 +142,9 @@ def record(
                 serving = version
         gate = {one.verdict.kind: one.verdict.model_dump(mode="json") for one in decisions}
         run.log_text(json.dumps(gate, indent=1), "gate.json")
+        if explanation is not None:
+            run.log_text(explanation.model_dump_json(indent=1), "explanation.json")
+            run.log_text(plot_explanation(snapshot, explanation), "plots/explanation.svg")
     return RecordedRetrain(tuple(recorded), run.run_id, serving, candidates)
 
 
@@ -183,7 +190,9 @@ def _candidates(product: Product, outcome: TrainingOutcome) -> tuple[Candidate, 
     )
 
 
-def _write_bundle(snapshot: Snapshot, decision: Decision, bundles: Path, at: datetime) -> Bundle:
+def _write_bundle(
+    snapshot: Snapshot, decision: Decision, bundles: Path, at: datetime, explanation: Explanation | None
+) -> Bundle:
     facts = {
         "product": snapshot.product.model_dump(mode="json"),
         "snapshot": snapshot.digest,
@@ -191,6 +200,8 @@ def _write_bundle(snapshot: Snapshot, decision: Decision, bundles: Path, at: dat
         "code_version": code_version(),
         "warm_starts": decision.warm_starts,
     }
+    if explanation is not None:
+        facts[FIELD] = explanation.model_dump(mode="json")
     if decision.refit is None:
         return write_bundle(bundles, decision.judged, None, facts)
     return write_bundle(bundles, decision.refit, decision.judged, facts)

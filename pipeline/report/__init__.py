@@ -2,6 +2,7 @@
 
 from pipeline.report.backtest import render_backtest
 from pipeline.report.backtest_data import BacktestedModel, BacktestedVariable, BacktestPage, SkillInterval
+from pipeline.report.basis_data import Basis, InputLoss, InputMove
 from pipeline.report.data import (
     DataFacts,
     LeadSkill,
@@ -12,13 +13,16 @@ from pipeline.report.data import (
     VariableForecast,
 )
 from pipeline.report.page import render
-from pipeline.report.svg_export import fan_svg, skill_svg
+from pipeline.report.svg_export import basis_svg, fan_svg, skill_svg
 
 __all__ = [
     "BacktestPage",
     "BacktestedModel",
     "BacktestedVariable",
+    "Basis",
     "DataFacts",
+    "InputLoss",
+    "InputMove",
     "LeadSkill",
     "ModelFacts",
     "RefusedReason",
@@ -26,6 +30,7 @@ __all__ = [
     "SkillInterval",
     "StationSeries",
     "VariableForecast",
+    "basis_svg",
     "fan_svg",
     "render",
     "render_backtest",

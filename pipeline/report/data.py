@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.fallback_level import FallbackLevel
+from pipeline.report.basis_data import Basis
 
 TimeLabel = Literal["start", "end"]
 Instant = datetime | np.datetime64
@@ -188,6 +189,7 @@ class ReportData:
         variables: Target variables; each is a section of the page.
         model: The model behind the forecast.
         data: The observations behind the forecast.
+        basis: What the forecasts of the champion rest on; None if it was not explained or did not make this forecast.
         time_label: "end" labels a value with its valid time, "start" with the beginning of its period: the daily
             value valid at 15 December 00:00 is labelled "14 Dec".
         location_kind: What one location is.
@@ -206,6 +208,7 @@ class ReportData:
     variables: tuple[VariableForecast, ...]
     model: ModelFacts
     data: DataFacts
+    basis: Basis | None = None
     time_label: TimeLabel = "end"
     location_kind: Literal["station", "cell"] = "station"
     licence: str = ""

@@ -13,6 +13,7 @@ from jinja2 import Environment, StrictUndefined
 
 from pipeline.fallback_level import FallbackLevel
 from pipeline.report import sentences
+from pipeline.report.basis import build_basis
 from pipeline.report.data import DataFacts, ReportData
 from pipeline.report.section import build_section
 from pipeline.report.svg_export import asset
@@ -76,6 +77,7 @@ def render(data: ReportData) -> str:
         levels=[{"title": sentences.level_title(level), "note": level.description} for level in FallbackLevel],
         level_note=sentences.level_note(data),
         variables=[build_section(variable, data) for variable in data.variables],
+        basis=build_basis(data),
         model=sentences.model_facts(data.model),
         data=sentences.data_facts(data),
         refused=[{"reason": clean(r.reason), "count": number(r.count, 0)} for r in data.data.refused_reasons],

@@ -7,7 +7,8 @@ from datetime import timedelta
 from functools import cache
 from importlib.resources import files
 
-from pipeline.report import axes, fan, skill, svg
+from pipeline.report import axes, basis_chart, fan, skill, svg
+from pipeline.report.basis_data import InputLoss
 from pipeline.report.data import Instant, LeadSkill, TimeLabel, VariableForecast
 from pipeline.report.typography import instant_text, shorten, shown_name, units_text
 
@@ -63,3 +64,11 @@ def skill_svg(title: str, entries: Sequence[LeadSkill], *, units: str, nominal_c
         return _arrange(title, "not verified yet", [], 1, (skill.WIDTH, 0.0))
     panels = [(heading, body) for heading, _, body in skill.skill_panels(entries, units, nominal_coverage)]
     return _arrange(title, f"{count} verified forecast values", panels, 3, (skill.WIDTH, skill.HEIGHT))
+
+
+def basis_svg(title: str, losses: Sequence[InputLoss], *, note: str) -> str:
+    """Return the loss of accuracy without each group of inputs as one SVG file."""
+    drawn = basis_chart.charts(losses)
+    height = max((height for _, _, height, _ in drawn), default=0.0)
+    panels = [(heading, body) for heading, _, _, body in drawn]
+    return _arrange(title, note, panels, 3, (basis_chart.WIDTH, height))

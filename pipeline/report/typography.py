@@ -80,12 +80,12 @@ def quantity(value: float, decimals: int, units: str) -> str:
     return f"{number(value, decimals)}{NBSP}{printed}" if printed else number(value, decimals)
 
 
-def percent(share: float, *, sign: bool = False) -> str:
-    """Return a share as whole percent, such as "12 %"; with `sign`, such as "+12 %"."""
+def percent(share: float, *, sign: bool = False, decimals: int = 0) -> str:
+    """Return a share as percent, by default whole, such as "12 %"; with `sign`, such as "+12 %"."""
     if not math.isfinite(share):
         return UNKNOWN
-    text = number(100 * share, 0)
-    return f"+{text}{NBSP}%" if sign and round(100 * share) > 0 else f"{text}{NBSP}%"
+    text = number(100 * share, decimals)
+    return f"+{text}{NBSP}%" if sign and round(100 * share, decimals) > 0 else f"{text}{NBSP}%"
 
 
 def utc(time: Instant) -> datetime:

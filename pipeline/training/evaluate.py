@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from expectations.forecasts import check_forecast
 from models.base import Model
-from models.task import Inputs
+from models.errors import ModelError
+from models.task import Inputs, Task
 from pipeline.features.windows import IssueWindows
 from pipeline.training import metrics
 
@@ -19,6 +20,8 @@ CHUNK = 256
 """Largest number of issue times forecast at once."""
 _VALUES = 1 << 22
 """Largest number of quantile values forecast at once; on a large grid, those of a few issue times."""
+ALL, NONE = slice(None), slice(0, 0)
+"""A whole axis, and nothing of it."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,12 @@ def predict_issue(model: Model, windows: IssueWindows, index: int = 0) -> NDArra
     return np.asarray(quantiles)
 
 
+def check_task(model: Model, task: Task) -> None:
+    """Raise ModelError unless a model was made for a task: arrays in another order may fit and would be misread."""
+    if model.task != task:
+        raise ModelError("it was trained for other stations, variables, quantiles or steps than the product has now")
+
+
 def contract_problems(windows: IssueWindows, quantiles: NDArray[np.float32]) -> list[str]:
     """Return how the quantiles of one issue time break the contract of forecasts."""
     task = windows.task
@@ -169,14 +178,10 @@ def evaluate(model: Model, windows: IssueWindows, *, withheld: NDArray[np.bool_]
     """
     levels = windows.task.quantile_levels
     parts: list[tuple[NDArray[Any], ...]] = []
-    numbers = windows.task.leads * len(windows.task.targets) * len(windows.task.locations) * len(levels)
-    chunk = max(1, min(CHUNK, _VALUES // numbers))
-    for start in range(0, len(windows), chunk):
-        index = np.arange(start, min(start + chunk, len(windows)))
+    for index in chunks(windows):
         inputs = windows.inputs(index)
         if withheld is not None:
-            mask = inputs.mask & ~withheld
-            inputs = replace(inputs, mask=mask, values=np.where(mask, inputs.values, np.float32(0)))
+            inputs = withhold(inputs, locations=withheld)
         quantiles = predict_published(model, inputs, windows.gaps[index], windows.horizon)
         truth = published_truth(windows, index)
         median = quantiles[..., levels.index(0.5)]
@@ -189,6 +194,45 @@ def evaluate(model: Model, windows: IssueWindows, *, withheld: NDArray[np.bool_]
         )
     crps, error, covered = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Evaluation(crps, error, covered)
+
+
+def chunks(windows: IssueWindows) -> Iterator[NDArray[np.intp]]:
+    """Yield the indices of windows in chunks that can be forecast at once."""
+    size = max(1, min(CHUNK, _VALUES // forecast_size(windows.task)))
+    for start in range(0, len(windows), size):
+        yield np.arange(start, min(start + size, len(windows)))
+
+
+def forecast_size(task: Task) -> int:
+    """Return the number of quantile values in the forecast of one issue time."""
+    return task.leads * len(task.targets) * len(task.locations) * len(task.quantile_levels)
+
+
+def withhold(
+    inputs: Inputs,
+    *,
+    frames: slice = ALL,
+    channels: slice = ALL,
+    locations: NDArray[np.bool_] | None = None,
+    covariates: slice = NONE,
+) -> Inputs:
+    """Return inputs without some observations and covariates, as if these had not arrived.
+
+    Args:
+        inputs: What was known at some issue times; it is not changed.
+        frames: Context frames to withhold.
+        channels: Variables to withhold.
+        locations: (location,), True where to withhold these; None for everywhere.
+        covariates: Covariates to withhold, at all leads and locations.
+    """
+    mask = inputs.mask.copy()
+    mask[:, frames, channels, ALL if locations is None else locations] = False
+    changed = replace(inputs, mask=mask, values=np.where(mask, inputs.values, np.float32(0)))
+    if inputs.covariates is None or inputs.covariates_mask is None or covariates == NONE:
+        return changed
+    future = inputs.covariates_mask.copy()
+    future[:, :, covariates] = False
+    return replace(changed, covariates_mask=future, covariates=np.where(future, inputs.covariates, np.float32(0)))
 
 
 def concatenate(parts: Sequence[Evaluation]) -> Evaluation:

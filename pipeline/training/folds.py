@@ -120,8 +120,13 @@ def split(snapshot: Snapshot) -> Folds:
     first = as_datetime(frames.times[0]) + product.forecast.context * cadence.step
     known = any_known(frames, snapshot.known_by)
     issues = [issue for issue in cadence.issues(first, snapshot.known_by) if _any_truth(issue, cadence, frames, known)]
-    values = cadence.horizon * len(snapshot.task.targets) * len(snapshot.locations)
-    return divide(product, cadence, issues, now=snapshot.known_by, most=max(FEWEST_SCORED, min(MOST, VALUES // values)))
+    return divide(product, cadence, issues, now=snapshot.known_by, most=most_scored(snapshot))
+
+
+def most_scored(snapshot: Snapshot) -> int:
+    """Return the most issue times that a model is scored on; on a large grid fewer, which bounds memory and time."""
+    values = snapshot.cadence.horizon * len(snapshot.task.targets) * len(snapshot.locations)
+    return max(FEWEST_SCORED, min(MOST, VALUES // values))
 
 
 def divide(product: Product, cadence: Cadence, issues: Sequence[datetime], *, now: datetime, most: int = MOST) -> Folds:
@@ -157,9 +162,9 @@ def _counted(product: Product, cadence: Cadence, matured: list[datetime], most: 
             f"+ {SMALLEST_TRAINING_SET}; load more history, or leave these fields out of the product file"
         )
     if product.training.validation is None:
-        validation = list(_thin(validation, most))
+        validation = list(thin(validation, most))
     if product.gate.issues is None:
-        holdout = list(_thin(holdout, most))
+        holdout = list(thin(holdout, most))
     return [Fold(tuple(train), tuple(validation), tuple(holdout))]
 
 
@@ -183,7 +188,7 @@ def _derived(product: Product, cadence: Cadence, matured: list[datetime], most: 
                 f"{product.name}: {len(matured)} matured issue times are too few for forecasts of {cadence.leads} "
                 "steps; load more history, or lower forecast.horizon"
             )
-        folds.append(Fold(tuple(train), _thin(validation, most), _thin(holdout, most // number)))
+        folds.append(Fold(tuple(train), thin(validation, most), thin(holdout, most // number)))
     return folds
 
 
@@ -221,7 +226,7 @@ def _any_truth(issue: datetime, cadence: Cadence, frames: Frames, known: NDArray
     return bool(known[max(start, 0) : max(start + cadence.horizon, 0)].any())
 
 
-def _thin(issues: Sequence[datetime], most: int) -> tuple[datetime, ...]:
+def thin(issues: Sequence[datetime], most: int) -> tuple[datetime, ...]:
     """Return at most `most` issue times, evenly spread, so that every hour of the day remains."""
     if len(issues) <= most:
         return tuple(issues)

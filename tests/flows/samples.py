@@ -8,12 +8,14 @@ from pathlib import Path
 from pipeline.fallback_level import FallbackLevel
 from pipeline.forecasting.verification.scores import LeadScore
 from pipeline.jobs.backtest import BacktestResult
+from pipeline.jobs.explain import ExplainResult
 from pipeline.jobs.forecast import ForecastResult
 from pipeline.jobs.ingest import IngestResult
 from pipeline.jobs.promote import PromotionResult
 from pipeline.jobs.retrain import RetrainResult
 from pipeline.jobs.verify import VerifyResult
 from pipeline.training.backtest.results import BacktestScores, Problem, Score, Skill
+from pipeline.training.explanation.facts import Explanation, GroupLoss
 from pipeline.training.verdict import Objection, Rival, Verdict
 
 NOW = datetime(1978, 12, 31, 7, tzinfo=UTC)
@@ -144,6 +146,39 @@ def backtested(*, missing: int = 0, model: str = "ridge-var") -> BacktestResult:
         scores=None if missing else scores,
         folder=None if missing else Path("backtests"),
         run_id="" if missing else "ef" * 16,
+    )
+
+
+def explained() -> ExplainResult:
+    loss = GroupLoss(
+        kind="location",
+        name="s1",
+        title=HOSTILE,
+        loss=0.031,
+        error=None,
+        loss_by_lead=(0.05,),
+        error_by_lead=(None,),
+        loss_by_variable=(0.031,),
+    )
+    explanation = Explanation(
+        model="ridge-var",
+        issues=400,
+        since=NOW - timedelta(days=400),
+        until=NOW,
+        forecasts=800,
+        variables=("wind_speed",),
+        crps=(1.1,),
+        groups=(loss,),
+    )
+    return ExplainResult(
+        product="wind",
+        version=3,
+        digest="ab" * 32,
+        computed=True,
+        explanation=explanation,
+        issue_time=NOW,
+        influences=(),
+        units={"wind_speed": "m s-1"},
     )
 
 

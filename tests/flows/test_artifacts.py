@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import artifacts, forecast, retrain, verify
+from flows import artifacts, explain, forecast, retrain, verify
 from pipeline.markdown import inert
 from tests.flows import samples
 
@@ -50,3 +50,10 @@ def test_verification_shows_every_score() -> None:
     markdown, about = verify.describe(samples.verified())
     assert about == "1,080 values of 30 forecasts, scored at 1978-12-31 07:00 UTC"
     assert "| published | wind&#95;speed | 1 | 360 | 1.1 | 1.5 | 2 | -0.01 | 89.0&#37; |" in markdown
+
+
+def test_an_explanation_shows_the_loss_without_each_group_inertly() -> None:
+    markdown, about = explain.describe(samples.explained())
+    assert about == inert("ridge-var, version 3, on 400 issue times")
+    assert "| &#43;3.10&#37; |  |" in markdown
+    assert "<img" not in markdown

@@ -26,7 +26,19 @@ from pipeline.jobs.job import Job
 from pipeline.store.delta import versions
 from tests.flows import samples
 
-JOBS = ("ingest", "forecast", "retrain", "verify", "maintain", "promote", "rollback", "backfill", "backtest", "release")
+JOBS = (
+    "ingest",
+    "forecast",
+    "retrain",
+    "verify",
+    "maintain",
+    "promote",
+    "rollback",
+    "backfill",
+    "backtest",
+    "explain",
+    "release",
+)
 
 
 class TestForm:

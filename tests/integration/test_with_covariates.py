@@ -118,6 +118,23 @@ def test_a_model_that_uses_the_covariate_is_promoted(trained: tuple[Product, Set
     assert verdict.crps_by_lead[-1] == pytest.approx(mean, rel=0.05)  # the scale is a mean over both leads
 
 
+def test_the_forecast_rests_most_on_the_covariates(trained: tuple[Product, Settings, RetrainResult]) -> None:
+    product, settings, _ = trained
+    result = jobs.explain(Workspace(product, settings), at=END - 2 * timedelta(days=1))
+    assert not result.computed
+    loss = {group.title: group for group in result.explanation.groups}
+    assert {group.kind for group in loss.values()} == {"all", "location", "variable", "lag", "covariate"}
+    assert loss["any covariate"].is_clear
+    assert (loss["any covariate"].loss or 0) > 3 * (loss["any observation"].loss or 0)
+    # Each variable rests on the covariate of its own name.
+    own = [loss[f"{name} of nwp"].loss_by_variable for name in ("air temperature", "wind speed")]
+    assert (own[0][0] or 0) > (own[1][0] or 0)
+    assert (own[1][1] or 0) > (own[0][1] or 0)
+    assert result.units == {"air_temperature": "degC", "wind_speed": "m s-1"}
+    moved = [next(one for one in result.influences if one.variable == name) for name in TARGETS]
+    assert {one.kind for one in moved} == {"covariate"}
+
+
 def test_forecasts_are_verified_variable_by_variable(
     trained: tuple[Product, Settings, RetrainResult], verified: VerifyResult
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pandas as pd
 
 from models.errors import CheckpointError
 from pipeline.forecasting.publish.published_forecast import PublishedForecast
+from pipeline.forecasting.publish.report_basis import read_basis
 from pipeline.forecasting.publish.report_data import COUNTED_OVER, SHOWN_FRAMES, ReportContext
 from pipeline.forecasting.verification.scores import Scores, scores_by_lead
 from pipeline.ingest.feed import OpenFeed
@@ -24,12 +26,13 @@ def read_report_context(
     forecast: PublishedForecast,
     cadence: Cadence,
     feed: OpenFeed,
+    covariates: Mapping[str, OpenFeed],
     *,
     scores: Scores,
     ledger: Ledger,
     bundles: Path,
 ) -> ReportContext:
-    """Return the observations, scores, ingest counts and model facts that the report of a forecast shows.
+    """Return the observations, scores, ingest counts and facts about the model that the report of a forecast shows.
 
     Only observations known and ingests done by the issue time are used, and scores of values that were due by then. A
     score is that of the last verification: its observation may have been revised later.
@@ -50,6 +53,7 @@ def read_report_context(
         trained_until=fit.trained_until if fit else None,
         verdict=decision.why if decision else "",
         missing=missing_locations(forecast, cadence, feed.observations),
+        basis=read_basis(forecast, cadence, feed, covariates, bundle) if bundle else None,
     )
 
 

@@ -15,6 +15,7 @@ from pipeline.forecasting.notes import missing_covariates
 from pipeline.forecasting.publish.published_forecast import PublishedForecast
 from pipeline.forecasting.verification.scores import PUBLISHED, LeadScore
 from pipeline.report import (
+    Basis,
     DataFacts,
     LeadSkill,
     ModelFacts,
@@ -49,6 +50,8 @@ class ReportContext:
     verdict: str
     missing: tuple[str, ...]
     """Ids of the locations without a value in the newest frame that is due."""
+    basis: Basis | None = None
+    """What the forecasts of the champion rest on; None if it was not explained or did not make this forecast."""
 
 
 def report_data(forecast: PublishedForecast, context: ReportContext, links: tuple[tuple[str, str], ...]) -> ReportData:
@@ -84,6 +87,7 @@ def report_data(forecast: PublishedForecast, context: ReportContext, links: tupl
             missing_stations=tuple(names.get(station, station) for station in context.missing),
             missing_covariates=missing_covariates(forecast.notes),
         ),
+        basis=context.basis,
         time_label=product.feed.source.time_label,
         location_kind="cell" if isinstance(product.feed.locations, Grid) else "station",
         licence=product.feed.attribution,

@@ -51,9 +51,9 @@ class Page(HTMLParser):
 
 def test_public_names() -> None:
     assert set(public.__all__) == {
-        "BacktestPage", "BacktestedModel", "BacktestedVariable", "DataFacts", "LeadSkill", "ModelFacts",
-        "RefusedReason", "ReportData", "SkillInterval", "StationSeries", "VariableForecast", "fan_svg", "render",
-        "render_backtest", "skill_svg",
+        "BacktestPage", "BacktestedModel", "BacktestedVariable", "Basis", "DataFacts", "InputLoss", "InputMove",
+        "LeadSkill", "ModelFacts", "RefusedReason", "ReportData", "SkillInterval", "StationSeries",
+        "VariableForecast", "basis_svg", "fan_svg", "render", "render_backtest", "skill_svg",
     }  # fmt: skip
 
 

@@ -23,7 +23,7 @@ def test_a_replayed_report_shows_no_score_of_a_value_that_was_not_due(fresh: Cal
     issued = ws.forecasts.issue_times()
     forecast = PublishedForecast.from_rows(home.product, ws.feed.locations, ws.forecasts.read(issued[5]))
     context = read_report_context(
-        forecast, ws.cadence, ws.feed, scores=ws.scores, ledger=ws.ledger, bundles=ws.layout.models
+        forecast, ws.cadence, ws.feed, {}, scores=ws.scores, ledger=ws.ledger, bundles=ws.layout.models
     )
     counts = {score.lead: score.count for score in context.scores if score.model == "published"}
     assert counts == {1: 5 * 4, 2: 4 * 4}  # earlier issue times x stations; the second lead of the last was not due

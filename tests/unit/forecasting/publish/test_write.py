@@ -231,7 +231,7 @@ def test_a_page_of_a_forecast_whose_model_is_gone_can_still_be_made(trained: Tra
     forecast = _stored(trained, result)
     ws = trained.workspace
     context = read_report_context(
-        forecast, ws.cadence, ws.feed, scores=ws.scores, ledger=ws.ledger, bundles=ws.layout.models
+        forecast, ws.cadence, ws.feed, {}, scores=ws.scores, ledger=ws.ledger, bundles=ws.layout.models
     )
     assert context.champion == ""
     folder, new = publish(forecast, lambda: context, trained.root / "elsewhere")
