@@ -13,8 +13,9 @@ RECORDING = 8.0
 """Seconds to write bundles and to register them in MLflow."""
 RECORDING_SHARE = 0.15
 """Largest share of the budget that is set aside for that."""
-SCORINGS = 3
-"""Times that the held-out issue times are scored again: two challengers without some stations, and the former fit."""
+SCORINGS = 5
+"""Times that the held-out issue times are forecast again: by two challengers without some stations, by the former fit,
+and as many as twice to explain the model that serves."""
 BASELINE_SHARE = 1 / 2
 """Largest share of what is left that one baseline may take, since more are to come, and then the candidates."""
 

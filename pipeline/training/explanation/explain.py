@@ -18,6 +18,7 @@ from models.task import Inputs
 from pipeline.errors import NightcastError, NoDataError
 from pipeline.features.snapshot import Snapshot
 from pipeline.training.backtest.bootstrap import block_length
+from pipeline.training.budget import Budget
 from pipeline.training.decision import Decision
 from pipeline.training.evaluate import check_task
 from pipeline.training.explanation.facts import Attention, Explanation, GroupLoss, Weight, known
@@ -27,7 +28,7 @@ from pipeline.training.folds import Folds, most_scored, thin
 
 log = logging.getLogger(__name__)
 
-SCORINGS = 4
+SCORINGS = 2
 """An explanation makes at most as many forecasts as it takes to score this many models on held-out issue times."""
 MOST_ISSUES = 400
 """Most issue times; more would hardly change the result."""
@@ -47,7 +48,9 @@ class Explained:
     problem: str = ""
 
 
-def explain_serving(snapshot: Snapshot, folds: Folds, decisions: Sequence[Decision]) -> Explained:
+def explain_serving(
+    snapshot: Snapshot, folds: Folds, decisions: Sequence[Decision], budget: Budget | None = None
+) -> Explained:
     """Explain the model that is to serve after a retrain, if any. Whatever fails in it stops nothing.
 
     The judged fit is explained, since the held-out issue times are data that it has not seen.
@@ -55,14 +58,21 @@ def explain_serving(snapshot: Snapshot, folds: Folds, decisions: Sequence[Decisi
     decision = next((one for one in decisions if one.serves), None)
     if decision is None:
         return Explained()
+    name = decision.fitted.name
+    if budget is not None and SCORINGS * most_scored(snapshot) * decision.fitted.cost.issue > budget.for_refit(
+        (), folds
+    ):
+        return Explained(
+            problem=f"{name} is not explained: training.budget is spent; `nightcast explain` does it later"
+        )
     try:
         issues = unseen_issues(folds, decision.judged.data_until)
         return Explained(explain(decision.judged.model, snapshot, issues))
     except Exception as error:  # memory, a device, a library: an explanation is not worth the night's model
         problem = first_line(error)
         expected = isinstance(error, (ModelError, NightcastError))
-        log.warning("%s cannot be explained: %s", decision.fitted.name, problem, exc_info=not expected)
-        return Explained(problem=f"{decision.fitted.name} cannot be explained: {problem}")
+        log.warning("%s cannot be explained: %s", name, problem, exc_info=not expected)
+        return Explained(problem=f"{name} cannot be explained: {problem}")
 
 
 def unseen_issues(folds: Folds, data_until: datetime) -> tuple[datetime, ...]:

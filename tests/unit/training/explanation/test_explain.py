@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,8 @@ from models.task import Inputs
 from pipeline.errors import NoDataError
 from pipeline.features.snapshot import Snapshot
 from pipeline.locations import Locations
+from pipeline.training.budget import Budget
+from pipeline.training.cost import Cost
 from pipeline.training.explanation import explain as explaining
 from pipeline.training.explanation.explain import MOST_ISSUES, explain, explain_serving, most_issues, unseen_issues
 from pipeline.training.explanation.facts import Explanation
@@ -77,22 +80,22 @@ def test_equal_data_give_equal_explanations_that_survive_json(night: Night) -> N
 
 def test_the_number_of_forecasts_is_bounded(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
     snapshot, folds, model = night
-    monkeypatch.setattr(explaining, "most_scored", lambda _: 75)
+    monkeypatch.setattr(explaining, "most_scored", lambda _: 150)
     counting = Counting(model)
     found = explain(counting, snapshot, folds.newest.holdout)  # type: ignore[arg-type]
-    assert counting.forecasts == found.forecasts <= 4 * 75
-    assert found.issues == 4 * 75 // (len(found.groups) + 1)
+    assert counting.forecasts == found.forecasts <= 2 * 150
+    assert found.issues == 2 * 150 // (len(found.groups) + 1)
     assert (found.since, found.until) == (folds.newest.holdout[0], folds.newest.holdout[-1])
 
 
 def test_a_large_grid_is_explained_on_fewer_issue_times(night: Night) -> None:
     snapshot, _, _ = night
-    assert most_issues(snapshot, 9) == MOST_ISSUES == 400
-    assert most_issues(snapshot, 19) == 4 * 1500 // 20
+    assert most_issues(snapshot, 6) == MOST_ISSUES == 400
+    assert most_issues(snapshot, 19) == 2 * 1500 // 20
     cells = tuple(f"c{n}" for n in range(20_000))
     locations = Locations(cells, cells, (0.0,) * 20_000, (0.0,) * 20_000)
     large = replace(snapshot, locations=locations)
-    assert most_issues(large, 23) == 4 * 250 // 24  # 10 million values are 250 forecasts of 20000 cells and 2 leads
+    assert most_issues(large, 11) == 2 * 250 // 12  # 10 million values are 250 forecasts of 20000 cells and 2 leads
     assert most_issues(large, 999) == 20
 
 
@@ -112,7 +115,9 @@ def test_a_model_of_other_stations_is_refused(night: Night) -> None:
 class TestServing:
     def _decision(self, model: Any, folds: Folds, *, serves: bool = True) -> Any:
         judged = SimpleNamespace(model=model, data_until=folds.newest.data_until)
-        return SimpleNamespace(serves=serves, judged=judged, fitted=SimpleNamespace(name="ridge-var"))
+        return SimpleNamespace(
+            serves=serves, judged=judged, fitted=SimpleNamespace(name="ridge-var", cost=Cost(1.0, 0.01))
+        )
 
     def test_the_decision_that_serves_is_explained(self, night: Night) -> None:
         snapshot, folds, model = night
@@ -120,6 +125,13 @@ class TestServing:
         found = explain_serving(snapshot, folds, decisions)
         assert found.explanation == explain(model, snapshot, folds.newest.holdout)
         assert found.problem == ""
+
+    def test_nothing_is_explained_once_the_budget_is_spent(self, night: Night) -> None:
+        snapshot, folds, model = night
+        for seconds, explained in ((600, True), (1, False)):
+            found = explain_serving(snapshot, folds, [self._decision(model, folds)], Budget(timedelta(seconds=seconds)))
+            assert (found.explanation is not None) == explained
+        assert found.problem.startswith("ridge-var is not explained: training.budget is spent")
 
     def test_without_one_there_is_nothing_to_explain(self, night: Night) -> None:
         snapshot, folds, _ = night
