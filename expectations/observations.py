@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,23 @@ _FAULTS: dict[SeriesKind | BatchKind, str] = {
 
 MEASURES: frozenset[Kind] = frozenset(_FAULTS)
 """Checks that read a measure and not what the rows hold; its column has the name of the check."""
+
+
+class CalendarGrid(Protocol):
+    """A time grid whose points are not equally far apart, such as the months; its text names what lies between."""
+
+    @property
+    def longest(self) -> timedelta:
+        """A length that no step exceeds."""
+        ...
+
+    def numbers(self, times: NDArray[np.datetime64]) -> NDArray[np.int64]:
+        """Return the number of the grid point at or before each UTC time, none of them missing."""
+        ...
+
+    def starts(self, numbers: NDArray[np.int64]) -> NDArray[np.datetime64]:
+        """Return the time of each grid point, UTC, microseconds."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +119,13 @@ class ObservationContract:
 
     stations: tuple[str, ...]
     variables: tuple[VariableLimits, ...]
-    step: timedelta
+    step: timedelta | CalendarGrid
     now: datetime
     """Time of the check."""
     tolerance: timedelta
     """How far after `now` a valid time may lie, because clocks differ."""
     phase: timedelta = timedelta(0)
-    """Start of the time grid, counted from the epoch in UTC."""
+    """Start of a time grid of a fixed step, counted from the epoch in UTC."""
     oldest: datetime = datetime(1850, 1, 1, tzinfo=UTC)
     """Earliest valid time allowed."""
     known: bool = False
@@ -135,7 +152,8 @@ class ObservationContract:
     def checks(self) -> tuple[Check, ...]:
         """Return all checks of rows, in the order in which the reasons of a row are listed."""
         oldest, latest = _text(self.oldest), _text(self.latest)
-        grid = Reason("grid", TIME, expected=f"{self.step.total_seconds():g} s")
+        every = f"{self.step.total_seconds():g} s" if isinstance(self.step, timedelta) else str(self.step)
+        grid = Reason("grid", TIME, expected=every)
         unique = Reason("unique")
         return (
             Check("rows", TIME, "the batch has no rows", severity="batch"),
@@ -158,9 +176,10 @@ class ObservationContract:
     def _known(self) -> tuple[Check, ...]:
         if not self.known:
             return ()
-        low, high = self.oldest, self.now + self.step
+        longest = self.step if isinstance(self.step, timedelta) else self.step.longest
+        low, high = self.oldest, self.now + longest
         outside = Reason("known", KNOWN, low=_text(low), high=_text(high))
-        step = self.step / timedelta(microseconds=1)
+        step = longest / timedelta(microseconds=1)
         return (
             _row_check("present", KNOWN, Reason("missing", KNOWN)),
             _row_check("known", KNOWN, outside, low, high, self._of("known")),
@@ -176,8 +195,15 @@ def batch_check(kind: BatchKind, severity: Severity, *, low: float | None = None
     return Check(kind, kind, _FAULTS[kind], None, low, high, severity)
 
 
-def off_grid(times: NDArray[np.datetime64], step: timedelta, phase: timedelta = timedelta(0)) -> NDArray[np.int64]:
+def off_grid(
+    times: NDArray[np.datetime64], step: timedelta | CalendarGrid, phase: timedelta = timedelta(0)
+) -> NDArray[np.int64]:
     """Return microseconds from the last point of the time grid to each UTC time; 0 for NaT."""
+    if not isinstance(step, timedelta):
+        past, timed = np.zeros(times.shape, np.int64), ~np.isnat(times)
+        known = times[timed].astype("datetime64[us]")
+        past[timed] = (known - step.starts(step.numbers(known))).astype(np.int64)
+        return past
     past = times.astype("datetime64[us]").astype(np.int64) - round(phase / timedelta(microseconds=1))
     return np.where(np.isnat(times), 0, past % round(step / timedelta(microseconds=1)))
 

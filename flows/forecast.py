@@ -28,7 +28,8 @@ def describe(title: str, result: ForecastResult) -> tuple[str, str]:
     without_values = f" Stations without values: {inert(', '.join(result.missing))}." if result.missing else ""
     pages = Variable.get(PAGES_VARIABLE, default=None)
     name = result.folder.name or "latest"
-    issued = f"Issued {minute(result.issue_time)}, {result.fallback_level.title}"
+    periods = f" for {' to '.join(dict.fromkeys((result.periods[0], result.periods[-1])))}" if result.periods else ""
+    issued = f"Issued {minute(result.issue_time)}{periods}, {result.fallback_level.title}"
     parts = [
         f"## {inert(title)}",
         _plot(result.folder / "forecast.svg"),

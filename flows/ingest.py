@@ -20,13 +20,14 @@ from pipeline.workspace import Workspace
 def describe(result: IngestResult) -> tuple[str, str]:
     """Return Markdown of what was stored and what was refused, and one line about it."""
     parts = [
-        f"Ingest at {minute(result.at)}; newest valid time {minute(result.newest)}; table version {result.version}.",
+        f"Ingest at {minute(result.at)}; newest valid time {result.newest_period or minute(result.newest)}; "
+        f"table version {result.version}.",
         counts([("new payloads", result.payloads), *row_counts(result)]),
         *problems(result),
     ]
     for name, covariate in result.covariates.items():
         parts.append(f"## {inert(name)}")
-        parts.append(f"{covariate.added:,} new rows, newest {minute(covariate.newest)}")
+        parts.append(f"{covariate.added:,} new rows, newest {covariate.newest_period or minute(covariate.newest)}")
         parts += problems(covariate)
     return "\n\n".join(parts), f"{result.added:,} new, {result.revised:,} revised, {result.refused:,} refused rows"
 
@@ -63,7 +64,7 @@ def finish(ws: Workspace, result: IngestResult) -> State[Any]:
         return Failed(message=f"Upstream failure: {faults[0]}; {len(faults)} in all, the other payloads are stored")
     return Completed(
         message=f"{result.added:,} new, {result.revised:,} revised, {result.refused:,} refused rows; "
-        f"newest {minute(result.newest)}"
+        f"newest {result.newest_period or minute(result.newest)}"
     )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from models.errors import ModelError
 from models.legacy import upgrade_task
+from models.steps import CalendarStep
 
 TRANSFORMS = ("identity", "sqrt", "log1p")
 
@@ -26,7 +27,7 @@ class Task:
         context: number of input frames.
         leads: number of forecast frames; lead 1 is the frame after the last context frame.
         quantile_levels: ascending levels in (0, 1), including the median.
-        step_seconds: seconds between frames.
+        step_seconds: seconds between frames; the mean for a calendar step.
         locations: opaque ids, in the order of the location axis.
         longitude: degrees east, one per location.
         latitude: degrees north, one per location.
@@ -36,6 +37,8 @@ class Task:
         covariates: variables known in advance, in the order of the covariate axis.
         static: static fields such as altitude, in the order of `static_values`.
         static_values: (static, location), each in its own units.
+        calendar: the step where frames are days of a zone, weeks, months or quarters; None where they are
+            `step_seconds` apart.
 
     Raises:
         ModelError: a field contradicts another or is out of range.
@@ -56,11 +59,17 @@ class Task:
     covariates: tuple[str, ...] = ()
     static: tuple[str, ...] = ()
     static_values: tuple[tuple[float, ...], ...] = ()
+    calendar: CalendarStep | None = None
 
     def __post_init__(self) -> None:
         for field, minimum in (("context", 1), ("leads", 1), ("step_seconds", 1)):
             value = getattr(self, field)
             _require(isinstance(value, int) and value >= minimum, field, f"a whole number >= {minimum}", value)
+        if self.calendar is not None:
+            mean = int(self.calendar.mean.total_seconds())
+            _require(
+                self.step_seconds == mean, "step_seconds", f"{mean}, the mean of a {self.calendar}", self.step_seconds
+            )
         for field in ("channels", "targets", "locations"):
             names = getattr(self, field)
             distinct = len(names) > 0 and len(set(names)) == len(names)
@@ -105,9 +114,22 @@ class Task:
         """Position of each target on the channel axis."""
         return tuple(self.channels.index(name) for name in self.targets)
 
+    def frame_numbers(self, time: NDArray[np.datetime64]) -> NDArray[np.int64]:
+        """Return the number of the frame at each valid time; consecutive frames have consecutive numbers."""
+        if self.calendar is not None:
+            return self.calendar.numbers(time)
+        return time.astype("datetime64[s]").astype(np.int64) // self.step_seconds
+
+    def frame_times(self, numbers: NDArray[np.int64]) -> NDArray[np.datetime64]:
+        """Return the valid times, in seconds, of the frames with these numbers."""
+        if self.calendar is not None:
+            return self.calendar.starts(numbers).astype("datetime64[s]")
+        return (numbers * self.step_seconds).astype("datetime64[s]")
+
     def to_json(self) -> dict[str, Any]:
         """Return plain lists, numbers and strings from which `from_json` makes an equal task."""
-        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+        document = {field.name: _plain(getattr(self, field.name)) for field in fields(self) if field.name != "calendar"}
+        return document if self.calendar is None else {**document, "calendar": str(self.calendar)}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Task:
@@ -140,6 +162,7 @@ class Task:
                 covariates=_names(document.get("covariates", [])),
                 static=_names(document.get("static", [])),
                 static_values=tuple(_numbers(values) for values in document.get("static_values", [])),
+                calendar=CalendarStep.parse(document["calendar"]) if document.get("calendar") else None,
             )
         except (TypeError, ValueError) as error:
             raise ModelError(f"task: {error}") from error

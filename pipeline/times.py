@@ -13,6 +13,7 @@ from cronsim import CronSim
 
 from pipeline.config.product import Product
 from pipeline.errors import UsageError
+from pipeline.steps import Step, add, between, floor, most_starts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,11 +53,6 @@ def as_datetime(instant: np.datetime64) -> datetime:
     return EPOCH + timedelta(microseconds=int(instant.astype("datetime64[us]").astype(np.int64)))
 
 
-def floor(instant: datetime, step: timedelta) -> datetime:
-    """Return the latest multiple of `step` since 1970 that is not after the instant."""
-    return instant - (instant - EPOCH) % step
-
-
 def latest_of(cron: str, time_zone: str, now: datetime) -> datetime:
     """Return the latest time of a cron expression that is not after `now`."""
     # In the hour that occurs twice when clocks go back, CronSim in reverse skips times: start well after it.
@@ -74,7 +70,7 @@ class Cadence:
     and t, the gap, which are not published.
     """
 
-    step: timedelta
+    step: Step
     delay: timedelta
     horizon: int
     cron: str
@@ -92,8 +88,10 @@ class Cadence:
         return self._largest_gap() + self.horizon
 
     def _largest_gap(self) -> int:
-        always_enough = -(-self.delay // self.step)
-        if self.step > timedelta(days=1) or self.time_zone != "UTC":  # clock changes shift issue times
+        always_enough = most_starts(self.delay, self.step)
+        if (
+            not isinstance(self.step, timedelta) or self.step > timedelta(days=1) or self.time_zone != "UTC"
+        ):  # clock changes shift issue times
             return always_enough
         first = datetime(2000, 1, 1, tzinfo=UTC)
         return max(map(self.gap, self.issues(first, first + timedelta(days=8))), default=always_enough)
@@ -104,12 +102,12 @@ class Cadence:
 
     def gap(self, issue_time: datetime) -> int:
         """Return the number of time steps after the origin, up to and including the issue time."""
-        return (issue_time - self.origin(issue_time)) // self.step
+        return between(self.origin(issue_time), issue_time, self.step)
 
     def lead_times(self, issue_time: datetime) -> list[datetime]:
         """Return the valid times of a forecast, ascending."""
-        first = self.origin(issue_time) + (self.gap(issue_time) + 1) * self.step
-        return [first + n * self.step for n in range(self.horizon)]
+        origin, gap = self.origin(issue_time), self.gap(issue_time)
+        return [add(origin, gap + n, self.step) for n in range(1, self.horizon + 1)]
 
     def latest_issue(self, now: datetime) -> datetime:
         """Return the latest issue time that is not after `now`."""

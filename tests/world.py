@@ -28,6 +28,7 @@ from pipeline.features.snapshot import Snapshot
 from pipeline.forecasting import predict
 from pipeline.forecasting.predict import IssuedForecast
 from pipeline.ingest.feed import OpenFeed
+from pipeline.steps import mean_length
 from pipeline.store.observations import AppendResult
 from pipeline.workspace import Workspace
 
@@ -153,7 +154,7 @@ def issue(ws: Workspace, issue_time: datetime) -> IssuedForecast:
 def end_of(product: Product) -> datetime:
     """Return the instant at which the next value after the CSV would be due; all of the CSV is known by then."""
     newest = pd.to_datetime(pd.read_csv(product.folder / "wind.csv")["time"].iloc[-1], utc=True)
-    now: datetime = newest.to_pydatetime() + product.feed.delay + product.feed.step
+    now: datetime = newest.to_pydatetime() + product.feed.delay + mean_length(product.feed.step)
     return now
 
 

@@ -125,8 +125,8 @@ class FeatureBuilder:
 
 def usable_cycles(task: Task, days: float) -> Known:
     """Return which of `cycles` (6,) a record of this length in days can estimate."""
-    daily = task.step_seconds < _DAY
-    return np.repeat([days >= 350, daily, days >= 28], 2)
+    daily, weekly = task.step_seconds < _DAY, task.calendar is None or task.step_seconds <= _DAY
+    return np.repeat([days >= 350, daily, weekly and days >= 28], 2)
 
 
 def _periods(task: Task) -> list[int]:

@@ -408,7 +408,7 @@ def _device(name: str) -> torch.device:
 
 def _origins(task: Task, inputs: Inputs) -> NDArray[np.int64]:
     """Return the number of the last context frame of each issue."""
-    return inputs.time[:, -1].astype("datetime64[s]").astype(np.int64) // task.step_seconds
+    return task.frame_numbers(inputs.time[:, -1])
 
 
 def _split(index: NDArray[np.intp], size: int) -> Iterator[NDArray[np.intp]]:

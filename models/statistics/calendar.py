@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _DAY = 86_400.0
-_YEAR = 365.2425 * _DAY
+YEAR_SECONDS = 365.2425 * _DAY
 _WEEK_HOURS = 168
 # 1970-01-01 was a Thursday; weeks here begin on Monday.
 _MONDAY_SHIFT = 3 * 24
@@ -37,7 +37,7 @@ class Basis:
         """Return the regressors (..., size) of times (...)."""
         seconds = time.astype("datetime64[s]").astype(np.int64)
         columns = [np.ones(seconds.shape)]
-        for harmonics, period in ((self.annual, _YEAR), (self.daily, _DAY)):
+        for harmonics, period in ((self.annual, YEAR_SECONDS), (self.daily, _DAY)):
             angle = seconds * (2 * np.pi / period)
             for order in range(1, harmonics + 1):
                 columns += [np.cos(order * angle), np.sin(order * angle)]
@@ -48,9 +48,9 @@ class Basis:
         return np.concatenate([smooth, np.eye(_WEEK_HOURS, dtype=np.float32)[hour]], axis=-1)
 
 
-def candidates(days: float, step_seconds: int) -> tuple[Basis, ...]:
+def candidates(days: float, step_seconds: int, most_annual: int = 3) -> tuple[Basis, ...]:
     """Return the bases that a record of this length and step supports, the richest last."""
-    annual = 0 if days < 350 else 2 if days < 1500 else 3
+    annual = min(most_annual, 0 if days < 350 else 2 if days < 1500 else 3)
     daily = 0 if step_seconds >= _DAY else min(4, int(_DAY // (2 * step_seconds)))
     found = [Basis(annual, daily)]
     if step_seconds <= 3600 and days >= 28:
@@ -61,6 +61,6 @@ def candidates(days: float, step_seconds: int) -> tuple[Basis, ...]:
 def cycles(time: NDArray[np.datetime64]) -> NDArray[np.float32]:
     """Return the sine and cosine of the year, the day and the week, (..., 6)."""
     seconds = time.astype("datetime64[s]").astype(np.int64)
-    angles = [seconds * (2 * np.pi / period) for period in (_YEAR, _DAY, 7 * _DAY)]
+    angles = [seconds * (2 * np.pi / period) for period in (YEAR_SECONDS, _DAY, 7 * _DAY)]
     waves = [wave(angle) for angle in angles for wave in (np.sin, np.cos)]
     return np.stack(waves, axis=-1).astype(np.float32)

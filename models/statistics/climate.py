@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.base import State, take
-from models.statistics.calendar import Basis, candidates
+from models.statistics.calendar import YEAR_SECONDS, Basis, candidates
 from models.statistics.series import Series
 from models.task import Task
 
@@ -78,7 +78,8 @@ class Climate:
 
 def fit_climate(task: Task, train: Series, validation: Series | None) -> Climate:
     """Fit a climate by least squares; where the record supports two bases, validation chooses."""
-    options = candidates(train.days, task.step_seconds)
+    most = round(YEAR_SECONDS / task.step_seconds) // 2 if task.calendar else 3  # two for quarters
+    options = candidates(train.days, task.step_seconds, most)
     if len(options) == 1:
         return refit_climate(options[0], train)
     if validation is None:

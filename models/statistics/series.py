@@ -62,9 +62,10 @@ def collect(windows: Windows) -> Series:
         rows = slice(start - first, start - first + len(chunk))
         values[rows] = np.where(known, chunk, values[rows])
         mask[rows] |= known
-    seconds = (first + np.arange(len(values))) * task.step_seconds
-    offset = _seconds(windows.batch(np.zeros(1, np.intp)).inputs.time)[0, 0] % task.step_seconds
-    return Series((seconds + offset).astype("datetime64[s]"), values, mask)
+    time = task.frame_times(first + np.arange(len(values)))
+    frame = windows.batch(np.zeros(1, np.intp)).inputs.time[:1, 0].astype("datetime64[s]")
+    offset = frame - task.frame_times(task.frame_numbers(frame))
+    return Series(time + offset, values, mask)
 
 
 def transformed(
@@ -97,7 +98,7 @@ def _covering(windows: Windows) -> list[Part]:
     parts, found = [], []
     for start in range(0, len(index), CHUNK):
         batch = windows.batch(index[start : start + CHUNK])
-        found.append(_seconds(batch.inputs.target_time)[:, 0] // task.step_seconds)
+        found.append(task.frame_numbers(batch.inputs.target_time[:, 0]))
         parts.append(_unroll(task, batch))
     # Windows are sorted by issue time: where the targets of two are contiguous, windows between add none. Frames
     # before the first target or in a gap between targets appear only in inputs, of any window that reaches them.
@@ -113,8 +114,7 @@ def _covering(windows: Windows) -> list[Part]:
 
 def _unroll(task: Task, batch: Batch) -> Part:
     inputs = batch.inputs
-    context = _seconds(inputs.time) // task.step_seconds
-    future = _seconds(inputs.target_time) // task.step_seconds
+    context, future = task.frame_numbers(inputs.time), task.frame_numbers(inputs.target_time)
     start = int(min(context.min(), future.min()))
     length = int(max(context.max(), future.max())) - start + 1
     every = tuple(range(len(task.channels)))
@@ -132,7 +132,3 @@ def _unroll(task: Task, batch: Batch) -> Part:
         values[rows, targets] = np.where(y_known[:, lead], y[:, lead], values[rows, targets])
         mask[rows, targets] |= y_known[:, lead]
     return start, values, mask
-
-
-def _seconds(time: NDArray[np.datetime64]) -> NDArray[np.int64]:
-    return time.astype("datetime64[s]").astype(np.int64)

@@ -32,7 +32,7 @@ _UNITS = {
     "w": timedelta(weeks=1),
     "y": timedelta(days=365, hours=6),
 }
-_PATTERN = r"^(\d+(?:\.\d+)?)(s|min|h|d|w|y)$"
+DURATION_PATTERN = r"^(\d+(?:\.\d+)?)(s|min|h|d|w|y)$"
 
 
 class Strict(BaseModel):
@@ -81,7 +81,7 @@ def parse_duration(text: object) -> timedelta:
     """
     if isinstance(text, timedelta):
         return text
-    match = re.fullmatch(_PATTERN, text) if isinstance(text, str) else None
+    match = re.fullmatch(DURATION_PATTERN, text) if isinstance(text, str) else None
     if match is None:
         raise InvalidValueError(f"{text!r} is not a duration", "write a number and a unit: 30s, 10min, 6h, 1d, 2w, 10y")
     try:
@@ -104,7 +104,7 @@ Duration = Annotated[
     timedelta,
     BeforeValidator(parse_duration),
     PlainSerializer(format_duration, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": _PATTERN, "examples": ["10min", "6h", "1d", "10y"]}),
+    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "examples": ["10min", "6h", "1d", "10y"]}),
 ]
 """A duration, written as in ``6h``."""
 

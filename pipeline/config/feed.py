@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, Field, PrivateAttr, field_validator
+from pydantic import AfterValidator, Field, PrivateAttr, field_validator, model_validator
 
 from expectations.variables import KNOWN, Transform, Variable
 from pipeline.config.base import Duration, Name, Strict
 from pipeline.config.quality import Quality, check_names
-from pipeline.config.sources import AnySource
+from pipeline.config.sources import AnySource, TimeStamps
+from pipeline.config.steps import StepField
 from pipeline.errors import InvalidValueError
+from pipeline.steps import CalendarStep
 from pipeline.units import check_units, convert, convertible
 
 Limit = float | None
@@ -110,8 +112,10 @@ class Feed(Strict):
 
     source: AnySource
     """Where the data comes from and how it is read."""
-    step: Duration
-    """Time step of the observations."""
+    step: StepField
+    """Time step of the observations: a duration, counted from 1970 in UTC; or week (from Monday), month or quarter, in
+    UTC; or one of these or a day in a zone, as in ``day in Europe/Dublin``, where a day has 23 to 25 hours when clocks
+    change. Every time stamp within such a calendar step means that step."""
     delay: Duration = timedelta(0)
     """Publication delay: time from valid_time until a value usually becomes available. Sets known_at of loaded
     history."""
@@ -167,15 +171,34 @@ class Feed(Strict):
         feed._product, feed._name, feed._folder = product, name, folder
         return feed
 
-    @field_validator("step")
-    @classmethod
-    def _check_step(cls, step: timedelta) -> timedelta:
-        day = timedelta(days=1)
-        if not step or step % timedelta(seconds=1) or (day % step and step % day):
+    @model_validator(mode="after")
+    def _read_stamps_by_calendar(self) -> Self:
+        """Return the feed with the defaults of time stamps for a calendar step: its zone, and the start of a period."""
+        step, stamps = self.step, getattr(self.source, "time", None)
+        if not isinstance(stamps, TimeStamps):
+            return self
+        if not stamps.names_days and not (isinstance(step, CalendarStep) and step.unit in ("month", "quarter")):
             raise InvalidValueError(
-                "does not divide a day into equal steps of whole seconds", "use e.g. 10min, 1h, 6h, 1d"
+                f"{stamps.format!r} is not a strptime format with a date",
+                "write e.g. '%d/%m/%Y %H:%M', or step: month",
+                field="source.time.format",
             )
-        return step
+        if not isinstance(step, CalendarStep):
+            return self
+        if step.zone == "UTC" and stamps.zone != "UTC":
+            raise InvalidValueError(
+                f"'{step}' is counted in UTC, and the time stamps are in {stamps.zone}",
+                f"write {step.unit} in {stamps.zone}",
+                field="step",
+            )
+        defaults: dict[str, str] = {"zone": step.zone}
+        if stamps.hours == "0-23" and not stamps.resample:
+            defaults["label"] = "start"
+        missing = {name: value for name, value in defaults.items() if name not in stamps.model_fields_set}
+        if not missing:
+            return self
+        source = self.source.model_copy(update={"time": stamps.model_copy(update=missing)})
+        return self.model_copy(update={"source": source})
 
     @field_validator("variables")
     @classmethod

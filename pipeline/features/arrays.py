@@ -6,13 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.steps import Step, count_steps, identify
 from pipeline.times import as_numpy
 
 Bool = NDArray[np.bool_]
@@ -53,7 +54,7 @@ class Frames:
 
     times: Times
     """(time,) valid times, UTC microseconds, one `step` apart."""
-    step: timedelta
+    step: Step
     first: Float
     """(time, channel, location) first known values, 0 where there is none."""
     mask: Bool
@@ -65,7 +66,7 @@ class Frames:
 
     def index(self, instant: datetime) -> int:
         """Return the index of a valid time; it may be before or after the axis."""
-        return int((as_numpy(instant) - self.times[0]) // np.timedelta64(self.step))
+        return int(count_steps(self.times[0], np.asarray(as_numpy(instant)), self.step))
 
     @cached_property
     def complete_at(self) -> Int:
@@ -132,7 +133,7 @@ def describe_array(array: NDArray[Any]) -> dict[str, Any]:
     return {"dtype": array.dtype.str, "shape": list(array.shape), "sha256": digest.hexdigest()}
 
 
-def frames_digest(start: np.datetime64, step: timedelta, parts: Mapping[str, Mapping[str, Any]]) -> str:
+def frames_digest(start: np.datetime64, step: Step, parts: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the digest of frames, given the descriptions of their arrays."""
-    axis = {"start": str(start.astype("datetime64[us]")), "step": step.total_seconds()}
+    axis = {"start": str(start.astype("datetime64[us]")), "step": identify(step)}
     return hashlib.sha256(json.dumps({**axis, "arrays": parts}, sort_keys=True).encode()).hexdigest()

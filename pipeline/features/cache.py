@@ -28,6 +28,7 @@ from pipeline.features.files import FORMAT, frame_writer, read_frames
 from pipeline.features.frames import frames_from_rows
 from pipeline.ingest.feed import OpenFeed
 from pipeline.locations import Locations
+from pipeline.steps import identify
 from pipeline.store.observations import Observations
 
 log = logging.getLogger(__name__)
@@ -137,7 +138,7 @@ def _key(identity: str, feed: Feed, locations: Locations, known_by: datetime) ->
         "locations": locations.ids,
         "grid": locations.shape,
         "variables": list(feed.variables),
-        "step": feed.step.total_seconds(),
+        "step": identify(feed.step),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -27,6 +27,7 @@ from pipeline.features.frames import frames_from_rows
 from pipeline.features.regrid import Regrid
 from pipeline.ingest.feed import OpenFeed
 from pipeline.locations import Locations
+from pipeline.steps import add, count_steps, shift
 from pipeline.times import Cadence, as_numpy
 
 
@@ -66,10 +67,9 @@ class Covariate:
         shape = (len(issues), times.shape[1], len(self.channels), len(self.locations))
         if self.frames is None:
             return np.zeros(shape, np.float32), np.zeros(shape, np.bool_)
-        step = np.timedelta64(self.frames.step)
-        since = times.astype("datetime64[us]") - self.frames.times[0]
-        position: Int = since // step
-        position[since % step != np.timedelta64(0)] = -1  # before the axis: unknown
+        start, step, wanted = self.frames.times[0], self.frames.step, times.astype("datetime64[us]")
+        position: Int = count_steps(start, wanted, step)
+        position[shift(start, position, step) != wanted] = -1  # before the axis: unknown
         known_by = np.repeat(instants, times.shape[1])
         values, mask = windows_as_of(self.frames, position.ravel(), known_by, 1)
         return values.reshape(shape), mask.reshape(shape)
@@ -153,7 +153,7 @@ def load_covariates_at_issue(
     """
     parts, unreadable = [], []
     origin = cadence.origin(issue_time)
-    first, last = origin + cadence.step, origin + cadence.leads * cadence.step
+    first, last = (add(origin, steps, cadence.step) for steps in (1, cadence.leads))
     for name, feed in feeds.items():
         try:
             covariate = load_covariate(feed, known_by=issue_time, since=first, until=last)

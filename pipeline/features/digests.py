@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.features.arrays import Frames
 from pipeline.features.snapshot import Snapshot
+from pipeline.steps import identify
 from pipeline.times import as_numpy
 
 
@@ -56,7 +57,7 @@ def _known_by(frames: Frames, instants: Sequence[datetime]) -> Iterator[str]:
             frames.revisions.known_at[revised],
             frames.revisions.values[revised],
         )
-        whole = hashlib.sha256(json.dumps([str(frames.times[0]), frames.step.total_seconds(), end]).encode())
+        whole = hashlib.sha256(json.dumps([str(frames.times[0]), identify(frames.step), end]).encode())
         for part in (*(digest.digest() for digest in complete), *(np.ascontiguousarray(one).tobytes() for one in rest)):
             whole.update(hashlib.sha256(part).digest())
         yield whole.hexdigest()

@@ -10,7 +10,6 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from pipeline.errors import StoreError
 from pipeline.features.arrays import ALWAYS, NEVER, Frames, FrameSummary, Revisions, frames_digest
 from pipeline.features.frames import check_gap
+from pipeline.steps import Step, count_steps, identify, read_identity, shift
 
 FORMAT = 2
 METADATA = "metadata.json"
@@ -64,9 +64,8 @@ class ArrayFile:
 class FrameWriter:
     """Writes frames part by part, in order of time, with one part in memory."""
 
-    def __init__(self, folder: Path, *, channels: int, locations: int, step: timedelta) -> None:
+    def __init__(self, folder: Path, *, channels: int, locations: int, step: Step) -> None:
         self.folder, self.step, self.rows = folder, step, 0
-        self._width = np.timedelta64(step)
         self._start: np.datetime64 | None = None
         self._shape = channels, locations
         self._files = {
@@ -92,11 +91,11 @@ class FrameWriter:
         """
         if self._start is None:
             self._start = part.times[0]
-        at = int((part.times[0] - self._start) // self._width)
+        at = int(count_steps(self._start, part.times[:1], self.step)[0])
         missing = at - self._files["first"].rows
         if missing < 0:
             raise StoreError(f"{self.folder}: cannot append frames of {part.times[0]} after later ones")
-        last = part.times[0] - (missing + 1) * self._width
+        last = shift(part.times[0], np.array([-(missing + 1)]), self.step)[0]
         check_gap(missing * self._shape[1], (last, self.rows), (part.times[0], rows))
         self._append_empty(missing)
         for name, array in part.arrays().items():
@@ -114,7 +113,7 @@ class FrameWriter:
         metadata = {
             "format": FORMAT,
             "start": str(self._start),
-            "step": self.step.total_seconds(),
+            "step": identify(self.step),
             "arrays": arrays,
             COMPLETE_AT: complete_at,
             "digest": frames_digest(self._start, self.step, arrays),
@@ -137,7 +136,7 @@ class FrameWriter:
 
 
 @contextmanager
-def frame_writer(folder: Path, *, channels: int, locations: int, step: timedelta) -> Iterator[FrameWriter]:
+def frame_writer(folder: Path, *, channels: int, locations: int, step: Step) -> Iterator[FrameWriter]:
     """Yield a writer for a folder; the frames are complete when the block ends without an error.
 
     Raises:
@@ -165,10 +164,10 @@ def read_frames(folder: Path) -> Frames:
             raise StoreError(f"{folder}: {METADATA} is altered")
         arrays = {name: _map_array(folder / f"{name}.npy", facts) for name, facts in metadata["arrays"].items()}
         complete_at = _map_array(folder / f"{COMPLETE_AT}.npy", metadata[COMPLETE_AT])
+        start, step = np.datetime64(metadata["start"], "us"), read_identity(metadata["step"])
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise StoreError(f"{folder}: cannot read the frames, {error}") from error
-    start, step = np.datetime64(metadata["start"], "us"), timedelta(seconds=metadata["step"])
-    times = start + np.arange(len(complete_at)) * np.timedelta64(step)
+    times = shift(start, np.arange(len(complete_at)), step)
     revisions = Revisions(*(arrays[f"revised_{name}"] for name in ("frame", "location", "known_at", "values")))
     summary = FrameSummary(metadata["digest"], complete_at)
     return Frames(times, step, arrays["first"], arrays["mask"], arrays["known_at"], revisions, summary)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import NoDataError, StoreError
 from pipeline.features.arrays import NEVER, Bool, Frames, Int, Revisions, zero_missing
+from pipeline.steps import Step, count_steps, mean_length, shift
 from pipeline.times import as_datetime
 
 ALLOWED_EMPTY_CELLS = 50_000_000
@@ -25,11 +26,11 @@ def build_frames(
     *,
     locations: tuple[str, ...],
     variables: tuple[str, ...],
-    step: timedelta,
+    step: Step,
 ) -> Frames:
     """Return bitemporal rows (valid_time, location, known_at, variables) as frames.
 
-    Valid times are multiples of `step` apart. Rows of other locations are ignored; the order of rows does not matter.
+    Valid times are whole steps apart. Rows of other locations are ignored; the order of rows does not matter.
 
     Raises:
         NoDataError: no row is of any of the locations.
@@ -46,7 +47,7 @@ def frames_from_rows(
     *,
     locations: tuple[str, ...],
     variables: tuple[str, ...],
-    step: timedelta,
+    step: Step,
 ) -> Frames | None:
     """Return the frames that `build_frames` returns, or None if no row is of any of the locations.
 
@@ -62,18 +63,18 @@ def frames_from_rows(
     valid = rows["valid_time"].cast(pa.int64()).to_numpy()
     known = rows["known_at"].cast(pa.int64()).to_numpy()
     values = [rows[name].to_numpy() for name in variables]
-    width = step // timedelta(microseconds=1)
-    start, count = int(valid.min()), (int(valid.max()) - int(valid.min())) // width + 1
-    _check_gaps(valid, width, len(locations))
-    axis = start + width * np.arange(count)
-    times, shape = axis.astype("datetime64[us]"), (count, len(locations))
+    start, end = np.array([valid.min(), valid.max()]).astype("datetime64[us]")
+    count = int(count_steps(start, np.asarray(end), step)) + 1
+    _check_gaps(valid, mean_length(step) // timedelta(microseconds=1), len(locations))
+    times, shape = shift(start, np.arange(count), step), (count, len(locations))
+    axis = times.astype(np.int64)
     first = np.empty((count, len(variables), len(locations)), np.float32)
     if _is_complete(valid, location, axis, len(locations)):
         for channel, column in enumerate(values):
             first[:, channel] = column.reshape(shape)
         return Frames(times, step, first, zero_missing(first), known.reshape(shape), _no_revisions(len(variables)))
 
-    cell = _cells(valid, location, start, width, len(locations))
+    cell = _cells(valid, location, start, step, len(locations))
     later = _revision_rows(cell, known, count * len(locations))
     initial: Bool | slice = slice(None)
     if len(later):
@@ -149,10 +150,10 @@ def _is_complete(valid: Int, location: NDArray[np.int32], axis: Int, locations: 
     return bool(in_order and (valid.reshape(-1, locations) == axis[:, None]).all())
 
 
-def _cells(valid: Int, location: NDArray[np.int32], start: int, width: int, locations: int) -> Int:
+def _cells(valid: Int, location: NDArray[np.int32], start: np.datetime64, step: Step, locations: int) -> Int:
     """Return the index of each row in (time, location), flattened."""
     begins = np.flatnonzero(np.concatenate(([True], valid[1:] != valid[:-1])))  # sorted rows: divide once per frame
-    base = (valid[begins] - start) // width * locations
+    base = count_steps(start, valid[begins].astype("datetime64[us]"), step) * locations
     cell: Int = np.repeat(base, np.diff(begins, append=len(valid)))
     cell += location
     return cell

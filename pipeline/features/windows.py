@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,19 +14,20 @@ from pipeline.features.arrays import Bool, Float, Frames
 from pipeline.features.asof import windows_as_of
 from pipeline.features.covariates import FutureCovariates, covariate_names
 from pipeline.locations import Locations
+from pipeline.steps import mean_length, shift
 from pipeline.times import Cadence, as_numpy
 
 
 def make_task(product: Product, cadence: Cadence, locations: Locations) -> Task:
     """Return the forecasting task of a product, which models are built for."""
-    variables = [product.feed.variable(name) for name in product.feed.variables]
+    variables, step = [product.feed.variable(name) for name in product.feed.variables], product.feed.step
     return Task(
         channels=tuple(product.feed.variables),
         targets=product.forecast.targets,
         context=product.forecast.context,
         leads=cadence.leads,
         quantile_levels=product.forecast.quantiles,
-        step_seconds=int(product.feed.step.total_seconds()),
+        step_seconds=int(mean_length(step).total_seconds()),
         locations=locations.ids,
         longitude=locations.longitude,
         latitude=locations.latitude,
@@ -36,6 +37,7 @@ def make_task(product: Product, cadence: Cadence, locations: Locations) -> Task:
         covariates=covariate_names(product),
         static=locations.static,
         static_values=locations.static_values,
+        calendar=None if isinstance(step, timedelta) else step,
     )
 
 
@@ -63,10 +65,11 @@ class IssueWindows:
         self._last = np.array([frames.index(cadence.origin(issue)) for issue in self.issues], np.int64)
         self._known_by = np.array([as_numpy(issue) for issue in self.issues], "datetime64[us]").astype(np.int64)
         self._truth_at = as_numpy(truth_at).astype(np.int64)
-        first, step = frames.times[0].astype("datetime64[s]").astype(np.int64), task.step_seconds
-        self._seconds = first + self._last * step
-        self._past = np.arange(1 - task.context, 1) * step
-        self._future = np.arange(1, task.leads + 1) * step
+        first = int(self._last.min(initial=0)) - task.context + 1
+        frame = np.arange(first, int(self._last.max(initial=0)) + task.leads + 1)
+        self._times = shift(frames.times[0], frame, frames.step).astype("datetime64[s]")
+        self._position = self._last - first
+        """Position of the newest frame of each window in `_times`."""
 
     @property
     def task(self) -> Task:
@@ -80,8 +83,8 @@ class IssueWindows:
         """Return the inputs known at the issue times `index`."""
         last, context = self._last[index], self._task.context
         values, mask = windows_as_of(self._frames, last, self._known_by[index], context)
-        seconds = self._seconds[index][:, None]
-        target_time = (seconds + self._future).view("datetime64[s]")
+        newest = self._position[index][:, None]
+        target_time = self._times[newest + np.arange(1, self._task.leads + 1)]
         future, future_mask = None, None
         if self._covariates:
             issues = self._known_by[index].view("datetime64[us]")
@@ -89,7 +92,7 @@ class IssueWindows:
         return Inputs(
             values=values,
             mask=mask,
-            time=(seconds + self._past).view("datetime64[s]"),
+            time=self._times[newest + np.arange(1 - context, 1)],
             target_time=target_time,
             covariates=future,
             covariates_mask=future_mask,

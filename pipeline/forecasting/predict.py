@@ -20,6 +20,7 @@ from pipeline.forecasting.fallback import Forecast, InputState, forecast_with_fa
 from pipeline.forecasting.notes import Note, encode_notes
 from pipeline.forecasting.serving import BundleStore
 from pipeline.ingest.feed import OpenFeed
+from pipeline.steps import add, longest
 from pipeline.store.forecasts import JUDGED, SCHEMA
 from pipeline.store.observations import TIME
 from pipeline.times import Cadence, as_datetime
@@ -69,7 +70,7 @@ def issue_forecast(
     if state.age_steps is None:
         age = float("inf")
     else:
-        newest = cadence.origin(issue_time) - state.age_steps * cadence.step
+        newest = add(cadence.origin(issue_time), -state.age_steps, cadence.step)
         age = (issue_time - newest).total_seconds() / 3600
     return IssuedForecast(issue_time, forecast, state, age, _rows(snapshot, issue_time, forecast, age))
 
@@ -99,7 +100,7 @@ def snapshot_at_issue(
 def _fit_climatology(product: Product, cadence: Cadence, feed: OpenFeed, issue_time: datetime) -> Model:
     since = issue_time - CLIMATOLOGY_WINDOW
     snapshot = take_snapshot(product, cadence, feed, {}, known_by=issue_time, since=since)
-    earliest = as_datetime(snapshot.frames.times[0]) - (cadence.leads + 1) * cadence.step
+    earliest = add(as_datetime(snapshot.frames.times[0]), -(cadence.leads + 1), cadence.step)
     issues = [
         past
         for past in cadence.issues(max(since, earliest), issue_time)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 
 import pyarrow as pa
@@ -10,12 +10,15 @@ import pyarrow.compute as pc
 
 from pipeline.config import Feed
 from pipeline.config.base import format_duration
-from pipeline.errors import ContractError, NoDataError, SourceError
+from pipeline.config.steps import format_step
+from pipeline.errors import ConfigError, ContractError, NoDataError, SourceError
 from pipeline.features.windows import make_task
 from pipeline.ingest.feed import OpenFeed
 from pipeline.ingest.quality.checks import check_rows
 from pipeline.ingest.quality.contract import check_quality
+from pipeline.ingest.quality.step_fit import find_misfit, fitting_step
 from pipeline.ingest.sources.base import About
+from pipeline.steps import add, describe, mean_length, period_name
 from pipeline.training.fit import check_candidates
 from pipeline.training.folds import divide
 from pipeline.training.verdict import FEW_CASES
@@ -26,7 +29,8 @@ def check_product(ws: Workspace, *, at: datetime) -> dict[str, str]:
     """Return facts about a valid product, by name; nothing is stored.
 
     Raises:
-        ConfigError: a mistake in the product file or in its list of locations, or a secret that is not set.
+        ConfigError: a mistake in the product file or in its list of locations, a secret that is not set, or a step with
+            which most rows of the first payload would be refused.
         SourceError: a source cannot be reached, or its first payload cannot be read.
         NoDataError: a source has no data.
         ContractError: the first payload of a source has no row that would be accepted.
@@ -34,7 +38,6 @@ def check_product(ws: Workspace, *, at: datetime) -> dict[str, str]:
     product, cadence = ws.product, ws.cadence
     unsuitable = check_candidates(product, make_task(product, cadence, ws.feed.locations))
     issue = cadence.latest_issue(at)
-    first = cadence.lead_times(issue)[0]
     facts = {"product": ", ".join(filter(None, (product.name, product.title)))}
     for feed in ws.feeds:
         check_quality(feed.spec)
@@ -46,18 +49,31 @@ def check_product(ws: Workspace, *, at: datetime) -> dict[str, str]:
             facts[name] = f"{facts[name]}; {value}" if name in facts else value
     if unsuitable:
         facts["left out"] = "; ".join(unsuitable.values())
-    age, lead = format_duration(issue - cadence.origin(issue)), format_duration(first - issue)
-    facts["schedule"] = (
+    facts["schedule"] = _describe_schedule(ws, issue)
+    return facts
+
+
+def _describe_schedule(ws: Workspace, issue: datetime) -> str:
+    """Return what a forecast of an issue time is based on and what it covers."""
+    product, cadence = ws.product, ws.cadence
+    origin, leads = cadence.origin(issue), cadence.lead_times(issue)
+    if not isinstance(cadence.step, timedelta):
+        newest, first, last = (period_name(time, cadence.step) for time in (origin, leads[0], leads[-1]))
+        return (
+            f"a forecast issued on {issue:%Y-%m-%d at %H:%M} UTC uses values up to {newest} and covers "
+            f"{describe(product.forecast.horizon, cadence.step)}, {first}{f' to {last}' if last != first else ''}"
+        )
+    age, lead = format_duration(issue - origin), format_duration(leads[0] - issue)
+    return (
         f"a forecast issued at {issue:%H:%M} UTC uses values up to {age} before and covers "
         f"{product.forecast.horizon} steps, starting {lead} after"
     )
-    return facts
 
 
 def _describe_folds(ws: Workspace, first: datetime, last: datetime) -> str:
     """Return what the gate can stand on, with observations of a period, as a clause."""
     product, cadence = ws.product, ws.cadence
-    start, now = first + product.forecast.context * cadence.step, last + cadence.delay
+    start, now = add(first, product.forecast.context, cadence.step), last + cadence.delay
     try:
         folds = divide(product, cadence, list(cadence.issues(start, now)), now=now)
     except NoDataError as error:
@@ -81,12 +97,15 @@ def _read_first_payload(
     spec, locations, source = feed.spec, feed.locations, feed.source
     where = f"{locations.shape[0]} x {locations.shape[1]} cells" if locations.shape else f"{len(locations)} stations"
     recent = source.about.supports_time_range and spec.mode == "live"
-    since, until = (at - spec.lookback, at) if recent else (None, None)
+    lookback = spec.lookback
+    if not isinstance(spec.step, timedelta):  # the newest value may have been due weeks ago
+        lookback = max(lookback, spec.delay + 2 * spec.step.longest)
+    since, until = (at - lookback, at) if recent else (None, None)
     payload = next(islice(source.fetch(since, until, at=at), 1), None)
     if payload is None:
         if recent and archive:
             raise NoDataError(
-                f"{feed.title}: the source has no data of the last {format_duration(spec.lookback)}; set mode: "
+                f"{feed.title}: the source has no data of the last {format_duration(lookback)}; set mode: "
                 "archive, as the product's feed does, if it is an archive that has ended"
             )
         raise NoDataError(f"{feed.title}: the source has no data; check its time range and its path")
@@ -99,9 +118,15 @@ def _read_first_payload(
     readable, span = 0, None
     if decoded.rows.num_rows:
         checked = check_rows(decoded.rows, spec, locations, now=at, live=False)
+        if misfit := find_misfit(decoded.rows, checked.refused, spec):
+            raise ConfigError(spec.title, "feed.step", misfit.problem, misfit.remedy)
         refused = pa.concat_tables([refused, checked.refused])
         facts += [("values", _range(spec, name, checked.accepted)) for name in spec.variables]
         facts += [("note", note) for note in checked.warnings]
+        fits = fitting_step(decoded.rows, spec)
+        if fits is not None and mean_length(fits) >= 2 * mean_length(spec.step):
+            shown = format_step(fits)
+            facts.append(("note", f"the time stamps fit step: {shown}, and feed.step is {format_step(spec.step)}"))
         readable = checked.accepted.num_rows
         if readable:
             bounds = pc.min_max(checked.accepted["valid_time"])

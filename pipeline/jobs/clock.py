@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from pipeline.errors import NoDataError
+from pipeline.steps import add
 from pipeline.workspace import Workspace
 
 
@@ -22,4 +23,4 @@ def now_of(ws: Workspace, at: datetime | None = None) -> datetime:
     newest = ws.feed.observations.newest()
     if newest is None:
         raise NoDataError(f"{ws.product.name}: no observations yet; run `nightcast ingest` first")
-    return newest + feed.delay + feed.step
+    return add(newest, 1, feed.step) + feed.delay

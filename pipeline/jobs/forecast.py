@@ -16,6 +16,7 @@ from pipeline.forecasting.publish.report_data import ReportContext
 from pipeline.forecasting.publish.write import publish
 from pipeline.jobs.clock import now_of
 from pipeline.jobs.job import Result, Runner, call
+from pipeline.steps import calendar_name
 from pipeline.workspace import Workspace
 
 
@@ -36,6 +37,8 @@ class ForecastResult(Result):
     """Where it is published."""
     repeated: bool
     """Whether this issue time had been published before, so that nothing was done."""
+    periods: tuple[str, ...] = ()
+    """Names of the periods that it forecasts, such as March 2024, if the feed's step is a calendar step."""
     notes: tuple[str, ...] = ()
     """Why better fallback levels were not used."""
 
@@ -102,5 +105,6 @@ def _forecast_one(ws: Workspace, issue_time: datetime, run: Runner) -> ForecastR
         missing=missing_locations(forecast, ws.cadence, feed.observations),
         folder=folder,
         repeated=not (fresh or new),
+        periods=tuple(filter(None, (calendar_name(time, product.feed.step) for time in forecast.valid_times))),
         notes=tuple(map(describe_note, forecast.notes)),
     )

@@ -21,6 +21,7 @@ from pipeline.ingest.feed import OpenFeed
 from pipeline.ingest.fetch import fetch_payloads, time_ranges_to_query
 from pipeline.ingest.payload import PayloadResult, ingest_payload
 from pipeline.jobs.job import Result, RowCounts, Runner, call
+from pipeline.steps import calendar_name, mean_length, period_name
 from pipeline.workspace import Workspace
 
 
@@ -41,6 +42,8 @@ class FeedResult(RowCounts):
     """Why payloads could not be fetched or used."""
     newest: datetime | None
     """Newest valid time in the store."""
+    newest_period: str | None = None
+    """Name of the period that ends then, such as March 2024, if the feed's step is a calendar step."""
     version: int
     """Version of the observations table afterwards."""
 
@@ -113,6 +116,7 @@ def summarise(
     for payload in payloads:
         reasons.update(payload.reasons)
         distinct.update(dict.fromkeys(payload.warnings))
+    newest = feed.observations.newest()
     return FeedResult(
         payloads=len(payloads),
         added=sum(payload.appended.added for payload in payloads),
@@ -123,7 +127,8 @@ def summarise(
         reasons=dict(reasons.most_common()),
         warnings=tuple(distinct),
         faults=(*faults, *(str(payload.fault) for payload in payloads if payload.fault is not None)),
-        newest=feed.observations.newest(),
+        newest=newest,
+        newest_period=calendar_name(newest, feed.spec.step),
         version=feed.observations.table.version,
     )
 
@@ -196,6 +201,7 @@ def _stale_warnings(feed: OpenFeed, now: datetime) -> tuple[str, ...]:
     if newest is None or spec.mode == "archive" or check.severity == "off":
         return ()
     late = now - spec.delay - newest
-    if late <= (check.within or 3 * spec.step):
+    step = mean_length(spec.step)
+    if late <= (check.within or 3 * step):
         return ()
-    return (f"nothing new; the newest value is of {newest:%Y-%m-%d %H:%M} UTC, {late // spec.step:,} steps late",)
+    return (f"nothing new; the newest value is of {period_name(newest, spec.step)}, {late // step:,} steps late",)

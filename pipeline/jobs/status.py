@@ -15,6 +15,7 @@ from pipeline.forecasting.verification.scores import scores_by_lead, skill_score
 from pipeline.jobs.clock import now_of
 from pipeline.jobs.job import Result
 from pipeline.registry.tracking import TrackingError
+from pipeline.steps import between, calendar_name, mean_length
 from pipeline.workspace import Workspace
 
 State = Literal["fresh", "late", "broken"]
@@ -32,6 +33,8 @@ class StatusResult(Result):
     home: Path
     observations: int
     newest: datetime | None
+    newest_period: str | None = None
+    """Name of the period that ends then, such as March 2024, if the feed's step is a calendar step."""
     refused: int
     """Rows in quarantine."""
     champion: int | None
@@ -75,6 +78,7 @@ def status(ws: Workspace, *, at: datetime | None = None) -> StatusResult:
         home=ws.settings.home,
         observations=observations.count(),
         newest=newest,
+        newest_period=calendar_name(newest, product.feed.step),
         refused=sum(feed.quarantine.open_rows().num_rows for feed in ws.feeds),
         champion=champion.version if champion else None,
         model=champion.model if champion else None,
@@ -96,7 +100,8 @@ def assess(
     """Return the state of a product and the reason, from its newest value, its last forecast and known problems."""
     cadence = ws.cadence
     due = cadence.latest_issue(now - TOLERANCE)
-    behind = max(0, (cadence.origin(now - min(TOLERANCE, cadence.step)) - newest) // cadence.step)
+    tolerance = min(TOLERANCE, mean_length(cadence.step))
+    behind = max(0, between(newest, cadence.origin(now - tolerance), cadence.step))
     if problems:
         return "broken", problems[0]
     if last is None:

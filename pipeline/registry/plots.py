@@ -6,6 +6,8 @@ from pipeline.features.snapshot import Snapshot
 from pipeline.report import LeadSkill, basis_svg, skill_svg
 from pipeline.training.explanation.facts import Explanation
 from pipeline.training.explanation.report import report_losses
+from pipeline.report.typography import lead_name
+from pipeline.steps import mean_length
 from pipeline.training.fit import FittedModel
 from pipeline.training.holdout import TrainingOutcome
 from pipeline.training.metrics import nominal_coverage
@@ -18,7 +20,8 @@ def plot_skill(snapshot: Snapshot, outcome: TrainingOutcome, challenger: FittedM
     coverage, targets = ours.coverage_by_lead, product.forecast.targets
     entries = [
         LeadSkill(
-            lead=(lead + 1) * product.feed.step,
+            lead=(lead + 1) * mean_length(product.feed.step),
+            name=lead_name(lead + 1, product.feed.step),
             crps=crps,
             baseline_crps=tuple(
                 (name, scores.crps_by_lead[lead]) for name, scores in outcome.holdout.items() if name != challenger.name

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pipeline.report.data import Instant, StationSeries, TimeLabel, VariableForecast
 from pipeline.report.series import drawn_bands, last_observed, median, observed, valid_times
 from pipeline.report.ticks import nice_ticks
-from pipeline.report.typography import decimals_for, utc
+from pipeline.report.typography import decimals_for, drawn_at, utc
+from pipeline.steps import Step, add, between, mean_length
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class FanAxes:
     """The time axis, units and decimals shared by the charts of one variable."""
 
     issue_time: datetime
-    step: timedelta
+    step: Step
     label: TimeLabel
     units: str
     first: datetime
@@ -33,7 +34,7 @@ def fan_axes(
     variable: VariableForecast,
     *,
     issue_time: Instant,
-    step: timedelta,
+    step: Step,
     label: TimeLabel,
     history: int | None = None,
 ) -> FanAxes:
@@ -43,12 +44,12 @@ def fan_axes(
     steps = history if history is not None else max(15, min(30, 5 * len(leads)))
     newest = [found[0] for series in variable.stations if (found := last_observed(series))]
     # History ends at the newest period that had ended at the issue time, however old the input is.
-    end = leads[0] - step * max(1, math.ceil((leads[0] - issued) / step)) if leads else max(newest, default=issued)
+    end = add(leads[0], -max(1, -between(leads[0], issued, step)), step) if leads else max(newest, default=issued)
     end = max([end, *newest])
     largest = max((_largest(series, end, step, steps) for series in variable.stations), default=1.0)
-    back = step / 2 if label == "start" else timedelta(0)
-    first = end - (steps - 1) * step - back - step / 2
-    last = max([end, *leads]) - back + step / 2
+    half = mean_length(step) / 2
+    first = drawn_at(add(end, 1 - steps, step), step, label) - half
+    last = drawn_at(max([end, *leads]), step, label) + half
     return FanAxes(
         issued,
         step,
@@ -64,14 +65,14 @@ def fan_axes(
     )
 
 
-def charted_values(series: StationSeries, newest: datetime, step: timedelta, history: int) -> list[float]:
+def charted_values(series: StationSeries, newest: datetime, step: Step, history: int) -> list[float]:
     """Return every finite value in the chart of a station."""
     seen = observed(series, newest, step, history)[1]
     outer = [end for band in drawn_bands(series)[:1] for end in (*band.low.tolist(), *band.high.tolist())]
     return [value for value in (*seen, *outer, *median(series).tolist()) if math.isfinite(value)]
 
 
-def _largest(series: StationSeries, newest: datetime, step: timedelta, history: int) -> float:
+def _largest(series: StationSeries, newest: datetime, step: Step, history: int) -> float:
     return max((abs(value) for value in charted_values(series, newest, step, history)), default=0.0)
 
 

@@ -15,7 +15,7 @@ from pipeline.report.typography import (
     decimals_for,
     duration_text,
     instant_text,
-    lead_text,
+    lead_name,
     number,
     percent,
     plural,
@@ -115,14 +115,12 @@ def _row(model: BacktestedModel, variable: BacktestedVariable, decimals: int) ->
 def _panels(variable: BacktestedVariable, page: BacktestPage, units: str) -> list[dict[str, str]]:
     best, drawn = variable.models[0], _drawn(variable)
     panels = []
-    leads = [(lead + 1) * page.step for lead in range(len(best.crps_by_lead))]
+    leads = range(1, len(best.crps_by_lead) + 1)
     curves = [_curve(model, model.crps_by_lead, best) for model in drawn]
     panels.append(
         (
             f"CRPS by lead{units} (lower is better)",
-            curves_chart(
-                "CRPS by lead.", curves, [lead / page.step for lead in leads], [lead_text(one) for one in leads]
-            ),
+            curves_chart("CRPS by lead.", curves, leads, [lead_name(lead, page.step) for lead in leads]),
         )
     )
     for reference in variable.references:

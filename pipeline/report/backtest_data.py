@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from pipeline.steps import Step
+
 
 @dataclass(frozen=True, kw_only=True)
 class SkillInterval:
@@ -84,7 +86,7 @@ class BacktestPage:
         issues: Number of issue times.
         block: Issue times in a block of the bootstrap.
         confidence: Of the intervals of skill, in 0..1.
-        step: Length of one time step.
+        step: One time step.
         levels: Quantile levels.
         nominal: Nominal coverage of each interval, the widest first.
         variables: Each is a section of the page.
@@ -103,7 +105,7 @@ class BacktestPage:
     issues: int
     block: int
     confidence: float
-    step: timedelta
+    step: Step
     levels: tuple[float, ...]
     nominal: tuple[float, ...]
     variables: tuple[BacktestedVariable, ...]

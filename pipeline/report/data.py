@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from pipeline.fallback_level import FallbackLevel
 from pipeline.report.basis_data import Basis
+from pipeline.steps import Step
 
 TimeLabel = Literal["start", "end"]
 Instant = datetime | np.datetime64
@@ -67,7 +68,8 @@ class LeadSkill:
     """Verified skill at one lead.
 
     Attributes:
-        lead: Time from the issue time, in whole steps.
+        lead: Time from the issue time, in whole steps of their mean length.
+        name: The lead in words, such as "3 mo"; empty if `lead` says it.
         crps: Mean CRPS of the model, in the units of the variable.
         baseline_crps: Mean CRPS of each baseline over the same forecasts, by name.
         coverage: Share in 0..1 of observations inside the interval; NaN where unknown.
@@ -79,6 +81,7 @@ class LeadSkill:
     baseline_crps: tuple[tuple[str, float], ...] = ()
     coverage: float = float("nan")
     count: int = 0
+    name: str = ""
 
     @property
     def best_baseline(self) -> tuple[str, float] | None:
@@ -184,7 +187,7 @@ class ReportData:
         product: Key of the product, such as "ireland-wind".
         title: Its name for readers.
         issue_time: Issue time of the forecast.
-        step: Length of one time step.
+        step: One time step.
         fallback_level: What made the forecast, and from what input.
         variables: Target variables; each is a section of the page.
         model: The model behind the forecast.
@@ -203,7 +206,7 @@ class ReportData:
     product: str
     title: str
     issue_time: Instant
-    step: timedelta
+    step: Step
     fallback_level: FallbackLevel
     variables: tuple[VariableForecast, ...]
     model: ModelFacts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 from typing import NamedTuple
 
 from pipeline.report import svg
@@ -19,6 +20,7 @@ from pipeline.report.typography import (
     units_text,
     whole_days,
 )
+from pipeline.steps import mean_length
 
 WIDTH, HEIGHT = 300.0, 168.0
 
@@ -41,7 +43,7 @@ class _Canvas(NamedTuple):
     @property
     def step(self) -> float:
         """Width of one time step."""
-        return self.scale.x(self.scale.first + self.axes.step) - self.scale.left
+        return self.scale.x(self.scale.first + mean_length(self.axes.step)) - self.scale.left
 
 
 def _grid(on: _Canvas) -> list[str]:
@@ -178,15 +180,22 @@ def summary(series: StationSeries, axes: FanAxes) -> str:
     words = f"{shown_name(series.name)}: "
     if found := last_observed(series):
         seen = quantity(found[1], axes.decimals, axes.units)
-        words += f"last observed {seen} on {period_text(found[0], axes.step, axes.label)}"
+        words += f"last observed {seen} {_on(axes)} {period_text(found[0], axes.step, axes.label)}"
     else:
         words += "no observation"
     known = [(t, v) for t, v in zip(series.valid_time, median(series).tolist(), strict=True) if math.isfinite(v)]
     if not known:
         return words + "; no forecast."
     ends = [known[0], known[-1]] if len(known) > 1 else known
-    medians = [f"{number(value, axes.decimals)} on {period_text(time, axes.step, axes.label)}" for time, value in ends]
+    medians = [
+        f"{number(value, axes.decimals)} {_on(axes)} {period_text(time, axes.step, axes.label)}" for time, value in ends
+    ]
     return f"{words}; forecast median {' to '.join(medians)}."
+
+
+def _on(axes: FanAxes) -> str:
+    """Return the word before the name of a period: "on 14 Dec", but "in March 2024"."""
+    return "on" if isinstance(axes.step, timedelta) or axes.step.unit == "day" else "in"
 
 
 def fan_body(series: StationSeries, axes: FanAxes, ticks: list[float] | None = None) -> list[str]:

@@ -21,7 +21,6 @@ from pipeline.report.series import (
 )
 from pipeline.report.skill import HEIGHT, WIDTH, baseline_names, skill_panels
 from pipeline.report.typography import (
-    duration_text,
     lead_text,
     number,
     percent,
@@ -29,7 +28,9 @@ from pipeline.report.typography import (
     plural,
     quantity,
     shown_name,
+    steps_text,
     units_text,
+    zone_name,
 )
 
 MAP_WIDE, MAP_NARROW = 620.0, 366.0
@@ -102,8 +103,8 @@ def _fans(variable: VariableForecast, axes: FanAxes, missing: set[str]) -> dict[
         for index, band in enumerate(example)
     ]
     scaled = "All charts share one vertical axis." if ticks else "Each chart has its own vertical axis."
-    past = duration_text(axes.history * axes.step)
-    return {"fans": fans, "bands": key[::-1], "fan_note": f"The last {past} and the forecast, in UTC. {scaled}"}
+    past, zone = steps_text(axes.history, axes.step), zone_name(axes.step)
+    return {"fans": fans, "bands": key[::-1], "fan_note": f"The last {past} and the forecast, in {zone}. {scaled}"}
 
 
 def _fan_note(series: StationSeries, axes: FanAxes) -> str:
@@ -120,7 +121,7 @@ def _skill(variable: VariableForecast) -> dict[str, Any]:
     kept = [variable.skill[i] for i in evenly_spaced(len(variable.skill), _MOST_SKILL_ROWS)]
     rows = [
         {
-            "lead": lead_text(entry.lead),
+            "lead": entry.name or lead_text(entry.lead),
             "count": number(entry.count, 0),
             "crps": number(entry.crps, decimals),
             "baselines": [number(dict(entry.baseline_crps).get(name, math.nan), decimals) for name in names],

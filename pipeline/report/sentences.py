@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 from typing import NamedTuple
 
 from pipeline.fallback_level import FallbackLevel
@@ -28,6 +29,7 @@ from pipeline.report.typography import (
     plural,
     quantity,
     shown_name,
+    steps_text,
 )
 
 _NAMED = 3
@@ -48,7 +50,7 @@ def headline(data: ReportData) -> str:
     titles = titles[:1] + [t[:1].lower() + t[1:] if t[1:2].islower() else t for t in titles[1:]]
     stations = {series.station_id for variable in data.variables for series in variable.stations}
     steps = max((len(valid_times(variable)) for variable in data.variables), default=0)
-    ahead = f"next {duration_text(steps * data.step)}" if steps else "no forecast times"
+    ahead = f"next {steps_text(steps, data.step)}" if steps else "no forecast times"
     return f"{listed(titles) or 'No variables'} at {plural(len(stations), data.location_kind)}, {ahead}, issued "
 
 
@@ -155,7 +157,8 @@ def data_facts(report: ReportData) -> list[Fact]:
     """Return the facts about the observations."""
     data, step, kind = report.data, report.step, report.location_kind
     newest = instant_text(data.newest_observation)
-    if data.newest_observation is not None and report.time_label == "start":
+    by_name = report.time_label == "start" or not isinstance(step, timedelta)
+    if data.newest_observation is not None and by_name:
         newest = f"{period_text(data.newest_observation, step, 'start')} (period ended {newest})"
     age = duration_text(data.input_age) if data.input_age is not None else "unknown"
     missing = [shown_name(name) for name in data.missing_stations]

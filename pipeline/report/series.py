@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from pipeline.report.data import StationSeries, VariableForecast
 from pipeline.report.typography import utc
+from pipeline.steps import Step, add, mean_length
 
 Floats = npt.NDArray[np.float64]
 
@@ -87,12 +88,12 @@ def valid_times(variable: VariableForecast) -> list[datetime]:
     return sorted({utc(time) for series in variable.stations for time in series.valid_time})
 
 
-def observed(series: StationSeries, last: datetime, step: timedelta, most: int) -> tuple[list[datetime], list[float]]:
+def observed(series: StationSeries, last: datetime, step: Step, most: int) -> tuple[list[datetime], list[float]]:
     """Return the `most` steps up to `last` as times and values; NaN at a step without an observation."""
     known = {utc(time): float(value) for time, value in zip(series.observed_time, series.observed, strict=True)}
-    known = {time: value for time, value in known.items() if last - most * step < time}
-    filled = {round((last - time) / step) for time in known}
-    times = sorted({last - index * step for index in range(most) if index not in filled} | set(known))
+    known = {time: value for time, value in known.items() if add(last, -most, step) < time}
+    filled = {round((last - time) / mean_length(step)) for time in known}
+    times = sorted({add(last, -index, step) for index in range(most) if index not in filled} | set(known))
     return times, [value if math.isfinite(value := known.get(time, math.nan)) else math.nan for time in times]
 
 

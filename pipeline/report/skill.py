@@ -36,7 +36,7 @@ class _Plot:
         stride = math.ceil(len(skill) / max(1, int((self.right - self.left) // 36)))
         for index in range(len(skill) - 1, -1, -stride):
             x = self.xs[index]
-            self.grid.append(svg.text(x, HEIGHT - _BOTTOM + 15, lead_text(skill[index].lead), "tick", "middle"))
+            self.grid.append(svg.text(x, HEIGHT - _BOTTOM + 15, _name(skill[index]), "tick", "middle"))
 
     def y(self, value: float) -> float:
         share = (value - self.ticks[0]) / (self.ticks[-1] - self.ticks[0])
@@ -50,6 +50,10 @@ class _Plot:
             if dots or len(points) == 1:
                 marks += [svg.tag("circle", class_=f"{style}-dot", cx=x, cy=y, r=2.6) for x, y in points]
         return ([svg.tag("path", class_=style, d=path)] if path else []) + marks
+
+
+def _name(entry: LeadSkill) -> str:
+    return entry.name or lead_text(entry.lead)
 
 
 def baseline_names(skill: Sequence[LeadSkill]) -> list[str]:
@@ -130,8 +134,8 @@ def coverage_body(skill: Sequence[LeadSkill], nominal: float) -> list[str]:
 def skill_panels(skill: Sequence[LeadSkill], units: str, nominal: float) -> list[tuple[str, str, list[str]]]:
     """Return heading, description for screen readers, and elements of each chart; needs at least one lead."""
     printed = units_text(units)
-    overall = [f"{lead_text(e.lead)} {percent(e.skill, sign=True)}" for e in skill if math.isfinite(e.skill)]
-    covered = [f"{lead_text(e.lead)} {percent(e.coverage)}" for e in skill if math.isfinite(e.coverage)]
+    overall = [f"{_name(e)} {percent(e.skill, sign=True)}" for e in skill if math.isfinite(e.skill)]
+    covered = [f"{_name(e)} {percent(e.coverage)}" for e in skill if math.isfinite(e.coverage)]
     heading = f"CRPS by lead{f', {printed}' if printed else ''} (lower is better)"
     return [
         (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import timedelta
 from functools import cache
 from importlib.resources import files
 
@@ -11,6 +10,7 @@ from pipeline.report import axes, basis_chart, fan, skill, svg
 from pipeline.report.basis_data import InputLoss
 from pipeline.report.data import Instant, LeadSkill, TimeLabel, VariableForecast
 from pipeline.report.typography import instant_text, shorten, shown_name, units_text
+from pipeline.steps import Step
 
 _PAD, _HEAD, _CAPTION = 16.0, 46.0, 20.0
 
@@ -42,7 +42,7 @@ def fan_svg(
     variable: VariableForecast,
     *,
     issue_time: Instant,
-    step: timedelta,
+    step: Step,
     time_label: TimeLabel = "end",
     station_ids: Collection[str] | None = None,
     columns: int = 3,

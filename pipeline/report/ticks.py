@@ -5,12 +5,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import pairwise
+from itertools import count, pairwise
+from zoneinfo import ZoneInfo
 
 from pipeline.report.data import Instant, TimeLabel
-from pipeline.report.typography import DAY, EPOCH, MONTHS, utc, whole_days
+from pipeline.report.typography import DAY, EPOCH, MONTHS, drawn_at, utc, whole_days
+from pipeline.steps import CalendarStep, Step, mean_length
 
 _CLOCK = tuple(timedelta(minutes=m) for m in (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720))
+_STRIDES = {
+    "day": (1, 2, 3, 5, 7, 10, 14, 28, 56, 91, 182, 365),
+    "week": (1, 2, 4, 8, 13, 26, 52, 104),
+    "month": (1, 2, 3, 6, 12, 24, 60, 120),
+    "quarter": (1, 2, 4, 8, 20, 40),
+}
 _DAYS = (1, 2, 3, 5, 7, 10, 14, 28, 56, 91, 182, 365, 730, 1826, 3652)
 
 
@@ -55,19 +63,19 @@ class TimeTick:
 class TimeScale:
     """Positions of times along `left`..`right`.
 
-    With "start" a value is drawn in the middle of its period, with "end" at its valid time.
+    With "start", and for calendar steps, a value is drawn in the middle of its period, with "end" at its valid time.
     """
 
     first: datetime
     last: datetime
     left: float
     right: float
-    step: timedelta
+    step: Step
     label: TimeLabel
 
     def drawn_at(self, valid_time: Instant) -> datetime:
         """Return the instant at which a value is drawn."""
-        return utc(valid_time) - (self.step / 2 if self.label == "start" else timedelta(0))
+        return drawn_at(valid_time, self.step, self.label)
 
     def x(self, at: datetime) -> float:
         """Return the position of an instant."""
@@ -82,9 +90,12 @@ class TimeScale:
 def time_ticks(scale: TimeScale, anchor: Instant, most: int) -> list[TimeTick]:
     """Return about `most` ticks or fewer: days counted from the value valid at `anchor`, or round clock times."""
     span = scale.last - scale.first
+    if not isinstance(scale.step, timedelta):
+        return _calendar_ticks(scale, scale.step, utc(anchor), most)
     if whole_days(scale.step) or span > most * _CLOCK[-1]:
         return _day_ticks(scale, anchor, span, most)
-    step = next((s for s in _CLOCK if span / s <= most and s >= min(scale.step, _CLOCK[-1])), _CLOCK[-1])
+    shortest = min(scale.step, _CLOCK[-1])
+    step = next((s for s in _CLOCK if span / s <= most and s >= shortest), _CLOCK[-1])
     first = math.ceil((scale.first - EPOCH) / step)
     out: list[TimeTick] = []
     at = EPOCH + first * step
@@ -97,10 +108,38 @@ def time_ticks(scale: TimeScale, anchor: Instant, most: int) -> list[TimeTick]:
     return out
 
 
+def _calendar_ticks(scale: TimeScale, step: CalendarStep, anchor: datetime, most: int) -> list[TimeTick]:
+    """Return ticks in the middle of calendar steps; every month is named if months are steps, else days are."""
+    steps = max(1, round((scale.last - scale.first) / step.mean))
+    every = next((stride for stride in _STRIDES[step.unit] if steps / stride <= most), _STRIDES[step.unit][-1])
+    number = step.number(anchor)
+    back = (number - step.number(scale.first)) // every
+    out: list[TimeTick] = []
+    shown = ""
+    for end in count(number - back * every, every):
+        at = scale.drawn_at(step.start(end))
+        if at > scale.last:
+            return out
+        first = step.start(end - 1).astimezone(ZoneInfo(step.zone))
+        month = MONTHS[first.month - 1]
+        match step.unit:
+            case "quarter":
+                label = f"Q{(first.month + 2) // 3} {first.year}"
+            case "month":
+                label = f"{month} {first.year}"
+            case _:
+                label = str(first.day) if month == shown else f"{first.day} {month}"
+        if at >= scale.first:
+            out.append(TimeTick(at, label))
+            shown = month
+    return out
+
+
 def _day_ticks(scale: TimeScale, anchor: Instant, span: timedelta, most: int) -> list[TimeTick]:
-    days = next((d for d in _DAYS if span / (d * DAY) <= most and d * DAY >= min(scale.step, DAY)), _DAYS[-1])
+    width = mean_length(scale.step)
+    days = next((d for d in _DAYS if span / (d * DAY) <= most and d * DAY >= min(width, DAY)), _DAYS[-1])
     if whole_days(scale.step):
-        centre, shift = scale.drawn_at(anchor), (scale.step / 2 if scale.label == "start" else timedelta(0))
+        centre, shift = scale.drawn_at(anchor), (width / 2 if scale.label == "start" else timedelta(0))
     else:
         centre, shift = utc(anchor).replace(hour=0, minute=0, second=0, microsecond=0), timedelta(0)
     back = math.floor((centre - scale.first) / (days * DAY))

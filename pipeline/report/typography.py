@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from pipeline.report.data import Instant, TimeLabel
+from pipeline.steps import Step, add, describe, period_name
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 UNKNOWN = "\N{EN DASH}"
@@ -18,6 +19,7 @@ NBSP = "\N{NO-BREAK SPACE}"
 DAY = timedelta(days=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+_LEADS = {"day": "d", "week": "wk", "month": "mo", "quarter": "qtr"}
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _UNITS = {
     "degC": "°C",
@@ -109,16 +111,27 @@ def instant_text(time: Instant | None) -> str:
     return f"{day_text(at)} {at.year} {at:%H:%M} UTC"
 
 
-def whole_days(step: timedelta) -> bool:
-    """Return whether a step is one or more whole days."""
-    return step >= DAY and step % DAY == timedelta(0)
+def whole_days(step: Step) -> bool:
+    """Return whether a step is one or more whole days, or a calendar step."""
+    return not isinstance(step, timedelta) or (step >= DAY and step % DAY == timedelta(0))
 
 
-def period_text(valid_time: Instant, step: timedelta, label: TimeLabel) -> str:
+def drawn_at(valid_time: Instant, step: Step, label: TimeLabel) -> datetime:
+    """Return the instant at which a chart shows a value: the middle of its period, or with "end" its valid time."""
+    at = utc(valid_time)
+    if not isinstance(step, timedelta):
+        return at - (at - add(at, -1, step)) / 2
+    return at - (step / 2 if label == "start" else timedelta(0))
+
+
+def period_text(valid_time: Instant, step: Step, label: TimeLabel) -> str:
     """Return the label of the period that ends at `valid_time`.
 
-    With "start" and a step of one day, the value valid at 15 December 00:00 is labelled "14 Dec".
+    With "start" and a step of one day, the value valid at 15 December 00:00 is labelled "14 Dec". A calendar step has
+    its name, such as "March 2024", whatever the label.
     """
+    if not isinstance(step, timedelta):
+        return period_name(utc(valid_time), step)
     at = utc(valid_time) - (step if label == "start" else timedelta(0))
     if whole_days(step) and (label == "start" or (at.hour, at.minute) == (0, 0)):
         return day_text(at)
@@ -140,6 +153,21 @@ def duration_text(length: timedelta) -> str:
     if hours and minutes:
         return f"{plural(hours, 'hour')} {plural(minutes, 'minute')}"
     return plural(hours, "hour") if hours else plural(minutes, "minute")
+
+
+def steps_text(count: int, step: Step) -> str:
+    """Return the length of some steps, such as "3 days" or "3 months"."""
+    return duration_text(count * step) if isinstance(step, timedelta) else describe(count, step)
+
+
+def lead_name(lead: int, step: Step) -> str:
+    """Return a lead, counted in steps, such as "2 d", "17 h" or "3 mo"."""
+    return lead_text(lead * step) if isinstance(step, timedelta) else f"{lead} {_LEADS[step.unit]}"
+
+
+def zone_name(step: Step) -> str:
+    """Return the time zone in which periods are shown."""
+    return "UTC" if isinstance(step, timedelta) else step.zone
 
 
 def lead_text(lead: timedelta) -> str:

@@ -18,6 +18,7 @@ from pipeline.features.arrays import Frames
 from pipeline.features.asof import any_known
 from pipeline.features.snapshot import Snapshot
 from pipeline.features.windows import IssueWindows
+from pipeline.steps import add, longest, mean_length
 from pipeline.times import Cadence, as_datetime
 from pipeline.training.verdict import FEW_CASES
 
@@ -117,7 +118,7 @@ def split(snapshot: Snapshot) -> Folds:
         NoDataError: there are too few issue times.
     """
     product, cadence, frames = snapshot.product, snapshot.cadence, snapshot.frames
-    first = as_datetime(frames.times[0]) + product.forecast.context * cadence.step
+    first = add(as_datetime(frames.times[0]), product.forecast.context, cadence.step)
     known = any_known(frames, snapshot.known_by)
     issues = [issue for issue in cadence.issues(first, snapshot.known_by) if _any_truth(issue, cadence, frames, known)]
     return divide(product, cadence, issues, now=snapshot.known_by, most=most_scored(snapshot))
@@ -142,8 +143,8 @@ def divide(product: Product, cadence: Cadence, issues: Sequence[datetime], *, no
     holdout = [issue for fold in folds for issue in fold.holdout]
     spacing = [after - before for before, after in pairwise(holdout)]
     usual = [one for one in spacing if one <= 2 * sorted(spacing)[len(spacing) // 2]]  # not the outages
-    density = len(usual) * cadence.step / sum(usual, timedelta()) if usual else 1.0
-    open_for = cadence.horizon * cadence.step + cadence.delay
+    density = len(usual) * mean_length(cadence.step) / sum(usual, timedelta()) if usual else 1.0
+    open_for = cadence.horizon * longest(cadence.step) + cadence.delay
     return Folds(tuple(folds), tuple(matured), density, cadence.leads, open_for)
 
 
@@ -195,7 +196,7 @@ def _derived(product: Product, cadence: Cadence, matured: list[datetime], most: 
 def _held_out_length(cadence: Cadence, matured: Sequence[datetime]) -> timedelta:
     if not matured:
         return timedelta()
-    enough = FEW_CASES * cadence.leads * cadence.step
+    enough = FEW_CASES * cadence.leads * mean_length(cadence.step)
     return min((matured[-1] - matured[0]) / 2, max(HELD_OUT, enough))
 
 

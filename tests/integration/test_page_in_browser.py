@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.steps import mean_length
 from tests import jobs
 from tests.conftest import ProductHome, Trained
 
@@ -87,9 +88,9 @@ def _open(folder: Path, page: str, width: int) -> dict[str, Any]:
 
 @pytest.fixture
 def page(trained: Trained) -> Path:
-    jobs.forecast(trained.workspace, since=trained.end - trained.product.feed.step * 9, at=trained.end)
+    jobs.forecast(trained.workspace, since=trained.end - 9 * mean_length(trained.product.feed.step), at=trained.end)
     jobs.verify(trained.workspace, at=trained.end)
-    (result,) = jobs.forecast(trained.workspace, at=trained.end + trained.product.feed.step)
+    (result,) = jobs.forecast(trained.workspace, at=trained.end + mean_length(trained.product.feed.step))
     return result.folder / "report.html"
 
 
@@ -99,7 +100,7 @@ def hostile(fresh: Callable[..., ProductHome]) -> Path:
     place = fresh(title=f"<script>{FIRE}</script>", feed={"attribution": f'<a href="javascript:{FIRE}">licence</a>'})
     rows = [f'S{n},"{name.replace(chr(34), chr(34) * 2)}",-{10 - n},5{n}.5' for n, name in enumerate(NAMES)]
     (place.product.folder / "stations.csv").write_text("\n".join(["id,name,longitude,latitude", *rows]) + "\n")
-    (result,) = jobs.forecast(place.workspace, at=place.end + 2 * place.product.feed.step)
+    (result,) = jobs.forecast(place.workspace, at=place.end + 2 * mean_length(place.product.feed.step))
     assert set(result.missing) == {"S0", "S1", "S2", "S3"}
     return result.folder / "report.html"
 
@@ -119,7 +120,7 @@ def test_the_page_of_a_backtest_fits_and_requests_nothing(
     fresh: Callable[..., ProductHome], tmp_path: Path, width: int
 ) -> None:
     place = fresh(days=200, title=f"<script>{FIRE}</script>", gate={"issues": 30}, training={"validation": 30})
-    step, models = place.product.feed.step, ("climatology", "persistence", "damped-anomaly")
+    step, models = mean_length(place.product.feed.step), ("climatology", "persistence", "damped-anomaly")
     result = jobs.backtest(place.workspace, since=place.end - 20 * step, until=place.end, models=models, at=place.end)
     assert result.folder is not None
     shown = _open(tmp_path, (result.folder / "backtest.html").read_text(), width)

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import UsageError
+from pipeline.steps import add, floor
 from pipeline.times import (
     Cadence,
     as_datetime,
     as_numpy,
-    floor,
     parse_instant,
     stamp,
 )
@@ -127,7 +127,7 @@ def test_origin_gap_and_leads_by_hand(
 ) -> None:
     assert of.origin(issue) == origin
     assert of.gap(issue) == gap
-    assert of.lead_times(issue) == [first, first + of.step, first + 2 * of.step]
+    assert of.lead_times(issue) == [add(first, steps, of.step) for steps in range(3)]
     assert of.leads == gap + 3
 
 

@@ -19,13 +19,14 @@ def show(result: IngestResult) -> None:
 
 def show_feed(title: str, result: FeedResult) -> None:
     """Print the counts of a feed, reasons for refusal and warnings; faults go to stderr."""
+    newest = result.newest_period or minute(result.newest)
     if not result.payloads and not result.faults:
-        out.print(f"{title}: nothing new; newest value {minute(result.newest)}")
+        out.print(f"{title}: nothing new; newest value {newest}")
         return
     thinned = f"{result.thinned:,} left out, " if result.thinned else ""
     out.print(
         f"{title}: {result.added:,} new rows, {result.revised:,} revised, {result.unchanged:,} unchanged, "
-        f"{thinned}{result.refused:,} refused, from {result.payloads:,} payloads; newest value {minute(result.newest)}"
+        f"{thinned}{result.refused:,} refused, from {result.payloads:,} payloads; newest value {newest}"
     )
     for reason, count in result.reasons.items():
         out.print(f"  [yellow]refused {count:,}[/]  {escape(reason)}")

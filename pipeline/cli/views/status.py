@@ -17,7 +17,7 @@ def show(result: StatusResult) -> None:
     level = result.fallback_level
     facts = {
         "now": minute(result.now),
-        "observations": f"{result.observations:,} rows, newest {minute(result.newest)}",
+        "observations": f"{result.observations:,} rows, newest {result.newest_period or minute(result.newest)}",
         "quarantine": f"{result.refused:,} rows",
         "champion": f"version {result.champion}, {result.model}" if result.champion else "none",
         "last forecast": f"{minute(result.last_issue)}, {level.title}" if level is not None else "none",

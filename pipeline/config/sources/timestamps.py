@@ -17,17 +17,21 @@ class TimeStamps(Strict):
 
     columns: Annotated[tuple[str, ...], Field(min_length=1, max_length=5)] = ("time",)
     """One column with the complete time stamp; or a date column and a column that starts with the hour; or numeric
-    columns in this order: year, month, day and, optionally, hour and minute."""
+    columns in this order: year, month, day and, optionally, hour and minute. For months, also year and month."""
     format: str = ""
     """strptime format of the time stamp if it is not ISO 8601, e.g. "%d/%m/%Y %H:%M" or %Y%m%d; several columns are
-    joined by a space. %s alone means seconds since 1970 in UTC."""
+    joined by a space. %s alone means seconds since 1970 in UTC. Months and quarters need no day: 2024-01, 2024-Q1,
+    or e.g. %m/%Y."""
     zone: Annotated[str, AfterValidator(check_zone)] = "UTC"
-    """IANA time zone of time stamps without an offset. In the hour that occurs twice when clocks go back, the order of
-    a location's rows decides: if its stamps step back or repeat, the earlier rows come first. If the order does not
-    decide, the first occurrence is assumed and a note is kept. Times in the hour skipped in spring are refused."""
+    """IANA time zone of time stamps without an offset. Default: that of a calendar step, else UTC. In the hour that
+    occurs twice when clocks go back, the order of a location's rows decides: if its stamps step back or repeat, the
+    earlier rows come first. If the order does not decide, the first occurrence is assumed and a note is kept. Times in
+    the hour skipped in spring are refused."""
     label: Literal["start", "end"] = "end"
     """Whether a time stamp marks the start or the end of its period. valid_time is always the end, the earliest time at
-    which the value can be known; an instantaneous value is stamped with its own time."""
+    which the value can be known; an instantaneous value is stamped with its own time. Default: end; start for a
+    calendar step, such as a month. There every time stamp within the step means it, and end differs only for one on
+    the boundary: 2024-02-01 00:00 is then January."""
     day_starts: Duration = timedelta(0)
     """Time of day at which a labelled day begins: with 6h, hours 0 to 5 belong to the calendar day after their
     label."""
@@ -52,9 +56,15 @@ class TimeStamps(Strict):
             read = day if form in ("", "%s") else datetime.strptime(day.strftime(form), form)  # noqa: DTZ007
         except ValueError:
             read = None
-        if read is None or read.date() != day.date():
+        if read is None or read.date() not in (day.date(), day.date().replace(day=1)):
             raise InvalidValueError(f"{form!r} is not a strptime format with a date", "write e.g. '%d/%m/%Y %H:%M'")
         return form
+
+    @property
+    def names_days(self) -> bool:
+        """Whether the format has a day, as it must for steps shorter than a month."""
+        day = datetime(1978, 12, 14, 18, tzinfo=UTC)
+        return self.format in ("", "%s") or datetime.strptime(day.strftime(self.format), self.format).day == day.day  # noqa: DTZ007
 
     @model_validator(mode="after")
     def _check_hours(self) -> Self:

@@ -9,6 +9,7 @@ import xarray as xr
 
 from pipeline.forecasting.publish.published_forecast import PublishedForecast
 from pipeline.locations import Locations
+from pipeline.steps import add
 from pipeline.times import as_numpy
 
 Coordinates = dict[str, tuple[Any, ...]]
@@ -22,7 +23,8 @@ def cf_dataset(forecast: PublishedForecast) -> xr.Dataset:
     """
     product = forecast.product
     ends = np.array([as_numpy(instant) for instant in forecast.valid_times], "datetime64[s]")
-    bounds = np.stack([ends - np.timedelta64(product.feed.step, "s"), ends], axis=1)
+    starts = [as_numpy(add(instant, -1, product.feed.step)) for instant in forecast.valid_times]
+    bounds = np.stack([np.array(starts, "datetime64[s]"), ends], axis=1)
     issue_time = as_numpy(forecast.issue_time).astype("datetime64[s]")
     coordinates, auxiliary = _location_coordinates(forecast.locations)
     axes = tuple(name for name, (dimension, *_) in coordinates.items() if name == dimension)

@@ -17,6 +17,7 @@ from pipeline.forecasting.verification.scores import Scores, scores_by_lead
 from pipeline.ingest.feed import OpenFeed
 from pipeline.registry.bundle import Bundle, read_bundle
 from pipeline.registry.ledger import Entry, Ledger
+from pipeline.steps import longest
 from pipeline.store.observations import Observations
 from pipeline.store.receipts import Receipts
 from pipeline.times import Cadence
@@ -38,7 +39,7 @@ def read_report_context(
     score is that of the last verification: its observation may have been revised later.
     """
     issue = forecast.issue_time
-    span = (SHOWN_FRAMES + 1) * cadence.step + cadence.delay
+    span = (SHOWN_FRAMES + 1) * longest(cadence.step) + cadence.delay
     bundle, decision = _bundle(bundles, forecast), _decision(ledger, forecast.version)
     fit = bundle.fit_at(issue) if bundle else None
     counts, reasons = _ingested(feed.receipts, issue)
@@ -60,7 +61,8 @@ def read_report_context(
 def matured_scores(scores: pd.DataFrame, cadence: Cadence, issue_time: datetime) -> pd.DataFrame:
     """Return the scores of the days whose values of the same lead were all due at an issue time."""
     first_not_due: dict[int, date] = {}
-    for past in cadence.issues(issue_time - cadence.horizon * cadence.step - cadence.delay, issue_time):
+    open_for = cadence.horizon * longest(cadence.step) + cadence.delay
+    for past in cadence.issues(issue_time - open_for, issue_time):
         for lead, valid_time in enumerate(cadence.lead_times(past), 1):
             if valid_time + cadence.delay > issue_time:
                 first_not_due.setdefault(lead, past.date())

@@ -24,6 +24,8 @@ from pipeline.report import (
     StationSeries,
     VariableForecast,
 )
+from pipeline.report.typography import lead_name
+from pipeline.steps import Step, mean_length
 from pipeline.training.metrics import nominal_coverage
 
 SHOWN_FRAMES = 30
@@ -127,13 +129,14 @@ def _variable(forecast: PublishedForecast, context: ReportContext, index: int) -
     )
 
 
-def lead_skill(scores: tuple[LeadScore, ...], variable: str, step: timedelta) -> tuple[LeadSkill, ...]:
+def lead_skill(scores: tuple[LeadScore, ...], variable: str, step: Step) -> tuple[LeadSkill, ...]:
     """Return the scores of the published forecast and of the baselines by lead, for one variable."""
     of_variable = [score for score in scores if score.variable == variable]
     published = [score for score in of_variable if score.model == PUBLISHED]
     return tuple(
         LeadSkill(
-            lead=score.lead * step,
+            lead=score.lead * mean_length(step),
+            name=lead_name(score.lead, step),
             crps=score.crps,
             baseline_crps=tuple(
                 (other.model, other.crps)

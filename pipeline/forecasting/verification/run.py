@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from pipeline.config import Product
 from pipeline.forecasting.verification.match import match_observations
 from pipeline.forecasting.verification.scores import PUBLISHED, Scores, score_pairs
+from pipeline.steps import longest
 from pipeline.store.forecasts import Forecasts
 from pipeline.store.observations import TIME, Observations
 from pipeline.times import Cadence
@@ -37,7 +38,7 @@ def score_forecasts(
     Raises:
         StoreError: a store cannot be read or written.
     """
-    span = product.forecast.horizon * product.feed.step + product.feed.delay
+    span = product.forecast.horizon * longest(product.feed.step) + product.feed.delay
     issued = [issue for issue in forecasts.issue_times() if issue <= at]
     months = scores.months()
     for month in sorted({f"{issue:%Y-%m}" for issue in issued}):

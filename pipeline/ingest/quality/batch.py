@@ -17,6 +17,7 @@ from expectations.series import Bools, Floats, Ints, Series, by_location, in_ord
 from pipeline.config import Feed
 from pipeline.ingest.decoding.cells import encode
 from pipeline.locations import Locations
+from pipeline.steps import mean_length
 from pipeline.times import as_numpy
 
 _US = timedelta(microseconds=1)
@@ -173,13 +174,19 @@ def _distinct(rows: pa.Table, location: Ints, time: Ints) -> Bools:
 
 def _points(rows: pa.Table, location: Ints, time: Ints, timed: Bools, contract: ObservationContract) -> Points:
     oldest, latest = (as_numpy(instant).astype(np.int64) for instant in (contract.oldest, contract.latest))
-    past, step = time - round(contract.phase / _US), round(contract.step / _US)
     placed = timed & (location < len(contract.stations)) & (time >= oldest) & (time <= latest)
-    placed &= past % step == 0
+    if isinstance(contract.step, timedelta):
+        past, width = time - round(contract.phase / _US), round(contract.step / _US)
+        placed &= past % width == 0
+        steps = past // width
+    else:
+        steps = np.zeros(len(time), np.int64)
+        times = time[placed].astype("datetime64[us]")
+        steps[placed] = contract.step.numbers(times)
+        placed[placed] = contract.step.starts(steps[placed]) == times
     chosen = np.flatnonzero(placed)
     if KNOWN in rows.column_names:
         chosen = chosen[np.argsort(_instants(rows[KNOWN])[0][chosen], kind="stable")]
-    steps = past // step
     chosen = chosen[in_order(location[chosen], steps[chosen])]
     row, where, at = _last_of_key(chosen, location[chosen], steps[chosen])
     return Points(where, at, row)
@@ -196,11 +203,15 @@ def recent_window(rows: pa.Table, feed: Feed, locations: Locations) -> tuple[dat
 
     It covers the reference period of the feed before the batch and the time of the batch; of a long batch only the
     last part, so that it never exceeds twice the reference period. With very many locations, as in a grid, it is
-    shortened to about a million rows. None when no row has a time, or without a reference period.
+    shortened to about a million rows; with a calendar step it has at least eight steps. None when no row has a time, or
+    without a reference period.
     """
     bounds = pc.min_max(rows[TIME])
     first, last = bounds["min"].as_py(), bounds["max"].as_py()
-    memory = min(feed.quality.reference_period, max(_MOST_ROWS // len(locations), _FEWEST_STEPS) * feed.step)
+    most = max(_MOST_ROWS // len(locations), _FEWEST_STEPS) * mean_length(feed.step)
+    memory = min(feed.quality.reference_period, most)
+    if memory and not isinstance(feed.step, timedelta):  # a period of some weeks has hardly a month
+        memory = max(memory, _FEWEST_STEPS * feed.step.longest)
     if first is None or not memory:
         return None
     try:

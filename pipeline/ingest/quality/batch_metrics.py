@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from datetime import UTC, timedelta
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from expectations.unit_change import unit_change
 from pipeline.config import Feed
 from pipeline.ingest.quality.batch import Batch, BatchWithHistory
 from pipeline.ingest.quality.contract import unit_changes
+from pipeline.steps import mean_length, period_name
 from pipeline.times import as_datetime
 
 _MOST_LISTED = 60
@@ -85,7 +86,7 @@ def _unit_change(series: BatchWithHistory, feed: Feed) -> tuple[Measures, Senten
 
 def _drift(series: BatchWithHistory, feed: Feed) -> tuple[Measures, Sentences]:
     measures, sentences = {}, {}
-    day = math.floor(timedelta(days=1) / feed.step)
+    day = max(1, math.floor(timedelta(days=1) / mean_length(feed.step)))
     if series.stored is not None:
         first = series.batch.points.step.min(initial=np.iinfo(np.int64).max)
         for row, name in enumerate(feed.variables, 1):
@@ -139,7 +140,7 @@ def _order(metrics: BatchMetrics, batch: Batch, feed: Feed) -> None:
 
 def _freshness(metrics: BatchMetrics, batch: Batch, feed: Feed) -> None:
     spec, contract = feed.quality.checks.freshness, batch.contract
-    allowed = spec.within if spec.within is not None else _STEPS_LATE * feed.step
+    allowed = spec.within if spec.within is not None else _STEPS_LATE * mean_length(feed.step)
     times = batch.time[batch.points.row]
     measures, sentences = {}, {}
     if len(times):
@@ -147,7 +148,7 @@ def _freshness(metrics: BatchMetrics, batch: Batch, feed: Feed) -> None:
         late = contract.now - feed.delay - newest
         measures[0] = max(late / timedelta(hours=1), 0.0)
         sentences[0] = (
-            f"the newest value is of {newest.astimezone(UTC):%Y-%m-%d %H:%M} UTC, {late / feed.step:,.0f} steps late"
+            f"the newest value is of {period_name(newest, feed.step)}, {late / mean_length(feed.step):,.0f} steps late"
         )
     high = allowed / timedelta(hours=1)
     metrics.add(batch_check("freshness", spec.severity, high=high), measures, sentences)  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from pipeline.config import Feed
 from pipeline.config.quality import Expectation
 from pipeline.errors import ConfigError
 from pipeline.locations import Locations
+from pipeline.steps import longest
 from pipeline.units import convert, convertible
 
 _ALIKE = (
@@ -65,7 +66,7 @@ def contract_of(feed: Feed, locations: Locations, now: datetime, *, known: bool 
         tuple(variables),
         feed.step,
         now,
-        tolerance=quality.ahead if quality.ahead is not None else _FAR if feed.is_covariate else feed.step,
+        tolerance=quality.ahead if quality.ahead is not None else _FAR if feed.is_covariate else longest(feed.step),
         oldest=datetime.combine(quality.oldest, time(), UTC),
         known=known,
         forecasts=feed.is_covariate,

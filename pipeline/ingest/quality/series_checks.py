@@ -17,6 +17,7 @@ from expectations.step_test import changes_per_step
 from pipeline.config import Feed
 from pipeline.ingest.quality.batch import BatchWithHistory
 from pipeline.locations import Locations
+from pipeline.steps import mean_length
 
 _DAY = timedelta(days=1)
 
@@ -60,7 +61,7 @@ class Finding:
 def find_faults(series: BatchWithHistory, feed: Feed, locations: Locations) -> list[Finding]:
     """Return the rows of a batch that fail the checks of series which the contract asks for."""
     contract, checks = series.batch.contract, feed.quality.checks
-    day = max(1, math.ceil(_DAY / feed.step))
+    day = max(1, math.ceil(_DAY / mean_length(feed.step)))
     neighbours: buddy.Neighbours | None = None
     if "buddy" in contract.series_checks:
         longitude, latitude = np.array(locations.longitude), np.array(locations.latitude)
@@ -92,7 +93,11 @@ def _measures(
     checks = feed.quality.checks
     if "persistence" in kinds:
         after = checks.persistence.after
-        longest = max(2, math.ceil(after / feed.step)) if after else persistence.longest_natural_run(series, day=day)
+        longest = (
+            max(2, math.ceil(after / mean_length(feed.step)))
+            if after
+            else persistence.longest_natural_run(series, day=day)
+        )
         lengths = persistence.run_lengths(series, gap=longest).astype(np.float64)
         lengths[_natural(series, variable, checks.persistence.natural)] = 0.0
         yield "persistence", lengths, float(longest)

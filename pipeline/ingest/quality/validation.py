@@ -15,6 +15,7 @@ from pipeline.errors import ConfigError, ContractError
 from pipeline.ingest.quality.batch import Batch
 from pipeline.ingest.quality.batch_metrics import BatchMetrics
 from pipeline.ingest.quality.series_checks import Finding
+from pipeline.steps import CalendarStep, period_name
 
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationSuiteValidationResult, ExpectationValidationResult
@@ -142,5 +143,7 @@ def _describe_finding(finding: Finding, batch: Batch) -> str:
     worst = int(finding.rows[np.argmax(finding.measure)])
     row = batch.rows.slice(worst, 1).to_pylist()[0]
     locations = len(np.unique(batch.location[finding.rows]))
-    where = f"{row['location']}, {row[TIME]:%Y-%m-%d %H:%M} UTC"
+    step = batch.contract.step
+    when = period_name(row[TIME], step) if isinstance(step, CalendarStep) else f"{row[TIME]:%Y-%m-%d %H:%M} UTC"
+    where = f"{row['location']}, {when}"
     return finding.describe(row[finding.variable.name], where, locations)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import get_args
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.config import Feed
 from pipeline.errors import NoDataError
 from pipeline.features.snapshot import Snapshot
+from pipeline.steps import add
 from pipeline.training.backtest.bootstrap import CONFIDENCE, SkillBootstrap, block_length
 from pipeline.training.backtest.pieces import PieceForecasts, PieceStore
 from pipeline.training.backtest.plan import Origin, Piece
@@ -45,13 +48,13 @@ def score_pieces(truth: Snapshot, plan: Sequence[Sequence[Piece]], store: PieceS
     problems, fitted = _problems(plan, store)
     sums = {(model, target): Sums.empty(task, cadence.horizon) for model in fitted for target in task.targets}
     feed = truth.product.feed
-    shift = feed.step if feed.source.time_label == "start" else timedelta()
     for pieces in plan:
         origin = pieces[0].origin
         found = {piece.model: _aligned(_read(store, piece), origin, truth) for piece in pieces if piece.model in fitted}
         observed = published_truth(truth.windows(origin.issues, truth_at=truth.known_by), np.arange(len(origin.issues)))
         shared = shared_cases(found, observed)
-        season, hour = seasons_and_hours([cadence.lead_times(issue) for issue in origin.issues], shift)
+        labels = [[labelled_time(time, feed) for time in cadence.lead_times(issue)] for issue in origin.issues]
+        season, hour = seasons_and_hours(labels)
         for (model, target), one in sums.items():
             at = task.targets.index(target)
             one.add(found[model][:, :, at], observed[:, :, at], shared[:, :, at], season, hour)
@@ -77,6 +80,13 @@ def score_pieces(truth: Snapshot, plan: Sequence[Sequence[Piece]], store: PieceS
         reliability=tuple(_reliability(sums)),
         problems=problems,
     )
+
+
+def labelled_time(valid_time: datetime, feed: Feed) -> datetime:
+    """Return the time by which a value is grouped into seasons and hours: for a calendar step, its local start."""
+    if isinstance(feed.step, timedelta):
+        return valid_time - feed.step if feed.source.time_label == "start" else valid_time
+    return add(valid_time, -1, feed.step).astimezone(ZoneInfo(feed.step.zone))
 
 
 def _problems(plan: Sequence[Sequence[Piece]], store: PieceStore) -> tuple[tuple[Problem, ...], tuple[str, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,10 +136,9 @@ def shared_cases(quantiles: Mapping[str, NDArray[np.float32]], truth: NDArray[np
 
 
 def seasons_and_hours(
-    valid_times: Sequence[Sequence[datetime]], shift: timedelta
+    times: Sequence[Sequence[datetime]],
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the index of the season and the hour of the day, in UTC, of valid times (issue, lead) minus `shift`."""
-    times = [[time - shift for time in row] for row in valid_times]
+    """Return the index of the season and the hour of the day of times (issue, lead), in their own zone."""
     season = np.array([[time.month % 12 // 3 for time in row] for row in times], np.intp)
     return season, np.array([[time.hour for time in row] for row in times], np.intp)
 

@@ -20,6 +20,7 @@ from pipeline.features.arrays import Float
 from pipeline.features.covariates import Covariate, load_covariate
 from pipeline.ingest.feed import OpenFeed
 from pipeline.locations import Locations
+from pipeline.steps import mean_length
 from pipeline.times import Cadence, as_numpy
 from tests.unit.features.replay import CHANNELS, DAY, HOUR, PLACES, START, Row, frames_of, replay, some_rows
 from tests.world import make_product, make_settings
@@ -47,11 +48,12 @@ def covariate_frames(product: Product, installed: Settings, name: str, issues: S
     """Return a covariate as known at each issue time, for the lead times of a model."""
     cadence = Cadence.of(product)
     origins = [cadence.origin(issue) for issue in issues]
-    first, last = min(origins) + cadence.step, max(origins) + cadence.leads * cadence.step
+    step = mean_length(cadence.step)
+    first, last = min(origins) + step, max(origins) + cadence.leads * step
     covariate = load_covariate(
         OpenFeed(product.covariates[name], installed), known_by=max(issues), since=first, until=last
     )
-    ahead = np.arange(1, cadence.leads + 1) * np.timedelta64(cadence.step)
+    ahead = np.arange(1, cadence.leads + 1) * np.timedelta64(step)
     return values_of(covariate, instants(issues), instants(origins)[:, None] + ahead)
 
 

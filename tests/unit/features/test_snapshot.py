@@ -16,6 +16,7 @@ from pipeline.features.asof import windows_as_of
 from pipeline.features.snapshot import Snapshot
 from pipeline.features.windows import IssueWindows
 from pipeline.ingest.feed import OpenFeed
+from pipeline.steps import mean_length
 from pipeline.workspace import Workspace
 from tests.unit.features.grids import grid_rows, make_grid_product
 from tests.world import VARIABLE, end_of, fill, make_product, make_rows, make_settings, record_rows, take_snapshot
@@ -51,7 +52,7 @@ def live(
     make = make_grid_product if grid else make_product
     product = make(folder, feed={"mode": "live"}, days=days, **arguments)
     store = OpenFeed(product.feed, settings).observations
-    step, delay = product.feed.step, product.feed.delay
+    step, delay = mean_length(product.feed.step), product.feed.delay
     rows = (grid_rows if grid else record_rows)(product).to_pylist()
     times = sorted({row["valid_time"] for row in rows})
     random = np.random.default_rng(1)
@@ -138,7 +139,7 @@ def test_live_and_training_see_the_same(tmp_path: Path, settings: Settings, argu
     full = take_snapshot(Workspace(product, settings), known_by=times[-1] + 30 * DAY)
     assert is_mapped(full)
     assert full.task.grid == ((2, 2) if arguments.get("grid") else None)
-    span = (product.forecast.context + 2) * product.feed.step + product.feed.delay  # as `issue_forecast`
+    span = (product.forecast.context + 2) * mean_length(product.feed.step) + product.feed.delay  # as `issue_forecast`
     issues = list(full.cadence.issues(times[14], times[-1] + 2 * DAY))
     assert len(issues) > 10
     whole = take_snapshot(Workspace(product, settings), known_by=issues[7])

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from models.task import Inputs, Task
 from pipeline.features.windows import IssueWindows
+from pipeline.steps import mean_length
 from pipeline.training.evaluate import Evaluation, evaluate, predict_published
 from tests.conftest import ProductHome
 from tests.world import take_snapshot
@@ -31,7 +32,7 @@ class Constant:
 
 def _windows(place: ProductHome) -> IssueWindows:
     snapshot = take_snapshot(place.workspace, known_by=place.end)
-    issues = list(snapshot.cadence.issues(place.end - 10 * snapshot.cadence.step, place.end))
+    issues = list(snapshot.cadence.issues(place.end - 10 * mean_length(snapshot.cadence.step), place.end))
     return IssueWindows(snapshot.task, snapshot.cadence, snapshot.frames, issues, truth_at=place.end)
 
 

@@ -15,6 +15,7 @@ from pipeline.ingest.sources.http import MEDIA_TYPE, Client, Clock, Request, rea
 from pipeline.ingest.sources.http_json.requests import Ask, Requests
 from pipeline.ingest.sources.http_json.responses import Columns, decode_document, find_rows
 from pipeline.locations import Locations
+from pipeline.steps import longest
 
 
 class HttpJson:
@@ -85,7 +86,7 @@ class HttpJson:
         if spec.archive is not None:
             first = max(first, at - spec.archive)
         if spec.time.label == "start":  # the service counts by the start of a period
-            first -= self._feed.step
+            first -= longest(self._feed.step)
         whole = not {"since", "until"} <= spec.placeholders
         width = last - first if whole else spec.window
         positions = range(len(self._locations)) if spec.by_location else (None,)

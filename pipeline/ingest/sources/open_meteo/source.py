@@ -66,7 +66,7 @@ class OpenMeteo:
         self._feed, self._spec, self._locations, self._clock = feed, spec, locations, clock
         self._columns = columns_of(feed)
         self._key = SecretStr(secret(secrets, spec.apikey, feed)) if spec.apikey else None
-        if feed.step not in _BLOCKS:
+        if not isinstance(feed.step, timedelta) or feed.step not in _BLOCKS:
             raise ConfigError(
                 feed.title, "feed.step", "Open-Meteo has time steps of 1h and 15min only", "use one of them"
             )

@@ -24,6 +24,7 @@ from pipeline.ingest.sources.sql.database import Database, TooMuchError, limited
 from pipeline.ingest.sources.sql.results import as_table
 from pipeline.ingest.sources.sql.time_ranges import FIRST, LAST, TimeRange, bounds, split_range
 from pipeline.locations import Locations
+from pipeline.steps import longest
 from pipeline.times import as_datetime
 
 _DAY = timedelta(days=1)
@@ -131,7 +132,7 @@ class Sql:
             problem = f"the values of '{name}' range from {extent[0]!r} to {extent[1]!r}, which are not time stamps"
             raise SourceError(f"{database.name}: {problem}")
         first, last = (as_datetime(time) for time in times)
-        return since or first, until or last + self._feed.step + _DAY  # a date covers all its hours
+        return since or first, until or last + longest(self._feed.step) + _DAY  # a date covers all its hours
 
 
 def _stamps(table: pa.Table, name: str, zone: str, form: str = "") -> Times:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from pipeline.config.sources.sql import SqlSource
+from pipeline.steps import Step
 
 Bound = datetime | str | int
 
@@ -32,17 +33,18 @@ class TimeRange:
         return f"{self.after + _TICK:%Y-%m-%dT%H:%MZ} to {self.by:%Y-%m-%dT%H:%MZ}"
 
 
-def split_range(
-    spec: SqlSource, backend: str, step: timedelta, since: datetime, until: datetime
-) -> Iterator[TimeRange]:
+def split_range(spec: SqlSource, backend: str, step: Step, since: datetime, until: datetime) -> Iterator[TimeRange]:
     """Yield successive ranges of time stamps that contain every row with a valid time in [since, until].
 
     Their boundaries do not depend on the range: multiples of the chunk since 1970, or midnights if time stamps can only
     be compared by day.
     """
-    early = step if spec.time.label == "start" else timedelta(0)
+    if isinstance(step, timedelta):
+        early = latest = step if spec.time.label == "start" else timedelta(0)
+    else:  # a time stamp may lie anywhere within its step
+        early, latest = step.longest, timedelta(0)
     after = max(since - early - _slack(spec), FIRST) - _TICK
-    last = min(until - early, LAST)
+    last = min(until - latest, LAST)
     if _by_days(spec, backend):
         yield from _days(spec, after + _TICK, last)
         return

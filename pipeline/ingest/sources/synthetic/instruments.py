@@ -15,6 +15,7 @@ from pipeline.ingest.sources.synthetic.climate import KNOWN, Air, Places, Proper
 from pipeline.ingest.sources.synthetic.faults import FaultModel
 from pipeline.ingest.sources.synthetic.waves import Floats, Times, Waves, Wind
 from pipeline.locations import Locations
+from pipeline.steps import mean_length
 from pipeline.units import convert
 
 _PLACES = 4096  # evaluated at once, since the waves at all cells of a large grid do not fit into memory
@@ -34,7 +35,7 @@ class Instruments:
                 problem = f"'{name}' is not a synthetic variable"
                 remedy = f"use one of {', '.join(KNOWN)}, or describe it in feed.source.fields.{name}"
                 raise ConfigError(feed.title, "feed.variables", problem, remedy)
-        self._step = round(feed.step.total_seconds())
+        self._step = round(mean_length(feed.step).total_seconds())
         self.faults = FaultModel(spec.faults, locations.ids, self._step, spec.seed, feed.name)
         wind = Wind(spec.speed, np.radians(spec.direction + 180), spec.turning.total_seconds())
         self._waves = Waves(

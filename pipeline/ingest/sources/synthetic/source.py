@@ -53,7 +53,7 @@ class Synthetic:
             if outage.location and outage.location not in locations.ids:
                 where = f"feed.source.faults.outage.{number}.location"
                 raise ConfigError(feed.title, where, f"'{outage.location}' is not in feed.locations")
-        self._step, self._chunk = _seconds(feed.step), _seconds(spec.chunk)
+        self._chunk = _seconds(spec.chunk)
         self._lag = _seconds(feed.delay) - _seconds(spec.ahead)
         self._known = spec.published or feed.is_covariate
 
@@ -189,7 +189,12 @@ class Synthetic:
         after = max(after, _seconds(self._spec.start - EPOCH) - 1)
         if self._spec.end is not None:
             by = min(by, _seconds(self._spec.end - EPOCH))
-        return np.arange(after // self._step + 1, by // self._step + 1, dtype=np.int64) * self._step
+        step = self._feed.step
+        if isinstance(step, timedelta):
+            width = _seconds(step)
+            return np.arange(after // width + 1, by // width + 1, dtype=np.int64) * width
+        first, last = step.numbers(np.array([after, by], "datetime64[s]"))
+        return step.starts(np.arange(first + 1, last + 1)).astype("datetime64[s]").astype(np.int64)
 
 
 def _seconds(span: timedelta) -> int:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline.training import metrics
+from pipeline.training.backtest.score import labelled_time
 from pipeline.training.backtest.sums import (
     SEASONS,
     GroupSums,
@@ -15,6 +17,7 @@ from pipeline.training.backtest.sums import (
     seasons_and_hours,
     shared_cases,
 )
+from tests.world import make_product
 
 LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
 COLUMNS = 5 + 2 + 5
@@ -86,9 +89,25 @@ def test_shared_cases_have_a_truth_and_a_forecast_of_every_model() -> None:
     assert shared_cases({"one": one, "other": other}, truth).tolist() == [True, False, False, False]
 
 
-def test_a_season_is_that_of_the_valid_time_or_of_the_start_of_its_period() -> None:
+def test_season_and_hour_of_times() -> None:
     times = [[datetime(2001, 12, 1, tzinfo=UTC), datetime(2001, 3, 1, 5, tzinfo=UTC)]]
-    season, hour = seasons_and_hours(times, timedelta())
+    season, hour = seasons_and_hours(times)
     assert ([SEASONS[index] for index in season[0]], hour.tolist()) == (["DJF", "MAM"], [[0, 5]])
-    season, _ = seasons_and_hours(times, timedelta(days=1))
-    assert [SEASONS[index] for index in season[0]] == ["SON", "DJF"]
+
+
+@pytest.mark.parametrize(
+    ("step", "label", "valid_time", "season", "hour"),
+    [
+        ("1d", "end", "2001-12-01T00:00Z", "DJF", 0),
+        ("1d", "start", "2001-12-01T00:00Z", "SON", 0),
+        ("month", "end", "2001-12-01T00:00Z", "SON", 0),  # November, however it is stamped
+        ("day in Europe/Dublin", "start", "2001-06-01T23:00Z", "JJA", 0),  # 1 June, by its own clock
+    ],
+)
+def test_a_value_is_grouped_by_its_valid_time_or_the_start_of_its_period(
+    tmp_path: Path, step: str, label: str, valid_time: str, season: str, hour: int
+) -> None:
+    time = {"columns": ["time"], "label": label}
+    feed = make_product(tmp_path, step="1d", feed={"step": step, "source": {"time": time}}).feed
+    found = seasons_and_hours([[labelled_time(datetime.fromisoformat(valid_time), feed)]])
+    assert (SEASONS[found[0][0, 0]], found[1][0, 0]) == (season, hour)
