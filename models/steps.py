@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, get_args
 from zoneinfo import ZoneInfo
 
@@ -152,6 +153,7 @@ class CalendarStep:
         return date(1970 + year, month + 1, 1)
 
 
+@lru_cache(maxsize=1 << 16)
 def _midnight(day: date, zone: ZoneInfo) -> datetime:
     """Return when a date begins in a zone; where clocks skip midnight, when they do."""
     return datetime.combine(day, time(), zone).astimezone(UTC)

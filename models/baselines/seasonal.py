@@ -53,6 +53,12 @@ class SeasonalNaive(Baseline):
         """Return the constructor options, ready for JSON."""
         return {"season": self._option}
 
+    def remarks(self) -> tuple[str, ...]:
+        """Return a remark if no frame of the context is of the same phase as a target time."""
+        if any(_same_phase(lead + 1, self._season, self.task.context) for lead in range(self.task.leads)):
+            return ()
+        return (f"a season of {self._season} steps is longer than the context, so it forecasts climatology",)
+
     def _fit_anomalies(self, anomaly: Floats, known: Known, chooser: Windows | Self) -> None:
         targets = list(self.task.target_channels)
         if isinstance(chooser, SeasonalNaive):

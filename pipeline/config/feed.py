@@ -113,9 +113,9 @@ class Feed(Strict):
     source: AnySource
     """Where the data comes from and how it is read."""
     step: StepField
-    """Time step of the observations: a duration, counted from 1970 in UTC; or week (from Monday), month or quarter, in
-    UTC; or one of these or a day in a zone, as in ``day in Europe/Dublin``, where a day has 23 to 25 hours when clocks
-    change. Every time stamp within such a calendar step means that step."""
+    """Time step of the observations: a duration, counted from 1970 in UTC, or a calendar step: week (from Monday),
+    month or quarter, in UTC or in a zone, or a day in a zone, which has 23 to 25 hours when clocks change. Every time
+    stamp within a calendar step means that step."""
     delay: Duration = timedelta(0)
     """Publication delay: time from valid_time until a value usually becomes available. Sets known_at of loaded
     history."""

@@ -27,6 +27,8 @@ and where forecasts are published. `ireland-wind.yaml` and `auckland-footfall.ya
 - `nightcast check FILE` validates a file and reads a first payload from its source.
 - `nightcast schema` prints the JSON Schema, for editors and forms.
 - A duration is a number with a unit: `30s`, `10min`, `6h`, `1d`, `2w`, `10y` (a year has 365.25 days).
+- A calendar step is `week`, `month` or `quarter`, in UTC, or one of these or a `day` in a zone, as in
+  `day in Europe/Dublin`.
 - Relative paths start at the folder of the product file.
 - A field marked **required** has no default. An unknown field is an error.
 
@@ -151,6 +153,8 @@ def _type(node: Schema, anchors: dict[str, str]) -> str:
 
 def _scalar(node: Schema) -> str:
     """Return the name of a plain type with its range, as in ``integer (1 to 10000)``."""
+    if "month" in node.get("examples", ()):
+        return "duration or calendar step"
     if "10min" in node.get("examples", ()):
         return "duration"
     if "format" in node:
