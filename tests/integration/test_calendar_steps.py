@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -116,17 +117,17 @@ def test_fifteen_years_of_months_at_several_stations(make: Make, monkeypatch: py
     assert times == [at.to_pydatetime() for at in pd.date_range("2009-04-01", periods=180, freq="MS", tz="UTC")]
 
     retrained = jobs.retrain(place.workspace, at=place.end)
-    assert retrained.promoted
+    assert retrained.verdict.promoted
     assert place.workspace.registry.by_alias("champion") is not None
 
-    since = datetime(2023, 3, 1, tzinfo=UTC)
+    since = datetime(2023, 9, 1, tzinfo=UTC)
     results = jobs.forecast(place.workspace, since=since, at=place.end)
-    assert len(results) == 13
+    assert len(results) == 7
     assert results[-1].periods == ("March 2024", "April 2024", "May 2024")
     assert results[-1].fallback_level == 0
     assert "of March 2024 to May 2024: " in _printed(forecast_view, results[-1:], monkeypatch)
     verified = jobs.verify(place.workspace, at=place.end)
-    assert verified.scored == 3 * (12 + 11 + 10)  # stations, and the issue times whose value of each lead is due
+    assert verified.scored == 3 * (6 + 5 + 4)  # stations, and the issue times whose value of each lead is due
     status = jobs.status(place.workspace, at=place.end)
     assert status.state == "fresh"
     assert "newest February 2024" in _printed(status_view, status, monkeypatch)
@@ -137,7 +138,6 @@ def test_fifteen_years_of_months_at_several_stations(make: Make, monkeypatch: py
         "For March 2024 the median is highest",
         "March 2024 April 2024 May 2024",
         "The last 15 months and the forecast, in UTC",
-        "last observed" if "last observed" in page else "February 2024",
         "February 2024 (period ended 1 Mar 2024 00:00 UTC)",
     ):
         assert words in page
@@ -156,15 +156,16 @@ def test_fifteen_years_of_months_at_several_stations(make: Make, monkeypatch: py
     ("step", "start", "periods", "cron", "names"),
     [
         ("month", "2009-03-01", 180, "0 12 2 * *", ("March 2024", "April 2024", "May 2024")),
-        ("quarter", "1990-01-01", 120, "0 12 2 1,4,7,10 *", ("Q1 2020", "Q2 2020", "Q3 2020")),
+        ("quarter", "2000-01-01", 80, "0 12 2 1,4,7,10 *", ("Q1 2020", "Q2 2020", "Q3 2020")),
         ("week", "2020-01-06", 200, "0 12 * * 2", ("week of 6 November 2023", "week of 13 November 2023")),
-        (DUBLIN, "2022-11-01", 362, "0 12 * * *", ("29 October 2023", "30 October 2023", "31 October 2023")),
+        (DUBLIN, "2023-01-20", 281, "0 12 * * *", ("29 October 2023", "30 October 2023", "31 October 2023")),
     ],
 )
 def test_one_station(make: Make, step: str, start: str, periods: int, cron: str, names: tuple[str, ...]) -> None:
     place = make(step, start, periods, schedule={"forecast": cron})
     retrained, forecast = _run(place)
-    assert retrained.promoted or "not shown to be better" in retrained.why
+    assert retrained.verdict.issues > 0
+    assert retrained.verdict.promoted or forecast.fallback_level == 3  # the best baseline, until it is shown
     assert forecast.periods[: len(names)] == names
     assert forecast.fallback_level <= 3
     assert names[0] in _text_of(forecast.folder / "report.html")
@@ -174,7 +175,7 @@ def test_local_days_across_both_changes_of_clocks(make: Make) -> None:
     place = make(DUBLIN, "2023-03-20", 240, schedule={"forecast": "0 12 * * *"})
     jobs.ingest(place.workspace, at=place.end)
     times = sorted(set(place.workspace.feed.observations.read()["valid_time"].to_pylist()))
-    lengths = [(after - before) / timedelta(hours=1) for before, after in zip(times, times[1:], strict=False)]
+    lengths = [(after - before) / timedelta(hours=1) for before, after in pairwise(times)]
     assert sorted(set(lengths)) == [23, 24, 25]
     assert (len(times), lengths.count(23), lengths.count(25)) == (240, 1, 1)
     assert times[0] == datetime(2023, 3, 21, tzinfo=UTC)
@@ -215,7 +216,7 @@ def test_two_values_of_one_month_do_not_overwrite_silently(make: Make) -> None:
     source.write_text(source.read_text() + "2015-12-20,7.5\n")
     ingested = jobs.ingest(place.workspace, at=place.end)
     assert (ingested.added, ingested.refused) == (24, 1)
-    assert list(ingested.reasons) == ["another row of the payload has the same key and comes later"] or ingested.reasons
+    assert list(ingested.reasons) == ["duplicate key, a later row of the payload has other values"]
     refused = place.workspace.feed.quarantine.open_rows()
     assert refused["valid_time"].to_pylist() == [datetime(2016, 1, 1, tzinfo=UTC)]
 

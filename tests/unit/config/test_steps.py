@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,13 @@ def test_a_calendar_step_gives_time_stamps_their_defaults(
     product = _make(tmp_path, step, **time)
     assert _stamps(product) == (label, zone)
     assert _stamps(Product.model_validate_json(product.model_dump_json())) == (label, zone)
+
+
+def test_the_json_schema_describes_steps() -> None:
+    step = Product.model_json_schema()["$defs"]["Feed"]["properties"]["step"]
+    accepted = [text for text in (*step["examples"], "1.5h", "month in UTC") if re.search(step["pattern"], text)]
+    assert accepted == [*step["examples"], "1.5h", "month in UTC"]
+    assert not [text for text in ("monthly", "1 month", "in month") if re.search(step["pattern"], text)]
 
 
 def test_months_in_utc_of_local_time_stamps_are_refused(tmp_path: Path) -> None:

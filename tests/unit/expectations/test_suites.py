@@ -5,6 +5,7 @@ import threading
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from expectations.observations import OFF_GRID, Check, ObservationContract, VariableLimits, batch_check, off_grid
 from expectations.suites import build_suite, error_of, explain_expectation, index_of, is_row_expectation, validate
+from models.steps import CalendarStep
 
 HOUR = timedelta(hours=1)
 CONTRACT = ObservationContract(
@@ -40,6 +42,16 @@ def broken(frame: pd.DataFrame) -> dict[str, list[int] | None]:
         if not outcome.success:
             found[f"{check.kind} {check.column}"] = outcome.result.get("unexpected_index_list")
     return found
+
+
+def test_months_are_a_grid() -> None:
+    times = np.array(["2020-02-01", "2020-02-01T00:00:00.000001", "NaT"], "datetime64[us]")
+    assert off_grid(times, CalendarStep("month")).tolist() == [0, 1, 0]
+    checks = replace(CONTRACT, step=CalendarStep("month"), known=True).checks()
+    grid = next(check for check in checks if check.kind == "grid")
+    assert grid.fault == "valid_time … is off the time grid, one step every month"
+    early = next(check for check in checks if check.column == "early_us")
+    assert early.high == timedelta(days=31) / timedelta(microseconds=1)
 
 
 def test_a_sound_batch_breaks_nothing_and_nulls_are_sound() -> None:

@@ -10,6 +10,7 @@ import pytest
 from pipeline.report import StationSeries, VariableForecast
 from pipeline.report import typography as text
 from pipeline.report.axes import fan_axes
+from pipeline.report.data import TimeLabel
 from pipeline.report.fan import fan_chart
 from pipeline.report.series import observed
 from pipeline.report.ticks import TimeScale, time_ticks
@@ -46,7 +47,7 @@ def _forecast(step: CalendarStep, newest: datetime, history: int, leads: int) ->
 
 
 @pytest.mark.parametrize("label", ["start", "end"])
-def test_a_period_has_its_name_whatever_the_label(label: text.TimeLabel) -> None:
+def test_a_period_has_its_name_whatever_the_label(label: TimeLabel) -> None:
     assert text.period_text(np.datetime64("2024-04-01"), MONTH, label) == "March 2024"
     assert text.period_text(utc(2024, 3, 31, 23), DUBLIN, label) == "31 March 2024"
 

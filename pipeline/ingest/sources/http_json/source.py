@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pydantic import SecretStr
 
@@ -85,8 +85,8 @@ class HttpJson:
         first = since or at - (self._feed.history or spec.archive or spec.window)
         if spec.archive is not None:
             first = max(first, at - spec.archive)
-        if spec.time.label == "start":  # the service counts by the start of a period
-            first -= longest(self._feed.step)
+        if spec.time.label == "start" or not isinstance(self._feed.step, timedelta):
+            first -= longest(self._feed.step)  # the service counts by the start of a period, or a time within it
         whole = not {"since", "until"} <= spec.placeholders
         width = last - first if whole else spec.window
         positions = range(len(self._locations)) if spec.by_location else (None,)

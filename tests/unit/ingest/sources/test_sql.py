@@ -180,6 +180,22 @@ def test_days_labelled_by_their_start_are_queried_by_it(base: sqlite3.Connection
     assert rows(source, payload) == [{"valid_time": START + 2 * DAY, "location": "A", "wind_speed": 2.0}]
 
 
+@pytest.mark.parametrize("label", ["start", "end"])
+def test_months_are_queried_by_every_time_stamp_within_them(base: sqlite3.Connection, opened: Open, label: str) -> None:
+    base.execute("create table months (day text, location text, wind_speed real)")
+    days = ["2023-12-15", "2024-01-02", "2024-01-31", "2024-02-02", "2024-03-29", "2024-04-15"]
+    base.executemany("insert into months values (?, 'A', ?)", [(day, index) for index, day in enumerate(days)])
+    source = opened(
+        step="month",
+        query="select * from months where day >= :since and day < :until",
+        time={"columns": ["day"], "label": label},
+    )
+    february, april = datetime(2024, 2, 1, tzinfo=UTC), datetime(2024, 4, 1, tzinfo=UTC)
+    found = [row for payload in fetch(source, february, april) for row in rows(source, payload)]
+    within = [row["wind_speed"] for row in found if february <= row["valid_time"] <= april]
+    assert within == [1.0, 2.0, 3.0, 4.0]
+
+
 def test_a_date_and_an_hour_column_are_queried_by_whole_days(base: sqlite3.Connection, opened: Open) -> None:
     base.execute(
         "create table split as select substr(time, 1, 10) day, substr(time, 12, 2) hour, location, wind_speed from obs"

@@ -95,6 +95,22 @@ def test_without_faults_every_row_is_published_once_and_on_time() -> None:
     assert all(np.isfinite(row["air_temperature"]) for row in found)
 
 
+@pytest.mark.parametrize(
+    ("step", "times"),
+    [
+        ("month", [datetime(2020, month, 1, tzinfo=UTC) for month in (1, 2, 3, 4)]),
+        (
+            "day in Europe/Dublin",
+            [datetime(2020, 3, day, hour, tzinfo=UTC) for day, hour in ((29, 0), (29, 23), (30, 23))],
+        ),
+    ],
+)
+def test_calendar_steps_are_observed_at_their_ends(step: str, times: list[datetime]) -> None:
+    source = world(step=step, delay="0h", start=f"{times[0]:%Y-%m-%d}", chunk="7d")
+    found = rows(source, times[-1] + HOUR)
+    assert [key(row) for row in found] == [(at, station) for at in times for station in STATIONS.ids]
+
+
 def test_a_payload_covers_a_chunk_of_publication_time() -> None:
     source = world(delay="6h")
     found = payloads(source, START + 2 * DAY + 9 * HOUR)
