@@ -13,7 +13,7 @@ from cronsim import CronSim
 
 from pipeline.config.product import Product
 from pipeline.errors import UsageError
-from pipeline.steps import Step, add, between, floor, most_starts
+from pipeline.steps import CalendarStep, Step, add, between, floor, most_starts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,12 +89,29 @@ class Cadence:
 
     def _largest_gap(self) -> int:
         always_enough = most_starts(self.delay, self.step)
-        if (
-            not isinstance(self.step, timedelta) or self.step > timedelta(days=1) or self.time_zone != "UTC"
-        ):  # clock changes shift issue times
+        if not isinstance(self.step, timedelta):
+            return self._largest_calendar_gap(self.step, always_enough)
+        if self.step > timedelta(days=1) or self.time_zone != "UTC":  # clock changes shift issue times
             return always_enough
         first = datetime(2000, 1, 1, tzinfo=UTC)
         return max(map(self.gap, self.issues(first, first + timedelta(days=8))), default=always_enough)
+
+    def _largest_calendar_gap(self, step: CalendarStep, enough: int) -> int:
+        """Return the largest gap at the issue times of 28 years, after which the calendar repeats; or `enough`.
+
+        There is a gap only where a step ended less than the delay ago. Days, which are many, are not searched.
+        """
+        if step.unit == "day":
+            return enough
+        slack = timedelta(0) if step.zone == self.time_zone == "UTC" else timedelta(hours=1)  # rules of clocks change
+        first, last = (step.number(datetime(year, 1, 1, tzinfo=UTC)) for year in (2024, 2052))
+        largest = 0
+        for start in map(step.start, range(first, last)):
+            for issue in self.issues(start - slack, start + self.delay + slack):
+                largest = max(largest, step.number(issue + slack) - step.number(issue - self.delay - slack))
+                if largest >= enough:
+                    return enough
+        return largest
 
     def origin(self, issue_time: datetime) -> datetime:
         """Return the newest valid time that is available at the issue time, given the delay."""

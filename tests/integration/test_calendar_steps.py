@@ -125,7 +125,7 @@ def test_fifteen_years_of_months_at_several_stations(make: Make, monkeypatch: py
     assert len(results) == 7
     assert results[-1].periods == ("March 2024", "April 2024", "May 2024")
     assert results[-1].fallback_level == 0
-    assert "of March 2024 to May 2024: " in _printed(forecast_view, results[-1:], monkeypatch)
+    assert "for March 2024 to May 2024: " in _printed(forecast_view, results[-1:], monkeypatch)
     verified = jobs.verify(place.workspace, at=place.end)
     assert verified.scored == 3 * (6 + 5 + 4)  # stations, and the issue times whose value of each lead is due
     status = jobs.status(place.workspace, at=place.end)

@@ -94,9 +94,9 @@ def test_a_fixed_step_has_no_calendar_name() -> None:
     ("delay", "issue", "origin", "gap", "leads"),
     [
         # On 10 February, January has arrived (it is due on the 6th) and February is the first month to forecast.
-        (5 * DAY, utc(2024, 2, 10), utc(2024, 2, 1), 0, 3),
-        # On the 3rd it has not: January is forecast, but not published.
-        (5 * DAY, utc(2024, 2, 3), utc(2024, 1, 1), 1, 3),
+        (5 * DAY, utc(2024, 2, 10), utc(2024, 2, 1), 0, 2),
+        # On the 3rd it would not have: January would be forecast, but not published. No forecast is issued then.
+        (5 * DAY, utc(2024, 2, 3), utc(2024, 1, 1), 1, 2),
         (40 * DAY, utc(2024, 3, 5), utc(2024, 1, 1), 2, 4),  # January ended 34 days ago
         (timedelta(0), utc(2024, 2, 1), utc(2024, 2, 1), 0, 2),
     ],
@@ -106,6 +106,24 @@ def test_cadence_of_months_by_hand(delay: timedelta, issue: datetime, origin: da
     assert (cadence.origin(issue), cadence.gap(issue), cadence.leads) == (origin, gap, leads)
     first = issue.month % 12 + 1
     assert cadence.lead_times(issue) == [utc(2024, first, 1), utc(2024, first + 1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("step", "cron", "time_zone", "leads"),
+    [
+        ("month", "0 0 3 * *", "UTC", 3),
+        ("month", "0 0 * * 2", "UTC", 3),  # now and then a Tuesday is among the first five days
+        ("month", "0 0 6 * *", "UTC", 2),  # exactly when the value arrives
+        ("month", "0 0 6 * *", "Europe/Dublin", 3),  # an hour before, in summer
+        ("quarter", "0 12 3 1,4,7,10 *", "UTC", 3),
+        ("quarter", "0 12 3 2,5,8,11 *", "UTC", 2),
+        ("week", "0 12 * * 2", "UTC", 3),
+        ("week", "0 12 * * 6", "UTC", 2),
+        ("day in Europe/Dublin", "0 12 * * *", "UTC", 8),  # up to six days start within five days, one of 23 hours
+    ],
+)
+def test_leads_of_a_schedule(step: str, cron: str, time_zone: str, leads: int) -> None:
+    assert Cadence(CalendarStep.parse(step), 5 * DAY, 2, cron, time_zone).leads == leads
 
 
 def test_forecasts_cover_local_days_across_a_change_of_clocks() -> None:
@@ -119,8 +137,11 @@ def test_forecasts_cover_local_days_across_a_change_of_clocks() -> None:
     st.timedeltas(timedelta(0), timedelta(days=100)),
     INSTANTS,
 )
-def test_a_model_forecasts_enough_leads_at_every_instant(step: CalendarStep, delay: timedelta, issue: datetime) -> None:
-    cadence = Cadence(step, delay, 2, "0 0 10 * *", "UTC")
+def test_a_model_forecasts_enough_leads_at_every_issue_time(
+    step: CalendarStep, delay: timedelta, issue: datetime
+) -> None:
+    cadence = Cadence(step, delay, 2, "0 0 10 * *", "America/New_York")
+    issue = cadence.latest_issue(issue)
     assert cadence.gap(issue) + cadence.horizon <= cadence.leads
     assert cadence.lead_times(issue)[-1] == steps.add(cadence.origin(issue), cadence.gap(issue) + 2, step)
     assert cadence.lead_times(issue)[0] > issue

@@ -18,7 +18,7 @@ def show(results: Sequence[ForecastResult]) -> None:
         missing = f", without {', '.join(one.missing)}" if one.missing else ""
         hours = one.input_age_hours
         age = f"input {hours:.0f} h old" if isfinite(hours) else "no recent input"
-        periods = f" of {' to '.join(dict.fromkeys((one.periods[0], one.periods[-1])))}" if one.periods else ""
+        periods = f" for {' to '.join(dict.fromkeys((one.periods[0], one.periods[-1])))}" if one.periods else ""
         out.print(
             f"{one.product} {minute(one.issue_time)}{periods}: {one.fallback_level.title}, {one.model}, "
             f"{age}{escape(missing)}{repeated}"
