@@ -87,7 +87,7 @@ def snapshot_at_issue(
     Raises:
         NoDataError: nothing was known then.
     """
-    span = (product.forecast.context + 2) * product.feed.step + product.feed.delay
+    span = (product.forecast.context + 2) * longest(product.feed.step) + product.feed.delay
     try:
         snapshot = take_snapshot(product, cadence, feed, {}, known_by=issue_time, since=issue_time - span)
     except NoDataError:  # no recent frame, but climatology needs only older ones

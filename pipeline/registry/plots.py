@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pipeline.features.snapshot import Snapshot
 from pipeline.report import LeadSkill, basis_svg, skill_svg
-from pipeline.training.explanation.facts import Explanation
-from pipeline.training.explanation.report import report_losses
 from pipeline.report.typography import lead_name
 from pipeline.steps import mean_length
+from pipeline.training.explanation.facts import Explanation
+from pipeline.training.explanation.report import report_losses
 from pipeline.training.fit import FittedModel
 from pipeline.training.holdout import TrainingOutcome
 from pipeline.training.metrics import nominal_coverage

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from models.task import Inputs, Task
 from pipeline.config import Product
 from pipeline.locations import Locations
-from pipeline.report.typography import lead_text
+from pipeline.report.typography import lead_name
 from pipeline.training.evaluate import ALL, NONE, withhold
 from pipeline.training.explanation.regions import divide
 
@@ -91,7 +91,7 @@ def lag_title(first: int, last: int, product: Product) -> str:
     if last == 0:
         return "the newest values"
     step = product.feed.step
-    span = lead_text(first * step) if first == last else f"{lead_text(first * step)} to {lead_text(last * step)}"
+    span = lead_name(first, step) if first == last else f"{lead_name(first, step)} to {lead_name(last, step)}"
     return f"values {span} before the newest"
 
 
