@@ -37,10 +37,7 @@ class PairedScores:
 
     def overlap(self, open_for: timedelta) -> int:
         """Return the largest number of forecasts that are open at once, each for a time `open_for` from its issue."""
-        first = self.issues[: self.batch]
-        if not len(first):
-            return 1
-        return int((np.searchsorted(first, first + np.timedelta64(open_for)) - np.arange(len(first))).max(initial=1))
+        return count_open(self.issues[: self.batch], open_for)
 
     def until(self, last: datetime) -> PairedScores:
         """Return the scores of issue times up to `last`: a replayed night must not see later ones."""
@@ -57,15 +54,32 @@ class PairedScores:
         new = np.isfinite(scores).all(axis=0)
         if not len(self.issues):
             return PairedScores(times[new], scores[:, new], int(new.sum()))
-        overlap, open_until = self.overlap(open_for), np.timedelta64(open_for)
-        kept, chosen = list(self.issues), []
-        for index in np.flatnonzero(new & (times > self.issues[-1])).tolist():
-            if len(kept) < overlap or kept[-overlap] + open_until <= times[index]:
-                kept.append(times[index])
-                chosen.append(index)
+        later = np.flatnonzero(new & (times > self.issues[-1]))
+        chosen = later[space_out(times[later], self.overlap(open_for), open_for, after=self.issues)]
         return PairedScores(
-            np.array(kept, "datetime64[us]"), np.append(self.scores, scores[:, chosen], axis=1), self.batch
+            np.append(self.issues, times[chosen]), np.append(self.scores, scores[:, chosen], axis=1), self.batch
         )
+
+
+def count_open(issues: NDArray[np.datetime64], open_for: timedelta) -> int:
+    """Return the largest number of forecasts that are open at once, at least 1; `issues` (case,) are ascending."""
+    return int((np.searchsorted(issues, issues + np.timedelta64(open_for)) - np.arange(len(issues))).max(initial=1))
+
+
+def space_out(
+    issues: NDArray[np.datetime64], overlap: int, open_for: timedelta, *, after: NDArray[np.datetime64] | None = None
+) -> NDArray[np.intp]:
+    """Return the indices of issue times (case,) that leave no more than `overlap` forecasts open at once.
+
+    The earlier of two is kept. Those `after` which they follow are all kept; all are ascending.
+    """
+    kept: list[np.datetime64] = [] if after is None else list(after[-overlap:])
+    chosen = []
+    for index, issue in enumerate(issues):
+        if len(kept) < overlap or kept[-overlap] + np.timedelta64(open_for) <= issue:
+            kept.append(issue)
+            chosen.append(index)
+    return np.array(chosen, np.intp)
 
 
 ScoreHistory = Mapping[Pair, PairedScores]

@@ -67,7 +67,14 @@ class SequentialTest:
 
 
 def compare_sequentially(
-    challenger: NDArray[np.float64], rival: NDArray[np.float64], overlap: int, *, significance: float = 0.05
+    challenger: NDArray[np.float64],
+    rival: NDArray[np.float64],
+    overlap: int,
+    *,
+    significance: float = 0.05,
+    fractions: NDArray[np.float64] = FRACTIONS,
+    first_bet: NDArray[np.intp] | int = 0,
+    decide_only: bool = False,
 ) -> SequentialTest:
     """Test that the challenger's expected score is lower than the rival's. For the opposite, exchange the two.
 
@@ -81,6 +88,9 @@ def compare_sequentially(
         overlap: Largest number of consecutive cases whose forecasts are open at once: a case is scored before the issue
             time of the case that comes `overlap` later.
         significance: Level at which the test is to decide. Other levels are valid too, with a little less power.
+        fractions: Fractions of wealth to stake; larger ones decide sooner about large differences, with more debt.
+        first_bet: (...) index of the first case to bet on; those before it only give the scale.
+        decide_only: Do not pause before 1/significance. The test decides sooner, but e-values below it are not updated.
     """
     if challenger.shape != rival.shape:
         raise ValueError(f"scores have shapes {challenger.shape} and {rival.shape}")
@@ -90,10 +100,10 @@ def compare_sequentially(
     known = np.isfinite(gains)
     gains = np.where(known, gains, 0)
     scale = _scale_known(gains, known, overlap)
-    stakes = np.divide(1 / overlap, scale, out=np.zeros_like(scale), where=scale > 0)[..., None] * FRACTIONS
+    stakes = np.divide(1 / overlap, scale, out=np.zeros_like(scale), where=scale > 0)[..., None] * fractions
 
     cases, tests = gains.shape[0], gains.shape[1:]
-    wealth = np.ones((*tests, len(FRACTIONS)))
+    wealth = np.ones((*tests, len(fractions)))
     open_bets = np.zeros((overlap, *wealth.shape))
     last_bet = np.full(tests, -1)
     paused = np.zeros(tests, dtype=bool)
@@ -107,10 +117,12 @@ def compare_sequentially(
         e_value = np.where(settled, total, e_value)
         best = np.maximum(best, e_value)
         debt = np.where(best < 1 / significance, np.maximum(-wealth, 0).mean(axis=-1), debt)
-        paused = ~settled & (paused | (total >= _next_level(best, significance)))
+        level = np.full(tests, 1 / significance) if decide_only else _next_level(best, significance)
+        paused = ~settled & (paused | (total >= level))
         # This case is scored by the issue time of the case `overlap` later, whose bet takes its place.
-        open_bets[slot] = np.where(paused[..., None], 0, stakes[case] * np.maximum(wealth, 0))
-        last_bet = np.where(paused, last_bet, case + overlap)
+        idle = paused | (case + overlap < first_bet)
+        open_bets[slot] = np.where(idle[..., None], 0, stakes[case] * np.maximum(wealth, 0))
+        last_bet = np.where(idle, last_bet, case + overlap)
         e_values[case] = e_value
     return SequentialTest(np.moveaxis(e_values, 0, -1), debt)
 

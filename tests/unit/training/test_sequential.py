@@ -116,6 +116,27 @@ def test_a_loss_beyond_the_wealth_stays_as_debt() -> None:
     np.testing.assert_array_equal(result.e_values[31:], 0)
 
 
+@pytest.mark.parametrize("overlap", [1, 3])
+def test_cases_before_the_first_bet_only_give_the_scale(overlap: int) -> None:
+    gains = simulate_gains(2, 120, overlap, seed=8, gain=0.1)
+    rival = np.ones_like(gains)
+    first = np.array([40, 60])
+    late = compare_sequentially(1 - gains, rival, overlap, first_bet=first, decide_only=True)
+    for row, start in enumerate(first):
+        np.testing.assert_array_equal(late.e_values[row, :start], 1)
+    # The scale is the same as without it: constant gains multiply the wealth as often as there are bets.
+    constant = compare_sequentially(1 - np.full(50, 0.1), np.ones(50), 1, first_bet=45)
+    assert constant.e_value == pytest.approx(np.mean((1 + FRACTIONS) ** 5))
+
+
+def test_a_test_that_only_decides_needs_fewer_cases() -> None:
+    gains = simulate_gains(50, 400, 3, seed=9, gain=0.1)
+    tests = [compare_sequentially(1 - gains, np.ones_like(gains), 3, decide_only=only) for only in (True, False)]
+    decides, reports = ((one.e_values >= 1 / SIGNIFICANCE).argmax(axis=-1) for one in tests)
+    assert (tests[0].p_value <= SIGNIFICANCE).all()
+    assert np.median(decides) < np.median(reports)
+
+
 def test_no_case_at_all() -> None:
     assert run_on(np.empty((2, 0)), 3).p_value.tolist() == [1, 1]
 
