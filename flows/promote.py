@@ -7,7 +7,7 @@ from typing import Any
 from prefect import State
 from prefect.states import Completed
 
-from flows.running import make_flow, scheduled_time
+from flows.running import current_time, make_flow
 from pipeline.jobs.promote import PromotionResult
 from pipeline.workspace import Workspace
 
@@ -18,5 +18,5 @@ def finish(ws: Workspace, result: PromotionResult) -> State[Any]:
     return Completed(message=f"Version {result.version} is champion of {ws.product.name}{before}")
 
 
-promote = make_flow("promote", finish, now=lambda *_: scheduled_time())
-rollback = make_flow("rollback", finish, now=lambda *_: scheduled_time())
+promote = make_flow("promote", finish, now=current_time)
+rollback = make_flow("rollback", finish, now=current_time)

@@ -9,9 +9,11 @@ from prefect.states import Completed
 
 from flows import artifacts
 from flows.artifacts import minute, table
+from flows.retrain_request import request_retrain
 from flows.running import current_time, make_flow
 from pipeline.jobs.verify import VerifyResult
 from pipeline.markdown import inert
+from pipeline.times import stamp
 from pipeline.workspace import Workspace
 
 
@@ -35,13 +37,20 @@ def describe(result: VerifyResult) -> tuple[str, str]:
         f"{inert(variable)}: CRPS skill of the serving models, fitted on all data, over their judged fits {skill:+.1%}"
         for variable, skill in result.refit_skill.items()
     ]
+    if result.live.reason:
+        parts.insert(1, f"**The {result.live.serving} serves:** {inert(result.live.reason)}.")
     return "\n\n".join(parts), line
 
 
 def finish(ws: Workspace, result: VerifyResult) -> State[Any]:
-    """Publish the scores and return the final state."""
+    """Publish the scores, request the retrain that a live verdict asks for, and return the final state."""
     artifacts.publish(ws.product.name, "verification", *describe(result))
-    return Completed(message=f"{result.scored:,} values of {result.forecasts:,} forecasts scored")
+    message = f"{result.scored:,} values of {result.forecasts:,} forecasts scored"
+    if result.live.retrain_due and result.live.since is not None:
+        request_retrain(ws.product.name, key=f"live verdict {stamp(result.live.since)}")
+    if result.live.serving == "champion":
+        return Completed(message=message)
+    return Completed(name=f"Serving the {result.live.serving}", message=f"{result.live.reason}; {message}")
 
 
 verify = make_flow("verify", finish, now=current_time)

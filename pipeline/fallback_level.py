@@ -38,7 +38,11 @@ class FallbackLevel(IntEnum):
         "champion, stale input",
         "The champion, on older input because the newest observations are missing.",
     )
-    BASELINE = 3, "baseline", "The best baseline, because no champion could be used."
+    BASELINE = (
+        3,
+        "baseline",
+        "The best baseline, because no champion could be used or the champion has become worse than it.",
+    )
     CLIMATOLOGY = (
         4,
         "climatology",

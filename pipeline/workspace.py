@@ -19,6 +19,7 @@ from pipeline.times import Cadence
 if TYPE_CHECKING:
     from pipeline.config import Product, Settings
     from pipeline.forecasting.serving import BundleStore
+    from pipeline.forecasting.verification.live_scores import LiveScores
     from pipeline.forecasting.verification.scores import Scores
     from pipeline.ingest.feed import OpenFeed
     from pipeline.registry.ledger import Ledger
@@ -94,6 +95,13 @@ class Workspace:
         from pipeline.registry.score_history import ScoreHistoryTable
 
         return ScoreHistoryTable(self.layout.score_history)
+
+    @cached_property
+    def live_scores(self) -> LiveScores:
+        """Scores of the champion's forecasts beside their rivals', on which live verdicts rest."""
+        from pipeline.forecasting.verification.live_scores import LiveScores
+
+        return LiveScores(self.layout.live_scores)
 
     @cached_property
     def registry(self) -> Registry:

@@ -148,7 +148,7 @@ def take_snapshot(ws: Workspace, *, known_by: datetime, since: datetime | None =
 
 def issue(ws: Workspace, issue_time: datetime) -> IssuedForecast:
     """Return the forecast that a workspace makes for an issue time."""
-    return predict.issue_forecast(ws.product, ws.cadence, ws.feed, ws.covariates, ws.bundles, issue_time)
+    return predict.issue_forecast(ws.product, ws.cadence, ws.feed, ws.covariates, ws.bundles, issue_time, ws.ledger)
 
 
 def end_of(product: Product) -> datetime:

@@ -107,9 +107,11 @@ class Gate(Strict):
     against: tuple[Literal["champion", "baselines"], ...] = ("champion", "baselines")
     """Models that the challenger must beat."""
     significance: Annotated[float, Field(gt=0, le=0.5)] = 0.05
-    """Probability of ever promoting a recipe that is no better than a rival, however many nights compare them."""
+    """Probability of ever promoting a recipe that is no better than a rival, however many nights compare them; and
+    probability that verification, within a year, puts the best baseline in the place of a champion that is no worse."""
     refresh_margin: Annotated[float, Field(ge=0, lt=1)] = 0.01
-    """How much worse in CRPS a new fit of the champion's recipe may be than the one before, as a fraction."""
+    """How much worse in CRPS a new fit of the champion's recipe may be than the one before, as a fraction; and a fit on
+    all data than the fit that the gate judged, before that serves in its place."""
     coverage_tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Largest allowed difference between the coverage of the widest interval and its nominal value, as a fraction."""
 

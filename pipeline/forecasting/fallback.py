@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,30 +16,12 @@ from pipeline.fallback_level import FallbackLevel
 from pipeline.features.windows import IssueWindows
 from pipeline.forecasting.notes import Note, NoteKind, describe_note
 from pipeline.forecasting.serving import BundleStore, RegisteredBundle
+from pipeline.forecasting.serving_order import CHAMPION_SERVES, ServingModel, serving_models
+from pipeline.registry.bundle import Fit
+from pipeline.registry.standing import Standing
 from pipeline.training.evaluate import check_task, contract_problems, predict_issue
-from pipeline.training.fit import CLIMATOLOGY
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ServingModel:
-    """A model that may make the forecast, and the fallback level that it serves at."""
-
-    fallback_level: FallbackLevel
-    model: Model
-    source: RegisteredBundle | None
-    """Where the model is from; None for the emergency climatology."""
-
-    @property
-    def version(self) -> int | None:
-        """Registry version of the bundle."""
-        return self.source.version if self.source else None
-
-    @property
-    def digest(self) -> str:
-        """Digest of the bundle; empty without one."""
-        return self.source.bundle.digest if self.source else ""
 
 
 @dataclass(frozen=True)
@@ -55,6 +37,8 @@ class Forecast:
     """Why better fallback levels were not used, and what was missing."""
     judged: NDArray[np.float32] | None = None
     """Forecast of the champion's judged fit, where its refit made the forecast; verification compares the two."""
+    champion: NDArray[np.float32] | None = None
+    """Forecast of the champion, where a baseline serves in its place; verification shows when it has recovered."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +82,7 @@ def forecast_with_fallbacks(
     bundles: BundleStore,
     fit_climatology: Callable[[], Model],
     input_notes: Sequence[Note] = (),
+    standing: Standing = CHAMPION_SERVES,
 ) -> Forecast:
     """Return the forecast of the first window at the best fallback level that passes the output checks.
 
@@ -107,12 +92,13 @@ def forecast_with_fallbacks(
         bundles: Where the bundles are.
         fit_climatology: Fits the emergency climatology, for a product that has no usable bundle.
         input_notes: Notes on the input, which the forecast gets too.
+        standing: What serves according to the ledger.
 
     Raises:
         ContractError: not even climatology passes the output checks.
     """
     notes = list(input_notes)
-    for option in _options(windows, state, bundles, fit_climatology):
+    for option in serving_models(windows.issues[0], state.fallback_level, bundles, fit_climatology, standing):
         if isinstance(option, Note):
             notes.append(option)
             continue
@@ -121,43 +107,11 @@ def forecast_with_fallbacks(
             notes.append(quantiles)
             continue
         baselines, left_out = _forecast_baselines(option.source, windows)
-        judged = _forecast_judged(option, windows)
-        if isinstance(judged, Note):
-            left_out, judged = (*left_out, judged), None
-        return Forecast(option, quantiles, baselines, (*notes, *left_out), judged)
+        shadows = [_forecast_judged(option, windows), _forecast_champion(option, windows)]
+        notes += [*left_out, *(one for one in shadows if isinstance(one, Note))]
+        judged, shadow = (None if isinstance(one, Note) else one for one in shadows)
+        return Forecast(option, quantiles, baselines, tuple(notes), judged, shadow)
     raise ContractError(f"no model passed the output checks: {'; '.join(map(describe_note, notes))}")
-
-
-def _options(
-    windows: IssueWindows, state: InputState, bundles: BundleStore, fit_climatology: Callable[[], Model]
-) -> Iterator[ServingModel | Note]:
-    """Yield the models that may serve, best first, and a note in place of each that cannot be used."""
-    issue_time = windows.issues[0]
-    has_input = state.fallback_level < FallbackLevel.CLIMATOLOGY
-    champion, notes = bundles.find("champion", known_by=issue_time)
-    yield from notes
-    fallback = champion
-    if champion is None:
-        fallback, notes = bundles.find("fallback", known_by=issue_time)
-        yield from notes
-    if champion and has_input:
-        try:
-            model = champion.fit.challenger()
-        except ModelError as error:
-            yield Note("bundle_unusable", ("champion",), error=str(error))
-        else:
-            yield ServingModel(state.fallback_level, model, champion)
-    if fallback:
-        baselines = [name for name in fallback.bundle.baselines if name != CLIMATOLOGY] if has_input else []
-        for name in [*baselines, CLIMATOLOGY]:
-            try:
-                model = fallback.fit.baseline(name)
-            except ModelError as error:
-                yield Note("model_unusable", (name,), error=str(error))
-                continue
-            level = FallbackLevel.CLIMATOLOGY if name == CLIMATOLOGY else FallbackLevel.BASELINE
-            yield ServingModel(level, model, fallback)
-    yield ServingModel(FallbackLevel.CLIMATOLOGY, fit_climatology(), None)
 
 
 def _forecast_baselines(
@@ -182,16 +136,26 @@ def _forecast_baselines(
 
 def _forecast_judged(made_by: ServingModel, windows: IssueWindows) -> NDArray[np.float32] | Note | None:
     """Return the forecast of the fit that the gate judged; None where there is none beside the one that serves."""
-    if made_by.source is None or made_by.fallback_level > FallbackLevel.CHAMPION_ON_STALE_INPUT:
+    if made_by.source is None or made_by.judged or made_by.fallback_level > FallbackLevel.CHAMPION_ON_STALE_INPUT:
         return None
     judged = made_by.source.bundle.judged
-    if judged == made_by.source.fit:
+    return None if judged == made_by.source.fit else _forecast_beside(judged, windows, "judged_left_out")
+
+
+def _forecast_champion(made_by: ServingModel, windows: IssueWindows) -> NDArray[np.float32] | Note | None:
+    """Return the forecast of the champion in whose place a baseline serves; None where there is none."""
+    if made_by.in_place_of is None:
         return None
+    return _forecast_beside(made_by.in_place_of, windows, "champion_left_out")
+
+
+def _forecast_beside(fit: Fit, windows: IssueWindows, problem: NoteKind) -> NDArray[np.float32] | Note:
+    """Return the forecast of a fit that is not published."""
     try:
-        model = judged.challenger()
+        model = fit.challenger()
     except ModelError as error:
-        return Note("judged_left_out", error=str(error))
-    return _checked_forecast(model, windows, failed="judged_left_out", broken="judged_left_out")
+        return Note(problem, error=str(error))
+    return _checked_forecast(model, windows, failed=problem, broken=problem)
 
 
 def _checked_forecast(

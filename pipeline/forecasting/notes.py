@@ -8,6 +8,8 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from pipeline.registry.standing import LiveVerdict, describe_live_verdict
+
 NoteKind = Literal[
     "no_bundle",
     "bundle_unusable",
@@ -18,6 +20,9 @@ NoteKind = Literal[
     "broke_contract",
     "baseline_left_out",
     "judged_left_out",
+    "champion_left_out",
+    "live_verdict",
+    "ledger_unreadable",
     "missing_covariates",
     "covariate_unreadable",
     "text",
@@ -35,6 +40,8 @@ class Note:
     """Registry version of the model."""
     error: str = ""
     """Text of the error; of the kind `text`, the whole note."""
+    verdict: LiveVerdict | None = None
+    """Of the kind `live_verdict`: why not the champion, or not its refit, made the forecast."""
 
 
 _NOTES = TypeAdapter(tuple[Note, ...])
@@ -80,6 +87,12 @@ def describe_note(note: Note) -> str:
             return f"baseline {subject} left out: {note.error}"
         case "judged_left_out":
             return f"the judged fit made no forecast to compare with: {note.error}"
+        case "champion_left_out":
+            return f"the champion made no forecast to compare with: {note.error}"
+        case "live_verdict":
+            return describe_live_verdict(note.verdict) if note.verdict else f"{subject} serves by a live verdict"
+        case "ledger_unreadable":
+            return f"live verdicts unknown, the champion serves: {note.error}"
         case "missing_covariates":
             return f"no future values of {subject}"
         case "covariate_unreadable":

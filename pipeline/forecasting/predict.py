@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -13,19 +14,24 @@ from models.base import Model
 from models.catalogue import build
 from models.errors import ModelError
 from pipeline.config import Product
-from pipeline.errors import NoDataError
+from pipeline.errors import NoDataError, first_line
 from pipeline.features.covariates import load_covariates_at_issue
 from pipeline.features.snapshot import Snapshot, take_snapshot
 from pipeline.forecasting.fallback import Forecast, InputState, forecast_with_fallbacks, inspect_input
 from pipeline.forecasting.notes import Note, encode_notes
 from pipeline.forecasting.serving import BundleStore
+from pipeline.forecasting.serving_order import CHAMPION_SERVES
 from pipeline.ingest.feed import OpenFeed
+from pipeline.registry.ledger import Ledger
+from pipeline.registry.standing import Standing, standing_before
 from pipeline.steps import add, longest
-from pipeline.store.forecasts import JUDGED, SCHEMA
+from pipeline.store.forecasts import CHAMPION, JUDGED, SCHEMA
 from pipeline.store.observations import TIME
 from pipeline.times import Cadence, as_datetime
 from pipeline.training.fit import CLIMATOLOGY
 from pipeline.version import code_version
+
+log = logging.getLogger(__name__)
 
 CLIMATOLOGY_WINDOW = timedelta(days=3653)
 """History that the emergency climatology is fitted on."""
@@ -51,8 +57,12 @@ def issue_forecast(
     covariates: Mapping[str, OpenFeed],
     bundles: BundleStore,
     issue_time: datetime,
+    ledger: Ledger | None = None,
 ) -> IssuedForecast:
     """Forecast for an issue time from what was known then, without covariates that are late or cannot be read.
+
+    Live verdicts in the ledger count if they were recorded before the issue time; without a ledger, or if it cannot be
+    read, the champion serves.
 
     Raises:
         NoDataError: nothing was known then, or too little to fit even climatology.
@@ -64,8 +74,14 @@ def issue_forecast(
     notes = [Note("covariate_unreadable", (one.name,), error=one.error) for one in snapshot.covariates.unreadable]
     if state.missing_covariates:
         notes.append(Note("missing_covariates", state.missing_covariates))
+    standing, problems = _standing(ledger, issue_time)
     forecast = forecast_with_fallbacks(
-        windows, state, bundles, lambda: _fit_climatology(product, cadence, feed, issue_time), notes
+        windows,
+        state,
+        bundles,
+        lambda: _fit_climatology(product, cadence, feed, issue_time),
+        [*notes, *problems],
+        standing,
     )
     if state.age_steps is None:
         age = float("inf")
@@ -95,6 +111,17 @@ def snapshot_at_issue(
         snapshot = take_snapshot(product, cadence, feed, {}, known_by=issue_time, since=training_start)
     future = load_covariates_at_issue(covariates, cadence, snapshot.locations, issue_time=issue_time)
     return replace(snapshot, covariates=future)
+
+
+def _standing(ledger: Ledger | None, issue_time: datetime) -> tuple[Standing, tuple[Note, ...]]:
+    """Return what serves at an issue time; whatever is wrong with the ledger, it does not stop the forecast."""
+    if ledger is None:
+        return CHAMPION_SERVES, ()
+    try:
+        return standing_before(ledger, issue_time), ()
+    except Exception as error:
+        log.exception("the ledger cannot be read")
+        return CHAMPION_SERVES, (Note("ledger_unreadable", error=first_line(error)),)
 
 
 def _fit_climatology(product: Product, cadence: Cadence, feed: OpenFeed, issue_time: datetime) -> Model:
@@ -132,9 +159,8 @@ def _rows(snapshot: Snapshot, issue_time: datetime, forecast: Forecast, age: flo
     }
     offsets = pa.array(np.arange(count + 1, dtype=np.int32) * levels)
     tables = []
-    others = dict(forecast.baseline_forecasts)
-    if forecast.judged is not None:
-        others[JUDGED] = forecast.judged
+    shadows = {JUDGED: forecast.judged, CHAMPION: forecast.champion}
+    others = forecast.baseline_forecasts | {name: one for name, one in shadows.items() if one is not None}
     for baseline, quantiles in ((None, forecast.quantiles), *others.items()):
         constants = {
             "issue_time": issue_time,

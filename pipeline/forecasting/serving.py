@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,8 @@ from pipeline.errors import StoreError
 from pipeline.forecasting.notes import Note
 from pipeline.registry.bundle import Bundle, Fit, import_bundle, read_bundle
 from pipeline.registry.tracking import Registry, TrackingError
+
+log = logging.getLogger(__name__)
 
 Role = Literal["champion", "fallback"]
 POINTER = "serving.json"
@@ -69,6 +72,18 @@ class BundleStore:
             content = json.dumps({**known, role: [found.version, found.digest]})
             atomic.write_file(pointer, content.encode())
         return (found.version, found.digest), ()
+
+    def baselines(self, version: int, digest: str) -> tuple[str, ...]:
+        """Return the baselines of a bundle, best on the held-out issue times first; none if it cannot be read."""
+        try:
+            return read_bundle(self.root / digest, digest=digest).baselines  # its card: the weights do not matter here
+        except CheckpointError:
+            pass
+        try:
+            return self.open(version, digest).baselines
+        except (CheckpointError, TrackingError, StoreError, OSError) as error:
+            log.warning("the baselines of version %d are not known: %s", version, error)
+            return ()
 
     def open(self, version: int, digest: str) -> Bundle:
         """Return the bundle of a version, every file checked; a missing or damaged one is fetched from the registry.

@@ -248,7 +248,8 @@ JOBS = (
     Job(
         "verify",
         "pipeline.jobs.verify:verify",
-        "Score matured forecasts against observations.",
+        "Score matured forecasts against observations. If the champion is shown to have become worse than the best "
+        "baseline, this serves in its place until it has recovered.",
         AtParameters,
         scheduled=True,
     ),

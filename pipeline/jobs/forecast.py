@@ -76,7 +76,7 @@ def _forecast_one(ws: Workspace, issue_time: datetime, run: Runner) -> ForecastR
     product, feed, store = ws.product, ws.feed, ws.forecasts
     fresh = False
     if not store.read(issue_time).num_rows:
-        issued = run(issue_forecast, product, ws.cadence, feed, ws.covariates, ws.bundles, issue_time)
+        issued = run(issue_forecast, product, ws.cadence, feed, ws.covariates, ws.bundles, issue_time, ws.ledger)
         fresh = store.add(issue_time, issued.rows)
     # The stored rows are what is published: after a kill between the two, a repeated run publishes the same forecast.
     forecast = PublishedForecast.from_rows(product, feed.locations, store.read(issue_time))

@@ -134,6 +134,7 @@ def _tables_of_product(ws: Workspace) -> Iterator[_Target]:
     yield _Target("forecasts", ws.forecasts.table, ["issue_time", "model", "valid_time", "location"])
     yield _Target("scores", ws.scores.table, [])
     yield _Target("ledger", ws.ledger.table, ["at"])
+    yield _Target("live scores", ws.live_scores.table, ["issue_time", "variable"])
     yield _Target("score history", ws.score_history.table, ["challenger", "rival", "issue_time"])
 
 

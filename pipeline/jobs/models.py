@@ -30,7 +30,7 @@ class ModelVersion(Facts):
 
 
 class LedgerEntry(Facts):
-    """A promotion, refresh, refusal or rollback."""
+    """A promotion, refresh, refusal, rollback or live verdict."""
 
     model_config = ConfigDict(extra="ignore")
 

@@ -7,7 +7,9 @@ from typing import Literal
 
 from models.errors import ModelError
 from pipeline.errors import GateError
+from pipeline.jobs.clock import now_of
 from pipeline.jobs.job import Result
+from pipeline.registry.standing import tag_standing
 from pipeline.workspace import Workspace
 
 Action = Literal["promote", "rollback"]
@@ -25,6 +27,8 @@ class PromotionResult(Result):
 
 def promote(ws: Workspace, *, version: int, who: str, why: str, at: datetime | None = None) -> PromotionResult:
     """Make a registered version the champion without asking the gate; the ledger records who did it and why.
+
+    It serves even if a live verdict had put a baseline in the place of the champion.
 
     Raises:
         GateError: the version does not exist, or its files are not the registered ones.
@@ -51,7 +55,7 @@ def _make_champion(
     ws: Workspace, action: Action, version: int, who: str, why: str, at: datetime | None
 ) -> PromotionResult:
     name, registry = ws.product.name, ws.registry
-    at = at or datetime.now(UTC)
+    moment = at or datetime.now(UTC)
     if version not in [one.version for one in registry.versions()]:
         raise GateError(f"{name}: no version {version}; `nightcast models` lists all versions")
     try:
@@ -62,12 +66,13 @@ def _make_champion(
     previous = current.version if current else None
     ws.ledger.write(
         "rollback" if action == "rollback" else "promoted",
-        at=at,
+        at=now_of(ws, at),
         version=version,
         previous=previous,
         who=who,
         why=why,
-        key=f"{action} {version} {at.isoformat()}",
+        key=f"{action} {version} {moment.isoformat()}",
     )
     registry.set_alias("champion", version)
+    tag_standing(ws.ledger, registry)
     return PromotionResult(product=name, action=action, version=version, previous=previous, who=who, why=why)

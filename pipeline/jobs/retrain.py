@@ -15,8 +15,9 @@ from pipeline.forecasting.notes import describe_note
 from pipeline.jobs.clock import now_of
 from pipeline.jobs.job import OnProgress, Progress, Result, Runner, call, ignore_progress
 from pipeline.registry.record import Candidate, recall, record
+from pipeline.registry.standing import standing_at
 from pipeline.training.budget import Budget
-from pipeline.training.decision import decide_all, extend_history
+from pipeline.training.decision import MOST_WARM_STARTS, decide_all, extend_history
 from pipeline.training.explanation.explain import explain_serving
 from pipeline.training.fit import check_candidates
 from pipeline.training.fits import fit_all
@@ -111,7 +112,7 @@ def retrain(
                 losses += f", validation {epoch.validation_loss:.4f}"
             on_progress(Progress(f"training {model}, epoch", epoch.epoch, epoch.epochs, losses))
 
-        champion, history = _champion(ws), ws.score_history.read()
+        champion, history = _champion(ws, at), ws.score_history.read()
         fits = run(fit_all, snapshot, folds, champion, budget, on_epoch=report)
         outcome = run(evaluate_holdout, snapshot, folds, fits)
         decisions = run(decide_all, snapshot, folds, outcome, champion, history, budget, on_epoch=report)
@@ -150,7 +151,7 @@ def retrain(
     )
 
 
-def _champion(ws: Workspace) -> Champion | None:
+def _champion(ws: Workspace, at: datetime) -> Champion | None:
     registered = ws.registry.by_alias("champion")
     if registered is None:
         return None
@@ -176,5 +177,6 @@ def _champion(ws: Workspace) -> Champion | None:
         judged,
         bundle.judged.data_until,
         bundle.serving.data_until,
-        bundle.warm_starts,
+        # A refit that has become worse than its judged fit is not continued.
+        MOST_WARM_STARTS if standing_at(ws.ledger, at).judged else bundle.warm_starts,
     )

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.errors import NoDataError
+from pipeline.errors import NightcastError, NoDataError
 from pipeline.fallback_level import FallbackLevel
+from pipeline.forecasting.notes import decode_notes
 from pipeline.forecasting.publish.write import LATEST
 from pipeline.forecasting.verification.scores import scores_by_lead, skill_scores
 from pipeline.jobs.clock import now_of
 from pipeline.jobs.job import Result
+from pipeline.jobs.verify import LiveStatus
+from pipeline.registry.standing import LiveVerdict, Standing, describe_live_verdict, standing_at
 from pipeline.registry.tracking import TrackingError
 from pipeline.steps import between, calendar_name, mean_length
 from pipeline.workspace import Workspace
@@ -45,6 +50,8 @@ class StatusResult(Result):
     page: Path | None
     skill: dict[str, float]
     """CRPS skill of published forecasts against each baseline, over all leads; each variable has the same weight."""
+    live: LiveStatus
+    """What serves, as live verdicts have it."""
 
 
 def status(ws: Workspace, *, at: datetime | None = None) -> StatusResult:
@@ -68,7 +75,12 @@ def status(ws: Workspace, *, at: datetime | None = None) -> StatusResult:
     except TrackingError as error:
         champion = None
         problems.append(str(error))
-    state, reason = assess(ws, now, newest, last, level, problems)
+    try:
+        standing = standing_at(ws.ledger, now)
+    except (NightcastError, ValueError) as error:  # damage to the table, or a live verdict of a later release
+        standing = Standing()
+        problems.append(str(error))
+    state, reason = assess(ws, now, newest, last, level, problems, _live_verdicts(rows))
     page = ws.layout.published / LATEST / "report.html"
     return StatusResult(
         product=product.name,
@@ -86,6 +98,7 @@ def status(ws: Workspace, *, at: datetime | None = None) -> StatusResult:
         fallback_level=level,
         page=page if page.is_file() else None,
         skill=skill_scores(scores_by_lead(ws.scores.read())),
+        live=LiveStatus.of(standing),
     )
 
 
@@ -96,8 +109,19 @@ def assess(
     last: datetime | None,
     level: FallbackLevel | None,
     problems: list[str],
+    verdicts: Sequence[LiveVerdict] = (),
 ) -> tuple[State, str]:
-    """Return the state of a product and the reason, from its newest value, its last forecast and known problems."""
+    """Return the state of a product and the reason.
+
+    Args:
+        ws: The product.
+        now: The instant.
+        newest: Its newest valid time.
+        last: Issue time of the last forecast.
+        level: Fallback level of the last forecast.
+        problems: Known problems.
+        verdicts: Live verdicts that decided what made the last forecast.
+    """
     cadence = ws.cadence
     due = cadence.latest_issue(now - TOLERANCE)
     tolerance = min(TOLERANCE, mean_length(cadence.step))
@@ -108,7 +132,8 @@ def assess(
         return "broken", "nothing was forecast yet; run `nightcast forecast`"
     if behind > ws.product.forecast.context:
         return "broken", f"the newest value is {behind} steps behind, more than the models see"
-    if level is not None and level >= FallbackLevel.BASELINE:
+    stepped_down = any(one.kind == "worse_than_baseline" for one in verdicts)
+    if level is not None and level >= FallbackLevel.BASELINE and not stepped_down:
         return "broken", "the last forecast was made without a champion"
     if last < due:
         return "late", f"the forecast of {due:%Y-%m-%d %H:%M} UTC is missing"
@@ -116,12 +141,18 @@ def assess(
         return "late", "the last forecast was made from stale input"
     if behind > 0:
         return "late", f"the newest value is {behind} step{'s' if behind > 1 else ''} behind"
-    return "fresh", "data and forecast are up to date"
+    return "fresh", "; ".join(["data and forecast are up to date", *map(describe_live_verdict, verdicts)])
+
+
+def _live_verdicts(rows: pa.Table | None) -> tuple[LiveVerdict, ...]:
+    """Return the live verdicts in the notes of a forecast."""
+    notes = decode_notes(rows["notes"][0].as_py()) if rows is not None and rows.num_rows else ()
+    return tuple(note.verdict for note in notes if note.verdict is not None)
 
 
 def _damage(ws: Workspace) -> list[str]:
     """Return the damage to the newest commit of each table, as far as the log alone shows it."""
-    tables = [ws.forecasts.table, ws.scores.table, ws.ledger.table]
+    tables = [ws.forecasts.table, ws.scores.table, ws.live_scores.table, ws.ledger.table]
     for feed in ws.feeds:
         tables += [feed.observations.table, feed.quarantine.table, feed.quarantine.decisions]
     return [f"{table.uri}: {table.fault}; run `nightcast maintain`" for table in tables if table.fault]

@@ -1,4 +1,4 @@
-"""The ledger: an append-only table of every promotion, refresh, refusal and rollback, with who, why and the numbers."""
+"""The ledger: an append-only table of every decision on what serves, with who, why and the numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pipeline.store.delta.table import Table
 from pipeline.store.objects import ObjectStore
 from pipeline.store.observations import TIME
 
-Action = Literal["promoted", "refreshed", "refused", "rollback"]
+Action = Literal["promoted", "refreshed", "refused", "rollback", "stepped_down", "stepped_up"]
+"""The last two are live verdicts: they change what serves and no alias; see `standing`."""
 
 SCHEMA = pa.schema(
     [
@@ -44,6 +45,11 @@ class Entry:
     numbers: str
     key: str
 
+    @property
+    def moves_champion(self) -> bool:
+        """Whether it put a version into service."""
+        return self.action in ("promoted", "refreshed", "rollback")
+
 
 class Ledger:
     """The history of the champions of one product."""
@@ -68,11 +74,11 @@ class Ledger:
         Args:
             action: The decision.
             at: Time of the decision.
-            version: Registry version that was promoted, refreshed, refused or rolled back to.
+            version: Registry version that was promoted, refreshed, refused or rolled back to; of a step, the champion.
             previous: Version in service before, if any.
             who: The gate, or the name of a person.
             why: The reason in a sentence.
-            numbers: The verdict with its scores as JSON.
+            numbers: The verdict with its scores as JSON; of a step, a `LiveVerdict`.
             key: Key of the decision, equal for a repeated retrain.
         """
         row = {

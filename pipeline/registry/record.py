@@ -18,6 +18,7 @@ from pipeline.registry.explanations import FIELD
 from pipeline.registry.ledger import Ledger
 from pipeline.registry.plots import plot_explanation, plot_skill
 from pipeline.registry.run import Run
+from pipeline.registry.standing import tag_standing
 from pipeline.registry.tracking import Registry
 from pipeline.times import stamp
 from pipeline.training.decision import Decision
@@ -145,6 +146,7 @@ def record(
         if explanation is not None:
             run.log_text(explanation.model_dump_json(indent=1), "explanation.json")
             run.log_text(plot_explanation(snapshot, explanation), "plots/explanation.svg")
+        tag_standing(ledger, registry)
     return RecordedRetrain(tuple(recorded), run.run_id, serving, candidates)
 
 
@@ -162,7 +164,7 @@ def recall(ledger: Ledger, registry: Registry, key: str) -> RecordedRetrain | No
         return None  # not recorded, or killed between two rows
     current = registry.by_alias("champion")
     serving = current.version if current else None
-    last = next((one for one in rows if one.action != "refused"), None)
+    last = next((one for one in rows if one.moves_champion), None)
     if last is not None and last in mine and serving == last.previous != last.version:
         registry.set_alias("champion", last.version)
         serving = last.version

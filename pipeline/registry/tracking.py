@@ -143,6 +143,16 @@ class Registry:
             for name, value in tags.items():
                 self.client.set_model_version_tag(self.product, str(version), f"nightcast.{name}", value)
 
+    def tag_product(self, tags: Mapping[str, str]) -> None:
+        """Set tags of the registered model; nothing happens while it has no version."""
+        with self.catch_errors():
+            try:
+                for name, value in tags.items():
+                    self.client.set_registered_model_tag(self.product, f"nightcast.{name}", value)
+            except self.mlflow.MlflowException as error:
+                if not _is_absent(error):
+                    raise
+
     def add_version(self, model_uri: str, run_id: str, model_id: str) -> int:
         """Register a logged model as the next version of the product and return its number."""
         with self.catch_errors():

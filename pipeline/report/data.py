@@ -189,6 +189,8 @@ class ReportData:
         issue_time: Issue time of the forecast.
         step: One time step.
         fallback_level: What made the forecast, and from what input.
+        live_verdict: Why verification put another model in the place of the champion, as a sentence; empty if it
+            did not.
         variables: Target variables; each is a section of the page.
         model: The model behind the forecast.
         data: The observations behind the forecast.
@@ -214,6 +216,7 @@ class ReportData:
     basis: Basis | None = None
     time_label: TimeLabel = "end"
     location_kind: Literal["station", "cell"] = "station"
+    live_verdict: str = ""
     licence: str = ""
     nightcast_version: str = ""
     code_version: str = ""

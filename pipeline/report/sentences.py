@@ -60,9 +60,12 @@ def level_title(level: FallbackLevel) -> str:
 
 
 def level_note(data: ReportData) -> str:
-    """Return the fallback level of this forecast and, where its input has gaps, what is missing."""
+    """Return the fallback level of this forecast, the live verdict on the champion, and what is missing."""
     level = data.fallback_level
     sentences = [f"Fallback level {level} of {max(FallbackLevel)}.", level.description]
+    if data.live_verdict:
+        verdict = clean(data.live_verdict)
+        sentences.append(f"{verdict[:1].upper()}{verdict[1:]}.")
     if level == FallbackLevel.CHAMPION_WITH_GAPS:
         sentences += _missing(data) or ["Some earlier observations are missing."]
     return " ".join(sentences)

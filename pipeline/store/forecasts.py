@@ -13,6 +13,8 @@ from pipeline.store.observations import TIME
 
 JUDGED = "judged"
 """Model of the rows of a champion's judged fit, forecast beside its refit."""
+CHAMPION = "champion"
+"""Model of the rows of a champion that is not published, because the best baseline serves in its place."""
 SCHEMA = pa.schema(
     [
         ("issue_time", TIME),
@@ -57,6 +59,12 @@ class Forecasts:
     def read_month(self, month: str) -> pa.Table:
         """Return the rows of one month of issue times, such as "2026-11"."""
         return self.table.read(pc.field("month") == month)
+
+    def read_between(self, since: datetime, until: datetime) -> pa.Table:
+        """Return the rows of the issue times in [since, until]; other months are not read."""
+        month, issue = pc.field("month"), pc.field("issue_time")
+        months = (month >= _month(since)) & (month <= _month(until))
+        return self.table.read(months & (issue >= pa.scalar(since, TIME)) & (issue <= pa.scalar(until, TIME)))
 
     def issue_times(self) -> list[datetime]:
         """Return all issue times with a forecast, ascending."""

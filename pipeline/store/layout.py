@@ -42,6 +42,11 @@ class Layout:
         return self.store / "score_history"
 
     @property
+    def live_scores(self) -> ObjectStore:
+        """Scores of the champion's forecasts beside those of the best baseline and of its judged fit."""
+        return self.store / "live_scores"
+
+    @property
     def backtest_pieces(self) -> ObjectStore:
         """Forecasts of backtests by origin and model, shared by all machines that take part in one."""
         return self.store / "backtest-pieces"

@@ -13,7 +13,7 @@ from pipeline.jobs.forecast import ForecastResult
 from pipeline.jobs.ingest import IngestResult
 from pipeline.jobs.promote import PromotionResult
 from pipeline.jobs.retrain import RetrainResult
-from pipeline.jobs.verify import VerifyResult
+from pipeline.jobs.verify import LiveStatus, VerifyResult
 from pipeline.training.backtest.results import BacktestScores, Problem, Score, Skill
 from pipeline.training.explanation.facts import Explanation, GroupLoss
 from pipeline.training.verdict import Objection, Rival, Verdict
@@ -88,7 +88,7 @@ def forecasted(folder: Path, *, missing: tuple[str, ...] = ()) -> ForecastResult
     )
 
 
-def verified() -> VerifyResult:
+def verified(live: LiveStatus | None = None) -> VerifyResult:
     score = LeadScore(
         model="published",
         variable="wind_speed",
@@ -100,7 +100,8 @@ def verified() -> VerifyResult:
         bias=-0.01,
         coverage=0.89,
     )
-    return VerifyResult(product="wind", at=NOW, forecasts=30, scored=1080, scores=(score,))
+    live = live or LiveStatus(serving="champion", reason="", since=None, retrain_due=False)
+    return VerifyResult(product="wind", at=NOW, forecasts=30, scored=1080, scores=(score,), live=live)
 
 
 def backtested(*, missing: int = 0, model: str = "ridge-var") -> BacktestResult:

@@ -14,23 +14,30 @@ from prefect import Flow, State
 from prefect.artifacts import Artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas import objects
-from prefect.client.schemas.filters import TaskRunFilter, TaskRunFilterFlowRunId
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
+    TaskRunFilter,
+    TaskRunFilterFlowRunId,
+)
 from prefect.context import FlowRunContext
 from prefect.exceptions import FailedRun
 from prefect.flow_engine import run_flow
 from prefect.logging import get_logger
-from prefect.states import Scheduled
+from prefect.states import Completed, Pending, Running, Scheduled
 
 from flows import running
 from flows.backtest import backtest
+from flows.deployments import register
 from flows.forecast import forecast
 from flows.ingest import ingest
 from flows.promote import promote, rollback
 from flows.retrain import retrain
 from flows.verify import verify
-from pipeline.config import load_product
+from pipeline.config import Settings, load_product
 from pipeline.errors import ContractError, NoDataError, SourceError, UsageError
 from pipeline.jobs.catalogue import get_job
+from pipeline.jobs.verify import LiveStatus
 from tests.flows import samples
 from tests.world import make_product
 
@@ -294,11 +301,76 @@ class TestBacktest:
         assert calls[0]["every"] == timedelta(weeks=1)
 
 
+class TestLiveVerdict:
+    lost = LiveStatus(
+        serving="best baseline", reason="the champion has lost its skill", since=samples.NOW, retrain_due=True
+    )
+
+    @pytest.fixture(autouse=True)
+    def only_retrain(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Register no other deployment, which would take seconds."""
+        monkeypatch.setattr("flows.deployments.DEPLOYED", (get_job("retrain"),))
+
+    def runs_of(self, product: str) -> list[Any]:
+        with get_client(sync_client=True) as client:
+            deployment = client.read_deployment_by_name(f"retrain/{product}")
+            query = DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id]))
+            found = client.read_flow_runs(deployment_filter=query)
+            return [run for run in found if not run.auto_scheduled]
+
+    def test_a_step_down_is_shown_and_requests_one_retrain(self, archive: Path, stub: Stub, home: Path) -> None:
+        archive.write_text(archive.read_text().replace("name: wind", "name: live-one"))
+        register([archive], Settings(home=home))
+        stub("verify", samples.verified(self.lost))
+        for _ in range(2):
+            state = run(verify, archive)
+            assert state.is_completed()
+            assert state.name == "Serving the best baseline"
+            assert state.message == "the champion has lost its skill; 1,080 values of 30 forecasts scored"
+        assert "The best baseline serves:" in artifact("live-one-verification").replace("**", "")
+        (requested,) = self.runs_of("live-one")
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(requested.id, Completed(), force=True)
+        run(verify, archive)  # the retrain has ended and left no row in the ledger: it is not repeated
+        assert [one.id for one in self.runs_of("live-one")] == [requested.id]
+        later = self.lost.model_copy(update={"since": samples.NOW + timedelta(days=50)})
+        stub("verify", samples.verified(later))
+        run(verify, archive)
+        assert len(self.runs_of("live-one")) == 2
+
+    @pytest.mark.parametrize("state", [Pending(), Running(), Scheduled()], ids=lambda state: state.name)
+    def test_no_retrain_is_requested_while_one_is_under_way(
+        self, archive: Path, stub: Stub, home: Path, state: State[Any]
+    ) -> None:
+        name = f"live-{state.name}".lower()
+        archive.write_text(archive.read_text().replace("name: wind", f"name: {name}"))
+        register([archive], Settings(home=home))
+        with get_client(sync_client=True) as client:
+            deployment = client.read_deployment_by_name(f"retrain/{name}")
+            one = client.create_flow_run_from_deployment(deployment.id)
+            client.set_flow_run_state(one.id, state, force=True)
+        stub("verify", samples.verified(self.lost))
+        run(verify, archive)
+        assert [found.id for found in self.runs_of(name)] == [one.id]
+
+    def test_without_a_deployment_the_verification_still_succeeds(self, archive: Path, stub: Stub) -> None:
+        archive.write_text(archive.read_text().replace("name: wind", "name: not-deployed"))
+        stub("verify", samples.verified(self.lost))
+        assert run(verify, archive).is_completed()
+
+    def test_a_champion_that_serves_requests_nothing(
+        self, archive: Path, stub: Stub, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("flows.verify.request_retrain", lambda *_, **__: pytest.fail("requested"))
+        stub("verify", samples.verified())
+        assert run(verify, archive).name == "Completed"
+
+
 class TestByHand:
-    def test_promote_passes_who_and_why(self, archive: Path, stub: Stub) -> None:
+    def test_promote_passes_who_and_why(self, live: Path, stub: Stub) -> None:
         calls = stub("promote", samples.promoted())
         when = datetime.now(UTC) - timedelta(minutes=1)
-        state = run_at(promote, {"product": str(archive), "version": 3, "why": "better", "who": "Ann"}, when)
+        state = run_at(promote, {"product": str(live), "version": 3, "why": "better", "who": "Ann"}, when)
         assert state.message == "Version 3 is champion of wind, instead of version 2"
         assert calls == [{"version": 3, "who": "Ann", "why": "better", "at": when}]
 

@@ -23,5 +23,7 @@ def show(result: ModelsResult) -> None:
     out.print("\n[bold]Ledger[/]")
     for row in result.ledger:
         before = f", before it {row.previous}" if row.previous is not None else ""
-        out.print(f"{minute(row.at)}  {row.action:<8}  version {row.version}{before}, by {escape(row.who)}")
+        out.print(
+            f"{minute(row.at)}  {row.action.replace('_', ' '):<8}  version {row.version}{before}, by {escape(row.who)}"
+        )
         out.print(f"  [dim]{escape(row.why)}[/]")

@@ -25,5 +25,7 @@ def show(result: StatusResult) -> None:
         "report": str(result.page or "none"),
         "home": str(result.home),
     }
+    if result.live.reason:
+        facts["live verdict"] = result.live.reason
     for name, value in facts.items():
         out.print(f"  {name:<14}{escape(value)}")

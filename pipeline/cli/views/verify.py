@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from rich.markup import escape
+
 from pipeline.cli.console import minute, out, table
-from pipeline.jobs.verify import VerifyResult
+from pipeline.jobs.verify import LiveStatus, VerifyResult
+
+
+def show_live(product: str, live: LiveStatus) -> None:
+    """Print what serves by a live verdict, and what to do; nothing while the champion has served all along."""
+    if live.reason:
+        colour = "green" if live.serving == "champion" else "yellow"
+        out.print(f"{product}: the [{colour}]{live.serving}[/] serves: {escape(live.reason)}")
+    if live.retrain_due:
+        out.print(f"  train again: `nightcast retrain {product}`; `nightcast up` does so by itself")
 
 
 def show(result: VerifyResult) -> None:
@@ -11,6 +22,7 @@ def show(result: VerifyResult) -> None:
     out.print(
         f"{result.product}: {result.forecasts} forecasts due by {minute(result.at)}, {result.scored:,} values scored"
     )
+    show_live(result.product, result.live)
     if not result.scores:
         return
     shown = table("variable", ">lead", "model", ">CRPS", ">MAE", ">RMSE", ">bias", ">coverage", ">n")

@@ -99,4 +99,4 @@ def _ingested(receipts: Receipts, issue: datetime) -> tuple[Counter[str], dict[s
 
 def _decision(ledger: Ledger, version: int | None) -> Entry | None:
     """Return the last decision that put a version into service; None for the bundle of a refused challenger."""
-    return next((row for row in ledger.read() if row.version == version and row.action != "refused"), None)
+    return next((row for row in ledger.read() if row.version == version and row.moves_champion), None)

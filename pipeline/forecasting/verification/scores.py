@@ -12,7 +12,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.store.delta.table import Table
-from pipeline.store.forecasts import JUDGED
+from pipeline.store.forecasts import CHAMPION, JUDGED
 from pipeline.store.objects import ObjectStore
 from pipeline.store.observations import TIME
 from pipeline.training import metrics
@@ -100,6 +100,11 @@ def score_pairs(pairs: pd.DataFrame) -> pd.DataFrame:
     """
     if pairs.empty:
         return pd.DataFrame(columns=[*_GROUP, *_SUMS])
+    return score_each(pairs).groupby(_GROUP, as_index=False)[_SUMS].sum()
+
+
+def score_each(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return the scores of each row as a sum over one forecast, with its `issue_time`; there must be rows."""
     parts = []
     for levels, part in pairs.groupby(pairs["levels"].map(tuple), sort=True):
         quantiles = np.stack(part["quantiles"].tolist()).astype(np.float32)
@@ -112,6 +117,7 @@ def score_pairs(pairs: pd.DataFrame) -> pd.DataFrame:
                     "variable": part["variable"],
                     "lead": part["lead"],
                     "location": part["location"],
+                    "issue_time": part["issue_time"],
                     "day": part["issue_time"].dt.date,
                     "count": 1,
                     "crps_sum": metrics.crps(quantiles, observed, levels),
@@ -122,17 +128,17 @@ def score_pairs(pairs: pd.DataFrame) -> pd.DataFrame:
                 }
             )
         )
-    return pd.concat(parts).groupby(_GROUP, as_index=False)[_SUMS].sum()
+    return pd.concat(parts)
 
 
 def scores_by_lead(rows: pd.DataFrame) -> tuple[LeadScore, ...]:
     """Return the mean scores by variable, lead and model, over the forecasts that all models have in common.
 
-    The judged fits of champions are left out; see `refit_skill`.
+    The judged fits of champions are left out, see `refit_skill`; and so are champions while a baseline serves.
 
     The RMSE is the root of the mean over all of them, not a mean of roots.
     """
-    rows = rows[rows["model"] != JUDGED]
+    rows = rows[~rows["model"].isin([JUDGED, CHAMPION])]
     if rows.empty:
         return ()
     totals = _common(rows).groupby(["variable", "lead", "model"], sort=True)[_SUMS].sum()

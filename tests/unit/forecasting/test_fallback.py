@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,8 +24,9 @@ from pipeline.forecasting.notes import Note
 from pipeline.forecasting.predict import IssuedForecast
 from pipeline.ingest.feed import OpenFeed
 from pipeline.registry.bundle import Bundle
+from pipeline.registry.standing import LiveVerdict, VerdictKind, describe_live_verdict
 from pipeline.registry.tracking import Registry, TrackingError
-from pipeline.store.forecasts import JUDGED
+from pipeline.store.forecasts import CHAMPION, JUDGED
 from pipeline.times import Cadence
 from pipeline.training.fit import baseline_names
 from pipeline.workspace import Workspace
@@ -374,3 +375,100 @@ def test_a_judged_fit_that_fails_is_left_out_with_a_note(trained: Trained, monke
     found = _issue(trained)
     assert found.forecast.judged is None
     assert found.forecast.notes == (Note("judged_left_out", error="no"),)
+
+
+# Live verdicts: what serves where verification has shown that the champion is worse.
+
+
+def _write_verdict(home: Trained, kind: VerdictKind, *, at: datetime) -> LiveVerdict:
+    verdict = LiveVerdict(
+        kind=kind, rivals=("damped-anomaly",), skill=-0.2, p_value=0.01, cases=40, since=at - 50 * DAY, until=at - DAY
+    )
+    home.workspace.ledger.write(
+        "stepped_down",
+        at=at,
+        version=1,
+        previous=1,
+        who="verification",
+        why=describe_live_verdict(verdict),
+        numbers=verdict.model_dump_json(),
+        key=f"{kind} {at}",
+    )
+    return verdict
+
+
+def test_level_3_when_a_live_verdict_has_stepped_down(trained: Trained) -> None:
+    expected = _issue(trained)
+    when = expected.issue_time
+    verdict = _write_verdict(trained, "worse_than_baseline", at=when - timedelta(hours=1))
+    found = _issue(trained)
+    assert (found.forecast.made_by.fallback_level, found.forecast.made_by.model.name) == (3, "damped-anomaly")
+    assert found.forecast.notes == (Note("live_verdict", verdict=verdict),)
+    np.testing.assert_array_equal(found.forecast.quantiles, found.forecast.baseline_forecasts["damped-anomaly"])
+    # The champion forecasts beside it, as it would have.
+    rows = found.rows.to_pandas()
+    beside = np.stack(rows.loc[rows["model"] == CHAMPION, "quantiles"].tolist())
+    np.testing.assert_array_equal(beside.reshape(expected.forecast.quantiles.shape), expected.forecast.quantiles)
+    assert JUDGED not in set(rows["model"])
+
+
+def test_an_issue_time_does_not_see_a_verdict_of_the_same_time_or_later(trained: Trained) -> None:
+    when = _issue(trained).issue_time
+    _write_verdict(trained, "worse_than_baseline", at=when)
+    found = _issue(trained)
+    assert (found.forecast.made_by.fallback_level, found.forecast.notes) == (0, ())
+    assert found.forecast.champion is None
+
+
+def test_level_4_on_no_input_although_a_live_verdict_has_stepped_down(trained: Trained) -> None:
+    _write_verdict(trained, "worse_than_baseline", at=trained.end)
+    found = _issue(trained, days_later=30)
+    assert (found.forecast.made_by.fallback_level, found.forecast.notes) == (4, ())
+    assert found.forecast.champion is None
+
+
+def test_a_champion_that_fails_while_a_baseline_serves_is_a_note(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ModelError("no")
+
+    _write_verdict(trained, "worse_than_baseline", at=trained.end - 3 * DAY)
+    monkeypatch.setattr(RidgeVar, "predict", fail)
+    found = _issue(trained)
+    assert found.forecast.made_by.fallback_level == 3
+    assert Note("champion_left_out", ("ridge-var",), error="no") == found.forecast.notes[-1]
+    assert found.forecast.champion is None
+
+
+def test_the_judged_fit_serves_after_a_live_verdict(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = _issue(trained).forecast
+    verdict = _write_verdict(trained, "refit_worse", at=trained.end - 3 * DAY)
+    found = _issue(trained).forecast
+    assert (found.made_by.fallback_level, found.made_by.judged, found.judged) == (0, True, None)
+    assert found.notes == (Note("live_verdict", verdict=verdict),)
+    assert before.judged is not None
+    np.testing.assert_array_equal(found.quantiles, before.judged)
+    for name, quantiles in before.baseline_forecasts.items():
+        np.testing.assert_array_equal(found.baseline_forecasts[name], quantiles)  # those of the newest fit
+    # A judged fit that fails gives way to the refit.
+    _damage(trained, "judged/challenger/model.safetensors")
+    monkeypatch.setattr(Bundle, "verify", lambda self: self)
+    refit = _issue(trained).forecast
+    assert (refit.made_by.fallback_level, refit.made_by.judged) == (0, False)
+    np.testing.assert_array_equal(refit.quantiles, before.quantiles)
+
+
+@pytest.mark.parametrize("damage", ["table", "verdict"])
+def test_a_damaged_ledger_stops_no_forecast(trained: Trained, damage: str) -> None:
+    expected = _issue(trained).forecast.quantiles
+    if damage == "table":
+        for path in (trained.root / "ledger").rglob("*.parquet"):
+            path.write_bytes(b"torn")
+    else:
+        row = {"at": trained.end - 3 * DAY, "version": 1, "previous": 1, "who": "?", "why": "?", "key": "?"}
+        trained.workspace.ledger.write("stepped_down", numbers="{", **row)  # type: ignore[arg-type]
+    found = _issue(trained).forecast
+    assert found.made_by.fallback_level == 0
+    assert [note.kind for note in found.notes] == ["ledger_unreadable"]
+    np.testing.assert_array_equal(found.quantiles, expected)

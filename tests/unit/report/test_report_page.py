@@ -101,6 +101,14 @@ def test_other_levels_do_not_mention_gaps(report: MakeReport) -> None:
     assert level_note(report(fallback_level=level)) == f"Fallback level 2 of 4. {level.description}"
 
 
+def test_a_live_verdict_is_a_sentence_beside_the_level(report: MakeReport) -> None:
+    level = FallbackLevel.BASELINE
+    verdict = "the champion has lost its skill: over 34 forecasts <b>its</b> CRPS was 14.2% higher"
+    stepped_down = report(fallback_level=level, live_verdict=verdict)
+    assert level_note(stepped_down) == f"Fallback level 3 of 4. {level.description} T{verdict[1:]}."
+    assert "&lt;b&gt;its&lt;/b&gt; CRPS was 14.2% higher." in render(stepped_down)
+
+
 def test_every_station_is_in_the_table_the_map_and_the_charts(report: MakeReport, variable: VariableForecast) -> None:
     page = Page(render(report()))
     labels = " ".join(str(a.get("aria-label")) for t, a in page.tags if t == "svg")
