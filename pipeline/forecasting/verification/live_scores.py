@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from pipeline.fallback_level import FallbackLevel
 from pipeline.forecasting.verification.match import match_observations
 from pipeline.forecasting.verification.scores import PUBLISHED, score_each
+from pipeline.steps import mean_length
 from pipeline.store.delta.table import Table
 from pipeline.store.forecasts import CHAMPION, JUDGED, Forecasts
 from pipeline.store.objects import ObjectStore
@@ -102,7 +103,7 @@ def extend_live_scores(
         return False
     first_new = max(since, newest[0] + RESOLUTION) if newest else since
     # The first value of a forecast describes a time after the issue, so no later forecast can have matured.
-    for first, last in months(first_new, at - (cadence.horizon - 1) * cadence.step - cadence.delay):
+    for first, last in months(first_new, at - (cadence.horizon - 1) * mean_length(cadence.step) - cadence.delay):
         rows = forecasts.read_between(first, last)
         issues = sorted(rows["issue_time"].unique().to_pylist())
         if not issues:

@@ -15,6 +15,7 @@ from pipeline.config.product import Gate
 from pipeline.forecasting.verification.live_scores import Baselines, LiveScores, extend_live_scores
 from pipeline.registry.ledger import Ledger
 from pipeline.registry.standing import LiveVerdict, Standing, VerdictKind, describe_live_verdict, standing_at
+from pipeline.steps import longest
 from pipeline.store.forecasts import Forecasts
 from pipeline.store.observations import Observations
 from pipeline.times import Cadence, as_datetime, as_numpy
@@ -128,7 +129,7 @@ def judge(series: LiveSeries, now: Standing, rules: Gate, *, at: datetime) -> It
 
 def build_series(rows: pd.DataFrame, cadence: Cadence) -> LiveSeries:
     """Return the series of live scores, from rows in order of issue time."""
-    open_for = cadence.horizon * cadence.step + cadence.delay
+    open_for = cadence.horizon * longest(cadence.step) + cadence.delay
     overlap = _overlap(cadence, open_for)
     tables = {role: rows.pivot(index="issue_time", columns="variable", values=role) for role in _ROLES}
     names = rows.drop_duplicates("issue_time").set_index("issue_time")["rival"]
