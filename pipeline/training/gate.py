@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pipeline.config.product import Gate
-from pipeline.training.batch_test import can_compare, compare_groups
 from pipeline.training.evaluate import Evaluation
 from pipeline.training.history import PairedScores
-from pipeline.training.sequential import compare_sequentially
+from pipeline.training.nightly_test import nightly_p_values
 from pipeline.training.verdict import DecisionKind, Objection, Places, Rival, Verdict
 
 
@@ -199,20 +198,15 @@ def _compare(comparison: HoldoutComparison, rival: ScoredModel, rules: Gate) -> 
 
 
 def _p_value(paired: PairedScores, comparison: HoldoutComparison, rules: Gate) -> float:
-    """Return an anytime-valid p-value of the hypothesis that the challenger is not better.
-
-    Half of the level goes to a test of the first night's cases alone, which are many at once, and half to the
-    sequential test, to which every night adds. Both halves are shared by all that may challenge (Bonferroni). A pair
-    with too few cases for the first test is not tested at all, and starts again on the next night.
-    """
-    shares = 2 * comparison.challengers
+    """Return an anytime-valid p-value of the hypothesis that the challenger is not better; 1 without cases."""
     ours, theirs = paired.scores
-    overlap = paired.overlap(comparison.open_for)
-    if not can_compare(paired.batch, overlap):
+    if not len(ours):
         return 1.0
-    first = compare_groups(ours[: paired.batch], theirs[: paired.batch], overlap)
-    nightly = compare_sequentially(ours, theirs, overlap, significance=rules.significance / shares)
-    return min(1.0, shares * min(float(first), float(nightly.p_value)))
+    overlap = paired.overlap(comparison.open_for)
+    p_values = nightly_p_values(
+        ours, theirs, paired.batch, overlap, significance=rules.significance, challengers=comparison.challengers
+    )
+    return float(p_values[-1])
 
 
 def _objections_to_scores(comparison: HoldoutComparison, rivals: Sequence[Rival]) -> Iterator[Objection]:

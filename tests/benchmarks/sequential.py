@@ -1,6 +1,6 @@
 """How often, and after how many nights, the gate's tests promote a challenger: the sequential test and Diebold-Mariano.
 
-    python -m tests.benchmarks.sequential [--products 1000]
+    python -m tests.benchmarks.sequential [--products 1000] [--gate]
 
 Simulated products, all with the same true gain: a batch of 365 cases, then two years of nights.
 """
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.training.gate import diebold_mariano
+from pipeline.training.nightly_test import nightly_p_values
 from pipeline.training.sequential import compare_sequentially
 from tests.score_simulation import BATCH, NOISE, simulate_gains
 
@@ -21,6 +22,10 @@ SIGNIFICANCE = 0.05
 YEAR = 365
 YEARS = 2
 CHUNK = 100
+GATE = {"daily, 3 leads": (3, 1, BATCH), "hourly, 24 leads, scored every 6 h": (5, 4, 4 * YEAR)}
+"""Overlap, cases of a night, and cases of the first night."""
+CHALLENGERS = (1, 4)
+"""Numbers of recipes that share the level in the gate; 4 are the default candidates and baselines of stations."""
 NIGHTLY_PRODUCTS = 20
 """Products of a chunk on which the Diebold-Mariano test is repeated every night, which takes long."""
 NEVER = np.iinfo(np.int64).max
@@ -49,7 +54,7 @@ def main(products: int) -> None:
             for seed in range(products // CHUNK):
                 gains = simulate_gains(CHUNK, BATCH + YEARS * YEAR * nightly, overlap, seed=seed, **options)
                 result = compare_sequentially(-gains, np.zeros_like(gains), overlap, significance=SIGNIFICANCE)
-                nights["sequential"].append(_first_night(result.e_values, nightly))
+                nights["sequential"].append(_first_night(result.e_values >= 1 / SIGNIFICANCE, nightly))
                 debts.append(result.debt.mean())
                 for test, run in DIEBOLD_MARIANO.items():
                     nights[test].append(run(gains, overlap, nightly))
@@ -58,10 +63,29 @@ def main(products: int) -> None:
                 print(f"| {name} | {test} | {_row(np.concatenate(parts))} | {debt} |", flush=True)
 
 
-def _first_night(e_values: NDArray[np.float64], nightly: int) -> NDArray[np.int64]:
-    """Return the night of promotion, 0 for the batch: (product,)."""
-    reached = e_values >= 1 / SIGNIFICANCE
-    nights = np.maximum(-(-(reached.argmax(axis=1) + 1 - BATCH) // nightly), 0)
+def gate(products: int) -> None:
+    """Print the table of the gate's whole test."""
+    print("| forecasts | challenger | sharing | first night | 1 year | 2 years | nights, median | 90th percentile |")
+    print("|---|---|---|---|---|---|---|---|")
+    for title, (overlap, nightly, batch) in GATE.items():
+        for name, options in CASES.items():
+            chunks = [
+                simulate_gains(CHUNK, batch + YEARS * YEAR * nightly, overlap, seed=seed, **options)
+                for seed in range(products // CHUNK)
+            ]
+            for count in CHALLENGERS:
+                nights = []
+                for gains in chunks:
+                    p_values = nightly_p_values(
+                        -gains, np.zeros_like(gains), batch, overlap, significance=SIGNIFICANCE, challengers=count
+                    )
+                    nights.append(_first_night(p_values <= SIGNIFICANCE, nightly, batch))
+                print(f"| {title} | {name} | {count} | {_row(np.concatenate(nights))} |", flush=True)
+
+
+def _first_night(reached: NDArray[np.bool_], nightly: int, batch: int = BATCH) -> NDArray[np.int64]:
+    """Return the first night with a case (product, case) at which the test decides, 0 for the batch: (product,)."""
+    nights = np.maximum(-(-(reached.argmax(axis=1) + 1 - batch) // nightly), 0)
     return np.where(reached.any(axis=1), nights, NEVER)
 
 
@@ -101,4 +125,6 @@ def _row(nights: NDArray[np.int64]) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--products", type=int, default=1000, help="simulated products, a multiple of 100")
-    main(parser.parse_args().products)
+    parser.add_argument("--gate", action="store_true", help="the whole test of the gate, not its parts")
+    options = parser.parse_args()
+    (gate if options.gate else main)(options.products)
