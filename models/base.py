@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ModelError
+from models.search_space import SearchSpace
 from models.task import Inputs, Task, Windows
 
 State = Mapping[str, NDArray[Any]]
@@ -32,6 +33,30 @@ Progress = Callable[[Epoch], None]
 
 def silent(epoch: Epoch) -> None:
     """Report nothing."""
+
+
+class EpochCounter:
+    """Reports the epochs of models that are trained one after another in one count.
+
+    Attributes:
+        later: number of models still to come, each counted as one epoch.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._before, self._now = 0, 0
+        self.later = 0
+
+    def __call__(self, epoch: Epoch) -> None:
+        """Report an epoch of the model that is trained now."""
+        self._now = self._now + 1
+        done = self._before + self._now
+        remaining = max(0, epoch.epochs - epoch.epoch) + self.later
+        self._progress(replace(epoch, epoch=done, epochs=done + remaining))
+
+    def close(self) -> None:
+        """Start counting for the next model."""
+        self._before, self._now = self._before + self._now, 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +89,11 @@ class Model(ABC):
 
     def __init__(self, task: Task) -> None:
         self.task = task
+
+    @classmethod
+    def search_space(cls, task: Task) -> SearchSpace:
+        """Return the options worth a search for a task; empty for a model that has none."""
+        return {}
 
     def parts(self) -> Mapping[str, Model]:
         """Return the models that `fit` fits first, by role: the base of a network, the members of a blend."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.base import AttentionMap, Epoch, Model, Progress, State, prefixed, scoped, silent, take
+from models.base import AttentionMap, EpochCounter, Model, Progress, State, prefixed, scoped, silent, take
 from models.baselines.base import Baseline, Floats
 from models.catalogue import MODELS, build
 from models.errors import ModelError, NotFittedError
@@ -164,7 +163,7 @@ class Blend(Model):
     ) -> Iterator[tuple[str, float | None, Progress]]:
         """Yield members, baselines first, each with its share of the remaining budget and a counter of epochs."""
         deadline = None if budget_seconds is None else time.monotonic() + budget_seconds
-        counter = _EpochCounter(progress)
+        counter = EpochCounter(progress)
         order = sorted(names, key=lambda name: not isinstance(self._members[name], Baseline))
         for position, name in enumerate(order):
             left = len(order) - position
@@ -263,29 +262,6 @@ class Blend(Model):
                 part = quantiles[:, :, position]
                 np.clip(part, low, high, out=part)
         return quantiles
-
-
-class _EpochCounter:
-    """Reports the epochs of all members in one count.
-
-    Attributes:
-        later: number of members still to come, each counted as one epoch.
-    """
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._before, self._now = 0, 0
-        self.later = 0
-
-    def __call__(self, epoch: Epoch) -> None:
-        self._now = self._now + 1
-        done = self._before + self._now
-        remaining = max(0, epoch.epochs - epoch.epoch) + self.later
-        self._progress(replace(epoch, epoch=done, epochs=done + remaining))
-
-    def close(self) -> None:
-        """Start counting for the next member."""
-        self._before, self._now = self._before + self._now, 0
 
 
 def _names(members: str | Sequence[str]) -> list[str]:

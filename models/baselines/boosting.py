@@ -14,6 +14,7 @@ from models.baselines.features import FeatureBuilder, Index, geographic_order, u
 from models.baselines.reference import DampedAnomaly
 from models.baselines.trees import BoostedTrees, fit_trees, import_lightgbm
 from models.errors import ModelError
+from models.search_space import FloatRange, IntRange, SearchSpace
 from models.statistics.covariates import Covariates
 from models.statistics.lags import latest
 from models.statistics.series import Series
@@ -84,6 +85,16 @@ class GradientBoosting(DampedAnomaly):
         self._covariates = Covariates(task)
         self._calendar = np.zeros(6, bool)
         self._trees: dict[str, BoostedTrees] = {}
+
+    @classmethod
+    def search_space(cls, task: Task) -> SearchSpace:
+        """Return the size of the trees, their shrinkage, how many there may be, and the lags."""
+        return {
+            "rounds": IntRange(100, 1600, log=True),
+            "leaves": IntRange(4, 63, log=True),
+            "learning_rate": FloatRange(0.01, 0.2, log=True),
+            "lags": IntRange(1, min(24, task.context)),
+        }
 
     def options(self) -> dict[str, Any]:
         """Return the constructor options, ready for JSON."""

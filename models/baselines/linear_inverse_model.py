@@ -13,6 +13,7 @@ from models.base import State, take
 from models.baselines.base import Baseline, Floats, Known
 from models.baselines.eof import EofBasis, advance, area_weight, autoregression, find_eofs
 from models.errors import ModelError
+from models.search_space import IntRange, SearchSpace
 from models.statistics.lags import autocorrelation, latest
 from models.statistics.series import batches
 from models.task import Inputs, Task, Windows
@@ -61,6 +62,12 @@ class LinearInverseModel(Baseline):
         self._options = {"modes": modes, "lags": lags}
         cells = np.arange(len(task.channels) * len(task.locations)).reshape(len(task.channels), -1)
         self._targets = cells[list(task.target_channels)].reshape(-1)
+
+    @classmethod
+    def search_space(cls, task: Task) -> SearchSpace:
+        """Return the number of EOFs and the order of the autoregression, which validation chooses by default."""
+        cells = len(task.channels) * len(task.locations)
+        return {"modes": IntRange(1, min(120, cells), log=True), "lags": IntRange(1, min(4, task.context))}
 
     def options(self) -> dict[str, Any]:
         """Return the constructor options, ready for JSON."""

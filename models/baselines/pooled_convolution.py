@@ -14,6 +14,7 @@ from models.baselines.base import Baseline, Floats, Known
 from models.baselines.neighbourhood import find_neighbours
 from models.baselines.normal_equations import NormalEquations
 from models.errors import ModelError
+from models.search_space import IntRange, SearchSpace
 from models.statistics.lags import autocorrelation
 from models.statistics.series import batches
 from models.task import Inputs, Task, Windows
@@ -83,6 +84,11 @@ class PooledConvolution(Baseline):
         # Ring and lag of each predictor of the neighbourhood; each slot has all lags and channels.
         self._ring = self._neighbourhood.ring.repeat(series)
         self._lag = np.resize(np.arange(self._depths[-1]).repeat(len(task.channels)), around)
+
+    @classmethod
+    def search_space(cls, task: Task) -> SearchSpace:
+        """Return the radius of the neighbourhood and the lags, which validation chooses by default."""
+        return {"radius": IntRange(1, 3), "lags": IntRange(1, min(8, task.context))}
 
     def options(self) -> dict[str, Any]:
         """Return the constructor options, ready for JSON."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from models.base import State, take
 from models.baselines.base import Baseline, Floats, Known
 from models.errors import ModelError, NotFittedError
+from models.search_space import Choice, IntRange, SearchSpace
 from models.statistics.lags import autocorrelation
 from models.statistics.moments import Moments, MomentSums, Regression, effort
 from models.statistics.series import batches
@@ -85,6 +86,14 @@ class RidgeVar(Baseline):
         self._redundancy = 1.0
         # Mean number of operations for the gaps of a window.
         self._effort = 0.0
+
+    @classmethod
+    def search_space(cls, task: Task) -> SearchSpace:
+        """Return `lags`, as far as there are not too many predictors, and `memory`."""
+        most = 4 * _MAX_PREDICTORS // (len(task.channels) * len(task.locations)) - 1
+        if most < 1:
+            return {}
+        return {"lags": IntRange(1, min(24, task.context, most)), "memory": Choice((False, True))}
 
     def options(self) -> dict[str, Any]:
         """Return the constructor options, ready for JSON."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from models.baselines.reference import Climatology
 from models.errors import ModelError
+from models.search_space import FloatRange, SearchSpace
 from models.task import Batch, Task, Windows
 
 _YEAR = np.timedelta64(31_556_952, "s")
@@ -34,6 +35,11 @@ class RollingClimatology(Climatology):
         if not 0 < years < 1000:
             raise ModelError(f"rolling-climatology: years must lie within 0..1000, found {years}")
         self._years = years
+
+    @classmethod
+    def search_space(cls, task: Task) -> SearchSpace:
+        """Return the length of the period."""
+        return {"years": FloatRange(1.0, 40.0, log=True)}
 
     def options(self) -> dict[str, Any]:
         """Return the constructor options, ready for JSON."""

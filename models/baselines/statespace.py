@@ -15,6 +15,7 @@ from scipy.linalg import solve_discrete_lyapunov
 from models.base import State, take
 from models.baselines.base import Baseline, Floats, Known
 from models.errors import ModelError, NotFittedError
+from models.search_space import IntRange, SearchSpace
 from models.statistics.lags import autocorrelation
 from models.task import Inputs, Task, Windows
 
@@ -123,6 +124,11 @@ class StateSpaceBaseline(Baseline):
             raise ModelError(f"{self.name}: frames must be at least {_MIN_FRAMES}, found {frames}")
         self._frames = frames
         self._systems: Systems | None = None
+
+    @classmethod
+    def search_space(cls, task: Task) -> SearchSpace:
+        """Return the length of the record that the parameters are estimated from."""
+        return {"frames": IntRange(200, 8000, log=True)}
 
     def options(self) -> dict[str, Any]:
         """Return the constructor options, ready for JSON."""

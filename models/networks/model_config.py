@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 
 from models.errors import ModelError
+from models.search_space import Choice, FloatRange, IntRange, SearchSpace
+from models.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,16 @@ class NetworkConfig:
         if not 0 <= self.dropout < 1:
             raise ModelError(f"dropout must lie in [0, 1), found {self.dropout}")
 
+    @classmethod
+    def search_space(cls, task: Task) -> SearchSpace:
+        """Return the fields worth a search."""
+        return {
+            "hidden": IntRange(8, 64, step=8),
+            "layers": IntRange(1, 4),
+            "frames": IntRange(min(2, task.context), min(24, task.context)),
+            "dropout": FloatRange(0.0, 0.5),
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class FieldNetworkConfig(NetworkConfig):
@@ -60,6 +72,12 @@ class FieldNetworkConfig(NetworkConfig):
         if self.kernel % 2 == 0:
             raise ModelError(f"kernel must be odd, found {self.kernel}")
 
+    @classmethod
+    def search_space(cls, task: Task) -> SearchSpace:
+        """Return the fields worth a search; the latent grid is that of stations."""
+        latent = {} if task.grid else {"size": IntRange(3, 9)}
+        return {**super().search_space(task), "kernel": Choice((3, 5)), **latent}
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
@@ -75,6 +93,7 @@ class ModelConfig:
             less. `area`: the cosine of latitude.
         correction: how much of the network's correction enters the forecast. `validation`: at each lead the part that
             lowers the CRPS on validation. `all`: the whole correction, unchanged.
+        seeds: number of networks, trained from different random weights, whose quantiles are averaged.
         device: `cpu`, `cuda`, or `auto` for a GPU where there is one.
 
     Raises:
@@ -86,9 +105,12 @@ class ModelConfig:
     loss: Literal["pinball", "crps", "nll", "mse", "mae", "huber"] = "pinball"
     weights: Literal["none", "spread", "area"] = "none"
     correction: Literal["validation", "all"] = "validation"
+    seeds: int = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise ModelError(f"seeds must be at least 1, found {self.seeds}")
         if self.weights not in ("none", "spread", "area"):
             raise ModelError(f"weights must be none, spread or area, found {self.weights!r}")
         if self.device not in ("auto", "cpu", "cuda") or (self.device == "cuda" and not torch.cuda.is_available()):

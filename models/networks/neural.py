@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from typing import Any, ClassVar, get_type_hints
@@ -12,36 +12,39 @@ from typing import Any, ClassVar, get_type_hints
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from models.base import AttentionMap, Model, Progress, State, prefixed, scoped, silent, take
+from models.base import AttentionMap, Model, Progress, State, prefixed, scoped, silent
 from models.baselines.base import Baseline, Floats
 from models.catalogue import build
 from models.errors import ModelError, NotFittedError
 from models.networks.attention_weights import attention_weights
 from models.networks.correction import CorrectionWeights, choose_weights
-from models.networks.input_dropout import InputDropout
+from models.networks.members import (
+    Member,
+    Members,
+    load_members,
+    mean_quantiles,
+    members_state,
+    train_members,
+)
 from models.networks.model_config import ModelConfig, NetworkConfig
 from models.networks.network import Network
-from models.networks.sample import Dimensions, Sample
+from models.networks.sample import Dimensions
 from models.networks.sample_builder import SampleBuilder
 from models.networks.schedule import TrainingLength
 from models.networks.trainer import train as train_network
 from models.networks.trainer import train_for
 from models.networks.training_batch import SupervisedBatch
 from models.networks.training_config import TrainingConfig
+from models.networks.window_batches import WindowBatches, divide
 from models.options import check_options
+from models.search_space import SearchSpace
 from models.statistics.covariates import Covariates
 from models.task import Inputs, Task, Windows
 
 # Series (channels times locations) up to which ridge-var is the default base.
 _MAX_RIDGE = 750
-_MAX_VALIDATION = 2048
-# Forecast values in memory at a time, so that memory depends neither on the issue times nor on the size of a grid.
-_MAX_VALUES = 24_000_000
-# Default batch size, and the maximum of windows times leads times locations in a batch.
-_DEFAULT_BATCH = 64
-_MAX_BATCH_CELLS = 131_072
 _BASE = "base"
 # Fraction of the epochs of the judged model for which a refit continues training from former weights.
 _WARM_START = 0.25
@@ -55,6 +58,10 @@ class NeuralModel(Model):
     forecast where it is overconfident, and choose its weight at each lead: 0 unless the gain exceeds its standard
     error. So a network that learns nothing does no harm. For a task with covariates the weights are chosen a second
     time without them, and these apply at issue times when no covariate is available.
+
+    With the option `seeds`, so many networks are trained one after another on the same base, from different random
+    weights and with an equal share of the time. The mean of their quantiles is the corrected forecast, for which
+    spread and weights are chosen. A network that diverges is left out, with a remark.
 
     Subclasses define the network by `config_class` and `trunk`.
 
@@ -86,13 +93,18 @@ class NeuralModel(Model):
         self._base = _build_base(task, self._model_config.base, self.name)
         self._covariates = Covariates(task)
         self._device = _device(self._model_config.device)
-        self._network: Network | None = None
+        self._members: Members = {}
         none = CorrectionWeights(np.zeros(task.leads, np.float32), 1.0, self._dims.median)
         self._correction, self._without_covariates = none, none
-        self._trained = TrainingLength(0, 0.0)
         self._builder = SampleBuilder(task, self._base, self._covariates, self._dims, self._model_config, self._device)
         with self._own_random_state(0):  # fail now and not after hours of training
-            self.network()
+            head = self.network().head
+        self._batches = WindowBatches(task, self._builder, head, self._training_config)
+
+    @classmethod
+    def search_space(cls, task: Task) -> SearchSpace:
+        """Return the options of the network and of its training that are worth a search."""
+        return {**cls.config_class.search_space(task), **TrainingConfig.search_space()}
 
     @abstractmethod
     def trunk(self, dims: Dimensions) -> tuple[nn.Module, int]:
@@ -104,7 +116,10 @@ class NeuralModel(Model):
 
     def options(self) -> dict[str, Any]:
         """Return the constructor options, ready for JSON."""
-        return {**asdict(self._model_config), **asdict(self._config), **asdict(self._training_config)}
+        options = {**asdict(self._model_config), **asdict(self._config), **asdict(self._training_config)}
+        if self._model_config.seeds == 1:
+            del options["seeds"]  # recipes and checkpoints from before there was a choice stay equal
+        return options
 
     def fit(
         self,
@@ -122,20 +137,33 @@ class NeuralModel(Model):
 
         Raises:
             ModelError: there is nothing to learn from, or the windows belong to another task.
-            DivergedError: the loss is not finite.
+            DivergedError: the loss of the network is not finite; a ModelError where each of several diverged.
         """
         deadline = None if budget_seconds is None else time.monotonic() + budget_seconds
         self._check_windows(train, validation)
+        self._members = {}  # failed training leaves the model unfitted
         if parts is None:
             self._base.fit(train, validation)
         else:
             self._copy_part(_BASE, self._base, parts)
         self._covariates.fit(train)
-        self._network = None  # failed training leaves the model unfitted
-        with self._own_random_state(seed):
-            network = self.network()
-            self._train(network, train, validation, np.random.default_rng(seed), deadline, progress)
-        self._network = network
+        index, held_out, held_out_index = divide(self.task, train, validation)
+        held_out_batches, origins = self._batches.validation(held_out, held_out_index)
+
+        def train_one(number: int, deadline: float | None, progress: Progress) -> Member:
+            with self._own_random_state(seed + number):
+                network = self.network()
+                batches, steps = self._batches.training(train, index, np.random.default_rng(seed + number))
+                how = self._how_to_train(steps, deadline, progress)
+                trained, _ = train_network(network, batches, lambda: held_out_batches, **how)
+            return Member(network, trained)
+
+        members = train_members(self.name, range(self._model_config.seeds), deadline, progress, train_one)
+        self._correction = self._without_covariates = self._choose_weights(members, held_out_batches, origins)
+        if self.task.covariates:
+            blind = [replace(batch, sample=batch.sample.without_covariates()) for batch in held_out_batches]
+            self._without_covariates = self._choose_weights(members, blind, origins)
+        self._members = members
 
     def refit(
         self,
@@ -148,7 +176,7 @@ class NeuralModel(Model):
         parts: Mapping[str, Model] | None = None,
         progress: Progress = silent,
     ) -> None:
-        """Refit the base, then train the network for as long as that of `judged`; see `Model.refit`.
+        """Refit the base, then train each network for as long as that of `judged`; see `Model.refit`.
 
         It stays untrained where `judged` does not use its correction. With the trained network of `start`, training
         continues from there, for a quarter of the epochs but at least one. The global random state is restored.
@@ -161,10 +189,10 @@ class NeuralModel(Model):
         """
         deadline = None if budget_seconds is None else time.monotonic() + budget_seconds
         recipe = self._same_recipe(judged)
-        recipe._fitted()
-        former = None if start is None else self._same_recipe(start)._trained_weights()
+        judged_members = recipe._fitted()
+        former = {} if start is None else self._same_recipe(start)._fitted()
         self._check_windows(windows)
-        self._network = None  # failed training leaves the model unfitted
+        self._members = {}  # failed training leaves the model unfitted
         if parts is None:
             self._base.refit(recipe._base, windows)
         else:
@@ -172,26 +200,23 @@ class NeuralModel(Model):
         self._covariates.fit(windows)
         self._correction, self._without_covariates = recipe._correction, recipe._without_covariates
         used = self._correction.weight.any() or self._without_covariates.weight.any()
-        self._trained = length = recipe._trained if used else TrainingLength(0, 0.0)
-        with self._own_random_state(seed):
-            network = self.network()
-            if length.epochs:
-                if former is not None:
-                    network.load_state_dict(former)
-                    length = TrainingLength(max(1, round(_WARM_START * length.epochs)), 1.0)
+
+        def train_one(number: int, deadline: float | None, progress: Progress) -> Member:
+            trained = judged_members[number].trained if used else TrainingLength(0, 0.0)
+            with self._own_random_state(seed + number):
+                network = self.network()
+                if not trained.epochs:
+                    return Member(network.eval(), trained)
+                length = trained
+                if number in former and former[number].trained.epochs:
+                    network.load_state_dict(former[number].network.state_dict())
+                    length = TrainingLength(max(1, round(_WARM_START * trained.epochs)), 1.0)
                 index = np.arange(len(windows), dtype=np.intp)
-                batches, steps = self._batches(network, windows, index, np.random.default_rng(seed))
-                train_for(
-                    network,
-                    batches,
-                    length,
-                    steps=steps,
-                    config=self._training_config,
-                    name=self.name,
-                    deadline=deadline,
-                    progress=progress,
-                )
-        self._network = network.eval()
+                batches, steps = self._batches.training(windows, index, np.random.default_rng(seed + number))
+                train_for(network, batches, length, **self._how_to_train(steps, deadline, progress))
+            return Member(network, trained)
+
+        self._members = train_members(self.name, list(judged_members), deadline, progress, train_one)
 
     def predict(self, inputs: Inputs) -> Floats:
         """Return quantiles (n, lead, target, location, quantile) in physical units.
@@ -201,29 +226,33 @@ class NeuralModel(Model):
             ModelError: the arrays do not fit the task.
         """
         inputs.check(self.task)
-        network = self._fitted()
+        members = self._fitted()
         with torch.inference_mode():
-            parts = [self._quantiles(network, chunk) for chunk in inputs.chunks(self._chunk_size())]
+            parts = [self._quantiles(members, chunk) for chunk in inputs.chunks(self._batches.chunk)]
         return self._base.physical(np.concatenate(parts), inputs.target_time)
 
     def attention(self, inputs: Inputs) -> AttentionMap | None:
         """Return the mean attention weights over the inputs; None without attention, or where the base forecasts alone.
+
+        Of several networks, the mean over all.
 
         Raises:
             NotFittedError: the model is not fitted.
             ModelError: the arrays do not fit the task.
         """
         inputs.check(self.task)
-        network = self._fitted()
+        networks = [member.network for member in self._fitted().values()]
         used = self._correction.weight.any() or self._without_covariates.weight.any()
         if not used or not len(inputs):
             return None
         frames, locations = [], []
         with torch.inference_mode():
             for one in inputs.chunks(1):
-                over_frames, over_locations = attention_weights(network, self._builder.sample(one))
-                frames += [] if over_frames is None else [over_frames.cpu().numpy()]
-                locations += [] if over_locations is None else [over_locations.cpu().numpy()]
+                sample = self._builder.sample(one)
+                for network in networks:
+                    over_frames, over_locations = attention_weights(network, sample)
+                    frames += [] if over_frames is None else [over_frames.cpu().numpy()]
+                    locations += [] if over_locations is None else [over_locations.cpu().numpy()]
         if not frames and not locations:
             return None
         unread = self.task.context - self._dims.frames
@@ -233,13 +262,16 @@ class NeuralModel(Model):
         )
 
     def remarks(self) -> tuple[str, ...]:
-        """Return the weight of the network's correction at each lead, as text.
+        """Return the weight of the correction at each lead, and how many networks diverged, as text.
 
         Raises:
             NotFittedError: the model is not fitted.
         """
-        self._fitted()
-        return (f"weight of the correction of {self._base.name}: {self._correction.describe()}",)
+        left_out = self._model_config.seeds - len(self._fitted())
+        weight = f"weight of the correction of {self._base.name}: {self._correction.describe()}"
+        if not left_out:
+            return (weight,)
+        return weight, f"{left_out} of {self._model_config.seeds} networks diverged and are left out"
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return everything learnt, by name.
@@ -247,40 +279,29 @@ class NeuralModel(Model):
         Raises:
             NotFittedError: the model is not fitted.
         """
-        network = {name: tensor.cpu().numpy() for name, tensor in self._fitted().state_dict().items()}
         return {
             **prefixed("base", self._base.state()),
             **prefixed("covariates", self._covariates.state()),
-            **prefixed("network", network),
             **prefixed("correction", self._correction.state()),
             **prefixed("without_covariates", self._without_covariates.state()),
-            **prefixed("trained", self._trained.state()),
+            **members_state(self._fitted(), self._model_config.seeds),
         }
 
     def load_state(self, state: State) -> None:
         """Load a state; see `Model.load_state`."""
         correction = CorrectionWeights.from_state(self.task, scoped("correction", state))
         without_covariates = CorrectionWeights.from_state(self.task, scoped("without_covariates", state))
-        trained = TrainingLength.from_state(scoped("trained", state), self._training_config.epochs)
         with self._own_random_state(0):
-            network = self.network()
-        own = scoped("network", state)
-        arrays = {name: take(own, name, tuple(old.shape)) for name, old in network.state_dict().items()}
+            members = load_members(state, self._model_config.seeds, self.network, self._training_config.epochs)
         self._base.load_state(scoped("base", state))
         self._covariates.load_state(scoped("covariates", state))
-        network.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
         self._correction, self._without_covariates = correction, without_covariates
-        self._network, self._trained = network.eval(), trained
+        self._members = members
 
-    def _fitted(self) -> Network:
-        if self._network is None:
+    def _fitted(self) -> Members:
+        if not self._members:
             raise NotFittedError(self.name)
-        return self._network
-
-    def _trained_weights(self) -> dict[str, Tensor] | None:
-        """Return the weights of the network; None where it is untrained."""
-        weights = self._fitted().state_dict()
-        return weights if self._trained.epochs else None
+        return self._members
 
     @contextmanager
     def _own_random_state(self, seed: int) -> Iterator[None]:
@@ -296,74 +317,13 @@ class NeuralModel(Model):
         network = Network(trunk, width, self._dims, head=config.head, loss=config.loss, dropout=self._config.dropout)
         return network.to(self._device)
 
-    def _forecast_size(self) -> int:
-        """Return the number of values in the forecast of one issue time."""
-        task = self.task
-        return task.leads * len(task.targets) * len(task.locations) * len(task.quantile_levels)
-
-    def _chunk_size(self) -> int:
-        return max(1, min(256, _MAX_VALUES // self._forecast_size()))
-
-    def _batch_size(self) -> int:
-        cells = self.task.leads * len(self.task.locations)
-        return self._training_config.batch or max(4, min(_DEFAULT_BATCH, _MAX_BATCH_CELLS // cells))
-
-    def _train(
-        self,
-        network: Network,
-        windows: Windows,
-        validation: Windows,
-        rng: np.random.Generator,
-        deadline: float | None,
-        progress: Progress,
-    ) -> None:
-        training_index = np.arange(len(windows), dtype=np.intp)
-        validation_index = np.arange(len(validation), dtype=np.intp)
-        if not len(validation):
-            validation = windows
-            gap = self.task.context + self.task.leads
-            cut = len(windows) - max(1, len(windows) // 10)
-            validation_index, training_index = training_index[cut:], training_index[: max(1, cut - gap)]
-        most = max(1, min(_MAX_VALIDATION, _MAX_VALUES // self._forecast_size()))
-        if len(validation_index) > most:
-            validation_index = validation_index[np.linspace(0, len(validation_index) - 1, most).astype(np.intp)]
-        held_out, origins = [], np.empty(0, np.int64)
-        for part in _split(validation_index, 4 * self._batch_size()):
-            batch = validation.batch(part)
-            held_out.append(self._builder.supervised(network.head, batch))
-            origins = np.append(origins, _origins(self.task, batch.inputs))
-        batches, steps = self._batches(network, windows, training_index, rng)
-        self._trained, _ = train_network(
-            network,
-            batches,
-            lambda: held_out,
-            steps=steps,
-            config=self._training_config,
-            name=self.name,
-            deadline=deadline,
-            progress=progress,
-        )
-        self._correction = self._without_covariates = self._choose_weights(network, held_out, origins)
-        if self.task.covariates:
-            blind = [replace(batch, sample=batch.sample.without_covariates()) for batch in held_out]
-            self._without_covariates = self._choose_weights(network, blind, origins)
-
-    def _batches(
-        self, network: Network, windows: Windows, index: NDArray[np.intp], rng: np.random.Generator
-    ) -> tuple[Callable[[], Iterator[SupervisedBatch]], int]:
-        """Return what makes the batches of one epoch, shuffled and perturbed anew at each call, and their number."""
-        size = self._batch_size()
-        input_dropout = InputDropout.of(self.task, self._training_config.input_dropout)
-
-        def batches() -> Iterator[SupervisedBatch]:
-            for part in _split(rng.permutation(index), size):
-                batch = windows.batch(part)
-                yield self._builder.supervised(network.head, replace(batch, inputs=input_dropout(batch.inputs, rng)))
-
-        return batches, -(-len(index) // size)
+    def _how_to_train(self, steps: int, deadline: float | None, progress: Progress) -> dict[str, Any]:
+        """Return the arguments that both training loops take."""
+        own = {"config": self._training_config, "name": self.name}
+        return {**own, "steps": steps, "deadline": deadline, "progress": progress}
 
     def _choose_weights(
-        self, network: Network, batches: list[SupervisedBatch], origins: NDArray[np.int64]
+        self, members: Members, batches: list[SupervisedBatch], origins: NDArray[np.int64]
     ) -> CorrectionWeights:
         if self._model_config.correction == "all":
             return CorrectionWeights(np.ones(self.task.leads, np.float32), 1.0, self._dims.median)
@@ -371,19 +331,16 @@ class NeuralModel(Model):
             return choose_weights(
                 self.task,
                 (
-                    (one.sample.base, self._corrected(network, one.sample), one.truth, one.known * one.weight)
+                    (one.sample.base, mean_quantiles(members, one.sample), one.truth, one.known * one.weight)
                     for one in batches
                 ),
                 origins,
             )
 
-    def _corrected(self, network: Network, sample: Sample) -> Tensor:
-        return network.head.quantiles(network(sample), sample)
-
-    def _quantiles(self, network: Network, inputs: Inputs) -> Floats:
+    def _quantiles(self, members: Members, inputs: Inputs) -> Floats:
         """Return quantiles of the standardised anomaly, with the weighted correction."""
         sample = self._builder.sample(inputs)
-        corrected = self._corrected(network, sample) if len(inputs) else sample.base
+        corrected = mean_quantiles(members, sample) if len(inputs) else sample.base
         mixed = self._correction(sample.base, corrected)
         if self.task.covariates:
             available = sample.covariate_mask.flatten(1).any(1)[:, None, None, None, None]
@@ -404,13 +361,3 @@ def _build_base(task: Task, kind: str, name: str) -> Baseline:
 
 def _device(name: str) -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() and name != "cpu" else "cpu")
-
-
-def _origins(task: Task, inputs: Inputs) -> NDArray[np.int64]:
-    """Return the number of the last context frame of each issue."""
-    return task.frame_numbers(inputs.time[:, -1])
-
-
-def _split(index: NDArray[np.intp], size: int) -> Iterator[NDArray[np.intp]]:
-    for start in range(0, len(index), size):
-        yield index[start : start + size]

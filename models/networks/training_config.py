@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from models.errors import ModelError
 from models.networks.precision import PRECISIONS, Precision
+from models.search_space import FloatRange, IntRange, SearchSpace
 
 Optimiser = Literal["adamw", "adam", "sgd", "rmsprop"]
 OPTIMISERS: tuple[Optimiser, ...] = get_args(Optimiser)
@@ -82,3 +83,13 @@ class TrainingConfig:
         for name, allowed in choices:
             if (value := getattr(self, name)) not in allowed:
                 raise ModelError(f"{name} must be one of {list(allowed)}, found {value!r}")
+
+    @classmethod
+    def search_space(cls) -> SearchSpace:
+        """Return the fields worth a search."""
+        return {
+            "learning_rate": FloatRange(1e-4, 1e-2, log=True),
+            "weight_decay": FloatRange(1e-4, 0.1, log=True),
+            "epochs": IntRange(4, 24, log=True),
+            "input_dropout": FloatRange(0.0, 0.5),
+        }

@@ -16,6 +16,8 @@ from models.networks.model_config import FieldNetworkConfig, NetworkConfig
 from models.networks.neural import NeuralModel
 from models.networks.sample import Dimensions
 from models.networks.trunks import FieldTrunk
+from models.search_space import Choice, SearchSpace
+from models.task import Task
 from models.zoo.recurrent import Recurrent
 
 
@@ -42,6 +44,12 @@ class AttentionConvLstmConfig(FieldNetworkConfig):
         super().__post_init__()
         if self.temporal not in TEMPORAL:
             raise ModelError(f"temporal must be one of {list(TEMPORAL)}, found {self.temporal!r}")
+
+    @classmethod
+    def search_space(cls, task: Task) -> SearchSpace:
+        """Return the fields worth a search."""
+        attention = {"temporal": Choice(("none", "multi-head")), "spatial": Choice((False, True))}
+        return {**super().search_space(task), **attention, "peepholes": Choice((False, True))}
 
 
 class AttentionConvLSTM(NeuralModel):

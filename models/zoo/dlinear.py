@@ -13,6 +13,8 @@ from models.networks.model_config import NetworkConfig
 from models.networks.neural import NeuralModel
 from models.networks.sample import Dimensions
 from models.networks.trunks import SeriesTrunk
+from models.search_space import IntRange, SearchSpace
+from models.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,13 @@ class LinearConfig(NetworkConfig):
         super().__post_init__()
         if self.window % 2 == 0:
             raise ModelError(f"window must be odd, found {self.window}")
+
+    @classmethod
+    def search_space(cls, task: Task) -> SearchSpace:
+        """Return the fields worth a search; it has no layers."""
+        space = {**super().search_space(task), "window": IntRange(3, 25, step=2)}
+        del space["layers"]
+        return space
 
 
 class LinearModel(NeuralModel):

@@ -133,14 +133,16 @@ def new() -> Callable[..., Model]:
 def perturb(model: Model) -> None:
     """Move a network off what it learnt in a moment, and serve all of it: else only its base would be seen."""
     if isinstance(model, NeuralModel):
-        network = model._fitted()
         with torch.random.fork_rng():
             torch.manual_seed(1)
-            for parameter in network.parameters():
-                parameter.data += 0.1 * torch.randn_like(parameter)
+            for member in model._fitted().values():
+                for parameter in member.network.parameters():
+                    parameter.data += 0.1 * torch.randn_like(parameter)
         everything = replace(model._correction, weight=np.ones_like(model._correction.weight))
         model._correction = model._without_covariates = everything
-        model._trained = TrainingLength(1, 1.0)
+        model._members = {
+            number: member._replace(trained=TrainingLength(1, 1.0)) for number, member in model._members.items()
+        }
 
 
 @pytest.fixture(scope="session")

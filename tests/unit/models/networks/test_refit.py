@@ -88,7 +88,7 @@ def test_a_network_that_judged_does_not_use_stays_untrained(
     }
     model, epochs = refit(copy(judged, new, **entries[why]), start=judged)
     assert epochs == []
-    assert model._trained.epochs == 0
+    assert model._members[0].trained.epochs == 0
     inputs = world.test.all().inputs
     np.testing.assert_allclose(model.predict(inputs), model._base.predict(inputs), rtol=1e-4, atol=1e-4)
 
@@ -145,7 +145,7 @@ def test_the_overlap_of_validation_is_counted_as_its_issues_are_spaced(
         return model._correction
 
     monkeypatch.setattr("models.networks.neural.choose_weights", choose)
-    monkeypatch.setattr("models.networks.neural._MAX_VALIDATION", 5)
+    monkeypatch.setattr("models.networks.window_batches._MAX_VALIDATION", 5)
     every_third = replace(world.validation, issues=world.validation.issues[::3][:9])
     new("dlinear", world.task).fit(world.train, every_third)
     np.testing.assert_array_equal(np.diff(found[0]), [6, 6, 6, 6])
