@@ -12,6 +12,7 @@ from pipeline.jobs.promote import promote, rollback
 from pipeline.jobs.quarantine import list_refused, show_refused
 from pipeline.jobs.release import drop, release
 from pipeline.jobs.retrain import retrain
+from pipeline.jobs.search import search
 from pipeline.jobs.status import status
 from pipeline.jobs.verify import verify
 
@@ -30,6 +31,7 @@ __all__ = [
     "release",
     "retrain",
     "rollback",
+    "search",
     "show_refused",
     "status",
     "verify",

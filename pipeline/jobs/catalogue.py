@@ -193,6 +193,23 @@ class ExplainParameters(AtParameters):
     ] = None
 
 
+class SearchParameters(Parameters):
+    """The model, and how long to search."""
+
+    model: Annotated[
+        str,
+        Field(title="Model", description="Model whose options are searched, such as ridge-var.", min_length=1),
+    ]
+    trials: Annotated[
+        int, Field(ge=1, title="Trials", description="Most sets of options to try, with the present ones.")
+    ] = 50
+    budget: Annotated[
+        Span, Field(title="Budget", description="Time that the search may take, such as 30min or 8h.")
+    ] = Field(default="30min", validate_default=True)
+    seed: Annotated[int, Field(ge=0, title="Seed", description="Seed of the choice of options.")] = 0
+    at: At = None
+
+
 class ShowParameters(Parameters):
     """Which rows."""
 
@@ -298,6 +315,14 @@ JOBS = (
         "Show what the forecasts of the champion rest on: how much worse they are without each location, variable, age "
         "of observations and covariate. It is computed for a version that was registered without it.",
         ExplainParameters,
+    ),
+    Job(
+        "search",
+        "pipeline.jobs.search:search",
+        "Search for better options of a model, on data before the held-out period of the gate. A later search "
+        "continues. Nothing is changed: the result is a few lines for the product file.",
+        SearchParameters,
+        timeout=timedelta(days=7),
     ),
     Job(
         "release",

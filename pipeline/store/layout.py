@@ -57,6 +57,11 @@ class Layout:
         return self.root / "backtests"
 
     @property
+    def searches(self) -> Path:
+        """Studies of options, one journal for each recipe."""
+        return self.root / "searches"
+
+    @property
     def models(self) -> Path:
         """Model bundles by SHA-256, so that serving does not depend on MLflow."""
         return self.root / "models"

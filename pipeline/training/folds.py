@@ -136,7 +136,7 @@ def divide(product: Product, cadence: Cadence, issues: Sequence[datetime], *, no
     Raises:
         NoDataError: there are too few issue times.
     """
-    matured = _matured(list(issues), cadence, now)
+    matured = matured_by(list(issues), cadence, now)
     counted = product.gate.issues is not None or product.training.validation is not None
     divided = _counted if counted else _derived
     folds = divided(product, cadence, matured, most)
@@ -152,9 +152,9 @@ def _counted(product: Product, cadence: Cadence, matured: list[datetime], most: 
     """Return the one fold whose numbers of issue times the product gives."""
     held_out = product.gate.issues or _count(matured, _held_out_length(cadence, matured))
     holdout = matured[-held_out:]
-    before = _matured(matured, cadence, holdout[0]) if holdout else []
+    before = matured_by(matured, cadence, holdout[0]) if holdout else []
     validation = before[-product.training.validation :] if product.training.validation else _validation(before)
-    train = recent(_matured(before, cadence, validation[0]), product.training.window) if validation else []
+    train = recent(matured_by(before, cadence, validation[0]), product.training.window) if validation else []
     least = product.training.validation or 1
     if len(holdout) < held_out or len(validation) < least or len(train) < SMALLEST_TRAINING_SET:
         raise NoDataError(
@@ -178,12 +178,26 @@ def _derived(product: Product, cadence: Cadence, matured: list[datetime], most: 
         )
     length = _held_out_length(cadence, matured)
     number = 1 if matured[-1] - matured[0] >= (HISTORY + 1) * length else SEVERAL
+    return rolling(product, cadence, matured, length, number, most)
+
+
+def rolling(
+    product: Product, cadence: Cadence, matured: list[datetime], length: timedelta, number: int, most: int
+) -> list[Fold]:
+    """Return folds whose held-out issue times follow each other and cover the newest `length` of `matured`.
+
+    Each is trained on everything before its part, at most `training.window`. At most `most` issue times are held out
+    over all folds, and validated on in each.
+
+    Raises:
+        NoDataError: there are too few issue times.
+    """
     folds = []
     for part in np.array_split(np.arange(len(matured))[-_count(matured, length) :], number):
         holdout = [matured[index] for index in part]
-        before = _matured(matured, cadence, holdout[0])
+        before = matured_by(matured, cadence, holdout[0])
         validation = _validation(before)
-        train = recent(_matured(before, cadence, validation[0]), product.training.window) if validation else []
+        train = recent(matured_by(before, cadence, validation[0]), product.training.window) if validation else []
         if not train:
             raise NoDataError(
                 f"{product.name}: {len(matured)} matured issue times are too few for forecasts of {cadence.leads} "
@@ -211,7 +225,7 @@ def _count(matured: Sequence[datetime], length: timedelta) -> int:
     return len(recent(matured, length))
 
 
-def _matured(issues: list[datetime], cadence: Cadence, now: datetime) -> list[datetime]:
+def matured_by(issues: list[datetime], cadence: Cadence, now: datetime) -> list[datetime]:
     """Return the issue times whose targets are all due by `now`."""
     return issues[: bisect_right(issues, now, key=lambda issue: cadence.lead_times(issue)[-1] + cadence.delay)]
 

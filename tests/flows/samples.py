@@ -13,9 +13,12 @@ from pipeline.jobs.forecast import ForecastResult
 from pipeline.jobs.ingest import IngestResult
 from pipeline.jobs.promote import PromotionResult
 from pipeline.jobs.retrain import RetrainResult
+from pipeline.jobs.search import SearchResult
 from pipeline.jobs.verify import LiveStatus, VerifyResult
 from pipeline.training.backtest.results import BacktestScores, Problem, Score, Skill
 from pipeline.training.explanation.facts import Explanation, GroupLoss
+from pipeline.training.search.comparison import Comparison
+from pipeline.training.search.results import SearchFindings, TrialResult
 from pipeline.training.verdict import Objection, Rival, Verdict
 
 NOW = datetime(1978, 12, 31, 7, tzinfo=UTC)
@@ -180,6 +183,45 @@ def explained() -> ExplainResult:
         issue_time=NOW,
         influences=(),
         units={"wind_speed": "m s-1"},
+    )
+
+
+def searched(*, base: str = "climatology") -> SearchResult:
+    control = TrialResult(
+        number=0, status="finished", control=True, options={"lags": None}, crps=1.2, skill=0.0, seconds=3.0
+    )
+    best = TrialResult(
+        number=4,
+        status="finished",
+        control=False,
+        options={"lags": 5, "base": base},
+        crps=1.17,
+        skill=0.025,
+        seconds=2.5,
+    )
+    return SearchResult(
+        product="wind",
+        at=NOW,
+        model="ridge-var",
+        snapshot="ab" * 32,
+        since=NOW,
+        until=NOW,
+        issues=900,
+        folds=3,
+        findings=SearchFindings(
+            control=control,
+            best=best,
+            comparison=Comparison(skill=0.025, standard_error=0.004, p_value=0.0004, block=9, distinguishable=True),
+            trials=(control, best),
+            compared=3,
+            earlier=0,
+            ended_by="budget",
+            importance={"lags": 0.9, "memory": 0.1},
+            snippet="training:\n  options:\n    ridge-var:\n      lags: 5\n",
+        ),
+        study=Path("searches/ridge-var.journal"),
+        run_id="ef" * 16,
+        warnings=("study is damaged",),
     )
 
 

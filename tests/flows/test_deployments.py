@@ -37,6 +37,7 @@ JOBS = (
     "backfill",
     "backtest",
     "explain",
+    "search",
     "release",
 )
 

@@ -33,6 +33,7 @@ from flows.forecast import forecast
 from flows.ingest import ingest
 from flows.promote import promote, rollback
 from flows.retrain import retrain
+from flows.search import search
 from flows.verify import verify
 from pipeline.config import Settings, load_product
 from pipeline.errors import ContractError, NoDataError, SourceError, UsageError
@@ -364,6 +365,24 @@ class TestLiveVerdict:
         monkeypatch.setattr("flows.verify.request_retrain", lambda *_, **__: pytest.fail("requested"))
         stub("verify", samples.verified())
         assert run(verify, archive).name == "Completed"
+
+
+class TestSearch:
+    def test_passes_typed_parameters_and_shows_what_was_found(self, archive: Path, stub: Stub) -> None:
+        calls = stub("search", samples.searched(base=samples.HOSTILE))
+        state = run(search, archive, model="ridge-var", budget="8h", trials=7)
+        assert state.message == (
+            "ridge-var: the best of 3 other sets of options is better by 2.50% (standard error 0.40%, p < 0.001); as "
+            "the best of several on the same data, expect less from the gate"
+        )
+        given = calls[0]
+        assert (given["model"], given["budget"], given["trials"]) == ("ridge-var", timedelta(hours=8), 7)
+        shown = artifact("wind-search-ridge-var")
+        assert "| present | 1.2 |  | 3.0 | lags auto |" in shown
+        assert "| lags | 90&#37; |" in shown
+        assert "```yaml\ntraining:\n  options:\n    ridge-var:\n      lags: 5\n```" in shown
+        assert "study is damaged" in shown
+        assert "<img" not in shown
 
 
 class TestByHand:

@@ -60,7 +60,7 @@ def test_a_schedule_becomes_scheduled_runs(
     run(command, installation.environment(), installation.log("deployments"), name="register", stop=Event())
     names = json.loads(installation.log("deployments").read_text())
     scheduled = ("ingest", "forecast", "retrain", "verify", "maintain")
-    by_hand = ("promote", "rollback", "backfill", "backtest", "explain", "release")
+    by_hand = ("promote", "rollback", "backfill", "backtest", "explain", "search", "release")
     assert names == [f"{job}/wind" for job in (*scheduled, *by_hand)]
 
     wanted = {client.read_deployment_by_name(f"{job}/wind").id for job in scheduled}

@@ -58,13 +58,25 @@ class SkillBootstrap:
         """
         if not self.enough or self._starts is None:
             return None
-        ours, theirs = (self._block_sums(values)[self._starts].sum(axis=1) for values in (scores, reference))
+        ours, theirs = (self._sums(values, self._starts) for values in (scores, reference))
         drawn = theirs > 0
         if not drawn.any():
             return None
         tail = (1 - CONFIDENCE) / 2
         low, high = np.quantile(1 - ours[drawn] / theirs[drawn], (tail, 1 - tail))
         return float(low), float(high)
+
+    def means(self, values: Array) -> Array | None:
+        """Return the mean of values (issue,) in each draw, or None if there are too few blocks."""
+        if not self.enough or self._starts is None:
+            return None
+        means: Array = self._sums(values, self._starts) / (self._starts.shape[1] * self._block)
+        return means
+
+    def _sums(self, values: Array, starts: NDArray[np.int64]) -> Array:
+        """Return the sum of values in each draw."""
+        sums: Array = self._block_sums(values)[starts].sum(axis=1)
+        return sums
 
     def _block_sums(self, values: Array) -> Array:
         """Return the sum of the block that starts at each issue time; after the last one follows the first."""
