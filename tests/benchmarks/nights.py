@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from pipeline.features.snapshot import take_snapshot
 from pipeline.jobs.forecast import forecast
 from pipeline.jobs.retrain import retrain
+from pipeline.times import Cadence
 from pipeline.training import metrics
 from pipeline.training.backtest.bootstrap import SkillBootstrap, block_length
 from pipeline.training.evaluate import published_truth
@@ -91,8 +92,8 @@ def compare(case: str, folder: Path, nights: int, every: int) -> list[str]:
     retrain(start, at=begin)
     shutil.copytree(folder / "refreshed", folder / "never", symlinks=True, dirs_exist_ok=True)
     never = open_product(case, folder / "never")
-    last = end - start.cadence.horizon * start.cadence.step - start.cadence.delay
-    issues = [issue for issue in start.cadence.issues(begin, last) if issue > begin]
+    cadence = start.cadence
+    issues = [issue for issue in cadence.issues(begin, end) if issue > begin and _is_due(cadence, issue, end)]
     issues = [issue for number, issue in enumerate(issues) if number % max(1, len(issues) // (PER_NIGHT * nights)) == 0]
     count = max(2, round(span / DAY)) if span >= 4 * DAY else 12
     times = [begin + number * span / count for number in range(1, count, every)]
@@ -116,6 +117,10 @@ def compare(case: str, folder: Path, nights: int, every: int) -> list[str]:
     cover = [_coverage(refreshed.quantiles, truth, levels, inner) for inner in (0.5, 0.8, 0.9)]
     lines[0] += " / ".join(f"{one:.0%}" for one in cover)
     return [f"{line} |" for line in lines]
+
+
+def _is_due(cadence: Cadence, issue: datetime, end: datetime) -> bool:
+    return cadence.lead_times(issue)[-1] + cadence.delay <= end
 
 
 def _first(ws: Workspace) -> datetime:
