@@ -24,7 +24,7 @@ def describe(result: SearchResult) -> tuple[str, str]:
     shown = {one.number: one for one in (found.control, *([found.best] if found.best else []), *finished)}
     parts = [
         inert(heading),
-        f"{len(found.trials):,} trials, ended by the {found.ended_by}. CRPS on {result.issues:,} issue times of "
+        f"{len(found.trials):,} trials; {found.ending}. CRPS on {result.issues:,} issue times of "
         f"{result.folds} folds, {minute(result.since)} to {minute(result.until)}.",
         table(("trial", "CRPS", "better by", "seconds", "options"), [_row(one) for one in shown.values()]),
     ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import NightcastError
 from pipeline.registry.ledger import Entry, Ledger
@@ -28,8 +28,9 @@ class LiveVerdict(BaseModel):
     kind: VerdictKind
     rivals: tuple[str, ...] = ()
     """Names of the best baselines that were compared, the latest first; none for `refit_worse`."""
-    skill: float
-    """1 - CRPS of the champion / CRPS of the baseline; of `refit_worse` over the judged fit."""
+    skill: float | None
+    """1 - CRPS of the champion / CRPS of the baseline; of `refit_worse` over the judged fit. None if these made no
+    error, as forecasts of rain in a dry season."""
     p_value: float
     """Anytime-valid p-value of the hypothesis that there is no difference."""
     cases: int
@@ -38,6 +39,8 @@ class LiveVerdict(BaseModel):
     """First issue time of these."""
     until: datetime
     """Last issue time of these."""
+    champion_row: int | None = None
+    """Number of the ledger row that had put the judged recipe into service; None in rows of earlier releases."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def standing_of(rows: Iterable[Entry]) -> Standing:
             case "refused":
                 now = replace(now, retrain_due=False)
             case "stepped_down" | "stepped_up":
-                now = _step(now, Step(row.at, LiveVerdict.model_validate_json(row.numbers)))
+                now = _step(now, row)
     return now
 
 
@@ -113,7 +116,6 @@ def standing_at(ledger: Ledger, at: datetime) -> Standing:
 
     Raises:
         StoreError: the ledger cannot be read.
-        ValidationError: a live verdict in it cannot be read.
     """
     return standing_of(row for row in reversed(ledger.read()) if row.at <= at)
 
@@ -121,9 +123,11 @@ def standing_at(ledger: Ledger, at: datetime) -> Standing:
 def standing_before(ledger: Ledger, issue_time: datetime) -> Standing:
     """Return what serves at an issue time; only earlier decisions count, so that a replay equals the live forecast.
 
+    A decision is dated with the start of its job. A forecast that was made while the job ran did not know it yet, and a
+    replay of that forecast does.
+
     Raises:
         StoreError: the ledger cannot be read.
-        ValidationError: a live verdict in it cannot be read.
     """
     return standing_of(row for row in reversed(ledger.read()) if row.at < issue_time)
 
@@ -141,31 +145,42 @@ def describe_live_verdict(verdict: LiveVerdict) -> str:
     """Return a live verdict as a sentence, without a full stop."""
     period = f"over {verdict.cases} forecasts issued from {verdict.since:%Y-%m-%d} to {verdict.until:%Y-%m-%d}"
     # The skill is relative to the rival, so it says by how much the CRPS of the champion is higher or lower.
-    difference = f"{abs(verdict.skill):.1%} {'lower' if verdict.skill > 0 else 'higher'}"
-    rivals = f"the best baseline, {' or '.join(verdict.rivals)}"
+    if verdict.skill is None:
+        difference = "above 0, unlike that"
+    else:
+        difference = f"{abs(verdict.skill):.1%} {'lower' if verdict.skill > 0 else 'higher'} than that"
+    now, *before = verdict.rivals or ("",)
+    rivals = f"the best baseline, {now}" + (f" (before that {', '.join(before)})" if before else "")
     match verdict.kind:
         case "worse_than_baseline":
             return (
-                f"the champion has lost its skill: {period}, its CRPS was {difference} than that of {rivals}, which "
-                "serves in its place"
+                f"the champion has lost its skill: {period}, its CRPS was {difference} of {rivals}, which serves "
+                "in its place"
             )
         case "better_than_baseline":
-            return (
-                f"the champion has recovered and serves again: {period}, its CRPS was {difference} than that of "
-                f"{rivals}"
-            )
+            return f"the champion has recovered and serves again: {period}, its CRPS was {difference} of {rivals}"
         case "refit_worse":
             return (
                 f"the champion's fit on all data has become worse than its judged fit: {period}, its CRPS was "
-                f"{difference}; the judged fit serves until the next refresh"
+                f"{difference} of the judged fit, which serves until the next refresh"
             )
 
 
-def _step(now: Standing, step: Step) -> Standing:
-    match step.verdict.kind:
+def _step(now: Standing, row: Entry) -> Standing:
+    try:
+        step = Step(row.at, LiveVerdict.model_validate_json(row.numbers))
+    except ValidationError as error:
+        log.warning("row %d of the ledger holds no live verdict and is skipped: %s", row.number, error)
+        return now
+    verdict = step.verdict
+    # Another recipe may have been promoted, or the champion refreshed, while the verdict was computed.
+    if verdict.champion_row not in (None, now.row):
+        return now
+    match verdict.kind:
         case "worse_than_baseline":
             return replace(now, down=step, recovery=None, skill_since=step.at, retrain_due=True)
         case "better_than_baseline":
             return replace(now, down=None, recovery=step, skill_since=step.at, retrain_due=False)
-        case "refit_worse":
+        case "refit_worse" if row.version == now.versions[-1]:
             return replace(now, judged=step, refit_since=step.at, retrain_due=True)
+    return now

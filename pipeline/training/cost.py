@@ -61,27 +61,36 @@ def estimate(
         snapshot: The data.
         fold: The newest fold.
         parts: Fitted parts of the model.
-        seconds: Time for such a fit. Where the cost in proportion to the first trial exceeds it, a second trial tells
-            fixed costs apart: imports, the solution of a system of equations.
+        seconds: Time for such a fit. Where the cost in proportion to the first trial exceeds it, but that of the trial
+            does not, a second trial tells fixed costs apart: imports, the solution of a system of equations.
     """
     every = len(fold.train)
     known: list[tuple[float, float, float]] = []
     for part in TRIALS:
         count = max(1, min(every // 2, max(FEWEST, every // part)))
         size = count / every
-        if known and (model.keeps_to_budget or size <= known[0][0] or known[0][1] <= known[0][0] * seconds):
+        if known and not _needs_another(known[0], size, seconds, model):
             break
         try:
             known.append((size, *_time(model, snapshot, fold, count, parts)))
-        except ModelError as error:
-            log.info("%s: no estimate of its cost: %s", model.name, error)
-            return None
+        except ModelError as error:  # perhaps there was too little to learn from: the larger part may tell
+            log.info("%s: no estimate of its cost from %d issue times: %s", model.name, count, error)
+    if not known:
+        return None
     (size, fit, issue), *more = known
     if not more:
         return Estimate(0.0, fit / size, issue)
     larger, longer, issue = more[0]
     slope = max(0.0, (longer - fit) / (larger - size))
     return Estimate(max(0.0, longer - slope * larger), slope, issue)
+
+
+def _needs_another(first: tuple[float, float, float], size: float, seconds: float, model: Model) -> bool:
+    """Return whether a trial on a larger fraction of the data tells more, and there is time for it."""
+    smaller, fit, _ = first
+    if model.keeps_to_budget or size <= smaller:
+        return False
+    return fit / smaller > seconds and fit <= seconds
 
 
 def _time(model: Model, snapshot: Snapshot, fold: Fold, count: int, parts: Mapping[str, Model]) -> tuple[float, float]:

@@ -374,8 +374,8 @@ class TestSearch:
         calls = stub("search", samples.searched(base=samples.HOSTILE))
         state = run(search, archive, model="ridge-var", budget="8h", trials=7)
         assert state.message == (
-            "ridge-var: the best of 3 other sets of options is better by 2.50% (standard error 0.40%, p < 0.001); as "
-            "the best of several on the same data, expect less from the gate"
+            "ridge-var: the best of 3 other sets of options is better by 2.50% (standard error 0.40%, p < 0.001); it "
+            "was chosen as the best of several, so the gate will probably show a smaller gain"
         )
         given = calls[0]
         assert (given["model"], given["budget"], given["trials"]) == ("ridge-var", timedelta(hours=8), 7)

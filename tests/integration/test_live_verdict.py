@@ -127,7 +127,7 @@ def test_a_refit_worse_than_its_judged_fit_gives_way_to_it(trained: Trained) -> 
     last = let_pass(trained, trained.end + timedelta(hours=1), {"champion": 2, "judged": 0.5, "other": 3})
     found = matured(trained, last)
     assert (found.live.serving, found.live.retrain_due) == ("judged fit", True)
-    assert "the judged fit serves until the next refresh" in found.live.reason
+    assert "that of the judged fit, which serves until the next refresh" in found.live.reason
     made = issue(trained.workspace, last + 4 * DAY).forecast
     source = made.made_by.source
     assert source is not None

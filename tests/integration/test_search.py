@@ -204,7 +204,7 @@ def test_the_command_prints_a_table_or_json(home: ProductHome, monkeypatch: pyte
     ended = CliRunner().invoke(app, [*words, "--trials", "3"])
     assert ended.exit_code == 0, ended.output
     first, *rest = ended.stdout.splitlines()
-    assert first.startswith("tiny-wind: 3 trials of ridge-var, ended by the trials: ")
+    assert first.startswith("tiny-wind: 3 trials of ridge-var; all trials were used: ")
     assert rest[0].split() == ["trial", "CRPS", "better", "by", "seconds", "options"]
     assert rest[1].split()[0] == "present"
     assert "all before the held-out period of the gate" in ended.stdout

@@ -21,7 +21,7 @@ def show(result: SearchResult) -> None:
     found = result.findings
     counts = {status: sum(one.status == status for one in found.trials) for status in ("finished", "pruned", "failed")}
     out.print(
-        f"{result.product}: {len(found.trials)} trials of {result.model}, ended by the {found.ended_by}: "
+        f"{result.product}: {len(found.trials)} trials of {result.model}; {found.ending}: "
         f"{counts['finished']} finished, {counts['pruned']} stopped early, {counts['failed']} failed"
     )
     for line in result.warnings:

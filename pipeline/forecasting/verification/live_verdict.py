@@ -119,12 +119,12 @@ def judge(series: LiveSeries, now: Standing, rules: Gate, *, at: datetime) -> It
         kind = "worse_than_baseline"
     if found:
         names = dict.fromkeys(reversed(series.rivals[found.first :]))
-        yield _verdict(kind, series, series.baseline, found, tuple(names))
+        yield _verdict(kind, series, series.baseline, found, now, tuple(names))
     if not now.judged:
         # Two fits of a recipe differ by little and always in the same way, so a difference counts beyond a margin.
         found = find(series.champion, series.judged * (1 + rules.refresh_margin), now.refit_since)
         if found:
-            yield _verdict("refit_worse", series, series.judged, found)
+            yield _verdict("refit_worse", series, series.judged, found, now)
 
 
 def build_series(rows: pd.DataFrame, cadence: Cadence) -> LiveSeries:
@@ -147,19 +147,26 @@ _ROLES = ("champion", "baseline", "judged", "climatology")
 
 
 def _verdict(
-    kind: VerdictKind, series: LiveSeries, rival: Scores, found: SkillLoss, names: tuple[str, ...] = ()
+    kind: VerdictKind,
+    series: LiveSeries,
+    rival: Scores,
+    found: SkillLoss,
+    now: Standing,
+    names: tuple[str, ...] = (),
 ) -> LiveVerdict:
     both = np.isfinite(series.champion) & np.isfinite(rival)
     both[: found.first] = False
     issues = series.issues[both]
+    champion, reference = float(series.champion[both].sum()), float(rival[both].sum())
     return LiveVerdict(
         kind=kind,
         rivals=names,
-        skill=1 - float(series.champion[both].sum() / rival[both].sum()),
+        skill=1 - champion / reference if reference > 0 else None,
         p_value=found.p_value,
         cases=len(issues),
         since=as_datetime(issues[0]),
         until=as_datetime(issues[-1]),
+        champion_row=now.row,
     )
 
 

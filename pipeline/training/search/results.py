@@ -62,6 +62,15 @@ class SearchFindings(_Facts):
     """YAML of the best options for the product file; empty unless they were better than the present ones."""
 
     @property
+    def ending(self) -> str:
+        """Why no more trials were made."""
+        return {
+            "trials": "all trials were used",
+            "budget": "the time was used up",
+            "space": "no untried options are left",
+        }[self.ended_by]
+
+    @property
     def conclusion(self) -> str:
         """Whether the best options are better than the present ones, in one sentence."""
         comparison = self.comparison
@@ -77,7 +86,9 @@ class SearchFindings(_Facts):
         gain += f" (standard error {comparison.standard_error:.2%}, p {p_value})"
         if not comparison.distinguishable:
             return f"{gain}: not distinguishable from the present options"
-        return f"{gain}; as the best of several on the same data, expect less from the gate"
+        if self.compared == 1:
+            return gain
+        return f"{gain}; it was chosen as the best of several, so the gate will probably show a smaller gain"
 
 
 def summarise(

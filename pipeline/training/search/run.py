@@ -93,6 +93,8 @@ def search(
     """
     one = _Search(study, scorer, data, limits, on_trial, on_epoch)
     control = one.control() or one.try_control(present)
+    if not _mean(control.scores):
+        raise TrainingError("the present options forecast every scored value exactly: there is nothing to improve")
     again, repeats = one.best_of_other_data(), 0
     while len(one.numbers) < limits.trials:
         if not limits.allows(one.longest()):
@@ -139,8 +141,6 @@ class _Search:
             )
         if trial.status != "finished":
             raise TrainingError(f"the present options cannot be scored: {trial.problem}")
-        if not _mean(trial.scores):
-            raise TrainingError("the present options forecast every scored value exactly: there is nothing to improve")
         return trial
 
     def try_options(self, control: Trial, options: Mapping[str, Any] | None, *, at_random: bool) -> bool:

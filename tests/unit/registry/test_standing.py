@@ -110,20 +110,47 @@ def test_only_earlier_decisions_count_at_an_issue_time(tmp_path: Path) -> None:
     assert standing_before(ledger, START + 3 * DAY).serving == "champion"
 
 
+def test_a_verdict_that_cannot_be_read_is_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    ledger = ledger_of(tmp_path, PROMOTED, ("stepped_down", 1), "refit_worse")
+    assert standing_at(ledger, START + 9 * DAY).serving == "judged fit"
+    assert "row 2 of the ledger holds no live verdict" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "meanwhile", "serving"),
+    [
+        ("worse_than_baseline", ("promoted", 2), "champion"),
+        ("worse_than_baseline", ("refreshed", 2), "best baseline"),
+        ("refit_worse", ("refreshed", 2), "champion"),
+    ],
+)
+def test_a_verdict_on_what_no_longer_serves_changes_nothing(
+    tmp_path: Path, kind: VerdictKind, meanwhile: tuple[Action, int], serving: Serving
+) -> None:
+    """A retrain may finish while the verdict on version 1 is computed."""
+    ledger = ledger_of(tmp_path, PROMOTED, meanwhile)
+    numbers = verdict(kind).model_copy(update={"champion_row": 1}).model_dump_json()
+    at = START + 2 * DAY
+    ledger.write("stepped_down", at=at, version=1, previous=1, who="me", why="so", numbers=numbers, key="late")
+    assert standing_at(ledger, at).serving == serving
+
+
 def test_sentences() -> None:
     period = "over 34 forecasts issued from 2002-01-01 to 2002-02-10, its CRPS was"
     assert describe_live_verdict(verdict("worse_than_baseline")) == (
-        f"the champion has lost its skill: {period} 14.2% higher than that of the best baseline, damped-anomaly or "
-        "persistence, which serves in its place"
+        f"the champion has lost its skill: {period} 14.2% higher than that of the best baseline, damped-anomaly "
+        "(before that persistence), which serves in its place"
     )
     assert describe_live_verdict(verdict("better_than_baseline", 0.06)) == (
         f"the champion has recovered and serves again: {period} 6.0% lower than that of the best baseline, "
-        "damped-anomaly or persistence"
+        "damped-anomaly (before that persistence)"
     )
     assert describe_live_verdict(verdict("refit_worse", -0.03)) == (
-        f"the champion's fit on all data has become worse than its judged fit: {period} 3.0% higher; the judged fit "
-        "serves until the next refresh"
+        f"the champion's fit on all data has become worse than its judged fit: {period} 3.0% higher than that of "
+        "the judged fit, which serves until the next refresh"
     )
+    perfect = verdict("worse_than_baseline").model_copy(update={"skill": None, "rivals": ("persistence",)})
+    assert f"{period} above 0, unlike that of the best baseline, persistence, which" in describe_live_verdict(perfect)
 
 
 class FakeRegistry:

@@ -121,6 +121,13 @@ def test_a_model_that_never_fits_is_left_out_with_a_word(
     assert budget.left > -0.15 * MINUTE.total_seconds()
 
 
+def test_a_trial_that_takes_the_whole_share_settles_it(
+    fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    _night(fresh, monkeypatch, clock, fixed=0, per_window=2)
+    assert len(Slow.fits) == 1
+
+
 def test_once_the_budget_is_spent_only_climatology_and_persistence_are_fitted(
     fresh: Callable[..., ProductHome], clock: Clock
 ) -> None:

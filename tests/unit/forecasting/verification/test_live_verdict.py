@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -63,7 +64,16 @@ def test_a_champion_that_has_stepped_down_only_recovers() -> None:
     down = Standing(row=1, versions=(1,), since=START, skill_since=START, refit_since=START, down=Step(START, VERDICT))
     assert verdicts(series(1.3 + NOISE[0]), down) == []
     (found,) = verdicts(series(0.7 + NOISE[0]), down)
-    assert (found.kind, found.skill > 0.2) == ("better_than_baseline", True)
+    assert found.kind == "better_than_baseline"
+    assert found.skill is not None and found.skill > 0.2
+
+
+def test_a_verdict_on_a_baseline_without_errors_survives_json() -> None:
+    """In a dry season, persistence of no rain is perfect."""
+    perfect = replace(series(np.abs(0.05 + 0.02 * NOISE[0])), baseline=np.zeros(DAYS))
+    (found,) = verdicts(perfect)
+    assert (found.kind, found.skill) == ("worse_than_baseline", None)
+    assert LiveVerdict.model_validate_json(found.model_dump_json()) == found
 
 
 def test_only_forecasts_since_the_last_step_count() -> None:
