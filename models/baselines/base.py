@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from models.base import Epoch, Model, Progress, State, prefixed, scoped, silent
 from models.errors import ModelError, NotFittedError
-from models.statistics.calibration import widening
 from models.statistics.climate import Climate, fit_climate, refit_climate
-from models.statistics.dressing import Dressing, fit_dressing, pinball
+from models.statistics.dressing import Dressing, pinball
+from models.statistics.forecast_size import PastForecasts, fit_dressing_by_size
 from models.statistics.series import Series, batches, collect, transformed
 from models.statistics.transforms import forward, inverse
 from models.task import Batch, Inputs, Windows
@@ -86,12 +86,10 @@ class Baseline(Model):
         self._check_windows(train, validation)
         train = self._training_windows(train)
         self._fit_core(train, validation)
-        errors = self._errors(train)
-        if len(validation):
-            errors *= np.float32(widening(errors, self._errors(validation)))
-        self._dressing = fit_dressing(self.task.quantile_levels, errors)
-        loss, unseen = (self.loss(windows, most=_MOST_REPORTED) for windows in (train, validation))
-        progress(Epoch(1, 1, loss, unseen, time.perf_counter() - started))
+        unseen = self._past_forecasts(validation) if len(validation) else None
+        self._dressing = fit_dressing_by_size(self.task.quantile_levels, self._past_forecasts(train), unseen)
+        seen_loss, unseen_loss = (self.loss(windows, most=_MOST_REPORTED) for windows in (train, validation))
+        progress(Epoch(1, 1, seen_loss, unseen_loss, time.perf_counter() - started))
 
     def refit(
         self,
@@ -235,14 +233,15 @@ class Baseline(Model):
             raise NotFittedError(self.name)
         return self._dressing
 
-    def _errors(self, windows: Windows) -> Floats:
-        """Return standardised errors (n, lead, target, location) of the core; NaN where nothing was observed."""
+    def _past_forecasts(self, windows: Windows) -> PastForecasts:
+        """Return means and standardised errors of the core; an error is NaN where nothing was observed."""
         parts = []
         for batch in batches(windows, most=self._max_windows()):
             mean, deviation = self.core(batch.inputs, *self.anomalies(batch.inputs))
             truth, known = self.target_anomalies(batch)
-            parts.append(np.where(known, (truth - mean) / deviation, np.float32(np.nan)))
-        return np.concatenate(parts)
+            errors = np.where(known, (truth - mean) / deviation, np.float32(np.nan))
+            parts.append((mean, errors, self.task.frame_numbers(batch.inputs.time[:, -1])))
+        return PastForecasts(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def _max_windows(self) -> int:
         task = self.task

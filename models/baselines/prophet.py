@@ -68,7 +68,7 @@ class Prophet(Baseline):
         for growth in ("flat", "linear"):
             fitted[growth] = self._fitted(record, growth)
             self._use(fitted[growth])
-            errors[growth] = float(np.nansum(np.square(self._errors(chooser)), dtype=np.float64))
+            errors[growth] = float(np.nansum(np.square(self._past_forecasts(chooser).errors), dtype=np.float64))
         self._use(fitted[min(errors, key=lambda growth: errors[growth])])
 
     def _fitted(self, record: Series, growth: str) -> list[NDArray[np.uint8]]:

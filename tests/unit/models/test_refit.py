@@ -21,7 +21,7 @@ from tests.unit.models.conftest import World
 from tests.unit.models.test_every_model import sound
 
 CALIBRATION = re.compile(
-    r"(.*\.)?(dressing\.offsets|climate\.basis|(correction|without_covariates)\.(weight|spread)|trained\.\w+)|weights|spread"
+    r"(.*\.)?(dressing\.(offsets|sizes|by_size)|climate\.basis|(correction|without_covariates)\.(weight|spread)|trained\.\w+)|weights|spread"
 )
 every_model = pytest.mark.parametrize("name", list(MODELS))
 
