@@ -102,7 +102,7 @@ def make_product(
         },
         "forecast": {"targets": [VARIABLE], "context": context, "horizon": horizon},
         "training": {"candidates": ["ridge-var"], "window": "2y", "validation": 60, "budget": "1min"},
-        "gate": {"issues": 60, "significance": 0.1},  # so few show little
+        "gate": {"issues": 60, "significance": 0.25},  # so few show little
         "schedule": {"forecast": f"0 {issue_hour} * * *" if span >= timedelta(days=1) else "5 * * * *"},
     }
     path = folder / "product.yaml"

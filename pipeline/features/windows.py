@@ -58,7 +58,7 @@ class IssueWindows:
         truth_at: datetime,
         covariates: FutureCovariates | None = None,
     ) -> None:
-        self._task, self._frames, self._covariates = task, frames, covariates
+        self._task, self._frames, self._covariates, self._cadence = task, frames, covariates, cadence
         self.horizon = cadence.horizon
         self.issues = tuple(issues)
         self.gaps = np.array([cadence.gap(issue) for issue in self.issues], np.int64)
@@ -78,6 +78,11 @@ class IssueWindows:
 
     def __len__(self) -> int:
         return len(self.issues)
+
+    def lead_times(self, index: NDArray[np.intp]) -> NDArray[np.datetime64]:
+        """Return the valid times of the forecasts of the issue times `index`: (n, lead), those after the issue time."""
+        times = [[as_numpy(time) for time in self._cadence.lead_times(self.issues[number])] for number in index]
+        return np.array(times, "datetime64[us]").reshape(len(times), self.horizon)
 
     def inputs(self, index: NDArray[np.intp]) -> Inputs:
         """Return the inputs known at the issue times `index`."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from models.base import Model
 from models.errors import ModelError
+from models.statistics.conformal import Recalibration
 from pipeline.errors import ContractError
 from pipeline.fallback_level import FallbackLevel
 from pipeline.features.windows import IssueWindows
@@ -19,7 +20,7 @@ from pipeline.forecasting.serving import BundleStore, RegisteredBundle
 from pipeline.forecasting.serving_order import CHAMPION_SERVES, ServingModel, serving_models
 from pipeline.registry.bundle import Fit
 from pipeline.registry.standing import Standing
-from pipeline.training.evaluate import check_task, contract_problems, predict_issue
+from pipeline.training.evaluate import check_task, contract_problems, predict_issue, recalibrate_issue
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +103,9 @@ def forecast_with_fallbacks(
         if isinstance(option, Note):
             notes.append(option)
             continue
-        quantiles = _checked_forecast(option.model, windows, failed="model_failed", broken="broke_contract")
+        quantiles = _checked_forecast(
+            option.model, option.recalibration, windows, failed="model_failed", broken="broke_contract"
+        )
         if isinstance(quantiles, Note):
             notes.append(quantiles)
             continue
@@ -126,7 +129,13 @@ def _forecast_baselines(
         except ModelError as error:
             notes.append(Note("baseline_left_out", (name,), error=str(error)))
             continue
-        quantiles = _checked_forecast(model, windows, failed="baseline_left_out", broken="baseline_left_out")
+        quantiles = _checked_forecast(
+            model,
+            source.fit.recalibration(name),
+            windows,
+            failed="baseline_left_out",
+            broken="baseline_left_out",
+        )
         if isinstance(quantiles, Note):
             notes.append(quantiles)
         else:
@@ -138,7 +147,7 @@ def _forecast_judged(made_by: ServingModel, windows: IssueWindows) -> NDArray[np
     """Return the forecast of the fit that the gate judged; None where there is none beside the one that serves."""
     if made_by.source is None or made_by.judged or made_by.fallback_level > FallbackLevel.CHAMPION_ON_STALE_INPUT:
         return None
-    judged = made_by.source.bundle.judged
+    judged = made_by.source.judged
     return None if judged == made_by.source.fit else _forecast_beside(judged, windows, "judged_left_out")
 
 
@@ -155,19 +164,21 @@ def _forecast_beside(fit: Fit, windows: IssueWindows, problem: NoteKind) -> NDAr
         model = fit.challenger()
     except ModelError as error:
         return Note(problem, error=str(error))
-    return _checked_forecast(model, windows, failed=problem, broken=problem)
+    return _checked_forecast(model, fit.recalibration(), windows, failed=problem, broken=problem)
 
 
 def _checked_forecast(
-    model: Model, windows: IssueWindows, *, failed: NoteKind, broken: NoteKind
+    model: Model, recalibration: Recalibration | None, windows: IssueWindows, *, failed: NoteKind, broken: NoteKind
 ) -> NDArray[np.float32] | Note:
-    """Return the quantiles of the first window, or a note when the model fails or its output breaks the contract."""
+    """Return the corrected quantiles of the first window, or a note when the model fails or breaks the contract."""
     try:
         quantiles = _forecast(model, windows)
     except ModelError as error:
         return Note(failed, (model.name,), error=str(error))
     problems = contract_problems(windows, quantiles)
-    return Note(broken, (model.name,), error=problems[0]) if problems else quantiles
+    if problems:
+        return Note(broken, (model.name,), error=problems[0])
+    return recalibrate_issue(quantiles, recalibration, windows)
 
 
 def _forecast(model: Model, windows: IssueWindows) -> NDArray[np.float32]:

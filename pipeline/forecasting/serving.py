@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -30,6 +30,11 @@ class RegisteredBundle:
     bundle: Bundle
     version: int
     fit: Fit
+
+    @property
+    def judged(self) -> Fit:
+        """The fit that the gate scored, corrected as far as `fit` is."""
+        return replace(self.bundle.judged, recalibrations=self.fit.recalibrations)
 
 
 class BundleStore:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from models.base import Model
 from models.errors import ModelError
+from models.statistics.conformal import Recalibration
 from pipeline.fallback_level import FallbackLevel
 from pipeline.forecasting.notes import Note
 from pipeline.forecasting.serving import BundleStore, RegisteredBundle
@@ -27,6 +28,8 @@ class ServingModel:
     model: Model
     source: RegisteredBundle | None
     """Where the model is from; None for the emergency climatology."""
+    recalibration: Recalibration | None = None
+    """Correction of its quantiles; None for the emergency climatology, and from a bundle of an earlier release."""
     judged: bool = False
     """Whether it is the judged fit, in place of the refit."""
     in_place_of: Fit | None = None
@@ -68,7 +71,7 @@ def serving_models(
         yield from notes
     elif has_input and standing.down:
         yield Note("live_verdict", verdict=standing.down.verdict)
-        stepped_aside = champion.bundle.judged if standing.judged else champion.fit
+        stepped_aside = champion.judged if standing.judged else champion.fit
     elif has_input:
         yield from _fits(champion, level, standing)
     if fallback:
@@ -81,20 +84,20 @@ def serving_models(
                 yield Note("model_unusable", (name,), error=str(error))
                 continue
             rank = FallbackLevel.CLIMATOLOGY if name == CLIMATOLOGY else FallbackLevel.BASELINE
-            yield ServingModel(rank, model, fallback, in_place_of=stepped_aside)
+            yield ServingModel(rank, model, fallback, fallback.fit.recalibration(name), in_place_of=stepped_aside)
     yield ServingModel(FallbackLevel.CLIMATOLOGY, fit_climatology(), None)
 
 
 def _fits(champion: RegisteredBundle, level: FallbackLevel, standing: Standing) -> Iterator[ServingModel | Note]:
     """Yield the fits of the champion that may serve, and a note for each that cannot be loaded."""
     fits = [champion.fit]
-    if standing.judged and champion.bundle.judged != champion.fit:
+    if standing.judged and champion.judged != champion.fit:
         yield Note("live_verdict", verdict=standing.judged.verdict)
-        fits.insert(0, champion.bundle.judged)
+        fits.insert(0, champion.judged)
     for fit in fits:
         try:
             model = fit.challenger()
         except ModelError as error:
             yield Note("bundle_unusable", ("champion",), error=str(error))
         else:
-            yield ServingModel(level, model, champion, judged=fit != champion.fit)
+            yield ServingModel(level, model, champion, fit.recalibration(), judged=fit != champion.fit)

@@ -1,7 +1,8 @@
 """A bundle: a model with the baselines of the same snapshot, in a folder named after its digest.
 
 It holds two fits of each: the judged one, which the gate scored on data that it had not seen, and the refit on all
-data, which serves. Serving needs nothing else: the models to fall back on were trained on the same data.
+data, which serves. Both are corrected in the same way, learnt from the held-out forecasts of the judged fit. Serving
+needs nothing else: the models to fall back on were trained on the same data.
 """
 
 from __future__ import annotations
@@ -13,14 +14,21 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load as parse
+from safetensors.numpy import save as serialise
+
 from models import checkpoint
-from models.base import Model
+from models.base import Model, prefixed, scoped
 from models.errors import CheckpointError
+from models.statistics.conformal import Recalibration
 from pipeline.errors import StoreError
 
 if TYPE_CHECKING:
@@ -29,6 +37,8 @@ if TYPE_CHECKING:
 CARD = "bundle.json"
 CHALLENGER = "challenger"
 JUDGED = "judged"
+RECALIBRATION = "recalibration.safetensors"
+"""Corrections of the quantiles of each model; bundles of earlier releases have none."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,12 @@ class Fit:
     """Last issue time used in training."""
     data_until: datetime
     """Time by which all training data were known. The fit must not forecast an earlier issue time."""
+    recalibrations: Mapping[str, Recalibration] = field(default_factory=dict, compare=False)
+    """Correction of the quantiles of each model, by the name of its folder; of an earlier release, none."""
+
+    def recalibration(self, name: str = CHALLENGER) -> Recalibration | None:
+        """Return the correction of a baseline, or by default of the challenger."""
+        return self.recalibrations.get(name)
 
     def challenger(self) -> Model:
         """Return the model that the bundle was made for.
@@ -79,7 +95,7 @@ class Bundle:
     def serving(self) -> Fit:
         """The fit on all data; of a bundle without one, the judged fit."""
         digests = {name: digest for name, digest in self.card["digests"].items() if "/" not in name}
-        return Fit(self.folder, digests, *self._times(self.card))
+        return Fit(self.folder, digests, *self._times(self.card), self.recalibrations)
 
     @property
     def judged(self) -> Fit:
@@ -88,11 +104,38 @@ class Bundle:
             return self.serving
         digests = self.card["digests"].items()
         own = {name.removeprefix(f"{JUDGED}/"): digest for name, digest in digests if "/" in name}
-        return Fit(self.folder / JUDGED, own, *self._times(self.card[JUDGED]))
+        return Fit(self.folder / JUDGED, own, *self._times(self.card[JUDGED]), self.recalibrations)
+
+    @cached_property
+    def recalibrations(self) -> Mapping[str, Recalibration]:
+        """Correction of the quantiles of each model, for both fits.
+
+        Raises:
+            CheckpointError: the file is missing or damaged.
+        """
+        if RECALIBRATION not in self.card:
+            return {}
+        path = self.folder / RECALIBRATION
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise CheckpointError(path, f"cannot be read: {error.strerror}") from error
+        if hashlib.sha256(content).hexdigest() != self.card[RECALIBRATION]:
+            raise CheckpointError(path, "damaged: the digest differs from the one in the card of the bundle")
+        state = parse(content)
+        names = dict.fromkeys(key.rpartition(".")[0] for key in state)
+        return {name: Recalibration.from_state(scoped(name, state)) for name in names}
 
     def fit_at(self, issue_time: datetime) -> Fit | None:
-        """Return the newest fit that has not seen data later than an issue time, or None."""
-        return next((fit for fit in (self.serving, self.judged) if fit.data_until <= issue_time), None)
+        """Return the newest fit that has not seen data later than an issue time, or None.
+
+        It has no corrections where these were learnt from later data.
+        """
+        fit = next((fit for fit in (self.serving, self.judged) if fit.data_until <= issue_time), None)
+        learnt = self.card.get("recalibrated_until")
+        if fit is None or learnt is None or datetime.fromisoformat(learnt) <= issue_time:
+            return fit
+        return replace(fit, recalibrations={})
 
     @property
     def warm_starts(self) -> int:
@@ -112,6 +155,7 @@ class Bundle:
         """
         for name, digest in self.card["digests"].items():
             _check_files(self.folder / name, digest)
+        _ = self.recalibrations
         return self
 
     @staticmethod
@@ -136,11 +180,13 @@ def write_bundle(store: Path, serving: FittedModels, judged: FittedModels | None
         if judged is not None:
             digests |= _save(judged, fresh, f"{JUDGED}/")
             card[JUDGED] = _card_times(judged)
+        if corrections := _recalibration_state(serving):
+            content = serialise(corrections)
+            _write(fresh / RECALIBRATION, content)
+            card[RECALIBRATION] = hashlib.sha256(content).hexdigest()
+            card["recalibrated_until"] = (serving.recalibrated_until or serving.data_until).isoformat()
         content = _canonical({**card, "digests": digests})
-        with (fresh / CARD).open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        _write(fresh / CARD, content)
         digest = hashlib.sha256(content).hexdigest()
         _move_into_place(fresh, store / digest)
     finally:
@@ -151,6 +197,23 @@ def write_bundle(store: Path, serving: FittedModels, judged: FittedModels | None
 def _save(fit: FittedModels, folder: Path, prefix: str) -> dict[str, str]:
     models = {CHALLENGER: fit.model, **fit.baselines}
     return {f"{prefix}{name}": checkpoint.save(model, folder / f"{prefix}{name}") for name, model in models.items()}
+
+
+def _recalibration_state(fit: FittedModels) -> dict[str, NDArray[Any]]:
+    corrections = {CHALLENGER: fit.recalibration, **fit.baseline_recalibrations}
+    return {
+        key: np.ascontiguousarray(array)
+        for name, one in corrections.items()
+        if one is not None
+        for key, array in prefixed(name, one.state()).items()
+    }
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _card_times(fit: FittedModels) -> dict[str, str]:

@@ -18,6 +18,8 @@ def plot_skill(snapshot: Snapshot, outcome: TrainingOutcome, challenger: FittedM
     product = snapshot.product
     ours = outcome.holdout[challenger.name]
     coverage, targets = ours.coverage_by_lead, product.forecast.targets
+    counts = ours.intervals
+    inner = list(zip(counts.nominal, counts.by_lead, strict=True))[1:] if counts else []  # the first is the widest
     entries = [
         LeadSkill(
             lead=(lead + 1) * mean_length(product.feed.step),
@@ -28,6 +30,7 @@ def plot_skill(snapshot: Snapshot, outcome: TrainingOutcome, challenger: FittedM
             ),
             coverage=coverage[lead],
             count=ours.crps[:, lead].size,
+            inner=tuple((nominal, by_lead[lead]) for nominal, by_lead in inner),
         )
         for lead, crps in enumerate(ours.crps_by_lead)
     ]

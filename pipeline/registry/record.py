@@ -276,6 +276,9 @@ def _by_lead(name: str, scores: Evaluation, targets: Sequence[str]) -> Mapping[s
             own = scores.of_target(index)
             own_by_lead = {"crps": own.crps_by_lead, **own.by_lead()}
             by_lead |= {f"{score}/{target}": values for score, values in own_by_lead.items()}
+    if scores.intervals is not None:
+        columns = zip(scores.intervals.nominal, scores.intervals.by_lead, strict=True)
+        by_lead |= {f"coverage_{100 * nominal:g}": values for nominal, values in columns}
     return {f"{name}/holdout_{score}": list(enumerate(values, 1)) for score, values in by_lead.items()}
 
 

@@ -16,7 +16,7 @@ from pipeline.features.frames import build_frames
 from pipeline.features.windows import IssueWindows
 from pipeline.registry.bundle import CARD, CHALLENGER, Bundle
 from pipeline.times import Cadence, parse_instant
-from pipeline.training.evaluate import predict_published
+from pipeline.training.evaluate import predict_issue, recalibrate_issue
 
 
 class Forecaster:
@@ -29,7 +29,8 @@ class Forecaster:
         card = json.loads((folder / CARD).read_bytes())
         bundle = Bundle(folder, "", card)
         self.product = Product.model_validate_json(json.dumps(upgrade(card["product"])[0]))
-        self.model = bundle.serving.challenger()
+        fit = bundle.serving
+        self.model, self.recalibration = fit.challenger(), fit.recalibration()
         self.name = card["digests"][CHALLENGER]
 
     def forecast(self, observations: pd.DataFrame, *, issue_time: str | None = None) -> pd.DataFrame:
@@ -59,8 +60,7 @@ class Forecaster:
             step=product.feed.step,
         )
         windows = IssueWindows(task, cadence, frames, [issue], truth_at=issue)
-        index = np.array([0])
-        quantiles = predict_published(self.model, windows.inputs(index), windows.gaps, cadence.horizon)[0]
+        quantiles = recalibrate_issue(predict_issue(self.model, windows), self.recalibration, windows)
         leads, targets, locations, _ = quantiles.shape
         table = pd.DataFrame(
             {

@@ -74,6 +74,7 @@ class LeadSkill:
         baseline_crps: Mean CRPS of each baseline over the same forecasts, by name.
         coverage: Share in 0..1 of observations inside the interval; NaN where unknown.
         count: Number of forecast values behind the means.
+        inner: Nominal share of each narrower interval, and the share of observations inside; empty where not counted.
     """
 
     lead: timedelta
@@ -82,6 +83,7 @@ class LeadSkill:
     coverage: float = float("nan")
     count: int = 0
     name: str = ""
+    inner: tuple[tuple[float, float], ...] = ()
 
     @property
     def best_baseline(self) -> tuple[str, float] | None:
@@ -131,6 +133,7 @@ class ModelFacts:
         digest: Full digest of the weights; the page shows its beginning.
         trained_through: End of the training data.
         gate_verdict: The gate's verdict as a sentence.
+        intervals: Nominal share in 0..1 of each interval, and that of held-out observations inside, the widest first.
         served_by: Model that made this forecast, such as "persistence", where it was not the champion.
     """
 
@@ -139,6 +142,7 @@ class ModelFacts:
     digest: str = ""
     trained_through: Instant | None = None
     gate_verdict: str = ""
+    intervals: tuple[tuple[float, float], ...] = ()
     served_by: str = ""
 
 

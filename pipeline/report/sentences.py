@@ -153,6 +153,11 @@ def model_facts(model: ModelFacts) -> list[Fact]:
     facts.append(Fact("Digest", clean(model.digest).removeprefix("sha256:")[:12] or "none", bool(model.digest)))
     facts.append(Fact("Trained on data until", instant_text(model.trained_through)))
     facts.append(Fact("Gate verdict", clean(model.gate_verdict) or "not recorded"))
+    if model.intervals:
+        shares = [
+            f"{percent(share)} in the {percent(nominal)} interval" for nominal, share in reversed(model.intervals)
+        ]
+        facts.append(Fact("Held-out observations", ", ".join(shares)))
     return facts
 
 

@@ -116,18 +116,22 @@ def gain_body(skill: Sequence[LeadSkill]) -> list[str]:
 
 
 def coverage_body(skill: Sequence[LeadSkill], nominal: float) -> list[str]:
-    """Draw the share of observations inside the interval by lead, beside the nominal share."""
-    values = [entry.coverage for entry in skill]
-    known = [value for value in values if math.isfinite(value)]
+    """Draw the share of observations inside each interval by lead, beside the nominal share."""
+    curves = {nominal: [entry.coverage for entry in skill]}
+    for share in (share for share, _ in skill[0].inner):
+        curves[share] = [dict(entry.inner).get(share, math.nan) for entry in skill]
+    known = [value for values in curves.values() for value in values if math.isfinite(value)]
     if not known:
         return [svg.text(8, 20, "coverage not known yet", "note")]
-    low = min(0.5, *known, nominal - 0.1)
+    low = min(0.5, *known, min(curves) - 0.1)
     ticks = [tick for tick in nice_ticks(low, 1.0, 5) if tick <= 1.0 + 1e-9]
     plot = _Plot(skill, ticks, percent, 76)
-    y = plot.y(nominal)
-    body = [*plot.grid, svg.line(plot.left, y, plot.right, y, "nominal")]
-    body.append(svg.text(plot.right + 4, y + 3.5, f"nominal {percent(nominal)}", "tick"))
-    body += plot.curve(values, "model", len(skill) <= 30)
+    body = list(plot.grid)
+    for share, values in curves.items():
+        y = plot.y(share)
+        body.append(svg.line(plot.left, y, plot.right, y, "nominal"))
+        body.append(svg.text(plot.right + 4, y + 3.5, f"nominal {percent(share)}", "tick"))
+        body += plot.curve(values, "model", len(skill) <= 30)
     return body
 
 
@@ -136,6 +140,7 @@ def skill_panels(skill: Sequence[LeadSkill], units: str, nominal: float) -> list
     printed = units_text(units)
     overall = [f"{_name(e)} {percent(e.skill, sign=True)}" for e in skill if math.isfinite(e.skill)]
     covered = [f"{_name(e)} {percent(e.coverage)}" for e in skill if math.isfinite(e.coverage)]
+    shares = ", ".join(percent(share) for share in (*sorted(share for share, _ in skill[0].inner), nominal))
     heading = f"CRPS by lead{f', {printed}' if printed else ''} (lower is better)"
     return [
         (
@@ -149,7 +154,7 @@ def skill_panels(skill: Sequence[LeadSkill], units: str, nominal: float) -> list
             gain_body(skill),
         ),
         (
-            f"Coverage of the {percent(nominal)} interval",
+            f"Coverage of the {shares} interval{'s' if skill[0].inner else ''}",
             f"Coverage by lead: {', '.join(covered) or 'unknown'}; nominal {percent(nominal)}.",
             coverage_body(skill, nominal),
         ),

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.errors import ModelError
 from pipeline.features.snapshot import Snapshot
-from pipeline.training.evaluate import Evaluation, evaluate
+from pipeline.training.evaluate import Evaluation
 from pipeline.training.fit import CLIMATOLOGY, REQUIRED_BASELINES, FittedModel, baseline_names, best_on_validation
 from pipeline.training.folds import Folds
 from pipeline.training.gate import HoldoutComparison, ScoredModel
 from pipeline.training.history import PairedScores, ScoreHistory
 from pipeline.training.holdout import TrainingOutcome
 from pipeline.training.metrics import nominal_coverage
+from pipeline.training.recalibration import score_recalibrated
 from pipeline.training.recipe import Champion, unsuitable_reason
 
 log = logging.getLogger(__name__)
@@ -73,31 +72,25 @@ def compare_refresh(
     They are compared on the newest fold, at the issue times that neither has learnt from; the former fit has no scores
     if it cannot forecast these.
     """
-    former = _former_scores(snapshot, folds, champion).relative_to(outcome.holdout.get(CLIMATOLOGY))
+    former = _former_scores(snapshot, folds, fitted, champion).relative_to(outcome.holdout.get(CLIMATOLOGY))
     rivals = [ScoredModel(champion.name, former, champion=True)]
     return _comparison(snapshot, folds, outcome, fitted, rivals, champion)
 
 
-def _former_scores(snapshot: Snapshot, folds: Folds, champion: Champion) -> Evaluation:
+def _former_scores(snapshot: Snapshot, folds: Folds, fitted: FittedModel, champion: Champion) -> Evaluation:
+    """Return the scores of the former fit, corrected like those of tonight's, which forecasts the earlier folds."""
     nothing = _no_scores(snapshot, folds)
     if champion.judged is None or champion.judged_until is None or champion.judged.task != snapshot.task:
         return nothing
     try:
-        newest = evaluate(champion.judged, folds.newest.windows(snapshot, "holdout"))
+        scores, _ = score_recalibrated((*fitted.models[:-1], champion.judged), snapshot, folds)
     except Exception as error:  # whatever is wrong with the former fit, it has no scores
         log.warning("%s cannot be scored: %s", champion.name, error, exc_info=not isinstance(error, ModelError))
         return nothing
-    learnt = np.array([issue < champion.judged_until for issue in folds.newest.holdout])
-    known = np.concatenate([np.full(len(folds.holdout) - len(learnt), False), ~learnt])
-    pairs = zip(nothing.arrays, newest.arrays, strict=True)
-    crps, errors, covered = (_at(known, full, part) for full, part in pairs)
+    until = max(champion.judged_until, folds.newest.holdout[0])
+    unseen = np.array([issue >= until for issue in folds.holdout])[:, None, None, None]
+    crps, errors, covered = (np.where(unseen, array, np.nan) for array in scores.arrays)
     return Evaluation(crps, errors, covered)
-
-
-def _at(known: NDArray[np.bool_], full: NDArray[Any], part: NDArray[Any]) -> NDArray[Any]:
-    """Return `full` with its last rows replaced by those of `part` that are `known` (issue,)."""
-    padded = np.concatenate([full[: len(full) - len(part)], part])
-    return np.where(known[:, None, None, None], padded, full)
 
 
 def _comparison(

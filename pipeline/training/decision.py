@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from models.base import Model
 from models.errors import ModelError
+from models.statistics.conformal import Recalibration
 from pipeline.features.snapshot import Snapshot
 from pipeline.training.batch_test import can_compare
 from pipeline.training.budget import Budget
@@ -42,6 +43,12 @@ class FittedModels:
     """Last issue time used in training."""
     data_until: datetime
     """Time by which all training data were known."""
+    recalibration: Recalibration | None = None
+    """Correction of the model's quantiles, learnt from the held-out forecasts of its judged fit."""
+    baseline_recalibrations: Mapping[str, Recalibration] = field(default_factory=dict)
+    """Those of the baselines, by name."""
+    recalibrated_until: datetime | None = None
+    """Time by which everything that the corrections were learnt from was known."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,7 @@ def decide_all(
         if challenger is outcome.champion:
             continue
         verdict = decide(compare_challenger(snapshot, folds, outcome, challenger, champion, history), rules)
-        judged = _judged(folds, outcome, challenger)
+        judged = _judged(snapshot, folds, outcome, challenger)
         if verdict.promoted:
             refitted = fits.of(challenger)
             verdict = verdict.model_copy(update={"refit": refitted.objections})
@@ -123,13 +130,22 @@ def _refresh(
     refitted = fits.of(fitted, start=champion.serving if warm else None)
     comparison = compare_refresh(snapshot, folds, outcome, fitted, champion)
     verdict = decide_refresh(comparison, rules, refitted.objections)
-    model, judged = None if verdict.objections else refitted.model, _judged(folds, outcome, fitted)
+    model, judged = None if verdict.objections else refitted.model, _judged(snapshot, folds, outcome, fitted)
     return Decision(fitted, verdict, judged, fits.beside(model, judged), champion.warm_starts + 1 if warm else 0)
 
 
-def _judged(folds: Folds, outcome: TrainingOutcome, fitted: FittedModel) -> FittedModels:
+def _judged(snapshot: Snapshot, folds: Folds, outcome: TrainingOutcome, fitted: FittedModel) -> FittedModels:
     baselines = {one.name: one.model for one in outcome.baselines if one is not fitted}
-    return FittedModels(fitted.model, baselines, folds.newest.trained_until, folds.newest.data_until)
+    corrections = {name: one.newest for name, one in outcome.recalibrations.items()}
+    return FittedModels(
+        fitted.model,
+        baselines,
+        folds.newest.trained_until,
+        folds.newest.data_until,
+        corrections.get(fitted.name),
+        {name: corrections[name] for name in baselines if name in corrections},
+        snapshot.newest_known,
+    )
 
 
 class _Refits:
@@ -157,7 +173,8 @@ class _Refits:
         for one in self._outcome.baselines:
             if one.name in judged.baselines:
                 baselines[one.name] = self._baseline(one)
-        return FittedModels(model, baselines, self._folds.matured[-1], self._snapshot.newest_known)
+        trained_until, data_until = self._folds.matured[-1], self._snapshot.newest_known
+        return replace(judged, model=model, baselines=baselines, trained_until=trained_until, data_until=data_until)
 
     def _baseline(self, one: FittedModel) -> Model:
         if self._budget.for_refit([one.cost], self._folds) < 0:

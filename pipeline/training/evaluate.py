@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,13 @@ from numpy.typing import NDArray
 from expectations.forecasts import check_forecast
 from models.base import Model
 from models.errors import ModelError
+from models.statistics.conformal import Recalibration, target_limits
 from models.task import Inputs, Task
 from pipeline.features.windows import IssueWindows
 from pipeline.training import metrics
+from pipeline.training.coverage import IntervalCounts, add_counts
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 CHUNK = 256
 """Largest number of issue times forecast at once."""
@@ -38,6 +42,8 @@ class Evaluation:
     covered: NDArray[np.floating]
     scale: tuple[float, ...] | None = None
     """(target,) CRPS by which the scores are divided; None to leave them in their unit."""
+    intervals: IntervalCounts | None = None
+    """Observations inside every interval; None where they were not counted."""
 
     @property
     def arrays(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
@@ -71,12 +77,14 @@ class Evaluation:
     def at_lead(self, lead: int) -> Evaluation:
         """Return the scores of one lead, counted from 0."""
         one = slice(lead, lead + 1)
-        return Evaluation(self.crps[:, one], self.error[:, one], self.covered[:, one], self.scale)
+        intervals = self.intervals and self.intervals.at(leads=one)
+        return Evaluation(self.crps[:, one], self.error[:, one], self.covered[:, one], self.scale, intervals)
 
     def of_target(self, target: int) -> Evaluation:
         """Return the scores of one variable, counted from 0, in its unit."""
         one = slice(target, target + 1)
-        return Evaluation(self.crps[:, :, one], self.error[:, :, one], self.covered[:, :, one])
+        intervals = self.intervals and self.intervals.at(targets=one)
+        return Evaluation(self.crps[:, :, one], self.error[:, :, one], self.covered[:, :, one], intervals=intervals)
 
     @property
     def mean_crps(self) -> float:
@@ -128,14 +136,11 @@ def predict_published(model: Model, inputs: Inputs, gaps: NDArray[np.int64], hor
 
     Models forecast from the newest known frame on. Frames up to the issue time are left out; `gaps` (n,) counts them.
     """
-    quantiles = model.predict(inputs)
-    lead = gaps[:, None] + np.arange(horizon)
-    published: NDArray[np.float32] = np.take_along_axis(quantiles, lead[:, :, None, None, None], axis=1)
-    return published
+    return _after_issue(model.predict(inputs), gaps, horizon)
 
 
 def predict_issue(model: Model, windows: IssueWindows, index: int = 0) -> NDArray[np.float32]:
-    """Return the quantiles of one issue time: (lead, target, location, quantile).
+    """Return the quantiles of one issue time: (lead, target, location, quantile), as the model forecasts by itself.
 
     Live forecasts and backtests are made one by one, since a batch may differ in the last bit.
     """
@@ -148,6 +153,20 @@ def check_task(model: Model, task: Task) -> None:
     """Raise ModelError unless a model was made for a task: arrays in another order may fit and would be misread."""
     if model.task != task:
         raise ModelError("it was trained for other stations, variables, quantiles or steps than the product has now")
+
+
+def recalibrate_issue(
+    quantiles: NDArray[np.float32], recalibration: Recalibration | None, windows: IssueWindows, index: int = 0
+) -> NDArray[np.float32]:
+    """Return the corrected quantiles (lead, target, location, quantile) of one issue time.
+
+    Correct only what fulfils the contract of forecasts: a correction orders quantiles and keeps them within the limits,
+    and would hide that a model is broken.
+    """
+    if recalibration is None:
+        return quantiles
+    (corrected,) = recalibration(quantiles[None], windows.lead_times(np.array([index])), target_limits(windows.task))
+    return np.asarray(corrected)
 
 
 def contract_problems(windows: IssueWindows, quantiles: NDArray[np.float32]) -> list[str]:
@@ -165,35 +184,64 @@ def contract_problems(windows: IssueWindows, quantiles: NDArray[np.float32]) -> 
 
 def published_truth(windows: IssueWindows, index: NDArray[np.intp]) -> NDArray[np.float32]:
     """Return the observations at the published leads of issue times: (n, lead, target, location), NaN where unknown."""
-    lead = windows.gaps[index][:, None] + np.arange(windows.horizon)
-    truth: NDArray[np.float32] = np.take_along_axis(windows.truth(index), lead[:, :, None, None], axis=1)
-    return truth
+    return _after_issue(windows.truth(index), windows.gaps[index], windows.horizon)
 
 
-def evaluate(model: Model, windows: IssueWindows, *, withheld: NDArray[np.bool_] | None = None) -> Evaluation:
-    """Score a model on issue times. Locations that are `withheld` (location,) are missing in the input, not the truth.
+@dataclass(frozen=True, eq=False)
+class Forecasts:
+    """The forecasts of some issue times."""
+
+    numbers: NDArray[np.intp]
+    """(n,) positions among the issue times of the windows."""
+    quantiles: NDArray[np.float32]
+    """(n, lead, target, location, quantile)"""
+    truth: NDArray[np.float32]
+    """(n, lead, target, location), NaN where unknown."""
+    valid_time: NDArray[np.datetime64]
+    """(n, lead)"""
+
+    def part(self, rows: slice) -> Forecasts:
+        """Return some of them."""
+        return Forecasts(self.numbers[rows], self.quantiles[rows], self.truth[rows], self.valid_time[rows])
+
+
+def forecast_windows(
+    model: Model, windows: IssueWindows, *, withheld: NDArray[np.bool_] | None = None
+) -> Iterator[Forecasts]:
+    """Yield the forecasts of all issue times, in order, a few at a time.
+
+    Locations that are `withheld` (location,) are missing in the input, not in the truth.
 
     Raises:
         ModelError: the model cannot forecast these windows.
     """
-    levels = windows.task.quantile_levels
-    parts: list[tuple[NDArray[Any], ...]] = []
     for index in chunks(windows):
         inputs = windows.inputs(index)
         if withheld is not None:
             inputs = withhold(inputs, locations=withheld)
         quantiles = predict_published(model, inputs, windows.gaps[index], windows.horizon)
-        truth = published_truth(windows, index)
-        median = quantiles[..., levels.index(0.5)]
-        parts.append(
-            (
-                metrics.crps(quantiles, truth, levels),
-                (median.astype(np.float64) - truth).astype(np.float32),
-                metrics.covered(quantiles, truth).astype(np.float32),
-            )
-        )
-    crps, error, covered = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Evaluation(crps, error, covered)
+        yield Forecasts(index, quantiles, published_truth(windows, index), windows.lead_times(index))
+
+
+def score(quantiles: NDArray[np.float32], truth: NDArray[np.float32], levels: tuple[float, ...]) -> Evaluation:
+    """Return the scores of quantiles (issue, lead, target, location, quantile); the truth is NaN where unknown."""
+    median = quantiles[..., levels.index(0.5)]
+    return Evaluation(
+        metrics.crps(quantiles, truth, levels),
+        (median.astype(np.float64) - truth).astype(np.float32),
+        metrics.covered(quantiles, truth).astype(np.float32),
+        intervals=IntervalCounts.of(quantiles, truth, levels),
+    )
+
+
+def evaluate(model: Model, windows: IssueWindows) -> Evaluation:
+    """Score a model on issue times, as it forecasts by itself.
+
+    Raises:
+        ModelError: the model cannot forecast these windows.
+    """
+    levels = windows.task.quantile_levels
+    return concatenate([score(one.quantiles, one.truth, levels) for one in forecast_windows(model, windows)])
 
 
 def chunks(windows: IssueWindows) -> Iterator[NDArray[np.intp]]:
@@ -238,7 +286,13 @@ def withhold(
 def concatenate(parts: Sequence[Evaluation]) -> Evaluation:
     """Return the scores of consecutive issue times as one; `scale` is dropped."""
     crps, error, covered = (np.concatenate(arrays) for arrays in zip(*(part.arrays for part in parts), strict=True))
-    return Evaluation(crps, error, covered)
+    return Evaluation(crps, error, covered, intervals=add_counts([part.intervals for part in parts]))
+
+
+def _after_issue(array: NDArray[Scalar], gaps: NDArray[np.int64], horizon: int) -> NDArray[Scalar]:
+    """Return the leads after each issue time of an array (n, lead, ...)."""
+    lead = (gaps[:, None] + np.arange(horizon)).reshape(len(gaps), horizon, *[1] * (array.ndim - 2))
+    return np.take_along_axis(array, lead, axis=1)
 
 
 def _average(means: list[float]) -> float:

@@ -22,7 +22,7 @@ from pipeline.config.product import Gate
 from pipeline.training.evaluate import Evaluation
 from pipeline.training.history import PairedScores
 from pipeline.training.nightly_test import nightly_p_values
-from pipeline.training.verdict import DecisionKind, Objection, Places, Rival, Verdict
+from pipeline.training.verdict import DecisionKind, Interval, Objection, Places, Rival, Verdict
 
 
 @dataclass(frozen=True)
@@ -139,11 +139,20 @@ def _verdict(
         crps_by_lead=scores.crps_by_lead,
         coverage=scores.coverage,
         nominal_coverage=comparison.nominal_coverage,
+        intervals=_intervals(scores),
         outage_crps=comparison.outage.mean_crps if comparison.outage else float("nan"),
         rivals=rivals,
         places=comparison.places,
         is_baseline=comparison.is_baseline,
     )
+
+
+def _intervals(scores: Evaluation) -> tuple[Interval, ...]:
+    counts = scores.intervals
+    if counts is None:
+        return ()
+    columns = zip(counts.nominal, counts.coverage, counts.by_lead, strict=True)
+    return tuple(Interval(nominal=nominal, coverage=share, by_lead=leads) for nominal, share, leads in columns)
 
 
 def _objections_to_refresh(comparison: HoldoutComparison, rules: Gate) -> Iterator[Objection]:

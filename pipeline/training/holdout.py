@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from models.errors import ModelError, first_line
 from pipeline.config import Product
 from pipeline.features.snapshot import Snapshot
-from pipeline.training.evaluate import Evaluation, concatenate, evaluate
+from pipeline.training.evaluate import Evaluation
 from pipeline.training.fit import (
     CLIMATOLOGY,
     REQUIRED_BASELINES,
@@ -26,6 +26,7 @@ from pipeline.training.fit import (
 )
 from pipeline.training.fits import Fits
 from pipeline.training.folds import Folds
+from pipeline.training.recalibration import Recalibrations, score_recalibrated, score_without_locations
 from pipeline.version import code_version
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,8 @@ class TrainingOutcome:
     """Every fitted model by the key of its recipe, with those that are only parts of others."""
     failed: dict[str, str]
     """Models that could not be trained and baselines that do not suit the task, each with the reason."""
+    recalibrations: Mapping[str, Recalibrations] = field(default_factory=dict)
+    """Corrections of every model's quantiles by name, which `holdout` and `outage` include."""
 
     @property
     def fitted(self) -> tuple[FittedModel, ...]:
@@ -83,10 +86,10 @@ def evaluate_holdout(snapshot: Snapshot, folds: Folds, fits: Fits) -> TrainingOu
         ModelError: climatology or persistence cannot forecast the held-out issue times.
     """
     fitted = {one.name: one for one in scale_by_climatology(tuple(fits.fitted.values()))}
-    failed, raw = dict(fits.failed), {}
+    failed, raw, recalibrations = dict(fits.failed), {}, {}
     for name, one in list(fitted.items()):
         try:
-            raw[name] = _scores(one, snapshot, folds)
+            raw[name], recalibrations[name] = score_recalibrated(one.models, snapshot, folds)
         except Exception as error:  # as in `fits`
             if name in REQUIRED_BASELINES:
                 raise
@@ -113,10 +116,14 @@ def evaluate_holdout(snapshot: Snapshot, folds: Folds, fits: Fits) -> TrainingOu
         challengers=challengers,
         holdout=scores,
         outage={
-            one.name: _scores(one, snapshot, folds, withheld=withheld).relative_to(reference) for one in challengers
+            one.name: score_without_locations(
+                one.models, snapshot, folds, recalibrations[one.name], withheld
+            ).relative_to(reference)
+            for one in challengers
         },
         by_key=fits.by_key,
         failed=failed,
+        recalibrations=recalibrations,
     )
 
 
@@ -127,14 +134,6 @@ def _challengers(candidates: Sequence[FittedModel], baselines: Sequence[FittedMo
     if second and second is not first and second.name not in REQUIRED_BASELINES:
         chosen.append(second)
     return tuple(chosen)
-
-
-def _scores(
-    fitted: FittedModel, snapshot: Snapshot, folds: Folds, *, withheld: NDArray[np.bool_] | None = None
-) -> Evaluation:
-    """Return the scores on all held-out issue times, each forecast by the fit of its fold."""
-    pairs = zip(fitted.models, folds.folds, strict=True)
-    return concatenate([evaluate(model, fold.windows(snapshot, "holdout"), withheld=withheld) for model, fold in pairs])
 
 
 def _withheld_locations(count: int, product: Product) -> NDArray[np.bool_]:

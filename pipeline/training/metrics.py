@@ -7,6 +7,8 @@ Shapes: quantiles (..., quantile), truth (...). CRPS is twice the integral of th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,6 +33,17 @@ def covered(quantiles: NDArray[np.float32], truth: NDArray[np.float32]) -> Float
     """Return 1 where the truth is inside the widest interval, 0 outside, NaN where it is unknown: (...)."""
     inside = (truth >= quantiles[..., 0]) & (truth <= quantiles[..., -1])
     return np.where(np.isnan(truth), np.nan, inside.astype(np.float64))
+
+
+def intervals(levels: Sequence[float]) -> tuple[tuple[int, int], ...]:
+    """Return the positions of the ends of each central interval that quantile levels offer, the widest first."""
+    last = len(levels) - 1
+    return tuple((low, last - low) for low in range(len(levels) // 2))
+
+
+def nominal_coverages(levels: Sequence[float]) -> tuple[float, ...]:
+    """Return the nominal probability of each interval."""
+    return tuple(round(levels[high] - levels[low], 9) for low, high in intervals(levels))
 
 
 def nominal_coverage(levels: tuple[float, ...]) -> float:

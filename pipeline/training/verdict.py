@@ -76,6 +76,18 @@ class Rival(BaseModel):
     beaten: bool
 
 
+class Interval(BaseModel):
+    """How often the held-out observations lay inside a central interval of the challenger."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    nominal: float
+    """Nominal probability."""
+    coverage: float
+    """Fraction of observations inside."""
+    by_lead: tuple[float, ...]
+
+
 class Verdict(BaseModel):
     """What the gate decided, with the numbers behind it. Without objections a challenger is promoted."""
 
@@ -99,6 +111,8 @@ class Verdict(BaseModel):
     coverage: float
     """Fraction of observations inside the widest interval."""
     nominal_coverage: float
+    intervals: tuple[Interval, ...] = ()
+    """Every central interval whose two levels are published, the widest first; of an earlier release, none."""
     outage_crps: float
     """CRPS with the input of a quarter of the locations withheld."""
     rivals: tuple[Rival, ...]

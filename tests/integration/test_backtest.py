@@ -27,6 +27,7 @@ from pipeline.training.backtest.plan import choose_recipes, find_origins, plan_p
 from pipeline.training.decision import FittedModels
 from pipeline.training.fit import fit_model
 from pipeline.training.folds import split
+from pipeline.training.recalibration import score_recalibrated
 from pipeline.training.recipe import Recipe
 from pipeline.training.refit import Refitter
 from tests import jobs
@@ -113,11 +114,13 @@ def test_an_hourly_forecast_across_a_gap_equals_the_live_one(fresh: Callable[...
 
     snapshot = take_snapshot(ws, known_by=origin)
     folds = split(snapshot)
-    ridge, *baselines = (
-        Refitter(snapshot, folds, {}).refit(fit_model(name, Recipe(name), snapshot, folds))
-        for name in ("ridge-var", *CHEAP)
-    )
-    fitted = FittedModels(ridge, dict(zip(CHEAP, baselines, strict=True)), folds.matured[-1], snapshot.newest_known)
+    judged = {name: fit_model(name, Recipe(name), snapshot, folds) for name in ("ridge-var", *CHEAP)}
+    models = {name: Refitter(snapshot, folds, {}).refit(one) for name, one in judged.items()}
+    corrections = {name: score_recalibrated(one.models, snapshot, folds)[1].newest for name, one in judged.items()}
+    ridge, correction = models.pop("ridge-var"), corrections.pop("ridge-var")
+    assert correction.by_hour.any()
+    times = folds.matured[-1], snapshot.newest_known
+    fitted = FittedModels(ridge, models, *times, correction, corrections, snapshot.newest_known)
     bundle = write_bundle(ws.layout.models, fitted, None, {})
     ws.registry = cast(Registry, SimpleNamespace(by_alias=lambda _: SimpleNamespace(version=1, digest=bundle.digest)))
     issues = list(ws.cadence.issues(origin, home.end))

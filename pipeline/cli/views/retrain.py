@@ -34,9 +34,17 @@ def show(result: RetrainResult) -> None:
     cases = f", about {verdict.cases} of them independent" if verdict.cases else ""
     out.print(
         f"on {verdict.issues} held-out issue times{cases}, {verdict.since:%Y-%m-%d} to {verdict.until:%Y-%m-%d}; "
-        f"{verdict.nominal_coverage:.0%} interval covers {verdict.coverage:.1%}{outage}"
+        f"{describe_coverage(verdict)}{outage}"
     )
     out.print(f"champion: {f'version {result.champion}' if result.champion else 'none'}")
+
+
+def describe_coverage(verdict: Verdict) -> str:
+    """Return how often the intervals of the challenger covered the observations."""
+    if not verdict.intervals:
+        return f"{verdict.nominal_coverage:.0%} interval covers {verdict.coverage:.1%}"
+    covered = ", ".join(f"{one.nominal:.0%} in {one.coverage:.1%}" for one in reversed(verdict.intervals))
+    return f"intervals covered: {covered}"
 
 
 def describe_decision(verdict: Verdict) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -53,6 +54,7 @@ def read_report_context(
         champion=bundle.model_name if bundle and decision else "",
         trained_until=fit.trained_until if fit else None,
         verdict=decision.why if decision else "",
+        intervals=_held_out_coverage(decision),
         missing=missing_locations(forecast, cadence, feed.observations),
         basis=read_basis(forecast, cadence, feed, covariates, bundle) if bundle else None,
     )
@@ -76,6 +78,13 @@ def missing_locations(forecast: PublishedForecast, cadence: Cadence, observation
     rows = observations.read(known_by=forecast.issue_time, since=newest, until=newest)
     known = set(rows["location"].to_pylist())
     return tuple(location for location in forecast.locations.ids if location not in known)
+
+
+def _held_out_coverage(decision: Entry | None) -> tuple[tuple[float, float], ...]:
+    """Return nominal and held-out coverage of each interval, the widest first; empty where none is recorded."""
+    numbers = json.loads(decision.numbers) if decision and decision.numbers else {}
+    verdict = numbers.get("verdict", {})
+    return tuple((one["nominal"], one["coverage"]) for one in verdict.get("intervals", ()))
 
 
 def _bundle(bundles: Path, forecast: PublishedForecast) -> Bundle | None:

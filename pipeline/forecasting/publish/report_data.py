@@ -50,6 +50,8 @@ class ReportContext:
     """Name of the champion model; empty when there is none."""
     trained_until: datetime | None
     verdict: str
+    intervals: tuple[tuple[float, float], ...]
+    """Nominal and held-out coverage of the champion's intervals, the widest first."""
     missing: tuple[str, ...]
     """Ids of the locations without a value in the newest frame that is due."""
     basis: Basis | None = None
@@ -75,6 +77,7 @@ def report_data(forecast: PublishedForecast, context: ReportContext, links: tupl
             digest=forecast.digest,
             trained_through=context.trained_until,
             gate_verdict=context.verdict,
+            intervals=context.intervals,
             served_by=forecast.model if forecast.model != context.champion else "",
         ),
         data=DataFacts(

@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 
 from models.base import Model
 from models.errors import ModelError
+from models.statistics.conformal import Recalibration
 from pipeline.features.snapshot import Snapshot
 from pipeline.features.windows import IssueWindows
 from pipeline.training.backtest.pieces import PieceForecasts
 from pipeline.training.backtest.plan import Piece
 from pipeline.training.budget import candidate_share
-from pipeline.training.evaluate import contract_problems, predict_issue
+from pipeline.training.evaluate import contract_problems, predict_issue, recalibrate_issue
 from pipeline.training.fit import OnEpoch, baseline_names, fit_model, ignore_epoch
 from pipeline.training.fits import too_few_issue_times
 from pipeline.training.folds import Folds
+from pipeline.training.recalibration import score_recalibrated
 from pipeline.training.refit import Refitter
 
 log = logging.getLogger(__name__)
@@ -46,21 +48,23 @@ def forecast_piece(
     shape = (windows.horizon, len(windows.task.targets), len(windows.task.locations), len(windows.task.quantile_levels))
     problems: list[str] = []
     try:
-        model = _fit(piece, training, folds, problems, on_epoch)
+        model, recalibration = _fit(piece, training, folds, problems, on_epoch)
     except ModelError as error:
         log.warning("%s cannot be fitted at %s: %s", piece.model, _minute(piece.origin.at), error)
         return PieceForecasts(np.zeros((0, *shape), np.float32), time.monotonic() - started, str(error))
     quantiles = np.full((len(windows), *shape), np.nan, np.float32)
     for index, issue in enumerate(piece.origin.issues):
         try:
-            quantiles[index] = _forecast(model, windows, index)
+            quantiles[index] = _forecast(model, recalibration, windows, index)
         except ModelError as error:
             problems.append(f"no forecast for {_minute(issue)}: {error}")
     return PieceForecasts(quantiles, time.monotonic() - started, "; ".join(problems))
 
 
-def _fit(piece: Piece, training: Snapshot, folds: Folds, problems: list[str], on_epoch: OnEpoch) -> Model:
-    """Return the judged fit, fitted again on everything known."""
+def _fit(
+    piece: Piece, training: Snapshot, folds: Folds, problems: list[str], on_epoch: OnEpoch
+) -> tuple[Model, Recalibration]:
+    """Return the judged fit, fitted again on everything known, and the correction that serves with it."""
     if piece.model not in baseline_names(grid=training.task.grid is not None):
         reason = too_few_issue_times(folds)
         if reason:
@@ -68,18 +72,19 @@ def _fit(piece: Piece, training: Snapshot, folds: Folds, problems: list[str], on
     plan = training.product.training
     seconds = candidate_share(plan.budget.total_seconds(), len(plan.candidates), folds) / len(folds.folds)
     judged = fit_model(piece.model, piece.recipe, training, folds, seconds=seconds, on_epoch=on_epoch)
+    recalibration = score_recalibrated(judged.models, training, folds)[1].newest
     try:
-        return Refitter(training, folds, {}, on_epoch=on_epoch).refit(judged, seconds=seconds)
+        return Refitter(training, folds, {}, on_epoch=on_epoch).refit(judged, seconds=seconds), recalibration
     except ModelError as error:  # as in a retrain, the judged fit serves
         problems.append(f"cannot be fitted on all data, so the judged fit forecasts: {error}")
-        return judged.model
+        return judged.model, recalibration
 
 
-def _forecast(model: Model, windows: IssueWindows, index: int) -> NDArray[np.float32]:
+def _forecast(model: Model, recalibration: Recalibration, windows: IssueWindows, index: int) -> NDArray[np.float32]:
     quantiles = predict_issue(model, windows, index)
     for problem in contract_problems(windows, quantiles):
         raise ModelError(problem)
-    return quantiles
+    return recalibrate_issue(quantiles, recalibration, windows, index)
 
 
 def _minute(instant: datetime) -> str:

@@ -19,7 +19,7 @@ from pipeline.training.fit import baseline_names, check_candidates
 from pipeline.training.recipe import Recipe
 from pipeline.version import code_version
 
-FORMAT = 1
+FORMAT = 2
 """Raised when forecasts of earlier releases must not be used any more."""
 
 

@@ -23,12 +23,12 @@ from pipeline.training.backtest.sums import (
     HOURS,
     SEASONS,
     Sums,
-    nominal_coverages,
     seasons_and_hours,
     shared_cases,
 )
 from pipeline.training.evaluate import published_truth
 from pipeline.training.fit import CLIMATOLOGY, baseline_names
+from pipeline.training.metrics import nominal_coverages
 
 
 def score_pieces(truth: Snapshot, plan: Sequence[Sequence[Piece]], store: PieceStore) -> BacktestScores:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from models.task import Task
 from pipeline.training import metrics
+from pipeline.training.metrics import intervals
 
 SEASONS = ("DJF", "MAM", "JJA", "SON")
 HOURS = tuple(f"{hour:02}" for hour in range(24))
@@ -19,17 +20,6 @@ _VALUES = 1 << 22
 _COLUMNS = ("count", "crps", "absolute", "squared", "error")
 
 Array = NDArray[np.float64]
-
-
-def intervals(levels: Sequence[float]) -> tuple[tuple[int, int], ...]:
-    """Return the positions of the ends of each central interval that quantile levels offer, the widest first."""
-    last = len(levels) - 1
-    return tuple((low, last - low) for low in range(len(levels) // 2))
-
-
-def nominal_coverages(levels: Sequence[float]) -> tuple[float, ...]:
-    """Return the nominal probability of each interval."""
-    return tuple(round(levels[high] - levels[low], 9) for low, high in intervals(levels))
 
 
 @dataclass

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,23 +15,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from models.base import Model
 from models.baselines.ridge import RidgeVar
 from models.errors import ModelError
 from pipeline.config import load_product
 from pipeline.errors import NoDataError, StoreError
 from pipeline.forecasting.notes import Note
 from pipeline.forecasting.predict import IssuedForecast
+from pipeline.forecasting.serving import RegisteredBundle
 from pipeline.ingest.feed import OpenFeed
-from pipeline.registry.bundle import Bundle
+from pipeline.registry.bundle import Bundle, Fit, read_bundle
 from pipeline.registry.standing import LiveVerdict, VerdictKind, describe_live_verdict
 from pipeline.registry.tracking import Registry, TrackingError
 from pipeline.store.forecasts import CHAMPION, JUDGED
 from pipeline.times import Cadence
+from pipeline.training.evaluate import predict_issue, recalibrate_issue
 from pipeline.training.fit import baseline_names
 from pipeline.workspace import Workspace
 from tests import jobs
 from tests.conftest import ProductHome, Trained
-from tests.world import fill, issue, record_rows
+from tests.world import fill, issue, record_rows, take_snapshot
 
 DAY = timedelta(days=1)
 
@@ -90,6 +92,32 @@ def test_level_0_on_complete_input(trained: Trained) -> None:
     assert found.forecast.notes == ()
     assert (found.input_state.age_steps, found.input_state.missing_locations, found.input_age_hours) == (0, (), 7)
     assert set(found.forecast.baseline_forecasts) == set(_baselines(trained))
+
+
+def test_every_forecast_of_a_bundle_is_corrected(trained: Trained) -> None:
+    digest = trained.retrained.digest
+    bundle = read_bundle(trained.root / "models" / digest, digest=digest)
+    found = _issue(trained)
+    when = found.issue_time
+    snapshot = take_snapshot(trained.workspace, known_by=when)
+    windows = snapshot.windows([when], truth_at=when)
+    expected = {"challenger": found.forecast.quantiles, **found.forecast.baseline_forecasts}
+    for name, quantiles in expected.items():
+        raw = predict_issue(bundle.serving.baseline(name), windows)
+        corrected = recalibrate_issue(raw, bundle.serving.recalibration(name), windows)
+        assert quantiles.tobytes() == corrected.tobytes() != raw.tobytes()
+    raw = predict_issue(bundle.judged.challenger(), windows)
+    assert found.forecast.judged is not None
+    assert found.forecast.judged.tobytes() == recalibrate_issue(raw, bundle.judged.recalibration(), windows).tobytes()
+
+
+def test_the_judged_fit_is_corrected_only_where_the_fit_beside_it_may_be(trained: Trained) -> None:
+    digest = trained.retrained.digest
+    bundle = read_bundle(trained.root / "models" / digest, digest=digest)
+    for time, corrected in ((bundle.serving.data_until, True), (bundle.judged.data_until, False)):
+        fit = bundle.fit_at(time)
+        assert fit is not None
+        assert (RegisteredBundle(bundle, 1, fit).judged.recalibration() is not None) is corrected
 
 
 def test_level_1_when_one_value_is_missing(trained: Trained) -> None:
@@ -368,10 +396,14 @@ def test_the_judged_fit_forecasts_beside_the_refit_and_is_stored_under_its_own_n
 
 
 def test_a_judged_fit_that_fails_is_left_out_with_a_note(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: object) -> None:
-        raise ModelError("no")
+    real = Fit.challenger
 
-    monkeypatch.setattr(Bundle, "judged", property(lambda self: SimpleNamespace(challenger=lambda: fail(self))))
+    def load(self: Fit) -> Model:
+        if self.folder.name == "judged":
+            raise ModelError("no")
+        return real(self)
+
+    monkeypatch.setattr(Fit, "challenger", load)
     found = _issue(trained)
     assert found.forecast.judged is None
     assert found.forecast.notes == (Note("judged_left_out", error="no"),)

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import pickle
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from models.errors import CheckpointError, ModelError
-from pipeline.registry.bundle import Bundle, Fit, import_bundle, read_bundle, write_bundle
+from pipeline.registry.bundle import RECALIBRATION, Bundle, Fit, import_bundle, read_bundle, write_bundle
 from pipeline.training.decision import FittedModels
 from tests.conftest import Trained
 
@@ -27,7 +28,9 @@ def _flip(path: Path, offset: int = -1) -> None:
 
 def _fitted(fit: Fit, bundle: Bundle) -> FittedModels:
     baselines = {name: fit.baseline(name) for name in bundle.baselines}
-    return FittedModels(fit.challenger(), baselines, fit.trained_until, fit.data_until)
+    corrections = {name: one for name in bundle.baselines if (one := fit.recalibration(name))}
+    times = fit.trained_until, fit.data_until
+    return FittedModels(fit.challenger(), baselines, *times, fit.recalibration(), corrections)
 
 
 def _files(bundle: Bundle) -> list[Path]:
@@ -53,6 +56,40 @@ def test_the_newest_fit_that_saw_no_later_data_forecasts(bundle: Bundle, tmp_pat
     alone = write_bundle(tmp_path, _fitted(judged, bundle), None, {})
     assert alone.judged == alone.serving
     assert alone.fit_at(judged.data_until) == alone.serving
+
+
+def test_corrections_are_stored_and_equal_for_both_fits(bundle: Bundle) -> None:
+    for name in ("challenger", *bundle.baselines):
+        one, other = bundle.serving.recalibration(name), bundle.judged.recalibration(name)
+        assert one is not None
+        assert one is other
+        assert one.by_lead.any()
+        assert one.by_lead.shape == (2, 1, 7)
+        assert not one.by_hour.any()  # daily
+
+
+def test_a_replay_does_not_use_a_correction_that_was_learnt_later(bundle: Bundle, tmp_path: Path) -> None:
+    learnt = bundle.serving.data_until
+    live, past = bundle.fit_at(learnt), bundle.fit_at(learnt - timedelta(microseconds=1))
+    assert live is not None
+    assert live.recalibration() is not None
+    assert past == bundle.judged
+    assert past is not None
+    assert past.recalibration() is None
+    # Where the judged fit serves, it is corrected once everything that the correction saw was known.
+    judged = replace(_fitted(bundle.judged, bundle), recalibrated_until=learnt)
+    alone = write_bundle(tmp_path, judged, None, {})
+    for time, corrected in ((learnt, True), (learnt - timedelta(microseconds=1), False)):
+        fit = alone.fit_at(time)
+        assert fit is not None
+        assert (fit.recalibration() is not None) is corrected
+
+
+def test_a_bundle_of_an_earlier_release_has_no_corrections(bundle: Bundle, tmp_path: Path) -> None:
+    fitted = replace(_fitted(bundle.judged, bundle), recalibration=None, baseline_recalibrations={})
+    old = write_bundle(tmp_path, fitted, None, {})
+    assert not (old.folder / RECALIBRATION).exists()
+    assert read_bundle(old.folder, digest=old.digest).verify().serving.recalibration() is None
 
 
 def test_a_flipped_bit_anywhere_is_refused(bundle: Bundle) -> None:

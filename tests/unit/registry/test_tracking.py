@@ -61,6 +61,9 @@ def test_metrics_have_one_step_per_lead(trained: Trained) -> None:
     assert _history(trained, "ridge-var/holdout_crps") == list(enumerate(verdict.crps_by_lead, 1))
     climatology = next(rival for rival in verdict.rivals if rival.rival == "climatology")
     assert _history(trained, "climatology/holdout_crps") == list(enumerate(climatology.crps_by_lead, 1))
+    assert [one.nominal for one in verdict.intervals] == [0.9, 0.8, 0.5]
+    for one in verdict.intervals:
+        assert _history(trained, f"ridge-var/holdout_coverage_{100 * one.nominal:g}") == list(enumerate(one.by_lead, 1))
     for score in ("mae", "rmse", "bias", "coverage"):
         assert [step for step, _ in _history(trained, f"persistence/holdout_{score}")] == [1, 2]
 
@@ -92,7 +95,7 @@ def test_the_model_is_logged_without_pickle(trained_once: Trained) -> None:
     files = _artifacts(trained_once)
     assert {path.suffix for path in files} <= {"", ".json", ".safetensors", ".txt", ".yaml", ".py", ".svg"}
     weights = [path for path in files if path.suffix == ".safetensors"]
-    assert len(weights) == 2 * len(baseline_names(grid=False))
+    assert len(weights) == 2 * len(baseline_names(grid=False)) + 1  # and the corrections
     assert all(load(path.read_bytes()) for path in weights)
     (card,) = [path for path in files if path.name == "MLmodel"]
     flavour = yaml.safe_load(card.read_text())["flavors"]["python_function"]

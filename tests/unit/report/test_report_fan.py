@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from xml.etree import ElementTree
@@ -136,3 +137,12 @@ def test_skill_svg_shows_gain_and_loss_or_that_nothing_is_verified(skill: tuple[
     assert drawn.count('class="loss"') == 1
     assert "2000 verified forecast values" in drawn
     assert "not verified yet" in skill_svg("Wind speed", (), units="m s-1")
+
+
+def test_skill_svg_shows_the_coverage_of_every_interval(skill: tuple[LeadSkill, ...]) -> None:
+    inner = ((0.8, 0.79), (0.5, 0.31))
+    several = tuple(replace(entry, inner=inner) for entry in skill)
+    one, all_three = (skill_svg("Wind", entries, units="m s-1", nominal_coverage=0.9) for entries in (skill, several))
+    assert "Coverage of the 90\u00a0% interval<" in one
+    assert "Coverage of the 50\u00a0%, 80\u00a0%, 90\u00a0% intervals<" in all_three
+    assert [all_three.count(f"nominal {share}\u00a0%") for share in (50, 80, 90)] == [1, 1, 1]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from models.task import Inputs, Task
 from pipeline.features.windows import IssueWindows
 from pipeline.steps import mean_length
-from pipeline.training.evaluate import Evaluation, evaluate, predict_published
+from pipeline.training.evaluate import Evaluation, evaluate, forecast_windows, predict_published
 from tests.conftest import ProductHome
 from tests.world import take_snapshot
 
@@ -93,12 +93,12 @@ def test_withheld_stations_are_missing_in_the_input_and_still_scored(fresh: Call
     windows = _windows(fresh(days=30))
     model = Constant(windows.task)
     withheld = np.array([True, False, False, True])
-    scores = evaluate(model, windows, withheld=withheld)  # type: ignore[arg-type]
+    (forecasts,) = forecast_windows(model, windows, withheld=withheld)  # type: ignore[arg-type]
     (inputs,) = model.inputs
     assert not inputs.mask[..., withheld].any()
     assert not inputs.values[..., withheld].any()
     assert inputs.mask[..., ~withheld].all()
-    assert np.isfinite(scores.crps[0]).all()
+    assert np.isfinite(forecasts.truth[0]).all()
 
 
 def test_the_chunk_size_changes_nothing(fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch) -> None:

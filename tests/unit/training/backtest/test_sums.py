@@ -12,11 +12,10 @@ from pipeline.training.backtest.sums import (
     SEASONS,
     GroupSums,
     Sums,
-    intervals,
-    nominal_coverages,
     seasons_and_hours,
     shared_cases,
 )
+from pipeline.training.metrics import intervals, nominal_coverages
 from tests.world import make_product
 
 LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
