@@ -108,19 +108,16 @@ def evaluate_holdout(snapshot: Snapshot, folds: Folds, fits: Fits) -> TrainingOu
     reference = raw.get(CLIMATOLOGY)
     scores = {name: evaluation.relative_to(reference) for name, evaluation in raw.items()}
     baselines.sort(key=lambda model: scores[model.name].mean_crps)
-    withheld = _withheld_locations(len(snapshot.locations), snapshot.product)
+    outage = {
+        one.name: _outage_scores(one, snapshot, folds, recalibrations[one.name], raw[one.name]) for one in challengers
+    }
     return TrainingOutcome(
         candidates=candidates,
         baselines=tuple(baselines),
         champion=champion,
         challengers=challengers,
         holdout=scores,
-        outage={
-            one.name: score_without_locations(
-                one.models, snapshot, folds, recalibrations[one.name], withheld
-            ).relative_to(reference)
-            for one in challengers
-        },
+        outage={name: evaluation.relative_to(reference) for name, evaluation in outage.items()},
         by_key=fits.by_key,
         failed=failed,
         recalibrations=recalibrations,
@@ -134,6 +131,19 @@ def _challengers(candidates: Sequence[FittedModel], baselines: Sequence[FittedMo
     if second and second is not first and second.name not in REQUIRED_BASELINES:
         chosen.append(second)
     return tuple(chosen)
+
+
+def _outage_scores(
+    fitted: FittedModel, snapshot: Snapshot, folds: Folds, recalibrations: Recalibrations, complete: Evaluation
+) -> Evaluation:
+    """Return the scores without the input of a quarter of the locations; NaN, which the gate refuses, if that fails."""
+    withheld = _withheld_locations(len(snapshot.locations), snapshot.product)
+    try:
+        return score_without_locations(fitted.models, snapshot, folds, recalibrations, withheld)
+    except Exception as error:  # as in `fits`
+        log.warning("%s cannot forecast an outage: %s", fitted.name, error, exc_info=not isinstance(error, ModelError))
+        crps, missing, covered = (np.full_like(array, np.nan) for array in complete.arrays)
+        return Evaluation(crps, missing, covered)
 
 
 def _withheld_locations(count: int, product: Product) -> NDArray[np.bool_]:

@@ -18,6 +18,7 @@ from pipeline.times import Cadence
 from pipeline.training import fit, holdout, recipe
 from pipeline.training.comparison import compare_challenger
 from pipeline.training.cost import Cost
+from pipeline.training.decision import decide_all
 from pipeline.training.evaluate import Evaluation
 from pipeline.training.fit import (
     REQUIRED_BASELINES,
@@ -161,6 +162,24 @@ def test_the_best_on_validation_is_the_challenger() -> None:
     assert best is not None
     assert best.name == "b"
     assert best_on_validation([]) is None
+
+
+def test_a_challenger_that_fails_in_an_outage_is_refused_and_the_retrain_goes_on(
+    fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = fresh()
+    snapshot = take_snapshot(place.workspace, known_by=place.end)
+    folds = split(snapshot)
+    fits = fit_all(snapshot, folds)
+
+    def fail(*_: object) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(holdout, "score_without_locations", fail)
+    outcome = evaluate_holdout(snapshot, folds, fits)
+    (decision,) = decide_all(snapshot, folds, outcome, None, {})
+    assert decision.verdict.decision == "refused"
+    assert "some forecasts have no score with a quarter of the stations withheld" in decision.verdict.reason
 
 
 @pytest.mark.parametrize(("stations", "withheld"), [(1, 0), (2, 1), (3, 1), (4, 1), (8, 2), (12, 3)])
