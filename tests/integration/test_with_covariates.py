@@ -60,7 +60,7 @@ PRODUCT: dict[str, Any] = {
         }
     },
     "forecast": {"targets": list(TARGETS), "context": 6, "horizon": 2},
-    "training": {"candidates": ["gradient-boosting"], "window": "1y", "validation": 60, "budget": "30s"},
+    "training": {"candidates": ["gradient-boosting"], "window": "1y", "validation": 60, "budget": "5min"},
     "gate": {"issues": 80, "coverage_tolerance": 0.35},
     "schedule": {"forecast": "5 1,7,13,19 * * *"},
     "publish": [{"kind": "parquet"}, {"kind": "netcdf"}],
