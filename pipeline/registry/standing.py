@@ -103,9 +103,10 @@ def standing_of(rows: Iterable[Entry]) -> Standing:
             case "promoted" | "rollback":
                 now = Standing(row.number, (row.version,), row.at, skill_since=row.at, refit_since=row.at)
             case "refreshed":
-                now = replace(now, versions=(*now.versions, row.version), judged=None, retrain_due=False)
+                due = _is_due(now, row)
+                now = replace(now, versions=(*now.versions, row.version), judged=None, retrain_due=due)
             case "refused":
-                now = replace(now, retrain_due=False)
+                now = replace(now, retrain_due=_is_due(now, row))
             case "stepped_down" | "stepped_up":
                 now = _step(now, row)
     return now
@@ -164,6 +165,11 @@ def describe_live_verdict(verdict: LiveVerdict) -> str:
                 f"the champion's fit on all data has become worse than its judged fit: {period}, its CRPS was "
                 f"{difference} of the judged fit, which serves until the next refresh"
             )
+
+
+def _is_due(now: Standing, retrain: Entry) -> bool:
+    """Return whether a retrain is still due after one: it is, if that began before the step that asked for it."""
+    return now.retrain_due and now.step is not None and retrain.at < now.step.at
 
 
 def _step(now: Standing, row: Entry) -> Standing:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 
 import pandas as pd
 import pyarrow as pa
@@ -101,6 +102,7 @@ def extend_live_scores(
     newest = scores.newest()
     if newest is not None and newest[1] > at:
         return False
+    known = cache(baselines)  # one attempt for each bundle, however many forecasts it made
     first_new = max(since, newest[0] + RESOLUTION) if newest else since
     # The first value of a forecast describes a time after the issue, so no later forecast can have matured.
     for first, last in months(first_new, at - (cadence.horizon - 1) * mean_length(cadence.step) - cadence.delay):
@@ -111,7 +113,7 @@ def extend_live_scores(
         begin, end = cadence.lead_times(issues[0])[0], cadence.lead_times(issues[-1])[-1]
         pairs = match_observations(rows, observations.read(known_by=at, since=begin, until=end), known_by=at)
         matured = _matured(rows, pairs, cadence, at)
-        found = [row for issue in matured for row in _score(pairs[pairs["issue_time"] == issue], baselines)]
+        found = [row for issue in matured for row in _score(pairs[pairs["issue_time"] == issue], known)]
         if found:
             scores.add(pa.Table.from_pylist([{**row, "scored_at": at} for row in found], SCHEMA))
         if len(matured) < len(issues):

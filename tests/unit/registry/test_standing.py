@@ -135,6 +135,15 @@ def test_a_verdict_on_what_no_longer_serves_changes_nothing(
     assert standing_at(ledger, at).serving == serving
 
 
+def test_a_retrain_that_began_before_the_step_down_does_not_answer_it(tmp_path: Path) -> None:
+    ledger = ledger_of(tmp_path, PROMOTED, "worse_than_baseline")
+    late = {"version": 2, "previous": 1, "who": "gate", "why": "so", "numbers": "{}"}
+    ledger.write("refused", at=START + DAY - timedelta(hours=1), key="before", **late)  # type: ignore[arg-type]
+    assert standing_at(ledger, START + 2 * DAY).retrain_due
+    ledger.write("refused", at=START + DAY + timedelta(hours=1), key="after", **late)  # type: ignore[arg-type]
+    assert not standing_at(ledger, START + 2 * DAY).retrain_due
+
+
 def test_sentences() -> None:
     period = "over 34 forecasts issued from 2002-01-01 to 2002-02-10, its CRPS was"
     assert describe_live_verdict(verdict("worse_than_baseline")) == (
