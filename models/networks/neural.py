@@ -279,12 +279,13 @@ class NeuralModel(Model):
         Raises:
             NotFittedError: the model is not fitted.
         """
+        members = members_state(self._fitted(), self._model_config.seeds)
         return {
             **prefixed("base", self._base.state()),
             **prefixed("covariates", self._covariates.state()),
             **prefixed("correction", self._correction.state()),
             **prefixed("without_covariates", self._without_covariates.state()),
-            **members_state(self._fitted(), self._model_config.seeds),
+            **members,
         }
 
     def load_state(self, state: State) -> None:

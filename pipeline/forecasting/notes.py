@@ -90,7 +90,11 @@ def describe_note(note: Note) -> str:
         case "champion_left_out":
             return f"the champion made no forecast to compare with: {note.error}"
         case "live_verdict":
-            return describe_live_verdict(note.verdict) if note.verdict else "a live verdict without its numbers"
+            return (
+                describe_live_verdict(note.verdict)
+                if note.verdict
+                else f"a live verdict on {subject}, without its numbers"
+            )
         case "ledger_unreadable":
             return f"live verdicts unknown, the champion serves: {note.error}"
         case "missing_covariates":

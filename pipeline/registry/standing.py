@@ -187,6 +187,6 @@ def _step(now: Standing, row: Entry) -> Standing:
             return replace(now, down=step, recovery=None, skill_since=step.at, retrain_due=True)
         case "better_than_baseline":
             return replace(now, down=None, recovery=step, skill_since=step.at, retrain_due=False)
-        case "refit_worse" if row.version == now.versions[-1]:
+        case "refit_worse" if now.versions[-1:] in ((), (row.version,)):
             return replace(now, judged=step, refit_since=step.at, retrain_due=True)
     return now

@@ -73,7 +73,7 @@ def test_a_nonlinear_rule_is_learnt(task: Task) -> None:
     for model in (GradientBoosting(task, rounds=150, learning_rate=0.1), RidgeVar(task)):
         model.fit(train, validation)
         scores.append(rmse(model, test))
-    assert 0.45 < scores[0] < 0.8 * scores[1]
+    assert 0.45 < scores[0] < 0.9 * scores[1]  # dressed by size, the regression bends too
 
 
 def test_covariates_are_used_and_may_be_absent(task: Task) -> None:
