@@ -21,7 +21,7 @@ def parse_step(text: object) -> Step:
     """Return the time step that text such as ``1h``, ``month`` or ``day in Europe/Dublin`` means.
 
     Raises:
-        InvalidValueError: the text is no step, or a duration that does not divide a day into equal steps.
+        InvalidValueError: the text is not a step, or a duration that does not divide a day into equal steps.
     """
     if isinstance(text, CalendarStep):
         return text

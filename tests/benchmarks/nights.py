@@ -1,11 +1,11 @@
-"""The loop as it is lived: nights of virtual time, with a retrain every night and without one after the first.
+"""What nightly retrains gain: nights of virtual time, with a retrain every night and without one after the first.
 
     NIGHTCAST_REAL_DATA=... python -m tests.benchmarks.nights [irish-wind ...] [--nights 60] [--keep DIR]
 
 Both homes start from the same first retrain and publish forecasts for the same issue times; one is retrained every
 night by the job `retrain`, gate and checks included. The CRPS is that of the published forecasts, as observed at the
-end; the interval of the skill is a block bootstrap over issue times. Records of less than 60 nights give fewer. With
-`--check-every N`, only every N-th night is retrained.
+end; the interval of the skill is a block bootstrap over issue times. Records too short for that give fewer nights. With
+`--retrain-every N`, only every N-th night is retrained.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("cases", nargs="*", default=list(CASES))
     parser.add_argument("--nights", type=int, default=60)
-    parser.add_argument("--check-every", type=int, default=1)
+    parser.add_argument("--retrain-every", type=int, default=1)
     parser.add_argument("--keep", type=Path)
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -152,7 +152,7 @@ def main() -> None:
     print("| product | retrains | lead | CRPS never refreshed | refreshed | skill (95 %) | covered by 50 / 80 / 90 % |")
     print("|---|---|---|---|---|---|---|")
     for case in options.cases:
-        for line in compare(case, folder / case, options.nights, options.check_every):
+        for line in compare(case, folder / case, options.nights, options.retrain_every):
             print(line, flush=True)
 
 
