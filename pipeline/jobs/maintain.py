@@ -22,6 +22,8 @@ from pipeline.workspace import Workspace
 
 KEPT = timedelta(days=7)
 """Unreferenced files are kept this long, because somebody may be reading them."""
+LONGEST_RUN = timedelta(days=7)
+"""MLflow runs that have not ended after this time belong to a process that is gone; no job runs longer."""
 RESTORATION = "lost.json"
 """A file beside the receipts: the payloads of a repaired table must be ingested again, and how far that has come."""
 _NOTHING_DONE: dict[str, Any] = {"done": [], "failed": []}
@@ -78,6 +80,7 @@ def maintain(
 ) -> MaintainResult:
     """Verify every digest of a product's stores, compact its tables, and delete files that no kept version needs.
 
+    MLflow runs of processes that were killed are marked as such.
     Versions that registered models were trained on are kept. A damaged table is not changed. With `repair`, damaged
     commits are set aside, and the payloads and releases since the last sound commit are ingested again. A file records
     this before the first row is removed; until everything is ingested again it counts as damage, and the next repair
@@ -90,6 +93,7 @@ def maintain(
     clock = datetime.now(UTC)
     at = at or clock
     now = min(at, clock)  # files carry the time of the clock: one that is being written is never old
+    ws.registry.end_lost_runs(now - LONGEST_RUN)
     trained_on = [one.table_version for one in ws.registry.versions() if one.table_version is not None]
     tables = []
     again = payloads = 0

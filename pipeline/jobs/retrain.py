@@ -15,11 +15,13 @@ from pipeline.forecasting.notes import describe_note
 from pipeline.jobs.clock import now_of
 from pipeline.jobs.job import OnProgress, Progress, Result, Runner, call, ignore_progress
 from pipeline.registry.record import Candidate, recall, record
+from pipeline.registry.retrain_run import LossLog, log_data
 from pipeline.registry.standing import standing_at
+from pipeline.times import stamp
 from pipeline.training.budget import Budget
 from pipeline.training.decision import MOST_WARM_STARTS, decide_all, extend_history
 from pipeline.training.explanation.explain import explain_serving
-from pipeline.training.fit import check_candidates
+from pipeline.training.fit import OnEpoch, check_candidates
 from pipeline.training.fits import fit_all
 from pipeline.training.folds import split
 from pipeline.training.holdout import evaluate_holdout, training_key
@@ -105,35 +107,30 @@ def retrain(
     recorded = recall(ws.ledger, ws.registry, key)
     repeated = recorded is not None
     if recorded is None:
-
-        def report(model: str, epoch: Epoch) -> None:
-            losses = f"loss {epoch.train_loss:.4f}"
-            if isfinite(epoch.validation_loss):  # a fit on all data has none
-                losses += f", validation {epoch.validation_loss:.4f}"
-            on_progress(Progress(f"training {model}, epoch", epoch.epoch, epoch.epochs, losses))
-
         champion, history = _champion(ws, at), ws.score_history.read()
-        fits = run(fit_all, snapshot, folds, champion, budget, on_epoch=report)
-        outcome = run(evaluate_holdout, snapshot, folds, fits)
-        decisions = run(decide_all, snapshot, folds, outcome, champion, history, budget, on_epoch=report)
-        ws.score_history.add(extend_history(folds, outcome, history))
-        explained = run(explain_serving, snapshot, folds, decisions, budget)
-        warnings += (explained.problem,) if explained.problem else ()
-        recorded = run(
-            record,
-            snapshot,
-            folds,
-            outcome,
-            decisions,
-            champion.version if champion else None,
-            registry=ws.registry,
-            ledger=ws.ledger,
-            bundles=ws.layout.models,
-            observations=ws.feed.observations.table.uri,
-            at=at,
-            key=key,
-            explanation=explained.explanation,
-        )
+        with ws.registry.run(f"retrain {stamp(at)}", key) as tracked:
+            log_data(tracked, snapshot, folds, at=at, observations=ws.feed.observations.table.uri)
+            report = _report(on_progress, LossLog(tracked))
+            fits = run(fit_all, snapshot, folds, champion, budget, on_epoch=report)
+            outcome = run(evaluate_holdout, snapshot, folds, fits)
+            decisions = run(decide_all, snapshot, folds, outcome, champion, history, budget, on_epoch=report)
+            ws.score_history.add(extend_history(folds, outcome, history))
+            explained = run(explain_serving, snapshot, folds, decisions, budget)
+            warnings += (explained.problem,) if explained.problem else ()
+            recorded = run(
+                record,
+                snapshot,
+                outcome,
+                decisions,
+                champion.version if champion else None,
+                run=tracked,
+                registry=ws.registry,
+                ledger=ws.ledger,
+                bundles=ws.layout.models,
+                at=at,
+                key=key,
+                explanation=explained.explanation,
+            )
     first, last = recorded.decisions[0], recorded.decisions[-1]
     return RetrainResult(
         product=product.name,
@@ -149,6 +146,19 @@ def retrain(
         candidates=recorded.candidates,
         warnings=warnings,
     )
+
+
+def _report(on_progress: OnProgress, losses: LossLog) -> OnEpoch:
+    """Return what tells a person and the MLflow run that an epoch has ended."""
+
+    def report(model: str, epoch: Epoch) -> None:
+        losses.add(model, epoch)
+        detail = f"loss {epoch.train_loss:.4f}"
+        if isfinite(epoch.validation_loss):  # a fit on all data has none
+            detail += f", validation {epoch.validation_loss:.4f}"
+        on_progress(Progress(f"training {model}, epoch", epoch.epoch, epoch.epochs, detail))
+
+    return report
 
 
 def _champion(ws: Workspace, at: datetime) -> Champion | None:

@@ -1,14 +1,13 @@
-"""Record a retrain: the MLflow run, the registry versions, the aliases and the ledger rows."""
+"""Record a retrain: the registry versions, the aliases and the ledger rows."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.config import Product
@@ -16,15 +15,12 @@ from pipeline.features.snapshot import Snapshot
 from pipeline.registry.bundle import Bundle, write_bundle
 from pipeline.registry.explanations import FIELD
 from pipeline.registry.ledger import Ledger
-from pipeline.registry.plots import plot_explanation, plot_skill
+from pipeline.registry.retrain_run import example_rows, log_results
 from pipeline.registry.run import Run
 from pipeline.registry.standing import tag_standing
 from pipeline.registry.tracking import Registry
-from pipeline.times import stamp
 from pipeline.training.decision import Decision
-from pipeline.training.evaluate import Evaluation
 from pipeline.training.explanation.facts import Explanation
-from pipeline.training.folds import Folds
 from pipeline.training.holdout import TrainingOutcome
 from pipeline.training.verdict import Verdict
 from pipeline.version import code_version
@@ -67,15 +63,14 @@ class RecordedRetrain:
 
 def record(
     snapshot: Snapshot,
-    folds: Folds,
     outcome: TrainingOutcome,
     decisions: Sequence[Decision],
     champion: int | None,
     *,
+    run: Run,
     registry: Registry,
     ledger: Ledger,
     bundles: Path,
-    observations: str,
     at: datetime,
     key: str,
     explanation: Explanation | None = None,
@@ -84,14 +79,13 @@ def record(
 
     Args:
         snapshot: The training data.
-        folds: The issue times of each fold.
         outcome: The fitted models and their scores.
         decisions: What the gate decided.
         champion: The version in service before, if any.
-        registry: Where the run and the versions are registered.
+        run: The MLflow run of the retrain.
+        registry: Where the versions are registered.
         ledger: Where the decisions are recorded.
         bundles: Folder of the product's bundles.
-        observations: Path or URI of the observations table, for lineage.
         at: Time of the retrain.
         key: Key of the retrain, from `training_key`.
         explanation: What the forecasts of the fit that is to serve rest on.
@@ -101,52 +95,46 @@ def record(
     """
     candidates = _candidates(snapshot.product, outcome)
     recorded, serving = [], champion
-    with registry.run(f"retrain {stamp(at)}", key) as run:
-        _describe(run, snapshot, folds, outcome, decisions, at, observations)
-        for number, decision in enumerate(decisions):
-            verdict = decision.verdict
-            bundle = _write_bundle(snapshot, decision, bundles, at, explanation if decision.serves else None)
-            tags = {
-                "trained_until": bundle.serving.trained_until.isoformat(),
-                "snapshot": snapshot.digest,
-                "table_version": str(snapshot.table_version),
-                "crps": json.dumps(verdict.crps),
-                "verdict": verdict.decision,
-                "reason": verdict.reason,
-            }
-            version = run.register(bundle, _example(snapshot), tags, name=("model", "refresh")[number])
-            registry.set_alias("fallback", version)
-            if verdict.kind == "promotion":
-                registry.set_alias("challenger", version)
-            # The ledger comes first: an alias without a row could not be rolled back. `recall` sets a missing alias.
-            ledger.write(
-                verdict.decision,
-                at=at,
-                version=version,
-                previous=champion,
-                who="gate",
-                why=verdict.reason,
-                numbers=json.dumps(
-                    {
-                        "verdict": verdict.model_dump(mode="json"),
-                        "digest": bundle.digest,
-                        "run": run.run_id,
-                        "decisions": len(decisions),
-                        "candidates": [one.model_dump(mode="json") for one in candidates],
-                    }
-                ),
-                key=_row_key(key, number),
-            )
-            recorded.append(RecordedDecision(version, bundle.digest, verdict))
-            if decision.serves:
-                registry.set_alias("champion", version)
-                serving = version
-        gate = {one.verdict.kind: one.verdict.model_dump(mode="json") for one in decisions}
-        run.log_text(json.dumps(gate, indent=1), "gate.json")
-        if explanation is not None:
-            run.log_text(explanation.model_dump_json(indent=1), "explanation.json")
-            run.log_text(plot_explanation(snapshot, explanation), "plots/explanation.svg")
-        tag_standing(ledger, registry)
+    log_results(run, snapshot, outcome, decisions, explanation)
+    for number, decision in enumerate(decisions):
+        verdict = decision.verdict
+        bundle = _write_bundle(snapshot, decision, bundles, at, explanation if decision.serves else None)
+        tags = {
+            "trained_until": bundle.serving.trained_until.isoformat(),
+            "snapshot": snapshot.digest,
+            "table_version": str(snapshot.table_version),
+            "crps": json.dumps(verdict.crps),
+            "verdict": verdict.decision,
+            "reason": verdict.reason,
+        }
+        version = run.register(bundle, example_rows(snapshot), tags, name=("model", "refresh")[number])
+        registry.set_alias("fallback", version)
+        if verdict.kind == "promotion":
+            registry.set_alias("challenger", version)
+        # The ledger comes first: an alias without a row could not be rolled back. `recall` sets a missing alias.
+        ledger.write(
+            verdict.decision,
+            at=at,
+            version=version,
+            previous=champion,
+            who="gate",
+            why=verdict.reason,
+            numbers=json.dumps(
+                {
+                    "verdict": verdict.model_dump(mode="json"),
+                    "digest": bundle.digest,
+                    "run": run.run_id,
+                    "decisions": len(decisions),
+                    "candidates": [one.model_dump(mode="json") for one in candidates],
+                }
+            ),
+            key=_row_key(key, number),
+        )
+        recorded.append(RecordedDecision(version, bundle.digest, verdict))
+        if decision.serves:
+            registry.set_alias("champion", version)
+            serving = version
+    tag_standing(ledger, registry)
     return RecordedRetrain(tuple(recorded), run.run_id, serving, candidates)
 
 
@@ -207,93 +195,3 @@ def _write_bundle(
     if decision.refit is None:
         return write_bundle(bundles, decision.judged, None, facts)
     return write_bundle(bundles, decision.refit, decision.judged, facts)
-
-
-def _describe(
-    run: Run,
-    snapshot: Snapshot,
-    folds: Folds,
-    outcome: TrainingOutcome,
-    decisions: Sequence[Decision],
-    at: datetime,
-    observations: str,
-) -> None:
-    product = snapshot.product
-    fitted = {one.name: one for one in outcome.fitted}
-    models = {name: one.model for name, one in fitted.items()}
-    first, newest = folds.folds[0], folds.newest
-    options = {name: model.options() for name, model in models.items()}
-    remarks = {name: "; ".join(lines) for name, model in models.items() if (lines := model.remarks())}
-    run.log_parameters(
-        {
-            "product": product.name,
-            "at": at.isoformat(),
-            "challenger": decisions[0].fitted.name,
-            "code_version": code_version(),
-            "snapshot": snapshot.digest,
-            "table_version": snapshot.table_version,
-            "folds": len(folds.folds),
-            "train_issues": len(newest.train),
-            "train_since": newest.train[0].isoformat(),
-            "validation_issues": len(newest.validation),
-            "validation_since": newest.validation[0].isoformat(),
-            "holdout_issues": len(folds.holdout),
-            "holdout_since": first.holdout[0].isoformat(),
-            "independent_cases": folds.cases,
-            **{f"training.{name}": value for name, value in product.training.model_dump(mode="json").items()},
-            **{f"forecast.{name}": value for name, value in product.forecast.model_dump(mode="json").items()},
-            **{f"options.{name}": json.dumps(chosen) for name, chosen in options.items()},
-            **{f"remarks.{name}": text for name, text in remarks.items()},
-            **{f"failed.{name}": reason for name, reason in outcome.failed.items()},
-        }
-    )
-    run.log_text(json.dumps(options, indent=1), "options.json")  # parameters are cut where they are long
-    series: dict[str, list[tuple[int, float]]] = {}
-    for one in outcome.fitted:
-        series[f"{one.name}/validation_crps"] = [(0, one.validation.mean_crps)]
-        series[f"{one.name}/seconds"] = [(0, one.cost.fit)]
-        series[f"{one.name}/train_loss"] = [(epoch.epoch, epoch.train_loss) for epoch in one.epochs]
-        series[f"{one.name}/validation_loss"] = [(epoch.epoch, epoch.validation_loss) for epoch in one.epochs]
-        series |= _by_lead(one.name, outcome.holdout[one.name], product.forecast.targets)
-    run.log_metrics(series)
-    run.log_text(plot_skill(snapshot, outcome, decisions[0].fitted), "plots/holdout_skill.svg")
-    run.log_lineage(
-        _example(snapshot),
-        table=observations,
-        version=snapshot.table_version,
-        digest=snapshot.digest,
-        name=f"{product.name}-observations",
-    )
-
-
-def _by_lead(name: str, scores: Evaluation, targets: Sequence[str]) -> Mapping[str, list[tuple[int, float]]]:
-    """Return the held-out scores by lead; of several variables the mean, and those of each in its own unit."""
-    if len(targets) == 1:
-        by_lead = {"crps": scores.crps_by_lead, **scores.by_lead()}
-    else:
-        by_lead = {"crps": scores.crps_by_lead, "coverage": scores.coverage_by_lead}
-        for index, target in enumerate(targets):
-            own = scores.of_target(index)
-            own_by_lead = {"crps": own.crps_by_lead, **own.by_lead()}
-            by_lead |= {f"{score}/{target}": values for score, values in own_by_lead.items()}
-    if scores.intervals is not None:
-        columns = zip(scores.intervals.nominal, scores.intervals.by_lead, strict=True)
-        by_lead |= {f"coverage_{100 * nominal:g}": values for nominal, values in columns}
-    return {f"{name}/holdout_{score}": list(enumerate(values, 1)) for score, values in by_lead.items()}
-
-
-def _example(snapshot: Snapshot) -> pd.DataFrame:
-    """Return the newest frame as rows in the form that the logged model expects."""
-    frames = snapshot.frames
-    rows = []
-    for index, location in enumerate(snapshot.locations.ids):
-        row: dict[str, object] = {
-            "valid_time": frames.times[-1],
-            "location": location,
-            "known_at": frames.times[-1],
-        }
-        for channel, name in enumerate(snapshot.task.channels):
-            known = frames.mask[-1, channel, index]
-            row[name] = float(frames.first[-1, channel, index]) if known else float("nan")
-        rows.append(row)
-    return pd.DataFrame(rows)

@@ -76,14 +76,15 @@ class Registry:
 
     @contextmanager
     def run(self, name: str, key: str) -> Iterator[Run]:
-        """Open a run. An exception inside marks it as failed and is raised again."""
+        """Open a run. An exception inside marks it as failed, with the reason as a tag, and is raised again."""
         with self.catch_errors():
             experiment = self._experiment()
             started = self.mlflow.start_run(experiment_id=experiment, run_name=name, tags={KEY_TAG: key})
         try:
             yield Run(self, started.info.run_id)
-        except BaseException:
+        except BaseException as error:
             with suppress(Exception):  # the exception at hand says more than a second one about a lost server
+                self.mlflow.set_tag("nightcast.error", first_line(error))
                 self.mlflow.end_run("FAILED")
             raise
         with self.catch_errors():
@@ -99,6 +100,19 @@ class Registry:
         with self.catch_errors():
             found = self.client.search_runs([self._experiment()], filter_string=query, max_results=1)
         return str(found[0].info.run_id) if found else None
+
+    def end_lost_runs(self, started_before: datetime) -> int:
+        """Mark runs that began before a time and never ended as killed, and return their number.
+
+        Raises:
+            TrackingError: MLflow cannot be reached.
+        """
+        query = f"attributes.status = 'RUNNING' and attributes.start_time < {int(started_before.timestamp() * 1000)}"
+        with self.catch_errors():
+            lost = self.client.search_runs([self._experiment()], filter_string=query)
+            for run in lost:
+                self.client.set_terminated(run.info.run_id, "KILLED")
+        return len(lost)
 
     def version(self, number: int) -> RegisteredVersion:
         """Return a version by number, without its aliases.

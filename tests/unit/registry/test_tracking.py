@@ -79,6 +79,15 @@ def test_a_run_has_the_parameters_the_verdict_and_a_plot(trained: Trained, train
     assert json.loads(files["gate.json"].read_text())["promotion"]["promoted"] is True
 
 
+def test_the_losses_of_every_fit_are_metrics(trained: Trained) -> None:
+    for name in ("ridge-var", "climatology", "persistence"):
+        ((epoch, loss),) = _history(trained, f"{name}/train_loss")
+        assert epoch == 1
+        assert loss > 0
+    ((_, refit),) = _history(trained, "ridge-var on all data/train_loss")
+    assert refit == pytest.approx(_history(trained, "ridge-var/train_loss")[0][1], rel=0.2)
+
+
 def test_lineage_has_the_version_of_the_delta_table(trained: Trained) -> None:
     (used,) = _run(trained).inputs.dataset_inputs
     assert used.dataset.name == "tiny-wind-observations"
@@ -226,3 +235,20 @@ def test_any_number_of_parameters_of_any_length_is_recorded(trained: Trained) ->
     assert len(params) == 230
     assert {len(value) for value in params.values()} == {500}
     assert {len(name) for name in params} == {250}
+
+
+def test_a_run_that_raises_says_why(trained: Trained) -> None:
+    registry = trained.workspace.registry
+    with pytest.raises(ValueError, match="broken"), registry.run("retrain", "key") as run:
+        raise ValueError("broken\nsecond line")
+    assert registry.client.get_run(run.run_id).data.tags["nightcast.error"] == "broken"
+
+
+def test_a_run_whose_process_was_killed_does_not_claim_to_run_for_ever(trained: Trained) -> None:
+    registry = trained.workspace.registry
+    experiment = registry.client.get_experiment_by_name("tiny-wind").experiment_id
+    old, young = (registry.client.create_run(experiment, start_time=ms).info.run_id for ms in (1_000, 9_000))
+    assert registry.end_lost_runs(datetime.fromtimestamp(5, UTC)) == 1
+    assert registry.client.get_run(old).info.status == "KILLED"
+    assert registry.client.get_run(young).info.status == "RUNNING"
+    assert registry.client.get_run(trained.retrained.run_id).info.status == "FINISHED"
