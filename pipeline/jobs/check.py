@@ -21,7 +21,7 @@ from pipeline.ingest.sources.base import About
 from pipeline.steps import add, describe, mean_length, period_name
 from pipeline.training.fit import check_candidates
 from pipeline.training.folds import divide
-from pipeline.training.verdict import FEW_CASES
+from pipeline.training.verdict import FEW_CASES, FEWEST_CASES
 from pipeline.workspace import Workspace
 
 
@@ -80,7 +80,11 @@ def _describe_folds(ws: Workspace, first: datetime, last: datetime) -> str:
         return f"cannot train on the first payload alone; {str(error).removeprefix(f'{product.name}: ')}"
     train, held_out, cases = len(folds.newest.train), len(folds.holdout), folds.cases
     parts = "" if len(folds.folds) == 1 else f" in {len(folds.folds)} folds"
-    few = ", which is few: only large differences show" if cases < FEW_CASES else ""
+    few = ""
+    if cases < FEWEST_CASES:
+        few = f", too few for the gate's test: the best baseline serves until there are {FEWEST_CASES}"
+    elif cases < FEW_CASES:
+        few = ", which is few: only large differences show"
     return (
         f"trains on {train:,} issue times, compares on {held_out:,} held-out ones{parts}, about {cases:,} independent"
         f"{few}; from the first payload alone"

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+import numpy as np
+
 from models.base import Model
 from models.errors import ModelError
 from models.statistics.conformal import Recalibration
@@ -14,9 +16,9 @@ from pipeline.features.snapshot import Snapshot
 from pipeline.training.batch_test import can_compare
 from pipeline.training.budget import Budget
 from pipeline.training.comparison import compare_challenger, compare_refresh, pair_scores
-from pipeline.training.fit import FittedModel, OnEpoch, ignore_epoch
+from pipeline.training.fit import CLIMATOLOGY, REQUIRED_BASELINES, FittedModel, OnEpoch, ignore_epoch
 from pipeline.training.folds import Folds
-from pipeline.training.gate import decide, decide_refresh
+from pipeline.training.gate import accept_first_champion, decide, decide_refresh
 from pipeline.training.history import ScoreHistory
 from pipeline.training.holdout import TrainingOutcome
 from pipeline.training.recipe import Champion
@@ -38,7 +40,7 @@ class FittedModels:
 
     model: Model
     baselines: Mapping[str, Model]
-    """By name, best on the held-out issue times first."""
+    """By name, best on the held-out issue times first. If climatology or persistence is the model, it is the last."""
     trained_until: datetime
     """Last issue time used in training."""
     data_until: datetime
@@ -83,7 +85,8 @@ def decide_all(
     """Return the decisions of a retrain, the one on a challenger first; at most one of them is to serve.
 
     The first challenger that passes the gate is promoted. If none does, the champion's recipe is fitted again on all
-    data, and serves in place of the fit before it unless it is worse.
+    data, and serves in place of the fit before it unless it is worse. A product without a champion gets the baseline
+    with the lowest held-out CRPS: nothing serves that could be worse than it, so this needs no test.
     """
     rules = snapshot.product.gate
     fits = _Refits(snapshot, folds, outcome, budget or Budget(snapshot.product.training.budget), on_epoch)
@@ -94,12 +97,15 @@ def decide_all(
         verdict = decide(compare_challenger(snapshot, folds, outcome, challenger, champion, history), rules)
         judged = _judged(snapshot, folds, outcome, challenger)
         if verdict.promoted:
-            refitted = fits.of(challenger)
-            verdict = verdict.model_copy(update={"refit": refitted.objections})
-            model = None if refitted.objections else refitted.model
-            return (Decision(challenger, verdict, judged, fits.beside(model, judged)),)
+            return (_promote(challenger, verdict, judged, fits),)
         decisions.append(Decision(challenger, verdict, judged))
-    if champion is not None and outcome.champion is not None:
+    if champion is None:
+        baseline = _best_baseline(outcome)
+        comparison = compare_challenger(snapshot, folds, outcome, baseline, None, history)
+        of_candidate = next((one.verdict for one in decisions if one.fitted in outcome.candidates), None)
+        verdict = accept_first_champion(comparison, rules, of_candidate)
+        return (_promote(baseline, verdict, _judged(snapshot, folds, outcome, baseline), fits),)
+    if outcome.champion is not None:
         # The best baseline challenges every night; that it does not replace the champion is not recorded each time.
         refused = [one for one in decisions if one.fitted in outcome.candidates][:1]
         return (*refused, _refresh(snapshot, folds, outcome, outcome.champion, champion, fits))
@@ -116,6 +122,20 @@ def extend_history(folds: Folds, outcome: TrainingOutcome, history: ScoreHistory
     }
     # A pair with too few cases has not been tested, so it may start again when there are more.
     return {pair: one for pair, one in pairs.items() if can_compare(one.batch, one.overlap(folds.open_for))}
+
+
+def _promote(fitted: FittedModel, verdict: Verdict, judged: FittedModels, fits: _Refits) -> Decision:
+    """Return the decision on a recipe that becomes champion, with its fit on all data if that passes its checks."""
+    refitted = fits.of(fitted)
+    verdict = verdict.model_copy(update={"refit": refitted.objections})
+    model = None if refitted.objections else refitted.model
+    return Decision(fitted, verdict, judged, fits.beside(model, judged))
+
+
+def _best_baseline(outcome: TrainingOutcome) -> FittedModel:
+    """Return the baseline with the lowest held-out CRPS, of those with a score wherever climatology has one."""
+    scored = {name: np.isfinite(scores.crps) for name, scores in outcome.holdout.items()}
+    return next(one for one in outcome.baselines if np.array_equal(scored[one.name], scored[CLIMATOLOGY]))
 
 
 def _refresh(
@@ -136,6 +156,8 @@ def _refresh(
 
 def _judged(snapshot: Snapshot, folds: Folds, outcome: TrainingOutcome, fitted: FittedModel) -> FittedModels:
     baselines = {one.name: one.model for one in outcome.baselines if one is not fitted}
+    if fitted.name in REQUIRED_BASELINES:  # they are the last fallbacks of every bundle
+        baselines[fitted.name] = fitted.model
     corrections = {name: one.newest for name, one in outcome.recalibrations.items()}
     return FittedModels(
         fitted.model,
@@ -169,10 +191,8 @@ class _Refits:
         """
         if model is None:
             return None
-        baselines = {}
-        for one in self._outcome.baselines:
-            if one.name in judged.baselines:
-                baselines[one.name] = self._baseline(one)
+        fitted = {one.name: one for one in self._outcome.baselines}
+        baselines = {name: self._baseline(fitted[name]) for name in judged.baselines}
         trained_until, data_until = self._folds.matured[-1], self._snapshot.newest_known
         return replace(judged, model=model, baselines=baselines, trained_until=trained_until, data_until=data_until)
 

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pipeline.config.product import Gate
+from pipeline.training.batch_test import can_compare
 from pipeline.training.evaluate import Evaluation
 from pipeline.training.history import PairedScores
 from pipeline.training.nightly_test import nightly_p_values
-from pipeline.training.verdict import DecisionKind, Interval, Objection, Places, Rival, Verdict
+from pipeline.training.verdict import DecisionKind, Interval, Objection, ObjectionKind, Places, Rival, Verdict
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,20 @@ def decide(comparison: HoldoutComparison, rules: Gate) -> Verdict:
         *_objections_to_outage(comparison),
     )
     return _verdict("promotion", comparison, rivals, objections)
+
+
+def accept_first_champion(comparison: HoldoutComparison, rules: Gate, refused: Verdict | None) -> Verdict:
+    """Return the verdict on the best baseline of a product without a champion: it serves until another is shown better.
+
+    Args:
+        comparison: The baseline and its rivals.
+        rules: The rules of the gate.
+        refused: The verdict on the best candidate; None if none could be trained.
+    """
+    rivals = tuple(_compare(comparison, rival, rules) for rival in comparison.rivals)
+    verdict = _verdict("promotion", comparison, rivals, ())
+    candidate = {"best_candidate": refused.challenger, "refused": refused.objections} if refused else {}
+    return verdict.model_copy(update={"is_baseline": True, "untested": True, **candidate})
 
 
 def decide_refresh(comparison: HoldoutComparison, rules: Gate, checks: Sequence[Objection] = ()) -> Verdict:
@@ -193,7 +208,9 @@ def _compare(comparison: HoldoutComparison, rival: ScoredModel, rules: Gate) -> 
     # A score that one of them lacks at any lead or location would be a forecast left out of its mean.
     complete = bool(np.array_equal(np.isfinite(challenger.crps), np.isfinite(rival.scores.crps)) and shared.any())
     paired = rival.paired or PairedScores.empty().extended(comparison.issues, tonight, comparison.open_for)
-    p_value = _p_value(paired, comparison, rules)
+    scored = paired.scores.shape[-1] > 0
+    too_few = scored and not can_compare(paired.batch, paired.overlap(comparison.open_for))
+    p_value = _p_value(paired, comparison, rules) if scored else 1.0
     mean = rival.scores.mean_crps
     skill = 1 - challenger.mean_crps / mean if mean > 0 else float("nan")
     return Rival(
@@ -202,15 +219,14 @@ def _compare(comparison: HoldoutComparison, rival: ScoredModel, rules: Gate) -> 
         crps_by_lead=rival.scores.crps_by_lead,
         skill=skill,
         p_value=p_value,
+        too_few=too_few,
         beaten=complete and skill > 0 and p_value <= rules.significance,
     )
 
 
 def _p_value(paired: PairedScores, comparison: HoldoutComparison, rules: Gate) -> float:
-    """Return an anytime-valid p-value of the hypothesis that the challenger is not better; 1 without cases."""
+    """Return an anytime-valid p-value of the hypothesis that the challenger is not better."""
     ours, theirs = paired.scores
-    if not len(ours):
-        return 1.0
     overlap = paired.overlap(comparison.open_for)
     p_values = nightly_p_values(
         ours, theirs, paired.batch, overlap, significance=rules.significance, challengers=comparison.challengers
@@ -226,7 +242,8 @@ def _objections_to_scores(comparison: HoldoutComparison, rivals: Sequence[Rival]
         yield Objection(kind="score_missing", leads=tuple((np.flatnonzero(missing) + 1).tolist()))
     for rival in rivals:
         if not rival.beaten:
-            yield Objection(kind="not_shown_better", rival=rival.rival, skill=rival.skill, p_value=rival.p_value)
+            kind: ObjectionKind = "not_tested" if rival.too_few else "not_shown_better"
+            yield Objection(kind=kind, rival=rival.rival, skill=rival.skill, p_value=rival.p_value)
 
 
 def _objections_by_lead(

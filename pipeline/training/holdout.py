@@ -19,7 +19,6 @@ from pipeline.training.fit import (
     CLIMATOLOGY,
     REQUIRED_BASELINES,
     FittedModel,
-    TrainingError,
     baseline_names,
     best_on_validation,
     scale_by_climatology,
@@ -40,15 +39,15 @@ class TrainingOutcome:
 
     candidates: tuple[FittedModel, ...]
     baselines: tuple[FittedModel, ...]
-    """Best on held-out issue times first; a baseline may be a candidate too."""
+    """Lowest CRPS on the held-out issue times first; a baseline may be a candidate too."""
     champion: FittedModel | None
     """The champion's recipe, fitted again; None without a champion, or if it could not be fitted."""
     challengers: tuple[FittedModel, ...]
-    """The best candidate on validation, then the best baseline; the gate takes the first that passes."""
+    """The best candidate on validation, then the best baseline; the gate takes the first that passes. May be empty."""
     holdout: dict[str, Evaluation]
     """Scores of every model by name; means of several variables are relative to climatology."""
     outage: dict[str, Evaluation]
-    """The challengers with the input of a quarter of the locations withheld."""
+    """Those that may be promoted, with the input of a quarter of the locations withheld."""
     by_key: dict[str, FittedModel]
     """Every fitted model by the key of its recipe, with those that are only parts of others."""
     failed: dict[str, str]
@@ -82,7 +81,6 @@ def evaluate_holdout(snapshot: Snapshot, folds: Folds, fits: Fits) -> TrainingOu
     """Choose the challengers on validation, then score all models on the held-out issue times.
 
     Raises:
-        TrainingError: there is neither a challenger nor a champion to refresh.
         ModelError: climatology or persistence cannot forecast the held-out issue times.
     """
     fitted = {one.name: one for one in scale_by_climatology(tuple(fits.fitted.values()))}
@@ -100,16 +98,13 @@ def evaluate_holdout(snapshot: Snapshot, folds: Folds, fits: Fits) -> TrainingOu
     candidates = tuple(fitted[name] for name in snapshot.product.training.candidates if name in fitted)
     baselines = [fitted[name] for name in baseline_names(grid=snapshot.task.grid is not None) if name in fitted]
     challengers = _challengers(candidates, baselines)
-    if not challengers and champion is None:
-        raise TrainingError(
-            "no candidate could be trained, and no baseline is better than climatology and persistence on validation; "
-            "see the log of the run"
-        )
     reference = raw.get(CLIMATOLOGY)
     scores = {name: evaluation.relative_to(reference) for name, evaluation in raw.items()}
     baselines.sort(key=lambda model: scores[model.name].mean_crps)
+    # Without a champion, the best baseline serves if no challenger passes.
+    promotable = {one.name: one for one in (*challengers, *(baselines[:1] if champion is None else ()))}
     outage = {
-        one.name: _outage_scores(one, snapshot, folds, recalibrations[one.name], raw[one.name]) for one in challengers
+        name: _outage_scores(one, snapshot, folds, recalibrations[name], raw[name]) for name, one in promotable.items()
     }
     return TrainingOutcome(
         candidates=candidates,

@@ -8,10 +8,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, computed_field, model_validator
 
+from pipeline.training.batch_test import FEWEST_GROUPS, SHORTEST
+
 Places = Literal["stations", "cells"]
 
 FEW_CASES = 30
 """Forecasts without a common valid time below which a comparison stands on few."""
+FEWEST_CASES = SHORTEST * FEWEST_GROUPS
+"""Forecasts without a common valid time that the gate's test needs, about."""
 
 DecisionKind = Literal["promotion", "refresh"]
 Decision = Literal["promoted", "refreshed", "refused"]
@@ -20,6 +24,7 @@ ObjectionKind = Literal[
     "no_rivals",
     "score_missing",
     "not_shown_better",
+    "not_tested",
     "worse_at_leads",
     "too_few_scores",
     "coverage",
@@ -41,11 +46,12 @@ class Objection(BaseModel):
 
     kind: ObjectionKind
     rival: str = ""
-    """Name of the rival: of not_shown_better, worse_at_leads, too_few_scores and worse_than_before."""
+    """Name of the rival: of not_shown_better, not_tested, worse_at_leads, too_few_scores and worse_than_before."""
     leads: tuple[int, ...] = ()
     """Leads in steps, from 1: of score_missing, worse_at_leads and too_few_scores."""
     skill: float | None = None
-    """CRPS skill: of not_shown_better and worse_than_before over the rival, of refit_worse over the judged fit."""
+    """CRPS skill: of not_shown_better, not_tested and worse_than_before over the rival, of refit_worse over the judged
+    fit."""
     p_value: float | None = None
     """p-value: of not_shown_better."""
     coverage: float | None = None
@@ -73,6 +79,8 @@ class Rival(BaseModel):
     p_value: float
     """Anytime-valid p-value of the hypothesis that the challenger is not better, over all nights that compared the two
     recipes, adjusted for the number of challengers; of an earlier release, a Diebold-Mariano p-value."""
+    too_few: bool = False
+    """Whether there were too few forecasts for a test; the p-value is 1."""
     beaten: bool
 
 
@@ -120,6 +128,12 @@ class Verdict(BaseModel):
     """What the locations are."""
     is_baseline: bool = False
     """Whether the best baseline challenged, because no candidate was shown to be better."""
+    untested: bool = False
+    """Whether it is the best baseline, which serves without a test because there was no champion."""
+    best_candidate: str = ""
+    """Of an untested one: the best candidate, which was refused; empty if none could be trained."""
+    refused: tuple[Objection, ...] = ()
+    """Of an untested one: the objections to the best candidate."""
     refit: tuple[Objection, ...] = ()
     """Why a promoted challenger serves as it was judged, and not as fitted on all data."""
 
@@ -160,20 +174,39 @@ class Verdict(BaseModel):
 
 def describe_verdict(verdict: Verdict) -> str:
     """Return the reason of a verdict in one sentence."""
-    few = ""
-    if verdict.cases is not None and verdict.cases < FEW_CASES:
-        few = f"; about {verdict.cases} independent forecasts are few, so only large differences show"
+    few = _describe_few(verdict)
     if verdict.objections:
         return "; ".join(describe_objection(objection, verdict.places) for objection in verdict.objections) + few
     if verdict.kind == "refresh":
         skill = next((rival.skill for rival in verdict.rivals if isfinite(rival.skill)), None)
         held_out = "" if skill is None else f", skill {skill:+.1%} over the fit before it on held-out forecasts"
         return f"fitted on the newest data{held_out}"
-    best = min(verdict.rivals, key=lambda rival: rival.crps)
     serving = "".join(f"; the judged fit serves: {describe_objection(one, verdict.places)}" for one in verdict.refit)
+    if verdict.untested:
+        refused = "; ".join(describe_objection(one, verdict.places) for one in verdict.refused)
+        match verdict.best_candidate:
+            case "":
+                why = "no candidate could be trained"
+            case verdict.challenger:
+                why = f"as a candidate it would be refused: {refused}"
+            case name:
+                why = f"the best candidate, {name}, was refused: {refused}"
+        return f"first champion, the baseline with the lowest CRPS on held-out forecasts{serving}; {why}{few}"
+    best = min(verdict.rivals, key=lambda rival: rival.crps)
     group = "the best baseline" if verdict.is_baseline else "best of all"
     praise = f"{group}, {best.skill:.1%} better in CRPS than {best.rival}{serving}"
     return (f"first champion, {praise}" if verdict.first_champion else praise) + few
+
+
+def _describe_few(verdict: Verdict) -> str:
+    """Return a clause on the number of independent cases, if they are few."""
+    if verdict.cases is None or verdict.cases >= FEW_CASES:
+        return ""
+    if any(one.kind == "not_tested" for one in (*verdict.objections, *verdict.refused)):
+        return (
+            f"; about {verdict.cases} independent forecasts are too few for a test, which needs {FEWEST_CASES} or more"
+        )
+    return f"; about {verdict.cases} independent forecasts are few, so only large differences show"
 
 
 def describe_objection(objection: Objection, places: Places = "stations") -> str:
@@ -190,6 +223,8 @@ def describe_objection(objection: Objection, places: Places = "stations") -> str
             return f"the challenger has no score at lead {leads}"
         case "not_shown_better":
             return f"not shown to be better than {rival} (skill {skill:+.1%}, p {p_value:.2f})"
+        case "not_tested":
+            return f"not tested against {rival} (skill {skill:+.1%})"
         case "worse_at_leads":
             return f"worse than {rival} at lead {leads}"
         case "too_few_scores":

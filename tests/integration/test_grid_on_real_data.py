@@ -49,7 +49,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Product, Settings
             "options": {"attention-convlstm": {"epochs": 2, "hidden": 8}},
             "window": "1y",
             "validation": 72,
-            "budget": "10s",
+            "budget": "2min",
         },
         "gate": {"issues": 96},
         "schedule": {"forecast": "5 * * * *"},

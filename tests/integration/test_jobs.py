@@ -356,11 +356,12 @@ def test_two_retrains_compare_with_the_champion_of_the_first(trained: Trained) -
     assert result.champion == (2 if result.refreshed else 1) == _champion(trained)
 
 
-def test_a_refused_challenger_is_not_called_champion_on_the_page(fresh: Callable[..., ProductHome]) -> None:
-    place = fresh(gate={"significance": 1e-9})
-    assert jobs.retrain(place.workspace, at=place.end).champion is None
+def test_where_no_challenger_passes_the_best_baseline_is_the_first_champion(fresh: Callable[..., ProductHome]) -> None:
+    place = fresh(gate={"significance": 1e-9}, training={"candidates": ["damped-anomaly"], "validation": 60})
+    result = jobs.retrain(place.workspace, at=place.end)
+    assert (result.champion, result.exit_code) == (1, 0)
+    assert (result.verdict.challenger, result.verdict.untested) == ("ridge-var", True)
+    assert "; the best candidate, damped-anomaly, was refused: not shown to be better than " in result.verdict.reason
+    assert _actions(place) == [("promoted", 1, None)]
     (done,) = jobs.forecast(place.workspace, at=place.end)
-    assert done.fallback_level == FallbackLevel.BASELINE
-    page = (place.root / "published" / "latest" / "report.html").read_text()
-    assert "none in use" in page
-    assert FallbackLevel.BASELINE.description in page
+    assert (done.fallback_level, done.model) == (FallbackLevel.CHAMPION, "ridge-var")

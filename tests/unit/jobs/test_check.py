@@ -64,7 +64,8 @@ def test_a_live_covariate_without_recent_data_beside_a_live_feed_suggests_to_che
         ),
         (
             60,
-            "held-out ones in 4 folds, about 13 independent, which is few: only large differences show; from the first",
+            "held-out ones in 4 folds, about 13 independent, too few for the gate's test: the best baseline serves "
+            "until there are 16; from the first",
         ),
         (30, "cannot train on the first payload alone; 23 matured issue times, training needs at least 30; load"),
     ],

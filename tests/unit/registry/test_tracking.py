@@ -246,7 +246,7 @@ def test_a_run_that_raises_says_why(trained: Trained) -> None:
 
 def test_a_run_whose_process_was_killed_does_not_claim_to_run_for_ever(trained: Trained) -> None:
     registry = trained.workspace.registry
-    experiment = registry.client.get_experiment_by_name("tiny-wind").experiment_id
+    experiment = registry.client.get_run(trained.retrained.run_id).info.experiment_id
     old, young = (registry.client.create_run(experiment, start_time=ms).info.run_id for ms in (1_000, 9_000))
     assert registry.end_lost_runs(datetime.fromtimestamp(5, UTC)) == 1
     assert registry.client.get_run(old).info.status == "KILLED"

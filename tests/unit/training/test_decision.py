@@ -71,6 +71,27 @@ def test_without_a_better_candidate_the_best_baseline_is_promoted(fresh: Callabl
     assert decision.verdict.reason.startswith("first champion, the best baseline, ")
 
 
+def test_a_record_too_short_for_a_test_gets_the_best_baseline_until_one_is_shown_to_be_better(
+    fresh: Callable[..., ProductHome],
+) -> None:
+    gate, training = {"issues": None}, {"candidates": ["damped-anomaly"], "validation": None}
+    place = fresh(days=60, gate=gate, training=training)
+    snapshot, folds, outcome = _night(place, 1)
+    (first,) = decide_all(snapshot, folds, outcome, None, {})
+    assert first.serves
+    assert first.fitted is outcome.baselines[0]
+    assert first.refit is not None
+    assert first.refit.trained_until == folds.matured[-1]
+    verdict = first.verdict
+    assert (verdict.untested, verdict.best_candidate) == (True, "damped-anomaly")
+    assert {one.kind for one in verdict.refused} >= {"not_tested"}
+    assert "; as a candidate it would be refused: not tested against " in verdict.reason
+    assert f"; about {folds.cases} independent forecasts are too few for a test, which needs 16" in verdict.reason
+    champion = _champion(first)
+    *_, second = decide_all(*_night(place, 0, champion), champion, {})
+    assert (second.verdict.decision, second.fitted.name) == ("refreshed", first.fitted.name)
+
+
 def test_the_same_recipe_is_refreshed_the_night_after(fresh: Callable[..., ProductHome]) -> None:
     place = fresh()
     (first,) = decide_all(*_night(place, 1), None, {})

@@ -22,7 +22,6 @@ from pipeline.training.decision import decide_all
 from pipeline.training.evaluate import Evaluation
 from pipeline.training.fit import (
     REQUIRED_BASELINES,
-    TrainingError,
     baseline_names,
     best_on_validation,
     check_candidates,
@@ -91,7 +90,7 @@ def test_without_a_fitted_candidate_the_best_baseline_challenges(
     assert challenger is min(outcome.baselines, key=lambda one: one.validation.mean_crps)
 
 
-def test_a_retrain_without_any_challenger_is_an_error(
+def test_without_any_challenger_climatology_or_persistence_serves_and_stays_a_fallback(
     fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = fresh(training={"candidates": ["attention-convlstm"], "validation": 60})
@@ -99,8 +98,19 @@ def test_a_retrain_without_any_challenger_is_an_error(
     folds = split(snapshot)
     _fail(monkeypatch, "attention-convlstm", DIVERGED)
     monkeypatch.setattr(holdout, "baseline_names", lambda **_: REQUIRED_BASELINES)
-    with pytest.raises(TrainingError, match="no candidate could be trained, and no baseline"):
-        evaluate_holdout(snapshot, folds, fit_all(snapshot, folds))
+    outcome = evaluate_holdout(snapshot, folds, fit_all(snapshot, folds))
+    assert outcome.challengers == ()
+    (decision,) = decide_all(snapshot, folds, outcome, None, {})
+    best, other = outcome.baselines
+    assert decision.serves
+    assert decision.fitted is best
+    assert outcome.holdout[best.name].mean_crps < outcome.holdout[other.name].mean_crps
+    assert decision.verdict.reason == (
+        "first champion, the baseline with the lowest CRPS on held-out forecasts; no candidate could be trained"
+    )
+    for fits in (decision.judged, decision.refit):
+        assert fits is not None
+        assert [*fits.baselines] == [other.name, best.name]
 
 
 def test_a_network_needs_more_issue_times_than_a_baseline(fresh: Callable[..., ProductHome]) -> None:
@@ -178,8 +188,12 @@ def test_a_challenger_that_fails_in_an_outage_is_refused_and_the_retrain_goes_on
     monkeypatch.setattr(holdout, "score_without_locations", fail)
     outcome = evaluate_holdout(snapshot, folds, fits)
     (decision,) = decide_all(snapshot, folds, outcome, None, {})
-    assert decision.verdict.decision == "refused"
-    assert "some forecasts have no score with a quarter of the stations withheld" in decision.verdict.reason
+    verdict = decision.verdict
+    assert (verdict.best_candidate, verdict.challenger, verdict.untested) == ("ridge-var", "ridge-var", True)
+    assert [one.kind for one in verdict.refused] == ["outage_scores_missing"]
+    assert verdict.reason.endswith(
+        "; as a candidate it would be refused: some forecasts have no score with a quarter of the stations withheld"
+    )
 
 
 @pytest.mark.parametrize(("stations", "withheld"), [(1, 0), (2, 1), (3, 1), (4, 1), (8, 2), (12, 3)])

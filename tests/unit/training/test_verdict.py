@@ -46,6 +46,7 @@ def _read(**fields: Any) -> Verdict:
             "not shown to be better than a (skill -1.1%, p 0.61)",
         ),
         (Objection(kind="not_shown_better", rival="a"), "not shown to be better than a (skill +nan%, p nan)"),
+        (Objection(kind="not_tested", rival="a", skill=0.1, p_value=1.0), "not tested against a (skill +10.0%)"),
         (Objection(kind="worse_at_leads", rival="a", leads=(1,)), "worse than a at lead 1"),
         (Objection(kind="too_few_scores", rival="a", leads=(4, 5)), "too few scores in common with a at lead 4, 5"),
         (
