@@ -44,6 +44,11 @@ class Recalibration:
     by_lead: NDArray[np.float32]
     by_hour: NDArray[np.float32]
 
+    @property
+    def horizon(self) -> int:
+        """Number of leads."""
+        return len(self.by_lead)
+
     def __call__(
         self, quantiles: NDArray[np.float32], valid_time: NDArray[np.datetime64], limits: Limits
     ) -> NDArray[np.float32]:
@@ -54,14 +59,18 @@ class Recalibration:
             valid_time: (n, lead), UTC.
             limits: lowest and highest value of each target.
         """
-        shift = self.by_lead + self.by_hour[_hours(valid_time)]
-        width = quantiles[..., -1:] - quantiles[..., :1]
-        corrected: NDArray[np.float32] = np.sort(quantiles + width * shift[:, :, :, None], axis=-1)
+        corrected: NDArray[np.float32] = np.sort(self.shifted(quantiles, valid_time), axis=-1)
         for target, (low, high) in enumerate(limits):
             if low is not None or high is not None:
                 part = corrected[:, :, target]
                 np.clip(part, low, high, out=part)
         return corrected
+
+    def shifted(self, quantiles: NDArray[np.float32], valid_time: NDArray[np.datetime64]) -> NDArray[np.float32]:
+        """Return the quantiles with the shift of each level, which may cross and lie beyond the limits."""
+        shift = self.by_lead + self.by_hour[_hours(valid_time)]
+        width = quantiles[..., -1:] - quantiles[..., :1]
+        return quantiles + width * shift[:, :, :, None]
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Return the arrays from which `from_state` builds an equal recalibration."""
@@ -94,29 +103,27 @@ class QuantileTracker:
         self._by_day = task.step_seconds >= 86_400
         overlap = np.maximum(1, np.arange(1, horizon + 1) * issues_per_step)
         self._weight = 1 / np.sqrt(overlap)
-        per_hour = max(1.0, 3600 / task.step_seconds * horizon * issues_per_step)
+        per_hour = max(1.0, 3600 / task.step_seconds) * max(1.0, horizon * issues_per_step)
         self._hour_weight = 1 / np.sqrt(per_hour)
         self._lead = _Shifts.of(horizon, len(task.targets), task.quantile_levels)
         self._hour = _Shifts.of(HOURS, len(task.targets), task.quantile_levels)
 
     def update(
-        self, quantiles: NDArray[np.float32], truth: NDArray[np.float32], valid_time: NDArray[np.datetime64]
+        self, shifted: NDArray[np.float32], truth: NDArray[np.float32], valid_time: NDArray[np.datetime64]
     ) -> None:
-        """Learn from forecasts as they were corrected.
+        """Learn from matured forecasts.
+
+        Each level learns from its own shifted value: ordered values would be those of other levels where shifts cross,
+        as those of rain and other variables with many equal values do. A forecast of no width cannot be corrected, so
+        it does not count. Nor does, at a limit of the variable, what calls for a shift beyond it: that has no effect,
+        and would grow for as long as a dry spell lasts.
 
         Args:
-            quantiles: (n, lead, target, location, quantile).
+            shifted: (n, lead, target, location, quantile), from `Recalibration.shifted`.
             truth: (n, lead, target, location), NaN where unknown.
             valid_time: (n, lead), UTC.
         """
-        known = np.isfinite(truth)
-        miss = np.where(known[..., None], self._levels - (truth[..., None] <= quantiles), 0.0)
-        # At a limit of the variable a shift has no effect, so it must not grow there without bound.
-        for target, (low, high) in enumerate(self._limits):
-            values, part = quantiles[:, :, target], miss[:, :, target]
-            part[(values <= (-np.inf if low is None else low)) | (values >= (np.inf if high is None else high))] = 0
-        count = known.sum(axis=3)
-        miss = miss.sum(axis=3) / np.maximum(count, 1)[..., None]
+        miss, count = self._misses(shifted, truth)
         seen = (count > 0).astype(np.float64)
         weight = seen * self._weight[:, None]
         self._lead.add((miss * weight[..., None]).sum(axis=0), weight.sum(axis=0))
@@ -126,6 +133,21 @@ class QuantileTracker:
             np.add.at(misses, hours, miss * weight[..., None])
             np.add.at(weights, hours, weight)
             self._hour.add(misses, weights)
+
+    def _misses(self, shifted: NDArray[np.float32], truth: NDArray[np.float32]) -> tuple[Doubles, NDArray[np.intp]]:
+        """Return by how much each level misses its coverage, (n, lead, target, quantile), and the count of values."""
+        known = np.isfinite(truth) & (shifted[..., 0] != shifted[..., -1])
+        miss = np.where(known[..., None], self._levels - (truth[..., None] <= shifted), 0.0)
+        total = np.empty((*known.shape[:3], len(self._levels)))
+        for target, (low, high) in enumerate(self._limits):
+            values, part = shifted[:, :, target], miss[:, :, target]
+            at_low = values <= (-np.inf if low is None else low)
+            at_high = values >= (np.inf if high is None else high)
+            inside = part.sum(axis=2, where=~(at_low | at_high))
+            up, down = part.sum(axis=2, where=at_low), part.sum(axis=2, where=at_high)
+            total[:, :, target] = inside + np.maximum(up, 0) + np.minimum(down, 0)
+        count = known.sum(axis=3)
+        return total / np.maximum(count, 1)[..., None], count
 
     def recalibration(self) -> Recalibration:
         """Return the correction learnt so far."""
@@ -140,8 +162,9 @@ class _Shifts:
     cases: Doubles
     gain: Doubles
     """(quantile,), shift that moves the coverage of a Gaussian forecast by 1: the inverse of its density."""
-    partner: NDArray[np.intp]
-    """(quantile,), position of the level 1 - p, where there is one; else that of the level itself."""
+    averaging: Doubles
+    """(quantile, quantile), by which misses are multiplied for what p and 1 - p have in common; of a level without the
+    other, all levels."""
 
     @classmethod
     def of(cls, groups: int, targets: int, levels: tuple[float, ...]) -> _Shifts:
@@ -149,13 +172,15 @@ class _Shifts:
         scores = np.array([normal.inv_cdf(level) for level in levels])
         width = max(float(scores[-1] - scores[0]), 1e-6)
         gain = 1 / (width * np.array([normal.pdf(score) for score in scores]))
-        mirrored = np.isclose(1 - np.array(levels)[:, None], np.array(levels))
-        partner = np.where(mirrored.any(axis=1), mirrored.argmax(axis=1), np.arange(len(levels)))
-        return cls(np.zeros((groups, targets, len(levels))), np.zeros((groups, targets)), gain, partner)
+        mirrored = np.isclose(np.add.outer(levels, levels), 1) | np.eye(len(levels), dtype=bool)
+        alone = (mirrored.sum(axis=0) == 1) & (np.array(levels) != 0.5)
+        averaging = np.where(alone, 1.0, mirrored)
+        averaging /= averaging.sum(axis=0)
+        return cls(np.zeros((groups, targets, len(levels))), np.zeros((groups, targets)), gain, averaging)
 
     def add(self, misses: Doubles, weights: Doubles) -> None:
         """Take a step for a block of cases: the sum of their misses (group, target, quantile), and their weights."""
-        common = (misses + misses[..., self.partner]) / 2
+        common = misses @ self.averaging
         width, shift = (
             1 / (prior + np.minimum(self.cases, memory) + weights)[..., None]
             for prior, memory in ((_PRIOR, _MEMORY), (_SHIFT_PRIOR, _SHIFT_MEMORY))

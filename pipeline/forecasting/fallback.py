@@ -109,6 +109,8 @@ def forecast_with_fallbacks(
         if isinstance(quantiles, Note):
             notes.append(quantiles)
             continue
+        if option.recalibration is not None and option.recalibration.horizon != windows.horizon:
+            notes.append(Note("correction_left_out", (option.model.name,)))
         baselines, left_out = _forecast_baselines(option.source, windows)
         shadows = [_forecast_judged(option, windows), _forecast_champion(option, windows)]
         notes += [*left_out, *(one for one in shadows if isinstance(one, Note))]

@@ -21,6 +21,7 @@ NoteKind = Literal[
     "baseline_left_out",
     "judged_left_out",
     "champion_left_out",
+    "correction_left_out",
     "live_verdict",
     "ledger_unreadable",
     "missing_covariates",
@@ -89,6 +90,10 @@ def describe_note(note: Note) -> str:
             return f"the judged fit made no forecast to compare with: {note.error}"
         case "champion_left_out":
             return f"the champion made no forecast to compare with: {note.error}"
+        case "correction_left_out":
+            return (
+                f"{subject} is not corrected for its coverage: the horizon or the delay has changed since the retrain"
+            )
         case "live_verdict":
             return (
                 describe_live_verdict(note.verdict)

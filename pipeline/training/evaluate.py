@@ -160,10 +160,12 @@ def recalibrate_issue(
 ) -> NDArray[np.float32]:
     """Return the corrected quantiles (lead, target, location, quantile) of one issue time.
 
+    A correction that was learnt for another horizon is not applied.
+
     Correct only what fulfils the contract of forecasts: a correction orders quantiles and keeps them within the limits,
     and would hide that a model is broken.
     """
-    if recalibration is None:
+    if recalibration is None or recalibration.horizon != windows.horizon:
         return quantiles
     (corrected,) = recalibration(quantiles[None], windows.lead_times(np.array([index])), target_limits(windows.task))
     return np.asarray(corrected)

@@ -36,9 +36,16 @@ def covered(quantiles: NDArray[np.float32], truth: NDArray[np.float32]) -> Float
 
 
 def intervals(levels: Sequence[float]) -> tuple[tuple[int, int], ...]:
-    """Return the positions of the ends of each central interval that quantile levels offer, the widest first."""
-    last = len(levels) - 1
-    return tuple((low, last - low) for low in range(len(levels) // 2))
+    """Return the positions of the ends of each central interval that quantile levels offer, the widest first.
+
+    An interval is central if the levels of its ends add up to 1.
+    """
+    return tuple(
+        (low, high)
+        for low, below in enumerate(levels)
+        for high, above in enumerate(levels)
+        if low < high and abs(below + above - 1) < 1e-9
+    )
 
 
 def nominal_coverages(levels: Sequence[float]) -> tuple[float, ...]:

@@ -63,7 +63,7 @@ def score_recalibrated(models: Sequence[Model], snapshot: Snapshot, folds: Folds
             applied.append(maturing.learn(issues[0]))
         corrected = applied[-1](part.quantiles, part.valid_time, target_limits(task))
         scores.append(score(corrected, part.truth, task.quantile_levels))
-        maturing.add(issues, corrected, part.valid_time)
+        maturing.add(issues, applied[-1].shifted(part.quantiles, part.valid_time), part.valid_time)
     return concatenate(scores), Recalibrations(tuple(since), tuple(applied), maturing.learn(snapshot.known_by))
 
 
@@ -110,7 +110,7 @@ def _by_night(
 
 
 class _MaturingForecasts:
-    """Corrected forecasts that wait for their observations, of a sample of the locations."""
+    """Shifted forecasts that wait for their observations, of a sample of the locations."""
 
     def __init__(self, snapshot: Snapshot, issues_per_step: float) -> None:
         count = len(snapshot.locations)
@@ -119,20 +119,18 @@ class _MaturingForecasts:
         self._tracker = QuantileTracker(snapshot.task, snapshot.cadence.horizon, issues_per_step)
         self._waiting: list[tuple[datetime, NDArray[np.float32], NDArray[np.datetime64]]] = []
 
-    def add(
-        self, issues: Sequence[datetime], quantiles: NDArray[np.float32], valid_time: NDArray[np.datetime64]
-    ) -> None:
-        """Add corrected forecasts (issue, lead, target, location, quantile) for valid times (issue, lead)."""
-        self._waiting += zip(issues, quantiles[:, :, :, self._sample], valid_time, strict=True)
+    def add(self, issues: Sequence[datetime], shifted: NDArray[np.float32], valid_time: NDArray[np.datetime64]) -> None:
+        """Add shifted forecasts (issue, lead, target, location, quantile) for valid times (issue, lead)."""
+        self._waiting += zip(issues, shifted[:, :, :, self._sample], valid_time, strict=True)
 
     def learn(self, now: datetime) -> Recalibration:
         """Return the correction learnt from the forecasts whose observations are all due, as known now."""
         cadence = self._snapshot.cadence
         due = bisect_right(self._waiting, now, key=lambda one: cadence.lead_times(one[0])[-1] + cadence.delay)
         if due:
-            issues, quantiles, valid_time = zip(*self._waiting[:due], strict=True)
+            issues, shifted, valid_time = zip(*self._waiting[:due], strict=True)
             windows = self._snapshot.windows(issues, truth_at=now)
             truth = published_truth(windows, np.arange(due))[..., self._sample]
-            self._tracker.update(np.stack(quantiles), truth, np.stack(valid_time))
+            self._tracker.update(np.stack(shifted), truth, np.stack(valid_time))
             self._waiting = self._waiting[due:]
         return self._tracker.recalibration()

@@ -20,7 +20,7 @@ from models.baselines.ridge import RidgeVar
 from models.errors import ModelError
 from pipeline.config import load_product
 from pipeline.errors import NoDataError, StoreError
-from pipeline.forecasting.notes import Note
+from pipeline.forecasting.notes import Note, describe_note
 from pipeline.forecasting.predict import IssuedForecast
 from pipeline.forecasting.serving import RegisteredBundle
 from pipeline.ingest.feed import OpenFeed
@@ -505,3 +505,17 @@ def test_a_damaged_ledger_stops_no_forecast(trained: Trained, damage: str, notes
     assert found.made_by.fallback_level == 0
     assert [note.kind for note in found.notes] == notes
     np.testing.assert_array_equal(found.quantiles, expected)
+
+
+def test_a_correction_of_another_horizon_is_left_out_with_a_note(trained: Trained) -> None:
+    # Delay and horizon change by a step each: models forecast as many steps as before, so theirs is the same task.
+    product = trained.product
+    feed = product.feed.model_copy(update={"delay": product.feed.delay - DAY})
+    forecast = product.forecast.model_copy(update={"horizon": product.forecast.horizon + 1})
+    changed = product.model_copy(update={"feed": feed, "forecast": forecast})
+    found = issue(Workspace(changed, trained.settings), Cadence.of(changed).latest_issue(trained.end))
+    assert found.forecast.made_by.version == 1
+    assert found.forecast.quantiles.shape[0] == product.forecast.horizon + 1
+    assert [describe_note(note) for note in found.forecast.notes] == [
+        "ridge-var is not corrected for its coverage: the horizon or the delay has changed since the retrain"
+    ]

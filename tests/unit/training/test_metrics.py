@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from pipeline.training.metrics import covered, crps, nominal_coverage, pinball
+from pipeline.training.metrics import covered, crps, intervals, nominal_coverage, pinball
 
 LEVELS = (0.25, 0.5, 0.75)
 
@@ -99,3 +99,18 @@ def test_scores_are_nan_where_the_truth_is_unknown() -> None:
 
 def test_nominal_coverage() -> None:
     assert nominal_coverage((0.05, 0.5, 0.95)) == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(
+    ("levels", "expected"),
+    [
+        ((0.05, 0.1, 0.5, 0.9, 0.95), ((0, 4), (1, 3))),
+        ((0.1, 0.5, 0.75, 0.9), ((0, 3),)),
+        ((0.5, 0.75), ()),
+        ((0.5,), ()),
+    ],
+)
+def test_central_intervals_have_levels_that_add_up_to_one(
+    levels: tuple[float, ...], expected: tuple[tuple[int, int], ...]
+) -> None:
+    assert intervals(levels) == expected

@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as arrays
 
 from models.errors import ModelError
 from models.statistics.conformal import HOURS, QuantileTracker, Recalibration, target_limits
+from models.statistics.dressing import pinball
 from models.task import Task
 
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
@@ -49,8 +50,9 @@ def _follow(task: Task, spread: Any, issues: int, *, seed: int = 0) -> tuple[Any
         centre = random.normal(size=shape).astype(np.float32)
         raw = centre[..., None] + SCORES
         truth = (centre + spread(issue) * random.normal(size=shape)).astype(np.float32)
-        corrected = tracker.recalibration()(raw, valid, target_limits(task))
-        tracker.update(corrected, truth, valid)
+        learnt = tracker.recalibration()
+        corrected = learnt(raw, valid, target_limits(task))
+        tracker.update(learnt.shifted(raw, valid), truth, valid)
         made.append(corrected)
         seen.append(truth)
     return np.concatenate(made), np.concatenate(seen)
@@ -104,7 +106,8 @@ def test_hours_of_the_day_are_corrected_each() -> None:
 
 def test_steps_of_a_day_have_no_hours() -> None:
     tracker = QuantileTracker(_task(), 2, 1.0)
-    tracker.update(np.zeros((1, 2, 1, 3, 7), np.float32), np.ones((1, 2, 1, 3), np.float32), np.array([[START] * 2]))
+    raw = np.broadcast_to(SCORES, (1, 2, 1, 3, 7))
+    tracker.update(raw, np.ones((1, 2, 1, 3), np.float32), np.array([[START] * 2]))
     assert tracker.recalibration().by_lead.any()
     assert not tracker.recalibration().by_hour.any()
 
@@ -116,6 +119,57 @@ def test_unknown_truth_and_no_cases_change_nothing() -> None:
     valid = np.broadcast_to(START, (4, 2))
     tracker.update(raw, np.full((4, 2, 1, 3), np.nan, np.float32), valid)
     assert tracker.recalibration()(raw, valid, target_limits(task)).tobytes() == raw.tobytes()
+
+
+@pytest.mark.parametrize("lowest", [None, 0.0])
+@pytest.mark.parametrize("factor", [0.7, 1.0, 1.5])
+def test_forecasts_of_rain_are_never_made_much_worse(lowest: float | None, factor: float) -> None:
+    # Most days are dry, so several levels are 0 at once, and a shift makes them cross.
+    task = _task(limits=(lowest, None))
+    tracker, random = QuantileTracker(task, 2, 1.0), np.random.default_rng(0)
+    levels, valid = np.array(LEVELS), np.array([[START, START]])
+    raw_loss = corrected_loss = 0.0
+    for issue in range(1500):
+        dry, amount, uniform = random.uniform(0.2, 0.95, 6), random.uniform(1, 6, 6), random.random(6)
+        truth, raw = (
+            np.where(level <= dry_, 0, -scale * np.log((1 - level) / (1 - np.minimum(dry_, level)))).astype(np.float32)
+            for level, dry_, scale in (
+                (uniform, dry, amount),
+                (levels, dry[:, None], factor * amount[:, None]),
+            )
+        )
+        truth, raw = truth.reshape(1, 2, 1, 3), raw.reshape(1, 2, 1, 3, 7)
+        learnt = tracker.recalibration()
+        corrected = learnt(raw, valid, target_limits(task))
+        tracker.update(learnt.shifted(raw, valid), truth, valid)
+        if issue >= 500:
+            raw_loss += float(pinball(truth[..., None] - raw, LEVELS).sum())
+            corrected_loss += float(pinball(truth[..., None] - corrected, LEVELS).sum())
+    assert corrected_loss < raw_loss * (1.005 if factor == 1 else 1)
+
+
+def test_levels_without_a_mirrored_one_follow_widths_as_fast() -> None:
+    shifts = []
+    for levels in ((0.25, 0.5, 0.75), (0.2, 0.5, 0.75)):
+        tracker = QuantileTracker(replace(_task(), quantile_levels=levels), 2, 1.0)
+        raw = np.broadcast_to(np.array([-1, 0, 1], np.float32), (10, 2, 1, 3, 3))
+        outside = np.broadcast_to(np.array([9, -9, np.nan], np.float32), (10, 2, 1, 3))
+        tracker.update(raw, outside, np.broadcast_to(START, (10, 2)))
+        shifts.append(tracker.recalibration().by_lead[0, 0, 2])
+    assert shifts[1] == pytest.approx(shifts[0], rel=0.3)
+
+
+def test_the_hours_of_long_steps_learn_as_fast_as_those_of_an_hour() -> None:
+    # What counts is how many forecasts share a valid time: 8 of 8 leads, whatever the step.
+    shifts = []
+    for hours in (1, 3, 6):
+        tracker = QuantileTracker(replace(_task(step=3600 * hours), leads=8), 8, 1.0)
+        raw = np.broadcast_to(SCORES, (1, 8, 1, 3, 7))
+        tracker.update(raw, np.full((1, 8, 1, 3), 9, np.float32), np.broadcast_to(START, (1, 8)))
+        shifts.append(tracker.recalibration().by_hour[0, 0])
+    assert shifts[0].any()
+    np.testing.assert_array_equal(shifts[0], shifts[1])
+    np.testing.assert_array_equal(shifts[0], shifts[2])
 
 
 def test_a_long_dry_spell_at_the_limit_leaves_the_lower_quantiles_alone() -> None:
