@@ -19,7 +19,12 @@ def describe(result: RetrainResult) -> tuple[str, str]:
     """Return Markdown of the verdict and the numbers behind it, and the reason in one line."""
     verdict = result.verdict
     rivals = [
-        (it.rival, f"{it.crps:.4g}", f"{it.skill:+.1%}", f"{it.p_value:.3g}", "yes" if it.beaten else "no")
+        (
+            it.rival,
+            f"{it.crps:.4g}",
+            f"{it.skill:+.1%}",
+            *((f"{it.p_value:.3g}", "yes" if it.beaten else "no") if verdict.is_tested(it) else ("–", "not tested")),
+        )
         for it in verdict.rivals
     ]
     leads = range(1, len(verdict.crps_by_lead) + 1)
@@ -38,7 +43,7 @@ def describe(result: RetrainResult) -> tuple[str, str]:
         f"version {result.version}. {verdict.issues:,} held-out issue times{cases}, from {minute(verdict.since)} to "
         f"{minute(verdict.until)}. CRPS {verdict.crps:.4g}{outage}. "
         f"The widest interval covers {verdict.coverage:.1%}, nominally {verdict.nominal_coverage:.1%}.",
-        table(("rival", "CRPS", "skill of the challenger", "p", "beaten"), rivals),
+        table(("rival", "CRPS", "skill of the challenger", "p", "shown better"), rivals),
         "### CRPS by lead",
         table(
             ("model", *map(str, leads)),

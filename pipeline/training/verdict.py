@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from math import isfinite
 from typing import Any, Literal
@@ -157,6 +158,10 @@ class Verdict(BaseModel):
         """The verdict in one sentence."""
         return describe_verdict(self)
 
+    def is_tested(self, rival: Rival) -> bool:
+        """Return whether the p-value of a rival means something: a refresh is not tested, nor are too few forecasts."""
+        return self.kind == "promotion" and not rival.too_few
+
     @model_validator(mode="before")
     @classmethod
     def _upgrade(cls, values: Any) -> Any:
@@ -174,16 +179,17 @@ class Verdict(BaseModel):
 
 def describe_verdict(verdict: Verdict) -> str:
     """Return the reason of a verdict in one sentence."""
-    few = _describe_few(verdict)
     if verdict.objections:
-        return "; ".join(describe_objection(objection, verdict.places) for objection in verdict.objections) + few
+        return _describe_objections(verdict, verdict.objections)
     if verdict.kind == "refresh":
         skill = next((rival.skill for rival in verdict.rivals if isfinite(rival.skill)), None)
         held_out = "" if skill is None else f", skill {skill:+.1%} over the fit before it on held-out forecasts"
         return f"fitted on the newest data{held_out}"
-    serving = "".join(f"; the judged fit serves: {describe_objection(one, verdict.places)}" for one in verdict.refit)
+    serving = ""
+    if verdict.refit:
+        serving = f"; the judged fit serves: {_describe_objections(verdict, verdict.refit)}"
     if verdict.untested:
-        refused = "; ".join(describe_objection(one, verdict.places) for one in verdict.refused)
+        refused = _describe_objections(verdict, verdict.refused)
         match verdict.best_candidate:
             case "":
                 why = "no candidate could be trained"
@@ -191,27 +197,35 @@ def describe_verdict(verdict: Verdict) -> str:
                 why = f"as a candidate it would be refused: {refused}"
             case name:
                 why = f"the best candidate, {name}, was refused: {refused}"
-        return f"first champion, the baseline with the lowest CRPS on held-out forecasts{serving}; {why}{few}"
+        return f"first champion, the baseline with the lowest CRPS on held-out forecasts{serving}; {why}"
     best = min(verdict.rivals, key=lambda rival: rival.crps)
     group = "the best baseline" if verdict.is_baseline else "best of all"
-    praise = f"{group}, {best.skill:.1%} better in CRPS than {best.rival}{serving}"
-    return (f"first champion, {praise}" if verdict.first_champion else praise) + few
+    praise = f"{group}, {best.skill:.1%} better in CRPS than {best.rival}{serving}{_describe_few(verdict)}"
+    return f"first champion, {praise}" if verdict.first_champion else praise
+
+
+def _describe_objections(verdict: Verdict, objections: Sequence[Objection]) -> str:
+    """Return objections as clauses. That there are too few forecasts for a test is said once, whatever the rivals."""
+    clauses = [describe_objection(one, verdict.places) for one in objections if one.kind != "not_tested"]
+    if len(clauses) == len(objections):
+        few = _describe_few(verdict) if any(one.kind == "not_shown_better" for one in objections) else ""
+        return "; ".join(clauses) + few
+    cases = verdict.cases or 0
+    needed = max(FEWEST_CASES, cases + 1)
+    return "; ".join((f"about {cases} independent forecasts are too few for a test, which needs {needed}", *clauses))
 
 
 def _describe_few(verdict: Verdict) -> str:
     """Return a clause on the number of independent cases, if they are few."""
     if verdict.cases is None or verdict.cases >= FEW_CASES:
         return ""
-    if any(one.kind == "not_tested" for one in (*verdict.objections, *verdict.refused)):
-        return (
-            f"; about {verdict.cases} independent forecasts are too few for a test, which needs {FEWEST_CASES} or more"
-        )
     return f"; about {verdict.cases} independent forecasts are few, so only large differences show"
 
 
 def describe_objection(objection: Objection, places: Places = "stations") -> str:
     """Return an objection as a clause, with what to do where something can be done."""
-    rival, leads = objection.rival, ", ".join(map(str, objection.leads))
+    rival = objection.rival
+    leads = f"lead{'s' if len(objection.leads) > 1 else ''} {', '.join(map(str, objection.leads))}"
     skill, p_value, coverage, nominal = (
         float("nan") if number is None else number
         for number in (objection.skill, objection.p_value, objection.coverage, objection.nominal_coverage)
@@ -220,19 +234,19 @@ def describe_objection(objection: Objection, places: Places = "stations") -> str
         case "no_rivals":
             return "no rival to compare with"
         case "score_missing":
-            return f"the challenger has no score at lead {leads}"
+            return f"the challenger has no score at {leads}"
         case "not_shown_better":
             return f"not shown to be better than {rival} (skill {skill:+.1%}, p {p_value:.2f})"
         case "not_tested":
             return f"not tested against {rival} (skill {skill:+.1%})"
         case "worse_at_leads":
-            return f"worse than {rival} at lead {leads}"
+            return f"worse than {rival} at {leads}"
         case "too_few_scores":
-            return f"too few scores in common with {rival} at lead {leads}"
+            return f"too few scores in common with {rival} at {leads}"
         case "coverage":
             return (
-                f"the interval covers {coverage:.0%} instead of {nominal:.0%} (calibrate on more issue times with "
-                "training.validation, or allow a larger difference with gate.coverage_tolerance)"
+                f"the {nominal:.0%} interval covers {coverage:.0%} of the observations (gate.coverage_tolerance allows a "
+                "larger difference)"
             )
         case "outage_scores_missing":
             return f"some forecasts have no score with a quarter of the {places} withheld"

@@ -73,7 +73,8 @@ def verdict_table(verdict: Verdict, heading: str) -> Table:
     shown.add_row(verdict.challenger, f"{verdict.crps:.3f}", *own, style="bold green")
     for rival in verdict.rivals:
         by_lead = (f"{rival.crps_by_lead[lead - 1]:.3f}" for lead in leads)
-        shown.add_row(rival.rival, f"{rival.crps:.3f}", *by_lead, f"{rival.skill:+.1%}", probability(rival.p_value))
+        p_value = probability(rival.p_value) if verdict.is_tested(rival) else "–"
+        shown.add_row(rival.rival, f"{rival.crps:.3f}", *by_lead, f"{rival.skill:+.1%}", p_value)
     return shown
 
 

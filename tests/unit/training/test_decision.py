@@ -85,8 +85,8 @@ def test_a_record_too_short_for_a_test_gets_the_best_baseline_until_one_is_shown
     verdict = first.verdict
     assert (verdict.untested, verdict.best_candidate) == (True, "damped-anomaly")
     assert {one.kind for one in verdict.refused} >= {"not_tested"}
-    assert "; as a candidate it would be refused: not tested against " in verdict.reason
-    assert f"; about {folds.cases} independent forecasts are too few for a test, which needs 16" in verdict.reason
+    few = f"about {folds.cases} independent forecasts are too few for a test, which needs 16"
+    assert f"; as a candidate it would be refused: {few}" in verdict.reason
     champion = _champion(first)
     *_, second = decide_all(*_night(place, 0, champion), champion, {})
     assert (second.verdict.decision, second.fitted.name) == ("refreshed", first.fitted.name)

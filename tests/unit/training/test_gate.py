@@ -84,7 +84,7 @@ REFUSED: dict[str, tuple[HoldoutComparison, str]] = {
         _comparison(rivals=(unscorable, *_comparison().rivals[1:])),
         "not shown to be better than champion",
     ),
-    "challenger without any score": (_comparison(UNSCORED), "no score at lead 1, 2"),
+    "challenger without any score": (_comparison(UNSCORED), "no score at leads 1, 2"),
     "challenger without scores at a lead": (
         _comparison(_holed(_scores(1.0), (slice(None), 1))),
         "the challenger has no score at lead 2",
@@ -106,11 +106,10 @@ REFUSED: dict[str, tuple[HoldoutComparison, str]] = {
     ),
     "interval too wide": (
         _comparison(_scores(1.0, coverage=1.0), nominal_coverage=0.8),
-        "the interval covers 100% instead of 80% (calibrate on more issue times with training.validation, or allow a "
-        "larger difference with gate.coverage_tolerance)",
+        "the 80% interval covers 100% of the observations (gate.coverage_tolerance allows a larger difference)",
     ),
-    "interval too narrow": (_comparison(_scores(1.0, coverage=0.5)), "interval covers 50% instead of 90%"),
-    "coverage unknown": (_comparison(replace(_scores(1.0), covered=np.full(SHAPE, NAN))), "covers nan% instead of"),
+    "interval too narrow": (_comparison(_scores(1.0, coverage=0.5)), "90% interval covers 50% of"),
+    "coverage unknown": (_comparison(replace(_scores(1.0), covered=np.full(SHAPE, NAN))), "covers nan% of"),
     "outage collapse": (_comparison(outage=_scores(1.6)), "not better than climatology with a quarter"),
     "outage collapse on a grid": (
         _comparison(outage=_scores(1.6), places="cells"),
@@ -135,7 +134,7 @@ REFUSED: dict[str, tuple[HoldoutComparison, str]] = {
             outage=UNSCORED,
             outage_reference=UNSCORED,
         ),
-        "no score at lead 1, 2",
+        "no score at leads 1, 2",
     ),
 }
 
@@ -265,4 +264,4 @@ def test_without_climatology_several_variables_cannot_be_compared() -> None:
     unscaled = [one.relative_to(None) for one in (_two(0.5, 0.5), _two(0.9, 0.9, seed=1))]
     verdict = decide(_comparison_of_two(*unscaled), RULES)
     assert not verdict.promoted
-    assert "the challenger has no score at lead 1, 2" in verdict.reason
+    assert "the challenger has no score at leads 1, 2" in verdict.reason

@@ -40,7 +40,7 @@ def _read(**fields: Any) -> Verdict:
     ("objection", "sentence"),
     [
         (Objection(kind="no_rivals"), "no rival to compare with"),
-        (Objection(kind="score_missing", leads=(2, 3)), "the challenger has no score at lead 2, 3"),
+        (Objection(kind="score_missing", leads=(2, 3)), "the challenger has no score at leads 2, 3"),
         (
             Objection(kind="not_shown_better", rival="a", skill=-0.011, p_value=0.614),
             "not shown to be better than a (skill -1.1%, p 0.61)",
@@ -48,7 +48,7 @@ def _read(**fields: Any) -> Verdict:
         (Objection(kind="not_shown_better", rival="a"), "not shown to be better than a (skill +nan%, p nan)"),
         (Objection(kind="not_tested", rival="a", skill=0.1, p_value=1.0), "not tested against a (skill +10.0%)"),
         (Objection(kind="worse_at_leads", rival="a", leads=(1,)), "worse than a at lead 1"),
-        (Objection(kind="too_few_scores", rival="a", leads=(4, 5)), "too few scores in common with a at lead 4, 5"),
+        (Objection(kind="too_few_scores", rival="a", leads=(4, 5)), "too few scores in common with a at leads 4, 5"),
         (
             Objection(kind="outage_scores_missing"),
             "some forecasts have no score with a quarter of the cells withheld",
@@ -77,7 +77,7 @@ def test_objections_survive_json_and_are_joined() -> None:
     )
     verdict = _read(objections=[objection.model_dump() for objection in objections])
     assert not verdict.promoted
-    assert verdict.reason.startswith("worse than a at lead 2; the interval covers 50% instead of 90% (")
+    assert verdict.reason.startswith("worse than a at lead 2; the 90% interval covers 50% of the observations (")
     again = Verdict.model_validate_json(json.dumps(verdict.model_dump(mode="json")))
     assert again.objections == objections
 
