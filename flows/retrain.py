@@ -34,8 +34,8 @@ def describe(result: RetrainResult) -> tuple[str, str]:
     ]
     heading = "Promoted" if verdict.promoted else "Champion refreshed" if result.refreshed else "Champion kept"
     outage = ""
-    if verdict.kind == "promotion":
-        outage = f"; with a quarter of the {verdict.places} withheld {verdict.outage_crps:.4g}"
+    if verdict.has_outage:
+        outage = f"; with some {verdict.places} missing {verdict.outage_crps:.4g}"
     cases = f", about {verdict.cases:,} of them independent" if verdict.cases else ""
     parts = [
         f"## {heading}\n\n{inert(_reason(result))}",

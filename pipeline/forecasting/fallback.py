@@ -16,11 +16,12 @@ from pipeline.errors import ContractError
 from pipeline.fallback_level import FallbackLevel
 from pipeline.features.windows import IssueWindows
 from pipeline.forecasting.notes import Note, NoteKind, describe_note
-from pipeline.forecasting.serving import BundleStore, RegisteredBundle
+from pipeline.forecasting.serving import BundleStore
 from pipeline.forecasting.serving_order import CHAMPION_SERVES, ServingModel, serving_models
 from pipeline.registry.bundle import Fit
 from pipeline.registry.standing import Standing
 from pipeline.training.evaluate import check_task, contract_problems, predict_issue, recalibrate_issue
+from pipeline.training.fit import REQUIRED_BASELINES
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ def forecast_with_fallbacks(
             continue
         if option.recalibration is not None and option.recalibration.horizon != windows.horizon:
             notes.append(Note("correction_left_out", (option.model.name,)))
-        baselines, left_out = _forecast_baselines(option.source, windows)
+        baselines, left_out = _forecast_baselines(option, windows)
         shadows = [_forecast_judged(option, windows), _forecast_champion(option, windows)]
         notes += [*left_out, *(one for one in shadows if isinstance(one, Note))]
         judged, shadow = (None if isinstance(one, Note) else one for one in shadows)
@@ -120,12 +121,18 @@ def forecast_with_fallbacks(
 
 
 def _forecast_baselines(
-    source: RegisteredBundle | None, windows: IssueWindows
+    made_by: ServingModel, windows: IssueWindows
 ) -> tuple[dict[str, NDArray[np.float32]], tuple[Note, ...]]:
+    """Return the forecasts of the baselines, without one that is the champion: it would be compared with itself."""
+    source = made_by.source
     if source is None:
         return {}, ()
+    serves = made_by.fallback_level <= FallbackLevel.CHAMPION_ON_STALE_INPUT
+    champion = {made_by.model.name} & set(REQUIRED_BASELINES) if serves else set()
     forecasts, notes = {}, []
     for name in source.bundle.baselines:
+        if name in champion:
+            continue
         try:
             model = source.fit.baseline(name)
         except ModelError as error:

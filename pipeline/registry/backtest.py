@@ -53,6 +53,7 @@ def _series(scores: BacktestScores) -> Iterator[tuple[str, list[tuple[int, float
         for score in ("crps", "mae", "rmse", "bias"):
             points = [(0, getattr(one, score)), *((int(it.group), getattr(it, score)) for it in own)]
             yield where.format(score), points
+            yield where.format(f"{score}_mean"), points[:1]  # where MLflow shows the newest step alone
         if one.coverage:
             points = [(0, one.coverage[0]), *((int(it.group), it.coverage[0]) for it in own)]
             yield where.format("coverage"), points

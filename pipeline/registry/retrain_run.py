@@ -105,6 +105,7 @@ def log_results(
     series: dict[str, list[tuple[int, float]]] = {}
     for one in outcome.fitted:
         series[f"{one.name}/validation_crps"] = [(0, one.validation.mean_crps)]
+        series[f"{one.name}/holdout_crps_mean"] = [(0, outcome.holdout[one.name].mean_crps)]
         series[f"{one.name}/seconds"] = [(0, one.cost.fit)]
         series |= _by_lead(one.name, outcome.holdout[one.name], snapshot.product.forecast.targets)
     run.log_metrics(series)

@@ -32,10 +32,10 @@ def compare_challenger(
 ) -> HoldoutComparison:
     """Return the comparison of a challenger with the champion's recipe and the baselines.
 
-    Of the best baseline, only climatology and persistence are rivals, and the champion. A champion whose recipe does
-    not suit the task any more is none: it cannot forecast this product.
+    If the best baseline challenges a champion, only that, climatology and persistence are its rivals. A champion whose
+    recipe does not suit the task any more is none: it cannot forecast this product.
     """
-    is_baseline = challenger is best_on_validation(outcome.baselines)
+    is_baseline = champion is not None and challenger is best_on_validation(outcome.baselines)
 
     def score(fitted: FittedModel, name: str, *, champion: bool = False) -> ScoredModel:
         paired = pair_scores(folds, outcome, challenger, fitted, history)

@@ -85,14 +85,15 @@ def decide_all(
     """Return the decisions of a retrain, the one on a challenger first; at most one of them is to serve.
 
     The first challenger that passes the gate is promoted. If none does, the champion's recipe is fitted again on all
-    data, and serves in place of the fit before it unless it is worse. A product without a champion gets the baseline
-    with the lowest held-out CRPS: nothing serves that could be worse than it, so this needs no test.
+    data, and serves in place of the fit before it unless it is worse. A product without a champion, whose best
+    candidate does not pass, gets the baseline with the lowest held-out CRPS: nothing serves that it could be worse
+    than, so this needs no test.
     """
     rules = snapshot.product.gate
     fits = _Refits(snapshot, folds, outcome, budget or Budget(snapshot.product.training.budget), on_epoch)
     decisions = []
     for challenger in outcome.challengers:
-        if challenger is outcome.champion:
+        if challenger is outcome.champion or (champion is None and challenger not in outcome.candidates):
             continue
         verdict = decide(compare_challenger(snapshot, folds, outcome, challenger, champion, history), rules)
         judged = _judged(snapshot, folds, outcome, challenger)
@@ -102,8 +103,7 @@ def decide_all(
     if champion is None:
         baseline = _best_baseline(outcome)
         comparison = compare_challenger(snapshot, folds, outcome, baseline, None, history)
-        of_candidate = next((one.verdict for one in decisions if one.fitted in outcome.candidates), None)
-        verdict = accept_first_champion(comparison, rules, of_candidate)
+        verdict = accept_first_champion(comparison, rules, decisions[0].verdict if decisions else None)
         return (_promote(baseline, verdict, _judged(snapshot, folds, outcome, baseline), fits),)
     if outcome.champion is not None:
         # The best baseline challenges every night; that it does not replace the champion is not recorded each time.

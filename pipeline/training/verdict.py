@@ -123,7 +123,7 @@ class Verdict(BaseModel):
     intervals: tuple[Interval, ...] = ()
     """Every central interval whose two levels are published, the widest first; of an earlier release, none."""
     outage_crps: float
-    """CRPS with the input of a quarter of the locations withheld."""
+    """CRPS with the input of a quarter of the locations withheld, but never of all: a single one has its input."""
     rivals: tuple[Rival, ...]
     places: Places = "stations"
     """What the locations are."""
@@ -157,6 +157,11 @@ class Verdict(BaseModel):
     def reason(self) -> str:
         """The verdict in one sentence."""
         return describe_verdict(self)
+
+    @property
+    def has_outage(self) -> bool:
+        """Whether the input of any location was withheld for `outage_crps`."""
+        return self.kind == "promotion" and self.outage_crps != self.crps
 
     def is_tested(self, rival: Rival) -> bool:
         """Return whether the p-value of a rival means something: a refresh is not tested, nor are too few forecasts."""
@@ -194,7 +199,7 @@ def describe_verdict(verdict: Verdict) -> str:
             case "":
                 why = "no candidate could be trained"
             case verdict.challenger:
-                why = f"as a candidate it would be refused: {refused}"
+                why = f"the gate would not promote it over a champion: {refused}"
             case name:
                 why = f"the best candidate, {name}, was refused: {refused}"
         return f"first champion, the baseline with the lowest CRPS on held-out forecasts{serving}; {why}"
@@ -245,13 +250,13 @@ def describe_objection(objection: Objection, places: Places = "stations") -> str
             return f"too few scores in common with {rival} at {leads}"
         case "coverage":
             return (
-                f"the {nominal:.0%} interval covers {coverage:.0%} of the observations (gate.coverage_tolerance allows a "
-                "larger difference)"
+                f"the {nominal:.0%} interval covers {coverage:.0%} of the observations "
+                "(gate.coverage_tolerance allows a larger difference)"
             )
         case "outage_scores_missing":
-            return f"some forecasts have no score with a quarter of the {places} withheld"
+            return f"some forecasts have no score while some {places} are missing"
         case "outage_not_better":
-            return f"not better than climatology with a quarter of the {places} withheld"
+            return f"not better than climatology while some {places} are missing"
         case "older_data":
             return "the champion was fitted on newer data"
         case "worse_than_before":

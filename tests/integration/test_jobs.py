@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import Any
 
+import pyarrow.compute as pc
 import pytest
 
 from models.base import Model
@@ -20,7 +21,8 @@ from pipeline.errors import GateError, NoDataError, UsageError
 from pipeline.fallback_level import FallbackLevel
 from pipeline.jobs.status import assess
 from pipeline.registry.tracking import Registry, TrackingError
-from pipeline.training import recipe
+from pipeline.training import holdout, recipe
+from pipeline.training.fit import REQUIRED_BASELINES
 from pipeline.workspace import Workspace
 from tests import jobs
 from tests.conftest import ProductHome, Trained
@@ -365,3 +367,19 @@ def test_where_no_challenger_passes_the_best_baseline_is_the_first_champion(fres
     assert _actions(place) == [("promoted", 1, None)]
     (done,) = jobs.forecast(place.workspace, at=place.end)
     assert (done.fallback_level, done.model) == (FallbackLevel.CHAMPION, "ridge-var")
+
+
+def test_a_baseline_that_is_champion_is_not_compared_with_itself(
+    fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holdout, "baseline_names", lambda **_: REQUIRED_BASELINES)
+    place = fresh(gate={"significance": 1e-9}, training={"candidates": ["damped-anomaly"], "validation": 60})
+    first = jobs.retrain(place.workspace, at=place.end)
+    champion = first.verdict.challenger
+    assert champion in REQUIRED_BASELINES
+    (done,) = jobs.forecast(place.workspace, at=place.end)
+    assert (done.fallback_level, done.model) == (FallbackLevel.CHAMPION, champion)
+    rows = place.workspace.forecasts.read(done.issue_time)
+    beside = rows.filter(pc.invert(rows["published"]))["model"].unique().to_pylist()
+    assert champion not in beside
+    assert set(beside) >= set(REQUIRED_BASELINES) - {champion}

@@ -29,8 +29,8 @@ def show(result: RetrainResult) -> None:
         out.print(candidates_table(result.candidates))
     out.print(verdict_table(verdict, "held-out CRPS"))
     outage = ""
-    if verdict.kind == "promotion":
-        outage = f"; CRPS {verdict.outage_crps:.3f} with a quarter of the {verdict.places} withheld"
+    if verdict.has_outage:
+        outage = f"; CRPS {verdict.outage_crps:.3f} with some {verdict.places} missing"
     cases = f", about {verdict.cases} of them independent" if verdict.cases else ""
     out.print(
         f"on {verdict.issues} held-out issue times{cases}, {verdict.since:%Y-%m-%d} to {verdict.until:%Y-%m-%d}; "

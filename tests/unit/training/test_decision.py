@@ -64,11 +64,30 @@ def test_what_is_promoted_is_fitted_on_everything_known(night: Night) -> None:
     assert decision.fitted.name not in decision.judged.baselines
 
 
-def test_without_a_better_candidate_the_best_baseline_is_promoted(fresh: Callable[..., ProductHome]) -> None:
+def test_without_a_better_candidate_the_best_baseline_replaces_the_champion(
+    fresh: Callable[..., ProductHome],
+) -> None:
     place = fresh(training={"candidates": ["damped-anomaly"], "validation": 60})
-    (decision,) = decide_all(*_night(place, 0), None, {})
+    champion = Champion(1, Recipe("seasonal-naive"))
+    snapshot, folds, outcome = _night(place, 0, champion)
+    (decision,) = decide_all(snapshot, folds, outcome, champion, {})
     assert (decision.fitted.name, decision.verdict.decision) == ("ridge-var", "promoted")
-    assert decision.verdict.reason.startswith("first champion, the best baseline, ")
+    assert decision.verdict.reason.startswith("the best baseline, ")
+    assert {one.rival for one in decision.verdict.rivals} == {"champion version 1", "climatology", "persistence"}
+
+
+def test_without_a_champion_the_baseline_with_the_lowest_crps_is_the_first(
+    fresh: Callable[..., ProductHome],
+) -> None:
+    place = fresh(training={"candidates": ["damped-anomaly"], "validation": 60})
+    snapshot, folds, outcome = _night(place, 0)
+    (decision,) = decide_all(snapshot, folds, outcome, None, {})
+    assert decision.fitted is min(outcome.baselines, key=lambda one: outcome.holdout[one.name].mean_crps)
+    assert (decision.verdict.decision, decision.verdict.untested) == ("promoted", True)
+    start = (
+        "first champion, the baseline with the lowest CRPS on held-out forecasts; the best candidate, damped-anomaly, "
+    )
+    assert decision.verdict.reason.startswith(start + "was refused: not shown to be better than ")
 
 
 def test_a_record_too_short_for_a_test_gets_the_best_baseline_until_one_is_shown_to_be_better(
@@ -86,7 +105,7 @@ def test_a_record_too_short_for_a_test_gets_the_best_baseline_until_one_is_shown
     assert (verdict.untested, verdict.best_candidate) == (True, "damped-anomaly")
     assert {one.kind for one in verdict.refused} >= {"not_tested"}
     few = f"about {folds.cases} independent forecasts are too few for a test, which needs 16"
-    assert f"; as a candidate it would be refused: {few}" in verdict.reason
+    assert f"; the gate would not promote it over a champion: {few}" in verdict.reason
     champion = _champion(first)
     *_, second = decide_all(*_night(place, 0, champion), champion, {})
     assert (second.verdict.decision, second.fitted.name) == ("refreshed", first.fitted.name)

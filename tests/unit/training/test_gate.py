@@ -110,22 +110,22 @@ REFUSED: dict[str, tuple[HoldoutComparison, str]] = {
     ),
     "interval too narrow": (_comparison(_scores(1.0, coverage=0.5)), "90% interval covers 50% of"),
     "coverage unknown": (_comparison(replace(_scores(1.0), covered=np.full(SHAPE, NAN))), "covers nan% of"),
-    "outage collapse": (_comparison(outage=_scores(1.6)), "not better than climatology with a quarter"),
+    "outage collapse": (_comparison(outage=_scores(1.6)), "not better than climatology while some stations"),
     "outage collapse on a grid": (
         _comparison(outage=_scores(1.6), places="cells"),
-        "not better than climatology with a quarter of the cells withheld",
+        "not better than climatology while some cells are missing",
     ),
     "outage unscored": (
         _comparison(outage=UNSCORED),
-        "some forecasts have no score with a quarter",
+        "some forecasts have no score while some stations",
     ),
     "outage partly unscored": (
         _comparison(outage=_holed(_scores(1.1), (0, 0, 0, 0))),
-        "some forecasts have no score with a quarter",
+        "some forecasts have no score while some stations",
     ),
     "outage reference unscored": (
         _comparison(outage_reference=UNSCORED),
-        "some forecasts have no score with a quarter",
+        "some forecasts have no score while some stations",
     ),
     "nothing scored at all": (
         _comparison(

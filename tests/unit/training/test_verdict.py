@@ -51,9 +51,9 @@ def _read(**fields: Any) -> Verdict:
         (Objection(kind="too_few_scores", rival="a", leads=(4, 5)), "too few scores in common with a at leads 4, 5"),
         (
             Objection(kind="outage_scores_missing"),
-            "some forecasts have no score with a quarter of the cells withheld",
+            "some forecasts have no score while some cells are missing",
         ),
-        (Objection(kind="outage_not_better"), "not better than climatology with a quarter of the cells withheld"),
+        (Objection(kind="outage_not_better"), "not better than climatology while some cells are missing"),
         (Objection(kind="recorded", text="as it was"), "as it was"),
     ],
 )
