@@ -44,25 +44,39 @@ ATTENTION = "Attention tells where the network looks; it is not a measure of wha
 
 
 def without(losses: Sequence[InputLoss], lead: int, when: str) -> str:
-    """Return such as "Without Birr the forecast for 14 Dec would be 3.1 % worse; without Clones 1.2 % worse."."""
+    """Return such as "Without Birr the forecast for 14 Dec would be 3.1 % worse; without Clones 1.2 % worse.".
+
+    Groups whose loss may be chance come first, in a sentence that says so.
+    """
+    clear = [loss for loss in losses if _is_clear(loss, lead)]
+    sentences = [
+        f"Without {shown_name(loss.title)} the forecast {when} is not shown to be better or worse: the difference may "
+        "be chance."
+        for loss in losses
+        if not _is_clear(loss, lead)
+    ]
     parts: list[str] = []
-    for loss in losses:
+    for loss in clear:
         change = loss.by_lead[lead]
         verb = "" if parts else f" the forecast {when} would be"
         amount = f"{percent(abs(change), decimals=1)} {'worse' if change >= 0 else 'better'}"
         parts.append(f"{'without' if parts else 'Without'} {shown_name(loss.title)}{verb} {amount}")
-    return f"{parts[0]}{'; ' if parts[1:] else ''}{', '.join(parts[1:])}." if parts else ""
+    if parts:
+        sentences.append(f"{parts[0]}{'; ' if parts[1:] else ''}{', '.join(parts[1:])}.")
+    return " ".join(sentences)
 
 
 def main_losses(losses: Sequence[InputLoss], lead: int) -> list[InputLoss]:
     """Return all input, then of each kind the group whose loss at a lead is greatest, if it is more than chance."""
     found = [loss for loss in losses[:1] if math.isfinite(loss.by_lead[lead])]
     for kind in dict.fromkeys(loss.kind for loss in losses if loss.kind != "all"):
-        clear = [
-            one for one in losses if one.kind == kind and one.by_lead[lead] > SHOWN_ERRORS * one.error_by_lead[lead]
-        ]
+        clear = [one for one in losses if one.kind == kind and one.by_lead[lead] > 0 and _is_clear(one, lead)]
         found += sorted(clear, key=lambda loss: -loss.by_lead[lead])[:1]
     return found
+
+
+def _is_clear(loss: InputLoss, lead: int) -> bool:
+    return abs(loss.by_lead[lead]) > SHOWN_ERRORS * loss.error_by_lead[lead]
 
 
 def attention_note(frames: Sequence[tuple[str, float]], locations: Sequence[tuple[str, float]]) -> str:

@@ -116,6 +116,17 @@ def test_a_forecast_that_is_better_without_an_input_says_so() -> None:
     assert without([], 0, "at lead 1") == ""
 
 
+def test_a_loss_that_may_be_chance_is_not_shown_as_an_effect() -> None:
+    noisy = loss("all", "any input", 0.266, error=0.25)
+    unknown = loss("all", "any input", 0.266, error=NAN)
+    no_effect = (
+        "Without any input the forecast for 5 Apr is not shown to be better or worse: the difference may be chance."
+    )
+    assert without([noisy], 0, "for 5 Apr") == without([unknown], 0, "for 5 Apr") == no_effect
+    one_station = "Without Malin Head the forecast for 5 Apr would be 3.1\N{NO-BREAK SPACE}% worse."
+    assert without(main_losses((noisy, *LOSSES[1:4]), 0), 0, "for 5 Apr") == f"{no_effect} {one_station}"
+
+
 def test_of_many_stations_those_with_the_greatest_losses_are_drawn() -> None:
     many = [loss("location", f"Station {n}", n / 1000) for n in range(30)]
     ((heading, label, _, _),) = charts(many)
