@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.report.backtest_charts import Curve, curves_chart, pit_chart, reliability_chart, skill_chart
-from pipeline.report.backtest_data import BacktestedModel, BacktestedVariable, BacktestPage
+from pipeline.report.backtest_data import BacktestedModel, BacktestedVariable, BacktestPage, SkillInterval
 from pipeline.report.page import content_security_policy, environment
 from pipeline.report.svg_export import asset
 from pipeline.report.typography import (
@@ -16,6 +16,7 @@ from pipeline.report.typography import (
     duration_text,
     instant_text,
     lead_name,
+    listed,
     number,
     percent,
     plural,
@@ -49,8 +50,13 @@ def render_backtest(page: BacktestPage) -> str:
 
 
 def _headline(variable: BacktestedVariable) -> str:
-    best = variable.models[0]
-    return f"{shown_name(best.name)} forecasts {variable.title.lower()} best"
+    """Return which model has the lowest CRPS, and from which others its difference may be chance, as far as known."""
+    best, *others = variable.models
+    pairs = [(one.name, one.skill.get(best.name)) for one in others]
+    pairs += [(name, best.skill[name]) for name in variable.references if name in best.skill]
+    close = [shown_name(name) for name, skill in pairs if skill and not skill.is_clear]
+    sentence = f"{shown_name(best.name)} has the lowest CRPS for {variable.title.lower()}"
+    return f"{sentence}, not distinguishable from {listed(close)}" if close else sentence
 
 
 def _method(page: BacktestPage) -> str:
@@ -94,7 +100,7 @@ def _note(variable: BacktestedVariable, decimals: int) -> str:
     return f"{sentence}; its skill is {' and '.join(against)}." if against else f"{sentence}."
 
 
-def _interval(skill: Any) -> str:
+def _interval(skill: SkillInterval) -> str:
     if not math.isfinite(skill.low) or not math.isfinite(skill.high):
         return percent(skill.skill, sign=True)
     return f"{percent(skill.skill, sign=True)} ({percent(skill.low, sign=True)} to {percent(skill.high, sign=True)})"
@@ -106,10 +112,14 @@ def _row(model: BacktestedModel, variable: BacktestedVariable, decimals: int) ->
         "scores": [number(value, decimals) for value in (model.crps, model.mae, model.rmse, model.bias)],
         "coverage": [percent(value) for value in model.coverage],
         "skill": [
-            {"text": _interval(found), "style": "up" if found.skill >= 0 else "down"} if found else None
+            {"text": _interval(found), "style": _style(found)} if found else None
             for found in (model.skill.get(name) for name in variable.references)
         ],
     }
+
+
+def _style(skill: SkillInterval) -> str:
+    return ("up" if skill.skill > 0 else "down") if skill.is_clear else ""
 
 
 def _panels(variable: BacktestedVariable, page: BacktestPage, units: str) -> list[dict[str, str]]:

@@ -16,6 +16,11 @@ class SkillInterval:
     low: float
     high: float
 
+    @property
+    def is_clear(self) -> bool:
+        """Whether the interval excludes 0; False without one."""
+        return self.low > 0 or self.high < 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class BacktestedModel:

@@ -59,13 +59,25 @@ def _page(*models: BacktestedModel) -> BacktestPage:
 
 def test_the_page_has_the_numbers_and_no_script_or_network() -> None:
     page = render_backtest(_page(_model("ridge-var", 1.25, skill=0.1), _model("climatology", 1.39)))
-    assert "ridge-var forecasts wind speed best" in page
+    assert "<h1>ridge-var has the lowest CRPS for wind speed</h1>" in page
     assert "the lowest CRPS, 1.25" in page
     assert "+10\N{NO-BREAK SPACE}% (+5\N{NO-BREAK SPACE}% to +15\N{NO-BREAK SPACE}%)" in page
     assert "91 issue times from 13 origins, one every 7 days" in page
     assert HOSTILE not in page
     assert not re.search(r"<script|https?://(?!www\.w3\.org)|\bon\w+=\"", page)
     assert page == render_backtest(_page(_model("ridge-var", 1.25, skill=0.1), _model("climatology", 1.39)))
+
+
+def test_models_whose_difference_may_be_chance_are_not_called_better_or_worse() -> None:
+    rival = _page(_model("climatology", 1.25), _model("ridge-var", 1.26, skill=-0.01))
+    page = render_backtest(rival)
+    assert "<h1>climatology has the lowest CRPS for wind speed, not distinguishable from ridge-var</h1>" in page
+    assert '<span class="down">' not in page and '<span class="up">' not in page
+    page = render_backtest(_page(_model("ridge-var", 1.25, skill=0.01), _model("climatology", 1.26)))
+    assert "<h1>ridge-var has the lowest CRPS for wind speed, not distinguishable from climatology</h1>" in page
+    page = render_backtest(_page(_model("climatology", 1.25), _model("ridge-var", 1.5, skill=-0.2)))
+    assert "<h1>climatology has the lowest CRPS for wind speed</h1>" in page
+    assert '<span class="down">−20' in page
 
 
 def test_a_chart_by_hour_appears_where_there_are_hours() -> None:
