@@ -14,7 +14,7 @@ from pipeline.errors import NightcastError, NoDataError
 from pipeline.fallback_level import FallbackLevel
 from pipeline.forecasting.notes import decode_notes
 from pipeline.forecasting.publish.write import LATEST
-from pipeline.forecasting.verification.scores import scores_by_lead, skill_scores
+from pipeline.forecasting.verification.scores import PUBLISHED, scores_by_lead, skill_scores
 from pipeline.jobs.clock import now_of
 from pipeline.jobs.job import Result
 from pipeline.jobs.verify import LiveStatus
@@ -48,6 +48,8 @@ class StatusResult(Result):
     fallback_level: FallbackLevel | None
     """Of the last forecast."""
     page: Path | None
+    scored: int = 0
+    """Values of the published forecasts that were scored."""
     skill: dict[str, float]
     """CRPS skill of published forecasts against each baseline, over all leads; each variable has the same weight."""
     live: LiveStatus
@@ -82,6 +84,7 @@ def status(ws: Workspace, *, at: datetime | None = None) -> StatusResult:
         problems.append(str(error))
     state, reason = assess(ws, now, newest, last, level, problems, _live_verdicts(rows))
     page = ws.layout.published / LATEST / "report.html"
+    scores = ws.scores.read()
     return StatusResult(
         product=product.name,
         now=now,
@@ -97,7 +100,8 @@ def status(ws: Workspace, *, at: datetime | None = None) -> StatusResult:
         last_issue=last,
         fallback_level=level,
         page=page if page.is_file() else None,
-        skill=skill_scores(scores_by_lead(ws.scores.read())),
+        scored=int(scores.loc[scores["model"] == PUBLISHED, "count"].sum()),
+        skill=skill_scores(scores_by_lead(scores)),
         live=LiveStatus.of(standing),
     )
 

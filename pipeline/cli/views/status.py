@@ -15,13 +15,14 @@ def show(result: StatusResult) -> None:
     colour = _COLOURS[result.state]
     out.print(f"[bold]{result.product}[/]  [{colour}]{result.state}[/]  {escape(result.reason)}")
     level = result.fallback_level
+    without_skill = "none: no baseline forecast the same values" if result.scored else "not verified yet"
     facts = {
         "now": minute(result.now),
         "observations": f"{result.observations:,} rows, newest {result.newest_period or minute(result.newest)}",
         "quarantine": f"{result.refused:,} rows",
         "champion": f"version {result.champion}, {result.model}" if result.champion else "none",
         "last forecast": f"{minute(result.last_issue)}, {level.title}" if level is not None else "none",
-        "skill": ", ".join(f"{value:+.1%} on {name}" for name, value in result.skill.items()) or "not verified yet",
+        "skill": ", ".join(f"{value:+.1%} on {name}" for name, value in result.skill.items()) or without_skill,
         "report": str(result.page or "none"),
         "home": str(result.home),
     }

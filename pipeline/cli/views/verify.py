@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.markup import escape
 
 from pipeline.cli.console import minute, out, table
+from pipeline.forecasting.verification.scores import PUBLISHED
 from pipeline.jobs.verify import LiveStatus, VerifyResult
 
 
@@ -28,11 +29,13 @@ def show(result: VerifyResult) -> None:
     shown = table("variable", ">lead", "model", ">CRPS", ">MAE", ">RMSE", ">bias", ">coverage", ">n")
     for row in result.scores:
         cells = (f"{value:.3f}" for value in (row.crps, row.mae, row.rmse, row.bias))
-        style = "bold" if row.model == "published" else None
+        style = "bold" if row.model == PUBLISHED else None
         shown.add_row(
             row.variable, str(row.lead), row.model, *cells, f"{row.coverage:.0%}", str(row.count), style=style
         )
     out.print(shown)
+    if all(row.model == PUBLISHED for row in result.scores):
+        out.print("  [yellow]note[/] no skill: no baseline forecast the same values")
     for variable, skill in result.refit_skill.items():
         out.print(
             f"{variable}: CRPS skill of the serving models, fitted on all data, over their judged fits: {skill:+.1%}"

@@ -36,9 +36,11 @@ SCHEMA = pa.schema(
         ("scored_at", TIME),
         ("month", pa.string()),
         ("issue_times", pa.int64()),  # how many issue times of the month were scored; null in rows of older releases
+        ("models", pa.string()),  # all models that forecast the same values; null in rows of older releases
     ]
 )
-_GROUP = ["model", "variable", "lead", "location", "day"]
+_KEY = ["variable", "lead", "location", "day"]
+_GROUP = ["model", *_KEY, "models"]
 _SUMS = ["count", "crps_sum", "absolute_error_sum", "squared_error_sum", "error_sum", "covered_sum"]
 
 
@@ -85,22 +87,32 @@ class Scores:
         return {row["month"]: ScoredMonth(row["scored_at_max"], row["issue_times_max"]) for row in newest}
 
     def read(self) -> pd.DataFrame:
-        """Return all rows."""
+        """Return all rows.
+
+        Of rows of older releases, which do not record `models`, those with equal counts are taken to belong together.
+        """
         frame: pd.DataFrame = self.table.read().to_pandas()
+        old = frame["models"].isna()
+        if old.any():
+            frame.loc[old, "models"] = _models_of_same(frame[old], [*_KEY, "count"])
         return frame
 
 
 def score_pairs(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Return sums and counts by model, variable, lead, location and day of the issue time.
+    """Return sums and counts by model, variable, lead, location, day of the issue time, and `models`.
 
     The published forecast is scored as the model `published`, whichever model made it; baselines by their name.
+    `models` names all models with a forecast of the same values, so that models are compared on equal forecasts also
+    on a day on which the baselines changed.
 
     Args:
         pairs: Forecast rows with the observed value, from `match_observations`.
     """
     if pairs.empty:
         return pd.DataFrame(columns=[*_GROUP, *_SUMS])
-    return score_each(pairs).groupby(_GROUP, as_index=False)[_SUMS].sum()
+    scored = score_each(pairs)
+    scored["models"] = _models_of_same(scored, ["variable", "lead", "location", "issue_time"])
+    return scored.groupby(_GROUP, as_index=False)[_SUMS].sum()
 
 
 def score_each(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -194,9 +206,8 @@ def refit_skill(rows: pd.DataFrame) -> dict[str, float]:
     Only forecasts that both made count.
     """
     both = rows[rows["model"] == PUBLISHED].merge(
-        rows[rows["model"] == JUDGED], on=["variable", "lead", "location", "day"], suffixes=("", "_judged")
+        rows[rows["model"] == JUDGED], on=[*_KEY, "models"], suffixes=("", "_judged")
     )
-    both = both[both["count"] == both["count_judged"]]
     sums = both.groupby("variable")[["crps_sum", "crps_sum_judged"]].sum()
     return {
         str(variable): 1 - row["crps_sum"] / row["crps_sum_judged"]
@@ -206,12 +217,25 @@ def refit_skill(rows: pd.DataFrame) -> dict[str, float]:
 
 
 def _common(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that all current models have: those verified on the last day with a baseline."""
-    with_baselines = rows.loc[rows["model"] != PUBLISHED, "day"]
-    newest = with_baselines.max() if len(with_baselines) else rows["day"].max()
-    current = set(rows.loc[rows["day"] == newest, "model"])
-    rows = rows[rows["model"].isin(current)]
-    key = ["variable", "lead", "location", "day"]
-    counts = rows.groupby(key)["count"].agg(["size", "nunique"]).reset_index()
-    complete = counts[(counts["size"] == len(current)) & (counts["nunique"] == 1)]
-    return rows.merge(complete[key], on=key)
+    """Return the rows of the forecasts that all current models made.
+
+    The current models are those that made the most forecasts together on the last day with a baseline.
+    """
+    baselines = rows[rows["model"] != PUBLISHED]
+    newest = baselines if len(baselines) else rows
+    newest = newest[newest["day"] == newest["day"].max()]
+    models, _ = newest.groupby(["models", "model"])["count"].sum().idxmax()
+    current = set(models.split(",")) - {JUDGED, CHAMPION}
+    complete = [names for names in rows["models"].unique() if current <= set(names.split(","))]
+    return rows[rows["model"].isin(current) & rows["models"].isin(complete)]
+
+
+def _models_of_same(rows: pd.DataFrame, key: list[str]) -> np.ndarray:
+    """Return for each row the models of all rows with the same key, in alphabetical order and separated by commas."""
+    groups = rows.groupby(key, sort=False).ngroup().to_numpy()
+    codes, models = pd.factorize(rows["model"], sort=True)
+    present = np.zeros((groups.max() + 1, len(models)), bool)
+    present[groups, codes] = True
+    patterns, pattern = np.unique(present, axis=0, return_inverse=True)
+    names = np.array([",".join(models[row]) for row in patterns], object)
+    return names[pattern.reshape(-1)[groups]]

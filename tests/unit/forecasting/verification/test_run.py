@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from pipeline.cli.views import status, verify
 from pipeline.forecasting.verification.match import match_observations
 from pipeline.forecasting.verification.scores import LeadScore
 from pipeline.jobs.verify import VerifyResult
@@ -53,6 +54,17 @@ def test_scores_equal_those_computed_by_hand_from_known_observations(live: Produ
         assert scored[lead].mae == pytest.approx(np.mean(errors))
     assert scored[2].count < scored[1].count  # the newest lead 2 has no observation yet
     assert result.scored == sum(len(some) for some in expected.values())
+
+
+def test_without_any_baseline_forecast_the_lack_of_skill_has_a_reason(
+    live: ProductHome, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verify.show(jobs.verify(live.workspace, at=live.end))
+    assert "no skill: no baseline forecast the same values" in capsys.readouterr().out
+    result = jobs.status(live.workspace, at=live.end)
+    assert result.scored > 0
+    status.show(result)
+    assert "none: no baseline forecast the same values" in capsys.readouterr().out
 
 
 def test_an_earlier_verification_scores_fewer_values(live: ProductHome) -> None:

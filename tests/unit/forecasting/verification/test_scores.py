@@ -1,12 +1,21 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.forecasting.verification.scores import LeadScore, refit_skill, score_pairs, scores_by_lead, skill_scores
+from pipeline.forecasting.verification.scores import (
+    LeadScore,
+    Scores,
+    refit_skill,
+    score_pairs,
+    scores_by_lead,
+    skill_scores,
+)
+from pipeline.store.objects import open_store
 
 ISSUE = datetime(2002, 1, 1, 7, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -110,6 +119,35 @@ def test_one_forecast_without_baselines_does_not_hide_those_that_had_them() -> N
         )
     )
     assert {score.model: score.count for score in scores_by_lead(rows)} == {"published": 1, "persistence": 1}
+
+
+def _published_and(*baselines: str, hours: int, **changed: object) -> list[dict[str, object]]:
+    """A published forecast with the error 6 and exact baselines, issued some hours later."""
+    issue = {"issue_time": ISSUE + timedelta(hours=hours)} | changed
+    return [
+        _row("champion", 9, [1, 2, 4], published=True, **issue),
+        *(_row(name, 9, [9, 9, 9], **issue) for name in baselines),
+    ]
+
+
+def test_a_day_on_which_the_baselines_change_is_compared_over_equal_forecasts() -> None:
+    rows = [
+        *_published_and(hours=0),
+        *_published_and("climatology", "persistence", "ridge-var", hours=6),
+        *_published_and("climatology", "persistence", hours=12),
+        *_published_and("climatology", "persistence", hours=15),
+    ]
+    counts = {score.model: score.count for score in scores_by_lead(score_pairs(_frame(*rows)))}
+    assert counts == {"published": 3, "climatology": 3, "persistence": 3}
+
+
+def test_scores_of_older_releases_are_compared_where_the_counts_are_equal(tmp_path: Path) -> None:
+    rows = [*_published_and("climatology", "ridge-var", hours=0), *_published_and("climatology", hours=6)]
+    old = score_pairs(_frame(*rows)).groupby(["model", "variable", "lead", "location", "day"], as_index=False)
+    scores = Scores(open_store(tmp_path))
+    scores.replace("2002-01", old.sum(numeric_only=True).assign(models=None), at=ISSUE, issue_times=2)
+    counts = {score.model: score.count for score in scores_by_lead(scores.read())}
+    assert counts == {"published": 2, "climatology": 2}
 
 
 def test_skill_is_over_all_leads() -> None:
