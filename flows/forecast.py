@@ -25,7 +25,7 @@ MAX_PLOT_BYTES = 200_000
 def describe(title: str, result: ForecastResult) -> tuple[str, str]:
     """Return Markdown of a forecast with its plot and, if pages are served, a link, and one line about it."""
     version = f", version {result.version}" if result.version else ""
-    without_values = f" Stations without values: {inert(', '.join(result.missing))}." if result.missing else ""
+    missing = f" Newest values missing at {inert(', '.join(result.missing))}." if result.missing else ""
     pages = Variable.get(PAGES_VARIABLE, default=None)
     name = result.folder.name or "latest"
     periods = f" for {' to '.join(dict.fromkeys((result.periods[0], result.periods[-1])))}" if result.periods else ""
@@ -33,7 +33,7 @@ def describe(title: str, result: ForecastResult) -> tuple[str, str]:
     parts = [
         f"## {inert(title)}",
         _plot(result.folder / "forecast.svg"),
-        f"{issued}. Model {inert(result.model)}{version}; input {result.input_age_hours:g} h old.{without_values}",
+        f"{issued}. Model {inert(result.model)}{version}; input {result.input_age_hours:g} h old.{missing}",
         inert("; ".join(result.notes)),
         f"[Open the report]({pages}/{result.product}/{name}/report.html)" if pages else "",
     ]

@@ -163,7 +163,7 @@ def model_facts(model: ModelFacts) -> list[Fact]:
 
 def data_facts(report: ReportData) -> list[Fact]:
     """Return the facts about the observations."""
-    data, step, kind = report.data, report.step, report.location_kind
+    data, step = report.data, report.step
     newest = instant_text(data.newest_observation)
     by_name = report.time_label == "start" or not isinstance(step, timedelta)
     if data.newest_observation is not None and by_name:
@@ -175,7 +175,7 @@ def data_facts(report: ReportData) -> list[Fact]:
         Fact("Newest observation", newest),
         Fact("Input age", f"{age} at issue time" if data.input_age is not None else age),
         Fact(f"Last {duration_text(data.counted_over)}", counts_text(data)),
-        Fact(f"Missing {kind}s", listed(missing) or "none"),
+        Fact("Newest values missing at", listed(missing) or f"no {report.location_kind}"),
     ]
 
 

@@ -42,7 +42,7 @@ class TestForecast:
 
     def test_silent_stations_are_named_inertly(self, tmp_path: Path) -> None:
         markdown, about = forecast.describe("Wind", samples.forecasted(tmp_path, missing=("<b>Cork</b>",)))
-        assert "Stations without values: &#60;b&#62;Cork&#60;&#47;b&#62;." in markdown
+        assert "Newest values missing at &#60;b&#62;Cork&#60;&#47;b&#62;." in markdown
         assert about == "Issued 1978-12-31 07:00 UTC, fallback level 1 (champion, gaps in input)"
 
 

@@ -15,7 +15,7 @@ def show(results: Sequence[ForecastResult]) -> None:
     """Print a line for each forecast, and the folder of the last one."""
     for one in results:
         repeated = ", published before" if one.repeated else ""
-        missing = f", without {', '.join(one.missing)}" if one.missing else ""
+        missing = f", newest values missing at {', '.join(one.missing)}" if one.missing else ""
         hours = one.input_age_hours
         age = f"input {hours:.0f} h old" if isfinite(hours) else "no recent input"
         periods = f" for {' to '.join(dict.fromkeys((one.periods[0], one.periods[-1])))}" if one.periods else ""

@@ -40,7 +40,10 @@ def test_times_are_shown_to_the_minute() -> None:
 def test_a_forecast_names_missing_stations(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     forecast.show([forecasted(tmp_path, missing=("VAL", "[red]"))])
     text = capsys.readouterr().out
-    assert "fallback level 1 (champion, gaps in input), ridge-var, input 7 h old, without VAL, [red]" in text
+    assert (
+        "fallback level 1 (champion, gaps in input), ridge-var, input 7 h old, newest values missing at VAL, [red]"
+        in text
+    )
 
 
 def test_a_refusal_shows_the_reason_and_the_champion(capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,6 +81,12 @@ def test_the_fallback_level_is_described_and_marked_in_the_list(report: MakeRepo
     assert level_title(level) in current[0]
 
 
+def test_the_facts_say_where_the_newest_values_are_missing(report: MakeReport) -> None:
+    assert "<dt>Newest values missing at</dt><dd>Birr</dd>" in render(report())
+    complete = replace(report().data, missing_stations=())
+    assert "<dt>Newest values missing at</dt><dd>no station</dd>" in render(report(data=complete))
+
+
 def test_missing_input_is_listed_at_the_level_with_gaps(report: MakeReport) -> None:
     def note(*stations: str, covariates: tuple[str, ...] = (), **changes: Any) -> str:
         data = replace(report().data, missing_stations=stations, missing_covariates=covariates)
