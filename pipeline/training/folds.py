@@ -157,10 +157,13 @@ def _counted(product: Product, cadence: Cadence, matured: list[datetime], most: 
     train = recent(matured_by(before, cadence, validation[0]), product.training.window) if validation else []
     least = product.training.validation or 1
     if len(holdout) < held_out or len(validation) < least or len(train) < SMALLEST_TRAINING_SET:
+        given = {"gate.issues": product.gate.issues, "training.validation": product.training.validation}
+        fields = " and ".join(name for name, value in given.items() if value is not None)
         raise NoDataError(
-            f"{product.name}: {len(matured)} matured issue times, training needs at least "
-            f"{held_out + least + SMALLEST_TRAINING_SET}: gate.issues {held_out} + training.validation {least} "
-            f"+ {SMALLEST_TRAINING_SET}; load more history, or leave these fields out of the product file"
+            f"{product.name}: of {len(matured)} matured issue times, {held_out} are to be held out, which leaves "
+            f"{len(validation)} to validate on and {len(train)} to train on; needed are {least} and "
+            f"{SMALLEST_TRAINING_SET}. Issue times whose forecasts overlap the next period are left out. Load more "
+            f"history, or lower or leave out {fields} in the product file"
         )
     if product.training.validation is None:
         validation = list(thin(validation, most))

@@ -171,7 +171,7 @@ def test_a_product_that_was_never_ingested_has_no_data(trained: Trained, nightca
 def test_too_little_data_to_train_is_an_upstream_failure(fresh: Callable[..., ProductHome], nightcast: Command) -> None:
     place = fresh(days=100)
     ended = nightcast("retrain", place.file, "--json", home=place.settings.home)
-    _fails(ended, 3, "matured issue times, training needs at least 170")
+    _fails(ended, 3, "matured issue times, 60 are to be held out")
     assert ended.data == {"error": ended.err.removeprefix("error: ").strip(), "kind": "NoDataError", "exit_code": 3}
 
 

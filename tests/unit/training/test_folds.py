@@ -84,12 +84,23 @@ def test_the_window_limits_only_the_training_fold(fresh: Callable[..., ProductHo
 
 def test_too_few_issue_times_are_an_error_with_the_number_found_and_needed(fresh: Callable[..., ProductHome]) -> None:
     place = fresh(days=120)
-    with pytest.raises(NoDataError, match=r"^tiny-wind: \d+ matured issue times, training needs at least 170: "):
+    # 120 days without a context of 5 days and a horizon of 2: 114. Of 54 before those held out, the last one overlaps.
+    expected = (
+        r"^tiny-wind: of 114 matured issue times, 60 are to be held out, which leaves 53 to validate on and 0 to train "
+        r"on; needed are 60 and 50\. .*lower or leave out gate\.issues and training\.validation in the product file$"
+    )
+    with pytest.raises(NoDataError, match=expected):
+        _split(place)
+
+
+def test_issue_times_between_the_periods_count_in_what_is_needed(fresh: Callable[..., ProductHome]) -> None:
+    place = fresh(days=180, horizon=20, training={"candidates": ["ridge-var"], "validation": 20})
+    with pytest.raises(NoDataError, match=r"leaves 20 to validate on and 3\d to train on; needed are 20 and 50\. "):
         _split(place)
 
 
 def test_a_record_without_matured_issue_times_is_too_short(fresh: Callable[..., ProductHome]) -> None:
-    with pytest.raises(NoDataError, match="0 matured issue times"):
+    with pytest.raises(NoDataError, match="of 0 matured issue times"):
         _split(fresh(days=3))
 
 
