@@ -45,6 +45,15 @@ class Note:
     """Of the kind `live_verdict`: why not the champion, or not its refit, made the forecast."""
 
 
+_FALLBACK_REASONS: tuple[NoteKind, ...] = (
+    "no_bundle",
+    "bundle_unusable",
+    "trained_on_later_data",
+    "model_unusable",
+    "model_failed",
+    "broke_contract",
+    "live_verdict",
+)
 _NOTES = TypeAdapter(tuple[Note, ...])
 
 
@@ -66,6 +75,11 @@ def decode_notes(stored: str) -> tuple[Note, ...]:
 def missing_covariates(notes: Iterable[Note]) -> tuple[str, ...]:
     """Return the covariates without a value at any lead time, as the notes have them."""
     return tuple(name for note in notes if note.kind == "missing_covariates" for name in note.names)
+
+
+def fallback_reason(notes: Iterable[Note]) -> str:
+    """Return why better fallback levels were not used, as a sentence without a full stop; empty if nothing says so."""
+    return "; ".join(describe_note(note) for note in notes if note.kind in _FALLBACK_REASONS)
 
 
 def describe_note(note: Note) -> str:

@@ -193,8 +193,8 @@ class ReportData:
         issue_time: Issue time of the forecast.
         step: One time step.
         fallback_level: What made the forecast, and from what input.
-        live_verdict: Why verification put another model in the place of the champion, as a sentence; empty if it
-            did not.
+        fallback_reason: Why no better fallback level, or not the refit of the champion, was used, as a sentence without
+            a full stop; empty if there is no reason.
         variables: Target variables; each is a section of the page.
         model: The model behind the forecast.
         data: The observations behind the forecast.
@@ -220,7 +220,7 @@ class ReportData:
     basis: Basis | None = None
     time_label: TimeLabel = "end"
     location_kind: Literal["station", "cell"] = "station"
-    live_verdict: str = ""
+    fallback_reason: str = ""
     licence: str = ""
     nightcast_version: str = ""
     code_version: str = ""

@@ -60,12 +60,13 @@ def level_title(level: FallbackLevel) -> str:
 
 
 def level_note(data: ReportData) -> str:
-    """Return the fallback level of this forecast, the live verdict on the champion, and what is missing."""
-    level = data.fallback_level
-    sentences = [f"Fallback level {level} of {max(FallbackLevel)}.", level.description]
-    if data.live_verdict:
-        verdict = clean(data.live_verdict)
-        sentences.append(f"{verdict[:1].upper()}{verdict[1:]}.")
+    """Return the fallback level of this forecast, why a better one was not used, and what is missing."""
+    level, reason = data.fallback_level, clean(data.fallback_reason)
+    sentences = [f"Fallback level {level} of {max(FallbackLevel)}."]
+    if not reason or level < FallbackLevel.BASELINE:
+        sentences.append(level.description)
+    if reason:
+        sentences.append(f"{reason[:1].upper()}{reason[1:]}.")
     if level == FallbackLevel.CHAMPION_WITH_GAPS:
         sentences += _missing(data) or ["Some earlier observations are missing."]
     return " ".join(sentences)

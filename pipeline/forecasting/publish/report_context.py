@@ -53,7 +53,7 @@ def read_report_context(
         reasons=reasons,
         champion=bundle.model_name if bundle and decision else "",
         trained_until=fit.trained_until if fit else None,
-        verdict=decision.why if decision else "",
+        verdict=_verdict(ledger, forecast.version),
         intervals=_held_out_coverage(decision),
         missing=missing_locations(forecast, cadence, feed.observations),
         basis=read_basis(forecast, cadence, feed, covariates, bundle) if bundle else None,
@@ -104,6 +104,13 @@ def _ingested(receipts: Receipts, issue: datetime) -> tuple[Counter[str], dict[s
             counts.update({name: receipt[name] for name in ("accepted", "revised")})
             reasons.update(receipt["reasons"])
     return counts, dict(reasons.most_common())
+
+
+def _verdict(ledger: Ledger, version: int | None) -> str:
+    """Return the last decision on a version, without live verdicts, and why; empty if there is none."""
+    rows = (row for row in ledger.read() if row.version == version)
+    last = next((row for row in rows if row.moves_champion or row.action == "refused"), None)
+    return "" if last is None else f"refused: {last.why}" if last.action == "refused" else last.why
 
 
 def _decision(ledger: Ledger, version: int | None) -> Entry | None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pipeline.config import Grid
 from pipeline.features.asof import as_of
 from pipeline.features.frames import build_frames
-from pipeline.forecasting.notes import describe_note, missing_covariates
+from pipeline.forecasting.notes import fallback_reason, missing_covariates
 from pipeline.forecasting.publish.published_forecast import PublishedForecast
 from pipeline.forecasting.verification.scores import PUBLISHED, LeadScore
 from pipeline.report import (
@@ -94,7 +94,7 @@ def report_data(forecast: PublishedForecast, context: ReportContext, links: tupl
         ),
         basis=context.basis,
         time_label=product.feed.source.time_label,
-        live_verdict="; ".join(describe_note(note) for note in forecast.notes if note.kind == "live_verdict"),
+        fallback_reason=fallback_reason(forecast.notes),
         location_kind="cell" if isinstance(product.feed.locations, Grid) else "station",
         licence=product.feed.attribution,
         nightcast_version=forecast.code_version.partition("+")[0],

@@ -4,7 +4,15 @@ from typing import get_args
 
 import pytest
 
-from pipeline.forecasting.notes import Note, NoteKind, decode_notes, describe_note, encode_notes, missing_covariates
+from pipeline.forecasting.notes import (
+    Note,
+    NoteKind,
+    decode_notes,
+    describe_note,
+    encode_notes,
+    fallback_reason,
+    missing_covariates,
+)
 from pipeline.forecasting.publish.published_forecast import PublishedForecast
 from tests import jobs
 from tests.conftest import Trained
@@ -49,6 +57,14 @@ def test_sentences() -> None:
 def test_missing_covariates_are_those_that_the_notes_name() -> None:
     assert missing_covariates(NOTES) == ("nwp.wind_speed", "nwp.air_temperature")
     assert missing_covariates(NOTES[1:]) == ()
+
+
+def test_the_reason_for_a_fallback_leaves_out_what_is_only_missing() -> None:
+    no_champion = Note("no_bundle", ("champion",))
+    broken = Note("model_failed", ("ridge-var",), error="singular")
+    left_out = Note("baseline_left_out", ("ets",), error="diverged")
+    assert fallback_reason((*NOTES[:2], no_champion, broken, left_out)) == "no champion; ridge-var failed: singular"
+    assert fallback_reason(NOTES[:2]) == ""
 
 
 def test_a_note_with_semicolons_stays_whole_from_the_model_to_the_result(

@@ -107,11 +107,14 @@ def test_other_levels_do_not_mention_gaps(report: MakeReport) -> None:
     assert level_note(report(fallback_level=level)) == f"Fallback level 2 of 4. {level.description}"
 
 
-def test_a_live_verdict_is_a_sentence_beside_the_level(report: MakeReport) -> None:
+def test_the_reason_for_a_fallback_is_a_sentence_beside_the_level(report: MakeReport) -> None:
     level = FallbackLevel.BASELINE
     verdict = "the champion has lost its skill: over 34 forecasts <b>its</b> CRPS was 14.2% higher"
-    stepped_down = report(fallback_level=level, live_verdict=verdict)
-    assert level_note(stepped_down) == f"Fallback level 3 of 4. {level.description} T{verdict[1:]}."
+    stepped_down = report(fallback_level=level, fallback_reason=verdict)
+    assert level_note(stepped_down) == f"Fallback level 3 of 4. T{verdict[1:]}."
+    judged = report(fallback_level=FallbackLevel.CHAMPION, fallback_reason="the refit failed")
+    assert level_note(judged) == f"Fallback level 0 of 4. {FallbackLevel.CHAMPION.description} The refit failed."
+    assert level_note(report(fallback_level=level)) == f"Fallback level 3 of 4. {level.description}"
     assert "&lt;b&gt;its&lt;/b&gt; CRPS was 14.2% higher." in render(stepped_down)
 
 

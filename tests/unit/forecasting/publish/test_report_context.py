@@ -2,15 +2,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from pipeline.forecasting.publish.published_forecast import PublishedForecast
 from pipeline.forecasting.publish.report_context import matured_scores, read_report_context
+from pipeline.registry.ledger import Ledger
+from pipeline.store.objects import open_store
 from pipeline.times import Cadence
 from tests import jobs
-from tests.conftest import ProductHome
+from tests.conftest import ProductHome, Trained
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 
@@ -27,6 +30,24 @@ def test_a_replayed_report_shows_no_score_of_a_value_that_was_not_due(fresh: Cal
     )
     counts = {score.lead: score.count for score in context.scores if score.model == "published"}
     assert counts == {1: 5 * 4, 2: 4 * 4}  # earlier issue times x stations; the second lead of the last was not due
+
+
+def test_the_verdict_on_a_refused_version_is_shown(trained: Trained, tmp_path: Path) -> None:
+    (made,) = jobs.forecast(trained.workspace, at=trained.end)
+    ws, ledger = trained.workspace, Ledger(open_store(tmp_path / "other-ledger"))
+    forecast = PublishedForecast.from_rows(trained.product, ws.feed.locations, ws.forecasts.read(made.issue_time))
+
+    def verdict() -> tuple[str, str]:
+        context = read_report_context(
+            forecast, ws.cadence, ws.feed, {}, scores=ws.scores, ledger=ledger, bundles=ws.layout.models
+        )
+        return context.champion, context.verdict
+
+    assert verdict() == ("", "")
+    ledger.write("refused", at=trained.end, version=1, previous=None, who="gate", why="no gain", key="a")
+    assert verdict() == ("", "refused: no gain")
+    ledger.write("promoted", at=trained.end, version=1, previous=None, who="gate", why="better", key="b")
+    assert verdict() == ("ridge-var", "better")
 
 
 @pytest.mark.parametrize(("hour", "not_due"), [(18, set()), (6, set()), (0, {(2, 2)})])
