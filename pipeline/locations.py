@@ -129,9 +129,13 @@ def _stations(spec: Stations, feed: Feed) -> Locations:
     if not path.is_file():
         raise ConfigError(str(path), "", "no such file", "feed.locations.path names the CSV file of the stations")
     table = _read(path)
-    for column in (spec.id, spec.name, spec.longitude, spec.latitude, *spec.static):
+    has_names = spec.name in table or spec.name != Stations.model_fields["name"].default
+    columns = [("id", spec.id), ("longitude", spec.longitude), ("latitude", spec.latitude)]
+    columns += [("name", spec.name)] * has_names + [("static", column) for column in spec.static]
+    for field, column in columns:
         if column not in table:
-            raise ConfigError(str(path), column, "no such column", f"the file has {', '.join(table)}")
+            remedy = f"feed.locations.{field} names the column; the file has {', '.join(table)}"
+            raise ConfigError(str(path), column, "no such column", remedy)
     ids = table[spec.id]
     if not ids:
         raise ConfigError(str(path), "", "the file lists no stations", "list at least one")
@@ -142,7 +146,7 @@ def _stations(spec: Stations, feed: Feed) -> Locations:
         raise ConfigError(str(path), spec.id, "a station has no id", "use the id that the observations have")
     return Locations(
         ids=tuple(ids),
-        names=tuple(table[spec.name]),
+        names=tuple(table[spec.name if has_names else spec.id]),
         longitude=_angles(path, ids, table[spec.longitude], spec.longitude, "longitude"),
         latitude=_angles(path, ids, table[spec.latitude], spec.latitude, "latitude"),
         static=spec.static,

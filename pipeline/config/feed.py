@@ -61,7 +61,7 @@ class Stations(Strict):
     id: str = "id"
     """Column with the station id that the observations use."""
     name: str = "name"
-    """Column with the station name."""
+    """Column with the station name; without a column `name`, the id is the name."""
     longitude: str = "longitude"
     """Column with the longitude in degrees east, decimal or as in 8d15'W."""
     latitude: str = "latitude"

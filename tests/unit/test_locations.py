@@ -72,6 +72,19 @@ def test_stations_are_in_the_order_of_their_file(product: Product) -> None:
     assert len(found) == 2
 
 
+def test_without_a_column_of_names_the_ids_are_the_names(product: Product) -> None:
+    write(product, "id,longitude,latitude\na,1,2\nb,3,4\n")
+    assert read_locations(product.feed).names == ("a", "b")
+    write(product, "station,longitude,latitude\na,1,2\n")
+    assert "id: no such column; feed.locations.id names the column; the file has station" in str(mistake_in(product))
+
+
+def test_a_column_of_names_that_the_product_names_must_exist(tmp_path: Path) -> None:
+    locations = {"kind": "stations", "path": "stations.csv", "name": "title"}
+    with pytest.raises(ConfigError, match=r"title: no such column; feed\.locations\.name names the column"):
+        read_locations(make_product(tmp_path, stations=2, days=3, feed={"locations": locations}).feed)
+
+
 def test_an_id_that_looks_like_a_missing_value_is_an_id(product: Product) -> None:
     write(product, "id,name,longitude,latitude\nNA,Namur,4,50\nnan,None,5,51\n")
     assert read_locations(product.feed).ids == ("NA", "nan")
@@ -214,4 +227,6 @@ def test_a_static_predictor_that_is_not_a_number(product: Product, cell: str, me
 
 def test_a_static_predictor_without_a_column(product: Product) -> None:
     write(product, STATIC.format("5"))
-    assert "slope: no such column; the file has id, name" in str(mistake_in(with_static(product, "slope")))
+    assert "slope: no such column; feed.locations.static names the column; the file has id, name" in str(
+        mistake_in(with_static(product, "slope"))
+    )
