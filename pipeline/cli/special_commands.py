@@ -28,17 +28,20 @@ def add_to(app: typer.Typer) -> None:
     @app.command()
     def check(product: ProductFile, as_json: AsJson = False) -> None:
         """Check a product file, its models and its locations, and try to read its sources."""
+        from rich.markup import escape
+
         from pipeline.cli.console import out, print_data
 
         with open_workspace(product) as ws:
-            from pipeline.jobs.check import check_product
+            from pipeline.jobs.check import check_product, is_warning
 
             facts = check_product(ws, at=datetime.now(UTC))
         if as_json:
             print_data(facts)
             return
         for name, value in facts.items():
-            out.print(f"[green]✓[/] {name}: {value}")
+            sign = "[yellow]![/]" if is_warning(name) else "[green]✓[/]"
+            out.print(f"{sign} {escape(name)}: {escape(value)}")
 
     @app.command()
     def demo(as_json: AsJson = False) -> None:

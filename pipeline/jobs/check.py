@@ -24,6 +24,13 @@ from pipeline.training.folds import divide
 from pipeline.training.verdict import FEW_CASES, FEWEST_CASES
 from pipeline.workspace import Workspace
 
+_WARNINGS = ("cannot train", "refused", "left out")
+
+
+def is_warning(name: str) -> bool:
+    """Return whether the fact of this name, of the product or of a covariate, calls for an action."""
+    return name.rpartition(": ")[2] in _WARNINGS
+
 
 def check_product(ws: Workspace, *, at: datetime) -> dict[str, str]:
     """Return facts about a valid product, by name; nothing is stored.
@@ -43,7 +50,7 @@ def check_product(ws: Workspace, *, at: datetime) -> dict[str, str]:
         check_quality(feed.spec)
         found, span = _read_first_payload(feed, at, archive=product.feed.mode == "archive")
         if span and not feed.spec.is_covariate:
-            found.append(("gate", _describe_folds(ws, *span)))
+            found.append(_describe_folds(ws, *span))
         for fact, value in found:
             name = f"{feed.spec.name}: {fact}" if feed.spec.is_covariate else fact
             facts[name] = f"{facts[name]}; {value}" if name in facts else value
@@ -70,14 +77,14 @@ def _describe_schedule(ws: Workspace, issue: datetime) -> str:
     )
 
 
-def _describe_folds(ws: Workspace, first: datetime, last: datetime) -> str:
-    """Return what the gate can stand on, with observations of a period, as a clause."""
+def _describe_folds(ws: Workspace, first: datetime, last: datetime) -> tuple[str, str]:
+    """Return what the gate can stand on, with observations of a period, as a fact by its name."""
     product, cadence = ws.product, ws.cadence
     start, now = add(first, product.forecast.context, cadence.step), last + cadence.delay
     try:
         folds = divide(product, cadence, list(cadence.issues(start, now)), now=now)
     except NoDataError as error:
-        return f"cannot train on the first payload alone; {str(error).removeprefix(f'{product.name}: ')}"
+        return "cannot train", f"on the first payload alone; {str(error).removeprefix(f'{product.name}: ')}"
     train, held_out, cases = len(folds.newest.train), len(folds.holdout), folds.cases
     parts = "" if len(folds.folds) == 1 else f" in {len(folds.folds)} folds"
     few = ""
@@ -85,7 +92,7 @@ def _describe_folds(ws: Workspace, first: datetime, last: datetime) -> str:
         few = f", too few for the gate's test: the best baseline serves until there are {FEWEST_CASES}"
     elif cases < FEW_CASES:
         few = ", which is few: only large differences show"
-    return (
+    return "gate", (
         f"trains on {train:,} issue times, compares on {held_out:,} held-out ones{parts}, about {cases:,} independent"
         f"{few}; from the first payload alone"
     )
@@ -141,7 +148,8 @@ def _read_first_payload(
             raise ContractError(
                 f"{feed.title}: {payload.name}: all {refused.num_rows:,} rows are refused, e.g. {example}"
             )
-        facts.append(("refused", f"{refused.num_rows:,} rows, e.g. {example}"))
+        remedy = "correct the source or the product file; otherwise `nightcast ingest` quarantines them"
+        facts.append(("refused", f"{refused.num_rows:,} rows, e.g. {example}; {remedy}"))
     return [*facts, *(("note", note) for note in decoded.notes)], span
 
 

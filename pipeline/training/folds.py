@@ -137,6 +137,11 @@ def divide(product: Product, cadence: Cadence, issues: Sequence[datetime], *, no
         NoDataError: there are too few issue times.
     """
     matured = matured_by(list(issues), cadence, now)
+    if len(matured) < FEWEST:
+        raise NoDataError(
+            f"{product.name}: {len(matured)} matured issue times, training needs at least {FEWEST}; load more "
+            "history, lower forecast.context or forecast.horizon, or wait until more forecasts can be verified"
+        )
     counted = product.gate.issues is not None or product.training.validation is not None
     divided = _counted if counted else _derived
     folds = divided(product, cadence, matured, most)
@@ -174,11 +179,6 @@ def _counted(product: Product, cadence: Cadence, matured: list[datetime], most: 
 
 def _derived(product: Product, cadence: Cadence, matured: list[datetime], most: int) -> list[Fold]:
     """Return folds that follow from the length of the record."""
-    if len(matured) < FEWEST:
-        raise NoDataError(
-            f"{product.name}: {len(matured)} matured issue times, training needs at least {FEWEST}; load more "
-            "history, or wait until more forecasts can be verified"
-        )
     length = _held_out_length(cadence, matured)
     number = 1 if matured[-1] - matured[0] >= (HISTORY + 1) * length else SEVERAL
     return rolling(product, cadence, matured, length, number, most)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import NoDataError
-from pipeline.jobs.check import check_product
+from pipeline.jobs.check import check_product, is_warning
 from pipeline.workspace import Workspace
 from tests.world import make_product, make_settings
 
@@ -67,9 +68,28 @@ def test_a_live_covariate_without_recent_data_beside_a_live_feed_suggests_to_che
             "held-out ones in 4 folds, about 13 independent, too few for the gate's test: the best baseline serves "
             "until there are 16; from the first",
         ),
-        (30, "cannot train on the first payload alone; 23 matured issue times, training needs at least 30; load"),
     ],
 )
 def test_it_tells_beforehand_what_the_gate_will_stand_on(tmp_path: Path, days: int, words: str) -> None:
     product = make_product(tmp_path, days=days, gate={"issues": None}, training={"validation": None})
     assert words in check_product(Workspace(product, make_settings(tmp_path)), at=NOW)["gate"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"gate": {"issues": None}, "training": {"validation": None}}, {"days": 100, "horizon": 80}, {"context": 30}],
+)
+def test_a_record_that_is_too_short_is_a_warning_with_a_remedy(tmp_path: Path, changes: dict[str, Any]) -> None:
+    ws = Workspace(make_product(tmp_path, **{"days": 30, **changes}), make_settings(tmp_path))
+    facts = check_product(ws, at=NOW)
+    assert "gate" not in facts and is_warning("cannot train")
+    assert re.fullmatch(
+        r"on the first payload alone; \d+ matured issue times, training needs at least 30; load more history, lower "
+        r"forecast\.context or forecast\.horizon, or wait until more forecasts can be verified",
+        facts["cannot train"],
+    )
+
+
+def test_only_what_calls_for_an_action_is_a_warning() -> None:
+    names = ("gate", "cannot train", "refused", "nwp: refused", "nwp: note", "left out")
+    assert [name for name in names if is_warning(name)] == ["cannot train", "refused", "nwp: refused", "left out"]
