@@ -262,13 +262,15 @@ class NeuralModel(Model):
         )
 
     def remarks(self) -> tuple[str, ...]:
-        """Return the weight of the correction at each lead, and how many networks diverged, as text.
+        """Return the weight of the correction at each lead, if it has any, and how many networks diverged, as text.
 
         Raises:
             NotFittedError: the model is not fitted.
         """
         left_out = self._model_config.seeds - len(self._fitted())
         weight = f"weight of the correction of {self._base.name}: {self._correction.describe()}"
+        if not self._correction.weight.any() and not self._without_covariates.weight.any():
+            weight = f"the network adds nothing to {self._base.name}: on validation its correction gains nothing"
         if not left_out:
             return (weight,)
         return weight, f"{left_out} of {self._model_config.seeds} networks diverged and are left out"

@@ -67,10 +67,20 @@ def test_correction_all_uses_the_whole_correction(world: World, new: Callable[..
     assert model.remarks() == ("weight of the correction of damped-anomaly: 100 % (lead 1-3)",)
 
 
-def test_remarks_give_the_weight_of_the_correction_by_lead(world: World, fitted: Callable[[str], Model]) -> None:
-    model = fitted("lstm")
+def test_remarks_give_the_weight_of_the_correction_by_lead(
+    new: Callable[..., Model], world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = new("dlinear", world.task, correction="all")
+    assert isinstance(model, NeuralModel)
+    model.fit(world.train, world.validation)
     (line,) = model.remarks()
     assert line.startswith("weight of the correction of damped-anomaly: ")
+    none = replace(model._correction, weight=np.zeros(3, np.float32))
+    monkeypatch.setattr(model, "_correction", none)
+    monkeypatch.setattr(model, "_without_covariates", none)
+    assert model.remarks() == (
+        "the network adds nothing to damped-anomaly: on validation its correction gains nothing",
+    )
     weights = CorrectionWeights(np.array([0.5, 0.25, 0.25, 0], np.float32), 1.0, 2)
     assert weights.describe() == "50 % (lead 1), 25 % (2-3), 0 % (4)"
     assert replace(weights, weight=np.zeros(3, np.float32)).describe() == "0 % (lead 1-3)"
