@@ -62,7 +62,7 @@ def test_what_is_found_is_a_snippet_and_the_product_file_is_left_alone(home: Pro
     finished = [one for one in others if one.status == "finished"]
     assert found.best.crps == min(one.crps or 9 for one in finished)
     assert found.comparison.skill == pytest.approx(found.best.skill, abs=1e-9)
-    assert bool(found.snippet) == (found.comparison.skill > 0)
+    assert bool(found.snippet) == found.comparison.distinguishable
     assert json.loads(result.model_dump_json())["findings"]["best"]["options"] == found.best.options
     if found.snippet:
         document = yaml.safe_load(home.file.read_text())

@@ -59,7 +59,7 @@ class SearchFindings(_Facts):
     importance: dict[str, float]
     """Share of each option in the differences between trials; empty if there are too few."""
     snippet: str
-    """YAML of the best options for the product file; empty unless they were better than the present ones."""
+    """YAML of the best options for the product file; empty unless they are shown to be better than the present ones."""
 
     @property
     def ending(self) -> str:
@@ -122,7 +122,7 @@ def summarise(
     control = next(one for one in finished if one.control)
     others = [one for one in finished if one is not control]
     best, comparison = compare(control, others, issues, cadence, seed=seed) if others else (None, None)
-    gain = comparison is not None and comparison.skill > 0
+    better = comparison is not None and comparison.distinguishable
     return SearchFindings(
         control=_result(control),
         best=_result(best) if best else None,
@@ -132,7 +132,7 @@ def summarise(
         earlier=len(trials) - len(here),
         ended_by=ended_by,
         importance=study.importance(),
-        snippet=snippet(model, {**given, **best.options}) if best and gain else "",
+        snippet=snippet(model, {**given, **best.options}) if best and better else "",
     )
 
 
