@@ -84,7 +84,7 @@ def status(ws: Workspace, *, at: datetime | None = None) -> StatusResult:
         problems.append(str(error))
     state, reason = assess(ws, now, newest, last, level, problems, _live_verdicts(rows))
     page = ws.layout.published / LATEST / "report.html"
-    scores = ws.scores.read()
+    scores = ws.scores.read(until=now)
     return StatusResult(
         product=product.name,
         now=now,

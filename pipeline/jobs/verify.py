@@ -73,7 +73,7 @@ def verify(ws: Workspace, *, at: datetime | None = None, run: Runner = call) -> 
     )
     if standing.step is not None and standing.step.at == now:
         tag_standing(ws.ledger, ws.registry)
-    rows = ws.scores.read()
+    rows = ws.scores.read(until=now)
     return VerifyResult(
         product=ws.product.name,
         at=now,

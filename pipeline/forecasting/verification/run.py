@@ -33,7 +33,8 @@ def score_forecasts(
     A second call changes nothing, nor does a call for an earlier instant.
 
     Returns:
-        The number of issue times whose first value is due, and the number of published values with a score.
+        The number of issue times whose first value is due, and the number of published values with a score, of the
+        issue times up to the day of `at`.
 
     Raises:
         StoreError: a store cannot be read or written.
@@ -54,6 +55,6 @@ def score_forecasts(
         scored = score_pairs(match_observations(rows, observed, known_by=at))
         if not scored.empty:
             scores.replace(month, scored, at=at, issue_times=len(of_month))
-    rows = scores.read()
+    rows = scores.read(until=at)
     due = sum(cadence.lead_times(issue)[0] + product.feed.delay <= at for issue in issued)
     return due, int(rows.loc[rows["model"] == PUBLISHED, "count"].sum())

@@ -86,8 +86,8 @@ class Scores:
         newest = rows.group_by("month").aggregate([("scored_at", "max"), ("issue_times", "max")]).to_pylist()
         return {row["month"]: ScoredMonth(row["scored_at_max"], row["issue_times_max"]) for row in newest}
 
-    def read(self) -> pd.DataFrame:
-        """Return all rows.
+    def read(self, *, until: datetime | None = None) -> pd.DataFrame:
+        """Return all rows, or those of issue times up to the day of `until`.
 
         Of rows of older releases, which do not record `models`, those with equal counts are taken to belong together.
         """
@@ -95,7 +95,7 @@ class Scores:
         old = frame["models"].isna()
         if old.any():
             frame.loc[old, "models"] = _models_of_same(frame[old], [*_KEY, "count"])
-        return frame
+        return frame if until is None else frame[frame["day"] <= until.date()]
 
 
 def score_pairs(pairs: pd.DataFrame) -> pd.DataFrame:

@@ -77,7 +77,15 @@ def test_after_a_long_outage_everything_that_matured_is_scored(live: ProductHome
     late = jobs.verify(live.workspace, at=live.end + 200 * DAY)
     assert late.scored == 4 * (11 + 10)  # stations x matured values of both leads, by hand: the observations end
     before = jobs.verify(live.workspace, at=live.end - 6 * DAY)
-    assert before.scored == late.scored  # an earlier instant removes no score
+    assert before.scored == 4 * 2 * 7  # of the issue times until that day, by hand
+    assert jobs.verify(live.workspace, at=live.end + 200 * DAY).scored == late.scored
+
+
+def test_before_the_first_forecast_nothing_is_scored(live: ProductHome) -> None:
+    jobs.verify(live.workspace, at=live.end)
+    early = jobs.verify(live.workspace, at=live.end - 50 * DAY)
+    assert (early.forecasts, early.scored, early.scores, early.refit_skill) == (0, 0, (), {})
+    assert jobs.status(live.workspace, at=live.end - 50 * DAY).scored == 0
 
 
 def test_forecasts_added_to_a_month_that_was_final_are_scored(live: ProductHome) -> None:
