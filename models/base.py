@@ -153,7 +153,8 @@ class Model(ABC):
             start: an earlier refit of the same name, task and options. A network continues training from its weights,
                 for fewer epochs; baselines ignore it.
             seed: as in `fit`.
-            budget_seconds: as in `fit`, for everything, including the base of a network.
+            budget_seconds: time for everything, including the base of a network, which trains for its planned length
+                or not at all.
             parts: as in `fit`, each refitted to the same windows.
             progress: as in `fit`; the validation loss is NaN.
 
@@ -162,6 +163,7 @@ class Model(ABC):
                 another name, task or options.
             NotFittedError: `judged` or `start` is not fitted.
             DivergedError: the loss is not finite.
+            OutOfTimeError: the budget ends before the planned length of training.
         """
 
     @abstractmethod

@@ -138,6 +138,7 @@ class Blend(Model):
                 another name, task or options.
             NotFittedError: `judged` or `start` is not fitted.
             DivergedError: the loss of a member is not finite.
+            OutOfTimeError: the budget ends before a member is trained for its planned length.
         """
         recipe, former = self._same_recipe(judged), None if start is None else self._same_recipe(start)
         self._check_windows(windows)

@@ -35,6 +35,16 @@ class DivergedError(ModelError):
         self.step = step
 
 
+class OutOfTimeError(ModelError):
+    """Training reached its deadline before its planned length, and the model must not be used."""
+
+    def __init__(self, name: str, completed: float) -> None:
+        super().__init__(f"training of {name!r} ran out of time after {completed:.0%} of its planned length")
+        self.name = name
+        self.completed = completed
+        """Fraction of the planned steps."""
+
+
 class CheckpointError(ModelError):
     """A saved model is missing, damaged, or not the requested one."""
 

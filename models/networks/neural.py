@@ -186,6 +186,7 @@ class NeuralModel(Model):
                 another name, task or options.
             NotFittedError: `judged` or `start` is not fitted.
             DivergedError: the loss is not finite.
+            OutOfTimeError: the budget ends before the planned length of training.
         """
         deadline = None if budget_seconds is None else time.monotonic() + budget_seconds
         recipe = self._same_recipe(judged)

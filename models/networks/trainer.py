@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from models.base import Epoch, Progress
-from models.errors import DivergedError
+from models.errors import DivergedError, OutOfTimeError
 from models.networks.adversary import Adversary
 from models.networks.forward_pass import ForwardPass
 from models.networks.schedule import Schedule, TrainingLength, learning_rate
@@ -86,14 +86,18 @@ def train_for(
     """Train in place for this length, without validation, and keep the averaged weights.
 
     The other arguments and the errors are those of `train`. The validation loss that `progress` reports is NaN.
+
+    Raises:
+        OutOfTimeError: the deadline passed before this length. Without validation, nothing shows what a network that
+            was trained for less is worth.
     """
     run = _Run(network, batches, length, steps=steps, config=config, name=name, deadline=deadline)
     for epoch in range(1, length.epochs + 1):
         started = time.monotonic()
         train_loss = run.train_epoch(epoch)
         progress(Epoch(epoch, length.epochs, train_loss, math.nan, time.monotonic() - started))
-        if run.expired():
-            break
+        if run.completed < 1 and run.expired():
+            raise OutOfTimeError(name, run.completed)
     network.load_state_dict(run.average.state_dict())
     network.eval()
 
@@ -127,12 +131,18 @@ class _Run:
         self._step = _TrainStep(network, config)
         self._average = _moving_average(network, config.ema_decay)
         self._done = 0
-        self._schedule = Schedule(time.monotonic(), deadline, max(1, steps * length.epochs), length.position)
+        self._total = max(1, steps * length.epochs)
+        self._schedule = Schedule(time.monotonic(), deadline, self._total, length.position)
 
     @property
     def average(self) -> nn.Module:
         """The network with averaged weights."""
         return self._average.module
+
+    @property
+    def completed(self) -> float:
+        """Fraction of the planned steps."""
+        return self._done / self._total
 
     def train_epoch(self, epoch: int) -> float:
         """Train for one epoch, or until the deadline, and return the mean training loss."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.base import Model
-from models.errors import ModelError
+from models.errors import ModelError, OutOfTimeError
 from pipeline.config.product import Gate
 from pipeline.features.snapshot import Snapshot
 from pipeline.features.windows import IssueWindows
@@ -66,6 +66,7 @@ class Refitter:
 
         Raises:
             ModelError: the model cannot be fitted.
+            OutOfTimeError: it, or a part, cannot be trained for its planned length in time.
         """
         if start is None and fitted.key in self._refits:
             return self._refits[fitted.key]
@@ -102,6 +103,9 @@ class Refitter:
             issues = self._folds.newest.holdout[-CHECKED:]
             windows = self._snapshot.windows(issues, truth_at=self._snapshot.known_by)
             return Refit(model, tuple(_objections(model, fitted.model, windows, self._snapshot.product.gate)))
+        except OutOfTimeError as error:
+            log.warning("%s cannot be fitted on all data: %s", fitted.name, error)
+            return Refit(None, (Objection(kind="refit_unfinished", completed=error.completed),))
         except Exception as error:  # memory, a device, a library: the judged fit serves, and the ledger says why
             log.warning(
                 "%s cannot be fitted on all data: %s", fitted.name, error, exc_info=not isinstance(error, ModelError)

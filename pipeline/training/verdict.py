@@ -34,6 +34,7 @@ ObjectionKind = Literal[
     "worse_than_before",
     "older_data",
     "refit_failed",
+    "refit_unfinished",
     "refit_differs",
     "refit_worse",
     "recorded",
@@ -61,6 +62,8 @@ class Objection(BaseModel):
     """Its nominal coverage: of coverage."""
     difference: float | None = None
     """Mean difference of the medians in units of the mean CRPS of the judged fit: of refit_differs."""
+    completed: float | None = None
+    """Fraction of the planned training that the time allowed: of refit_unfinished."""
     text: str = ""
     """The error: of refit_failed; the sentence of a verdict that an earlier release recorded: of recorded."""
 
@@ -263,6 +266,11 @@ def describe_objection(objection: Objection, places: Places = "stations") -> str
             return f"worse than the fit before it, {rival} (skill {skill:+.1%})"
         case "refit_failed":
             return f"the fit on all data failed: {objection.text}"
+        case "refit_unfinished":
+            return (
+                f"the fit on all data ran out of time after {objection.completed or 0:.0%} of its training "
+                "(raise training.budget)"
+            )
         case "refit_differs":
             return (
                 f"the fit on all data differs from the judged one by {objection.difference or 0:.1f} times the mean "

@@ -54,6 +54,10 @@ def _read(**fields: Any) -> Verdict:
             "some forecasts have no score while some cells are missing",
         ),
         (Objection(kind="outage_not_better"), "not better than climatology while some cells are missing"),
+        (
+            Objection(kind="refit_unfinished", completed=0.123),
+            "the fit on all data ran out of time after 12% of its training (raise training.budget)",
+        ),
         (Objection(kind="recorded", text="as it was"), "as it was"),
     ],
 )

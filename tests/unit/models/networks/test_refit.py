@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from models.base import Epoch, Model
-from models.errors import ModelError, NotFittedError
+from models.errors import ModelError, NotFittedError, OutOfTimeError
 from models.networks.neural import NeuralModel
 from tests.unit.models.conftest import World
 
@@ -100,10 +100,19 @@ def test_a_state_of_an_earlier_version_trains_for_all_epochs(
     assert len(refit(old)[1]) == OPTIONS["epochs"]
 
 
-def test_a_spent_budget_ends_training_in_the_first_epoch(refit: Any, world: World) -> None:
-    model, epochs = refit(budget_seconds=0.0)
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_refit_that_runs_out_of_time_is_no_model(
+    warm: bool, world: World, new: Callable[..., Model], judged: Any
+) -> None:
+    """One step of training would serve in place of the whole, and be continued the next night."""
+    model, epochs = new("dlinear", world.task, **OPTIONS), list[Epoch]()
+    start = judged if warm else None
+    with pytest.raises(OutOfTimeError, match=r"'dlinear' ran out of time after \d+% of its planned length") as caught:
+        model.refit(judged, world.train, start=start, budget_seconds=0.0, progress=epochs.append)
     assert len(epochs) == 1
-    assert np.isfinite(model.predict(world.test.all().inputs)).all()
+    assert 0 < caught.value.completed < 1
+    with pytest.raises(NotFittedError):
+        model.predict(world.test.all().inputs)
 
 
 def test_the_base_spends_the_same_budget(
@@ -123,7 +132,8 @@ def test_the_base_spends_the_same_budget(
     epochs: list[Epoch] = []
     new("dlinear", world.task, **OPTIONS).fit(world.train, world.validation, budget_seconds=9, progress=epochs.append)
     assert len(epochs) == 1
-    assert len(refit(budget_seconds=9)[1]) == 1
+    with pytest.raises(OutOfTimeError):
+        refit(budget_seconds=9)
 
 
 def test_another_start_is_refused(world: World, new: Callable[..., Model], judged: Any, refit: Any) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from models.base import Epoch
-from models.errors import DivergedError
+from models.errors import DivergedError, OutOfTimeError
 from models.networks.adversary import Trajectories
 from models.networks.heads import make_head
 from models.networks.sample import Dimensions, Locations, Sample
@@ -166,17 +166,31 @@ def test_a_spent_budget_ends_training_for_a_length_after_one_step() -> None:
             used.append(batch)
             yield batch
 
+    with pytest.raises(OutOfTimeError, match="'net' ran out of time after 3% of its planned length"):
+        train_for(
+            point(),
+            batches,
+            TrainingLength(3, 1.0),
+            steps=10,
+            config=TrainingConfig(),
+            name="net",
+            deadline=time.monotonic(),
+            progress=epochs.append,
+        )
+    assert (len(used), len(epochs)) == (1, 1)
+
+
+def test_a_deadline_after_the_last_step_is_met() -> None:
     train_for(
         point(),
-        batches,
-        TrainingLength(3, 1.0),
-        steps=10,
+        lambda: [towards(5.0)],
+        TrainingLength(1, 1.0),
+        steps=1,
         config=TrainingConfig(),
         name="net",
         deadline=time.monotonic(),
-        progress=epochs.append,
+        progress=lambda epoch: None,
     )
-    assert (len(used), len(epochs)) == (1, 1)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
