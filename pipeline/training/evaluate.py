@@ -225,6 +225,21 @@ def forecast_windows(
         yield Forecasts(index, quantiles, published_truth(windows, index), windows.lead_times(index))
 
 
+def forecast_checked(
+    model: Model, windows: IssueWindows, *, withheld: NDArray[np.bool_] | None = None
+) -> Iterator[Forecasts]:
+    """Yield what `forecast_windows` does. A model of which the live system would refuse a forecast gets no scores.
+
+    Raises:
+        ModelError: the model cannot forecast these windows, or breaks the contract of forecasts.
+    """
+    for forecasts in forecast_windows(model, windows, withheld=withheld):
+        for quantiles in forecasts.quantiles:
+            for problem in contract_problems(windows, quantiles):
+                raise ModelError(problem)
+        yield forecasts
+
+
 def score(quantiles: NDArray[np.float32], truth: NDArray[np.float32], levels: tuple[float, ...]) -> Evaluation:
     """Return the scores of quantiles (issue, lead, target, location, quantile); the truth is NaN where unknown."""
     median = quantiles[..., levels.index(0.5)]

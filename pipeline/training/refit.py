@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.base import Model
-from models.errors import ModelError, OutOfTimeError
+from models.errors import ModelError, OutOfTimeError, first_line
 from pipeline.config.product import Gate
 from pipeline.features.snapshot import Snapshot
 from pipeline.features.windows import IssueWindows
-from pipeline.training.evaluate import Evaluation, contract_problems, evaluate, predict_issue
+from pipeline.training.evaluate import Evaluation, concatenate, evaluate, forecast_checked, score
 from pipeline.training.fit import FittedModel, OnEpoch, ignore_epoch
 from pipeline.training.folds import Folds, recent
 from pipeline.training.recipe import Recipe
@@ -110,15 +110,15 @@ class Refitter:
             log.warning(
                 "%s cannot be fitted on all data: %s", fitted.name, error, exc_info=not isinstance(error, ModelError)
             )
-            return Refit(None, (Objection(kind="refit_failed", text=f"{type(error).__name__}: {error}"),))
+            text = first_line(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
+            return Refit(None, (Objection(kind="refit_failed", text=text),))
 
 
 def _objections(model: Model, judged: Model, windows: IssueWindows, rules: Gate) -> Iterator[Objection]:
-    broken = _broken_contract(model, windows)
-    if broken:
-        yield Objection(kind="refit_failed", text=broken)
-        return
-    ours, theirs = evaluate(model, windows), evaluate(judged, windows)
+    levels = windows.task.quantile_levels
+    # What is not a number would be left out of the means.
+    ours = concatenate([score(one.quantiles, one.truth, levels) for one in forecast_checked(model, windows)])
+    theirs = evaluate(judged, windows)
     difference = _mean_ratio(np.abs(ours.error - theirs.error), theirs)
     if not difference <= LARGEST_DIFFERENCE:
         yield Objection(kind="refit_differs", difference=difference)
@@ -135,11 +135,6 @@ def _mean_ratio(values: NDArray[np.floating], reference: Evaluation) -> float:
             mean, crps = np.nanmean(values[:, :, target]), np.nanmean(reference.crps[:, :, target])
             ratios.append(1.0 if mean == crps else mean / crps)  # both may be 0, in a long dry spell
     return float(np.mean(ratios)) if ratios else float("nan")
-
-
-def _broken_contract(model: Model, windows: IssueWindows) -> str:
-    """Return how the newest forecast breaks the output contract; empty if it does not."""
-    return next(iter(contract_problems(windows, predict_issue(model, windows, len(windows) - 1))), "")
 
 
 def _continues(start: Model, model: Model) -> bool:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from models.baselines.ridge import RidgeVar
+from models.task import Inputs
 from pipeline.features.snapshot import Snapshot
 from pipeline.training.fit import FittedModel, fit_model
 from pipeline.training.folds import Folds, split
@@ -42,3 +47,39 @@ def test_a_network_trained_for_less_than_its_judged_fit_does_not_serve(record: t
     assert (short.model, objection.kind) == (None, "refit_unfinished")
     assert objection.completed is not None
     assert 0 < objection.completed < 0.1
+
+
+FAULTS: dict[str, tuple[Callable[[NDArray[np.float32]], NDArray[np.float32]], str]] = {
+    "no numbers": (lambda quantiles: np.full_like(quantiles, np.nan), "not finite"),
+    "quantiles in reverse order": (lambda quantiles: quantiles[..., ::-1], "below the quantile before"),
+    "beyond the limits": (lambda quantiles: quantiles + 100, "above 100"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_refit_with_a_single_broken_forecast_does_not_serve(
+    record: tuple[Snapshot, Folds], monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """Of 60 forecasts the tenth; where it is no number, a mean over the others would not show it."""
+    spoil, words = FAULTS[fault]
+    judged = fit_model("ridge-var", Recipe("ridge-var"), *record)
+    real = RidgeVar.refit
+
+    def refit(self: RidgeVar, *arguments: Any, **options: Any) -> None:
+        real(self, *arguments, **options)
+        good = self.predict
+
+        def predict(inputs: Inputs) -> NDArray[np.float32]:
+            quantiles = good(inputs)
+            if len(quantiles) > 9:
+                quantiles[9] = spoil(quantiles[9])
+            return quantiles
+
+        monkeypatch.setattr(self, "predict", predict)
+
+    monkeypatch.setattr(RidgeVar, "refit", refit)
+    found = Refitter(*record, {}).refit_checked(judged)
+    (objection,) = found.objections
+    assert (found.model, objection.kind) == (None, "refit_failed")
+    assert objection.text.startswith("wind_speed: ")
+    assert words in objection.text
