@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from datetime import datetime
 from math import isfinite
@@ -14,6 +15,7 @@ from pipeline.features.windows import make_task
 from pipeline.forecasting.notes import describe_note
 from pipeline.jobs.clock import now_of
 from pipeline.jobs.job import OnProgress, Progress, Result, Runner, call, ignore_progress
+from pipeline.registry.ledger import Ledger
 from pipeline.registry.record import Candidate, recall, record
 from pipeline.registry.retrain_run import LossLog, log_data
 from pipeline.registry.standing import standing_at
@@ -187,6 +189,18 @@ def _champion(ws: Workspace, at: datetime) -> Champion | None:
         judged,
         bundle.judged.data_until,
         bundle.serving.data_until,
-        # A refit that has become worse than its judged fit is not continued.
-        MOST_WARM_STARTS if standing_at(ws.ledger, at).judged else bundle.warm_starts,
+        # A refit that has become worse than its judged fit is not continued, nor one from which continuing has failed.
+        MOST_WARM_STARTS if standing_at(ws.ledger, at).judged or _has_failed(ws.ledger, at) else bundle.warm_starts,
     )
+
+
+def _has_failed(ledger: Ledger, at: datetime) -> bool:
+    """Return whether the last refresh of the champion was refused because its fit on all data failed its checks."""
+    for row in (row for row in ledger.read() if row.at <= at):
+        if row.moves_champion:
+            return False
+        if row.action == "refused":
+            verdict = Verdict.model_validate_json(json.dumps(json.loads(row.numbers)["verdict"]))
+            if verdict.kind == "refresh":
+                return any(one.kind in ("refit_failed", "refit_differs", "refit_worse") for one in verdict.objections)
+    return False

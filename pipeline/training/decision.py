@@ -151,7 +151,8 @@ def _refresh(
     comparison = compare_refresh(snapshot, folds, outcome, fitted, champion)
     verdict = decide_refresh(comparison, rules, refitted.objections)
     model, judged = None if verdict.objections else refitted.model, _judged(snapshot, folds, outcome, fitted)
-    return Decision(fitted, verdict, judged, fits.beside(model, judged), champion.warm_starts + 1 if warm else 0)
+    warm_starts = champion.warm_starts + 1 if refitted.continued else 0
+    return Decision(fitted, verdict, judged, fits.beside(model, judged), warm_starts)
 
 
 def _judged(snapshot: Snapshot, folds: Folds, outcome: TrainingOutcome, fitted: FittedModel) -> FittedModels:

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from models.errors import ModelError, OutOfTimeError, first_line
 from pipeline.config.product import Gate
 from pipeline.features.snapshot import Snapshot
 from pipeline.features.windows import IssueWindows
+from pipeline.training.budget import refit_ratio
 from pipeline.training.evaluate import Evaluation, concatenate, evaluate, forecast_checked, score
 from pipeline.training.fit import FittedModel, OnEpoch, ignore_epoch
 from pipeline.training.folds import Folds, recent
@@ -39,6 +41,13 @@ class Refit:
 
     model: Model | None
     objections: tuple[Objection, ...]
+    continued: bool = False
+    """Whether it continued training from a former fit."""
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether there was too little time for it."""
+        return any(one.kind == "refit_unfinished" for one in self.objections)
 
 
 class Refitter:
@@ -68,11 +77,11 @@ class Refitter:
             ModelError: the model cannot be fitted.
             OutOfTimeError: it, or a part, cannot be trained for its planned length in time.
         """
+        start = start if _continues(start, fitted.model) else None
         if start is None and fitted.key in self._refits:
             return self._refits[fitted.key]
         deadline = None if seconds is None else time.monotonic() + seconds
         training, model = self._snapshot.product.training, fitted.recipe.build(self._snapshot.task)
-        start = start if start is not None and _continues(start, model) else None
         judged = {role: self._judged.get(Recipe.of(part).key(part.task)) for role, part in fitted.model.parts().items()}
         known = {role: part for role, part in judged.items() if part is not None}
         former = {} if start is None else start.parts()
@@ -93,25 +102,44 @@ class Refitter:
             parts=parts if len(parts) == len(judged) else None,
             progress=lambda epoch: self._on_epoch(f"{fitted.name} on all data", epoch),
         )
-        self._refits[fitted.key] = model
+        if start is None:
+            self._refits[fitted.key] = model
         return model
 
     def refit_checked(self, fitted: FittedModel, *, start: Model | None = None, seconds: float | None = None) -> Refit:
-        """Return the refit, with the objections to it. Whatever fails in it is an objection and no error."""
+        """Return the refit, with the objections to it. Whatever fails in it is an objection and no error.
+
+        One that continued from `start` and failed its checks is made again from scratch, because it may have failed for
+        the weights of `start`. Where the time is too short for that, its objections stand.
+        """
+        started = time.monotonic()
+        found = self._check(fitted, start, seconds)
+        if not found.continued or not found.objections or found.unfinished:
+            return found
+        left = None if seconds is None else seconds - (time.monotonic() - started)
+        if left is not None and left < fitted.cost.fit * refit_ratio(self._folds):
+            return found
+        log.warning("%s is fitted on all data again, from scratch", fitted.name)
+        again = self._check(fitted, None, left)
+        return found if again.unfinished else again
+
+    def _check(self, fitted: FittedModel, start: Model | None, seconds: float | None) -> Refit:
+        continued = _continues(start, fitted.model)
         try:
             model = self.refit(fitted, start=start, seconds=seconds)
             issues = self._folds.newest.holdout[-CHECKED:]
             windows = self._snapshot.windows(issues, truth_at=self._snapshot.known_by)
-            return Refit(model, tuple(_objections(model, fitted.model, windows, self._snapshot.product.gate)))
+            objections = tuple(_objections(model, fitted.model, windows, self._snapshot.product.gate))
+            return Refit(model, objections, continued)
         except OutOfTimeError as error:
             log.warning("%s cannot be fitted on all data: %s", fitted.name, error)
-            return Refit(None, (Objection(kind="refit_unfinished", completed=error.completed),))
+            return Refit(None, (Objection(kind="refit_unfinished", completed=error.completed),), continued)
         except Exception as error:  # memory, a device, a library: the judged fit serves, and the ledger says why
             log.warning(
                 "%s cannot be fitted on all data: %s", fitted.name, error, exc_info=not isinstance(error, ModelError)
             )
             text = first_line(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
-            return Refit(None, (Objection(kind="refit_failed", text=text),))
+            return Refit(None, (Objection(kind="refit_failed", text=text),), continued)
 
 
 def _objections(model: Model, judged: Model, windows: IssueWindows, rules: Gate) -> Iterator[Objection]:
@@ -137,5 +165,12 @@ def _mean_ratio(values: NDArray[np.floating], reference: Evaluation) -> float:
     return float(np.mean(ratios)) if ratios else float("nan")
 
 
-def _continues(start: Model, model: Model) -> bool:
+def _continues(start: Model | None, model: Model) -> TypeGuard[Model]:
+    """Return whether a refit of a model continues training from a former fit: it must be, or contain, a network."""
+    if start is None or not _is_trained(model):
+        return False
     return start.name == model.name and start.task == model.task and start.options() == model.options()
+
+
+def _is_trained(model: Model) -> bool:
+    return model.keeps_to_budget or any(_is_trained(part) for part in model.parts().values())

@@ -271,6 +271,7 @@ def test_after_six_refreshes_a_network_starts_from_scratch(night: Night, monkeyp
         real(self, *arguments, start=start, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(RidgeVar, "refit", refit)
+    monkeypatch.setattr(RidgeVar, "keeps_to_budget", True)  # as a network does, whose refits continue
     (first,) = decide_all(*night, None, {})
     champion = _champion(first)
     counts = []

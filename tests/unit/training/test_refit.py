@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from models.base import Model
 from models.baselines.ridge import RidgeVar
+from models.networks.neural import NeuralModel
 from models.task import Inputs
 from pipeline.features.snapshot import Snapshot
+from pipeline.training.cost import Cost
 from pipeline.training.fit import FittedModel, fit_model
 from pipeline.training.folds import Folds, split
 from pipeline.training.recipe import Recipe
@@ -83,3 +87,53 @@ def test_a_refit_with_a_single_broken_forecast_does_not_serve(
     assert (found.model, objection.kind) == (None, "refit_failed")
     assert objection.text.startswith("wind_speed: ")
     assert words in objection.text
+
+
+def _fail_to_continue(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Let refits of networks that continue fail, and return which were asked to."""
+    real, warm = NeuralModel.refit, list[bool]()
+
+    def refit(self: NeuralModel, *arguments: Any, start: Model | None = None, **options: Any) -> None:
+        warm.append(start is not None)
+        real(self, *arguments, start=start, **options)
+        if start is not None:
+            monkeypatch.setattr(self, "predict", lambda inputs: np.full((len(inputs), 3, 1, 4, 7), np.nan, np.float32))
+
+    monkeypatch.setattr(NeuralModel, "refit", refit)
+    return warm
+
+
+def test_a_refit_that_fails_after_continuing_starts_from_scratch(
+    record: tuple[Snapshot, Folds], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged = _network(record)
+    base = fit_model("damped-anomaly", Recipe("damped-anomaly"), *record)
+    plain = Refitter(*record, {base.key: base}).refit_checked(judged)
+    warm = _fail_to_continue(monkeypatch)
+    refitter = Refitter(*record, {base.key: base})
+    found = refitter.refit_checked(judged, start=judged.model)
+    assert warm == [True, False]
+    assert (found.objections, found.continued) == ((), False)
+    assert found.model is not None
+    assert plain.model is not None
+    expected = plain.model.state()
+    assert all(np.array_equal(array, expected[name]) for name, array in found.model.state().items())
+
+
+def test_without_time_to_start_from_scratch_the_objections_stand(
+    record: tuple[Snapshot, Folds], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged = _network(record)
+    slow = replace(judged, cost=Cost(fit=1e6, issue=0.0))
+    warm = _fail_to_continue(monkeypatch)
+    found = Refitter(*record, {}).refit_checked(slow, start=judged.model, seconds=1000.0)
+    assert warm == [True]
+    assert [one.kind for one in found.objections] == ["refit_failed"]
+
+
+def test_a_baseline_has_nothing_to_continue(record: tuple[Snapshot, Folds]) -> None:
+    judged = fit_model("ridge-var", Recipe("ridge-var"), *record)
+    refitter = Refitter(*record, {})
+    found = refitter.refit_checked(judged, start=judged.model)
+    assert (found.objections, found.continued) == ((), False)
+    assert refitter.refit(judged) is found.model
