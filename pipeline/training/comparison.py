@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from models.errors import ModelError
+from models.errors import ModelError, first_line
 from pipeline.features.snapshot import Snapshot
-from pipeline.training.evaluate import Evaluation
+from pipeline.training.evaluate import Evaluation, check_task
 from pipeline.training.fit import CLIMATOLOGY, REQUIRED_BASELINES, FittedModel, baseline_names, best_on_validation
 from pipeline.training.folds import Folds
 from pipeline.training.gate import HoldoutComparison, ScoredModel
@@ -69,24 +70,32 @@ def compare_refresh(
 ) -> HoldoutComparison:
     """Return the comparison of tonight's fit of the champion's recipe with the judged fit that serves with it.
 
-    They are compared on the newest fold, at the issue times that neither has learnt from; the former fit has no scores
-    if it cannot forecast these.
+    They are compared on the newest fold, at the issue times that neither has learnt from. Where the former fit has no
+    scores, the comparison says whether it can have none or scoring it failed.
     """
-    former = _former_scores(snapshot, folds, fitted, champion).relative_to(outcome.holdout.get(CLIMATOLOGY))
-    rivals = [ScoredModel(champion.name, former, champion=True)]
-    return _comparison(snapshot, folds, outcome, fitted, rivals, champion)
+    former, unscored, failure = _no_scores(snapshot, folds), "", ""
+    try:
+        former = _former_scores(snapshot, folds, fitted, champion)
+    except ModelError as error:
+        unscored = first_line(error)
+    except Exception as error:  # memory, a device, a library: the former fit may well be the better one
+        failure = f"{type(error).__name__}: {first_line(error)}"
+        log.exception("%s cannot be scored", champion.name)
+    rivals = [ScoredModel(champion.name, former.relative_to(outcome.holdout.get(CLIMATOLOGY)), champion=True)]
+    comparison = _comparison(snapshot, folds, outcome, fitted, rivals, champion)
+    return replace(comparison, unscored=unscored, failure=failure)
 
 
 def _former_scores(snapshot: Snapshot, folds: Folds, fitted: FittedModel, champion: Champion) -> Evaluation:
-    """Return the scores of the former fit, corrected like those of tonight's, which forecasts the earlier folds."""
-    nothing = _no_scores(snapshot, folds)
-    if champion.judged is None or champion.judged_until is None or champion.judged.task != snapshot.task:
-        return nothing
-    try:
-        scores, _ = score_recalibrated((*fitted.models[:-1], champion.judged), snapshot, folds)
-    except Exception as error:  # whatever is wrong with the former fit, it has no scores
-        log.warning("%s cannot be scored: %s", champion.name, error, exc_info=not isinstance(error, ModelError))
-        return nothing
+    """Return the scores of the former fit, corrected like those of tonight's, which forecasts the earlier folds.
+
+    Raises:
+        ModelError: it cannot be read, or cannot forecast what the product forecasts now.
+    """
+    if champion.judged is None or champion.judged_until is None:
+        raise ModelError("its files cannot be read")
+    check_task(champion.judged, snapshot.task)
+    scores, _ = score_recalibrated((*fitted.models[:-1], champion.judged), snapshot, folds)
     until = max(champion.judged_until, folds.newest.holdout[0])
     unseen = np.array([issue >= until for issue in folds.holdout])[:, None, None, None]
     crps, errors, covered = (np.where(unseen, array, np.nan) for array in scores.arrays)

@@ -65,6 +65,10 @@ class HoldoutComparison:
     """Number of recipes that may ever challenge; they share the significance level."""
     older: bool = False
     """Whether the champion was fitted on newer data."""
+    unscored: str = ""
+    """Of a refresh: why the fit before it can have no scores, as after a change of the stations."""
+    failure: str = ""
+    """Of a refresh: the error that kept the fit before it from being scored."""
 
     def overlap(self, leads: int) -> int:
         """Return how many consecutive issue times forecast a common valid time, with `leads` leads each."""
@@ -126,15 +130,18 @@ def accept_first_champion(comparison: HoldoutComparison, rules: Gate, refused: V
 def decide_refresh(comparison: HoldoutComparison, rules: Gate, checks: Sequence[Objection] = ()) -> Verdict:
     """Return the verdict on a new fit of the champion's recipe, whose refit has passed or failed `checks`.
 
-    Where the fit before it has no scores, because the stations have changed or its files are damaged, only the checks
-    decide.
+    Where the fit before it can have no scores, because the stations have changed or its files are damaged, only the
+    checks decide, and the verdict says so. Where scoring it failed, it stays.
     """
     rivals = tuple(
         _compare(comparison, rival, rules).model_copy(update={"skill": _shared_skill(comparison, rival)})
         for rival in comparison.rivals
     )
     objections = (*_objections_to_age(comparison), *_objections_to_refresh(comparison, rules), *checks)
-    return _verdict("refresh", comparison, rivals, objections)
+    compared = any(np.isfinite(rival.skill) for rival in rivals)
+    why = comparison.unscored or comparison.failure or "the two have no scored forecasts in common"
+    uncompared = "" if compared else why
+    return _verdict("refresh", comparison, rivals, objections).model_copy(update={"uncompared": uncompared})
 
 
 def _verdict(
@@ -174,6 +181,8 @@ def _objections_to_refresh(comparison: HoldoutComparison, rules: Gate) -> Iterat
     missing = ~np.isfinite(comparison.challenger.scores.crps_by_lead)
     if missing.any():
         yield Objection(kind="score_missing", leads=tuple((np.flatnonzero(missing) + 1).tolist()))
+    if comparison.failure:
+        yield Objection(kind="not_compared", rival=comparison.rivals[0].name, text=comparison.failure)
     for rival in comparison.rivals:
         skill = _shared_skill(comparison, rival)
         # No test: two fits of a recipe on nearly the same data differ by little, and always in the same way.

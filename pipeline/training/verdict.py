@@ -32,6 +32,7 @@ ObjectionKind = Literal[
     "outage_scores_missing",
     "outage_not_better",
     "worse_than_before",
+    "not_compared",
     "older_data",
     "refit_failed",
     "refit_unfinished",
@@ -48,7 +49,8 @@ class Objection(BaseModel):
 
     kind: ObjectionKind
     rival: str = ""
-    """Name of the rival: of not_shown_better, not_tested, worse_at_leads, too_few_scores and worse_than_before."""
+    """Name of the rival: of not_shown_better, not_tested, worse_at_leads, too_few_scores, worse_than_before and
+    not_compared."""
     leads: tuple[int, ...] = ()
     """Leads in steps, from 1: of score_missing, worse_at_leads and too_few_scores."""
     skill: float | None = None
@@ -65,7 +67,8 @@ class Objection(BaseModel):
     completed: float | None = None
     """Fraction of the planned training that the time allowed: of refit_unfinished."""
     text: str = ""
-    """The error: of refit_failed; the sentence of a verdict that an earlier release recorded: of recorded."""
+    """The error: of refit_failed and not_compared; the sentence of a verdict that an earlier release recorded: of
+    recorded."""
 
 
 class Rival(BaseModel):
@@ -138,6 +141,8 @@ class Verdict(BaseModel):
     """Of an untested one: the best candidate, which was refused; empty if none could be trained."""
     refused: tuple[Objection, ...] = ()
     """Of an untested one: the objections to the best candidate."""
+    uncompared: str = ""
+    """Of a refresh: why it was not compared with the fit before it; empty if it was."""
     refit: tuple[Objection, ...] = ()
     """Why a promoted challenger serves as it was judged, and not as fitted on all data."""
 
@@ -190,6 +195,9 @@ def describe_verdict(verdict: Verdict) -> str:
     if verdict.objections:
         return _describe_objections(verdict, verdict.objections)
     if verdict.kind == "refresh":
+        if verdict.uncompared:
+            former = ", ".join(rival.rival for rival in verdict.rivals)
+            return f"fitted on the newest data; not compared with the fit before it, {former}: {verdict.uncompared}"
         skill = next((rival.skill for rival in verdict.rivals if isfinite(rival.skill)), None)
         held_out = "" if skill is None else f", skill {skill:+.1%} over the fit before it on held-out forecasts"
         return f"fitted on the newest data{held_out}"
@@ -264,6 +272,8 @@ def describe_objection(objection: Objection, places: Places = "stations") -> str
             return "the champion was fitted on newer data"
         case "worse_than_before":
             return f"worse than the fit before it, {rival} (skill {skill:+.1%})"
+        case "not_compared":
+            return f"the fit before it, {rival}, could not be scored: {objection.text}"
         case "refit_failed":
             return f"the fit on all data failed: {objection.text}"
         case "refit_unfinished":

@@ -164,6 +164,55 @@ def test_the_fit_before_is_scored_only_where_it_has_not_learnt(night: Night) -> 
     np.testing.assert_array_equal(known, np.arange(len(folds.holdout)) >= 20)
 
 
+def test_where_scoring_the_fit_before_fails_it_stays(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tonight's fit is half as good; a lack of memory must not let it past."""
+    snapshot, folds, outcome = night
+    fitted = outcome.candidates[0]
+    champion = Champion(1, fitted.recipe, fitted.model, fitted.model, folds.newest.data_until)
+    outcome.holdout[fitted.name].crps[:] *= 1.5
+
+    def fail(*arguments: object) -> None:
+        raise MemoryError("full")
+
+    monkeypatch.setattr("pipeline.training.comparison.score_recalibrated", fail)
+    *_, kept = decide_all(snapshot, folds, _with_champion(outcome), champion, {})
+    assert (kept.verdict.decision, kept.refit) == ("refused", None)
+    words = "the fit before it, champion version 1, could not be scored: MemoryError: full"
+    assert kept.verdict.reason == words
+
+
+@pytest.mark.parametrize(
+    ("judged", "why"),
+    [
+        ("unreadable", "its files cannot be read"),
+        (
+            "of other stations",
+            "it was trained for other stations, variables, quantiles or steps than the product has now",
+        ),
+        ("unable", "no"),
+    ],
+)
+def test_a_fit_before_that_can_have_no_scores_is_replaced_and_named(
+    night: Night, monkeypatch: pytest.MonkeyPatch, judged: str, why: str
+) -> None:
+    snapshot, folds, outcome = night
+    fitted = outcome.candidates[0]
+    former: Model | None = None if judged == "unreadable" else fitted.recipe.build(snapshot.task)
+    if former is not None and judged == "of other stations":
+        former.task = replace(snapshot.task, locations=("A", "B", "C", "D"))
+    if former is not None and judged == "unable":
+        monkeypatch.setattr(former, "predict", _refuse)
+    champion = Champion(1, fitted.recipe, fitted.model, former, folds.newest.data_until)
+    *_, refreshed = decide_all(snapshot, folds, _with_champion(outcome), champion, {})
+    assert refreshed.verdict.decision == "refreshed"
+    words = f"fitted on the newest data; not compared with the fit before it, champion version 1: {why}"
+    assert refreshed.verdict.reason == words
+
+
+def _refuse(*arguments: object) -> None:
+    raise ModelError("no")
+
+
 def _with_champion(outcome: TrainingOutcome) -> TrainingOutcome:
     return replace(outcome, champion=outcome.candidates[0])
 
