@@ -74,8 +74,8 @@ def backtest(
     """Train models at origins, forecast every issue time from each origin to the next, and score the forecasts.
 
     At an origin, training sees what was known then; a forecast sees what was known at its issue time. Both do what the
-    live system does, so the forecasts are equal to live ones. A finished piece, the forecasts of one model from one
-    origin, is kept and not made again while data, settings and code are the same. Part k of n makes the pieces of
+    live system does, with the exceptions that `forecast_piece` names. A finished piece, the forecasts of one model from
+    one origin, is kept and not made again while data, settings and code are the same. Part k of n makes the pieces of
     every n-th origin, starting with the k-th; whichever run finds all pieces finished scores them.
 
     Raises:

@@ -23,6 +23,7 @@ from pipeline.training.fits import too_few_issue_times
 from pipeline.training.folds import Folds
 from pipeline.training.recalibration import score_recalibrated
 from pipeline.training.refit import Refitter
+from pipeline.training.verdict import describe_objection
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +34,11 @@ def forecast_piece(
     """Fit a model on what was known at the origin, and forecast every issue time of the piece.
 
     A forecast is made from what was known at its issue time, by the fit that a retrain at the origin would have put
-    into service, and is equal to the live one bit by bit. A model that cannot be fitted has no forecasts; neither has
-    an issue time whose forecast fails or breaks the contract of forecasts.
+    into service as champion: the refit, or the judged fit if that fails its checks. It is equal to the live one bit by
+    bit, except that every fit starts from scratch, where the live system continues networks for some nights; that it
+    uses the whole training window, where a live budget may allow a part; and that the model forecasts whatever the
+    state of its input, where a fallback might serve. A model that cannot be fitted has no forecasts; neither has an
+    issue time whose forecast fails or breaks the contract of forecasts.
 
     Args:
         piece: The model, the origin and its issue times.
@@ -64,7 +68,7 @@ def forecast_piece(
 def _fit(
     piece: Piece, training: Snapshot, folds: Folds, problems: list[str], on_epoch: OnEpoch
 ) -> tuple[Model, Recalibration]:
-    """Return the judged fit, fitted again on everything known, and the correction that serves with it."""
+    """Return the fit that would serve, and the correction that serves with it."""
     if piece.model not in baseline_names(grid=training.task.grid is not None):
         reason = too_few_issue_times(folds)
         if reason:
@@ -73,11 +77,11 @@ def _fit(
     seconds = candidate_share(plan.budget.total_seconds(), len(plan.candidates), folds) / len(folds.folds)
     judged = fit_model(piece.model, piece.recipe, training, folds, seconds=seconds, on_epoch=on_epoch)
     recalibration = score_recalibrated(judged.models, training, folds)[1].newest
-    try:
-        return Refitter(training, folds, {}, on_epoch=on_epoch).refit(judged, seconds=seconds), recalibration
-    except ModelError as error:  # as in a retrain, the judged fit serves
-        problems.append(f"cannot be fitted on all data, so the judged fit forecasts: {error}")
-        return judged.model, recalibration
+    refit = Refitter(training, folds, {}, on_epoch=on_epoch).refit_checked(judged, seconds=seconds)
+    if refit.model is not None and not refit.objections:
+        return refit.model, recalibration
+    problems.append(f"the judged fit forecasts: {'; '.join(map(describe_objection, refit.objections))}")
+    return judged.model, recalibration
 
 
 def _forecast(model: Model, recalibration: Recalibration, windows: IssueWindows, index: int) -> NDArray[np.float32]:
