@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from models.base import Model
 from models.statistics.conformal import QuantileTracker, Recalibration, target_limits
 from pipeline.features.snapshot import Snapshot
-from pipeline.training.evaluate import Evaluation, Forecasts, concatenate, forecast_windows, published_truth, score
+from pipeline.training.evaluate import Evaluation, Forecasts, concatenate, forecast_checked, published_truth, score
 from pipeline.training.folds import Folds
 
 NIGHT = timedelta(days=1)
@@ -46,10 +46,11 @@ def score_recalibrated(models: Sequence[Model], snapshot: Snapshot, folds: Folds
     """Score models, one per fold, on all held-out issue times, and return the corrections that applied.
 
     A correction is learnt from forecasts whose observations were all due when its day began, as they were known then.
-    The first day has none.
+    The first day has none. Only what fulfils the contract of forecasts is corrected: a correction orders quantiles and
+    keeps them within limits, so a broken model would get a score for forecasts that never serve.
 
     Raises:
-        ModelError: a model cannot forecast its issue times.
+        ModelError: a model cannot forecast its issue times, or breaks the contract of forecasts.
     """
     task, maturing = snapshot.task, _MaturingForecasts(snapshot, folds.issues_per_step)
     scores: list[Evaluation] = []
@@ -79,7 +80,7 @@ def score_without_locations(
     The corrections are those of the complete input: an outage begins without notice.
 
     Raises:
-        ModelError: a model cannot forecast its issue times.
+        ModelError: a model cannot forecast its issue times, or breaks the contract of forecasts.
     """
     task = snapshot.task
     return concatenate(
@@ -100,7 +101,7 @@ def _by_night(
     """Yield the held-out forecasts in order: the number of the night before, the issue times, and the forecasts."""
     first = folds.holdout[0]
     for model, fold in zip(models, folds.folds, strict=True):
-        for chunk in forecast_windows(model, fold.windows(snapshot, "holdout"), withheld=withheld):
+        for chunk in forecast_checked(model, fold.windows(snapshot, "holdout"), withheld=withheld):
             issues = [fold.holdout[index] for index in chunk.numbers]
             numbers = [(issue - first) // NIGHT for issue in issues]
             for number, members in groupby(range(len(issues)), key=numbers.__getitem__):

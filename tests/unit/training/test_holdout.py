@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from models.baselines.reference import Persistence
+from models.baselines.ridge import RidgeVar
 from models.catalogue import MODELS, Entry, build
 from models.errors import DivergedError, ModelError
 from models.task import Task
@@ -75,6 +77,23 @@ def test_a_candidate_that_fails_is_recorded_and_the_others_go_on(
     assert [one.name for one in outcome.challengers] == ["ridge-var"]
     assert set(outcome.holdout) == set(fits.fitted)
     assert outcome.failed == fits.failed
+
+
+def test_a_candidate_that_breaks_the_contract_of_forecasts_has_no_scores(
+    fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its quantiles are in reverse order: a correction would order them, and it would be the best of all."""
+    place = fresh(training={"candidates": ["ridge-var"], "validation": 60})
+    snapshot = take_snapshot(place.workspace, known_by=place.end)
+    folds = split(snapshot)
+    good = RidgeVar.predict
+    monkeypatch.setattr(RidgeVar, "predict", lambda self, inputs: good(self, inputs)[..., ::-1])
+    outcome = evaluate_holdout(snapshot, folds, fit_all(snapshot, folds))
+    assert "ridge-var" not in outcome.holdout
+    words = (
+        r"cannot forecast the held-out issue times: wind_speed: \d+ of 56 values are below the quantile before, first "
+    )
+    assert re.match(words, outcome.failed["ridge-var"])
 
 
 def test_without_a_fitted_candidate_the_best_baseline_challenges(
