@@ -16,6 +16,8 @@ RECORDING_SHARE = 0.15
 SCORINGS = 5
 """Times that the held-out issue times are forecast again: by two challengers without some stations, by the former fit,
 and as many as twice to explain the model that serves."""
+CHECKED = 200
+"""Newest held-out issue times on which a fit on all data is compared with the judged fit."""
 BASELINE_SHARE = 3 / 4
 """Largest share of what is left that one baseline may take; the costly ones come last, and are bases of networks."""
 
@@ -47,12 +49,18 @@ class Budget:
         """
         forecasts = [cost.issue for cost in fitted]
         scoring = (sum(forecasts) + SCORINGS * max(forecasts, default=0.0)) * len(folds.holdout)
-        refits = sum(cost.fit for cost in baselines) * refit_ratio(folds)
-        return self.left - scoring - refits - self.recording
+        return self.after_refit(baselines, folds) - scoring - max(forecasts, default=0.0) * _checks(folds)
 
-    def for_refit(self, baselines: Iterable[Cost], folds: Folds) -> float:
-        """Return the seconds left to fit the model that serves on all data, before the baselines beside it."""
-        return self.for_fits((), baselines, folds)
+    def for_refit(self, model: Cost, baselines: Iterable[Cost], folds: Folds) -> float:
+        """Return the seconds left to fit the model that serves on all data.
+
+        Its checks, the scores of the fit before it, and the baselines beside it follow.
+        """
+        return self.after_refit(baselines, folds) - model.issue * (_checks(folds) + len(folds.holdout))
+
+    def after_refit(self, baselines: Iterable[Cost], folds: Folds) -> float:
+        """Return the seconds left once these baselines are fitted on all data and the decision is recorded."""
+        return self.left - sum(cost.fit for cost in baselines) * refit_ratio(folds) - self.recording
 
 
 def candidate_share(seconds: float, remaining: int, folds: Folds) -> float:
@@ -64,3 +72,8 @@ def refit_ratio(folds: Folds) -> float:
     """Return how many times as long a fit on all data takes as one on the newest fold, about."""
     newest = folds.newest
     return len(folds.matured) / max(1, len(newest.train))
+
+
+def _checks(folds: Folds) -> int:
+    """Return the number of forecasts that are made to compare a fit on all data with the judged fit."""
+    return 2 * min(CHECKED, len(folds.newest.holdout))

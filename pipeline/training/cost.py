@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from models.base import Model
 from models.errors import ModelError
 from pipeline.features.snapshot import Snapshot
 from pipeline.training.evaluate import evaluate
-from pipeline.training.folds import Fold
+from pipeline.training.folds import Fold, Folds
+from pipeline.training.recalibration import score_recalibrated
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class Cost:
     fit: float
     """Of the fit on the newest fold, without its parts."""
     issue: float
-    """Of the forecast and the score of one issue time."""
+    """Of one held-out issue time: the forecast, its checks, its correction and its score."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,24 @@ def estimate(
     larger, longer, issue = more[0]
     slope = max(0.0, (longer - fit) / (larger - size))
     return Estimate(max(0.0, longer - slope * larger), slope, issue)
+
+
+def correction_seconds(models: Sequence[Model], snapshot: Snapshot, folds: Folds, issue: float) -> float:
+    """Return the seconds of the checks and the correction of one held-out issue time, about the same for every model.
+
+    Args:
+        models: A cheap model, fitted on every fold.
+        snapshot: The data.
+        folds: The issue times.
+        issue: Seconds of its forecast and score of one issue time.
+
+    Raises:
+        ModelError: it cannot forecast the held-out issue times.
+    """
+    some = replace(folds, folds=tuple(replace(fold, holdout=fold.holdout[:SCORED]) for fold in folds.folds))
+    started = time.monotonic()
+    score_recalibrated(models, snapshot, some)
+    return max(0.0, (time.monotonic() - started) / len(some.holdout) - issue)
 
 
 def _needs_another(first: tuple[float, float, float], size: float, seconds: float, model: Model) -> bool:

@@ -182,7 +182,7 @@ class _Refits:
 
     def of(self, fitted: FittedModel, *, start: Model | None = None) -> Refit:
         """Return the checked refit of a recipe, in the time that the baselines and the record leave."""
-        seconds = self._budget.for_refit([one.cost for one in self._outcome.baselines], self._folds)
+        seconds = self._budget.for_refit(fitted.cost, [one.cost for one in self._outcome.baselines], self._folds)
         return self._refitter.refit_checked(fitted, start=start, seconds=seconds)
 
     def beside(self, model: Model | None, judged: FittedModels) -> FittedModels | None:
@@ -198,7 +198,7 @@ class _Refits:
         return replace(judged, model=model, baselines=baselines, trained_until=trained_until, data_until=data_until)
 
     def _baseline(self, one: FittedModel) -> Model:
-        if self._budget.for_refit([one.cost], self._folds) < 0:
+        if self._budget.after_refit([one.cost], self._folds) < 0:
             log.warning("baseline %s is not fitted on all data: training.budget is spent", one.name)
             return one.model
         try:

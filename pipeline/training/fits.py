@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from models.errors import ModelError
 from pipeline.features.snapshot import Snapshot
 from pipeline.training.budget import BASELINE_SHARE, Budget, candidate_share, refit_ratio
-from pipeline.training.cost import SIZES, Estimate, estimate
+from pipeline.training.cost import SIZES, Estimate, correction_seconds, estimate
 from pipeline.training.fit import (
+    CLIMATOLOGY,
     REQUIRED_BASELINES,
     FittedModel,
     OnEpoch,
@@ -100,6 +101,7 @@ class _Run:
     ) -> None:
         self._snapshot, self._folds, self._budget = snapshot, folds, budget
         self._baselines, self._on_epoch = baselines, on_epoch
+        self._correction = 0.0
         self._plan: dict[str, _Planned] = {}
         self._keys: dict[str, str] = {}
         self.by_key: dict[str, FittedModel] = {}
@@ -169,7 +171,7 @@ class _Run:
                 size = self._size(expected, fits, share)
             if size < 1:
                 log.warning("%s is fitted to the newest %.0f %% of its training data", name, 100 * size)
-        return fit_model(
+        fitted = fit_model(
             name,
             planned.recipe,
             self._snapshot,
@@ -179,6 +181,9 @@ class _Run:
             size=size,
             on_epoch=self._on_epoch,
         )
+        if name == CLIMATOLOGY:
+            self._correction = correction_seconds(fitted.models, self._snapshot, self._folds, fitted.cost.issue)
+        return replace(fitted, cost=replace(fitted.cost, issue=fitted.cost.issue + self._correction))
 
     def _fits(self, name: str) -> float:
         """Return how many times as long all fits of a model take as one on the newest fold, about.
@@ -197,15 +202,19 @@ class _Run:
     def _seconds(self, expected: Estimate | None, share: float) -> float:
         """Return the time for a fit on one fold of a model that keeps to it."""
         issue = 0.0 if expected is None else expected.issue
-        scoring = issue * (len(self._folds.holdout) + (1 + PASSES_AFTER) * self._folds.validated)
+        scoring = self._scoring(issue) + PASSES_AFTER * issue * self._folds.validated
         seconds = (share - scoring) / len(self._folds.folds)
         if seconds <= 0:
             raise ModelError(_too_long(scoring, share))
         return seconds
 
+    def _scoring(self, issue: float) -> float:
+        """Return the seconds to score a model on the validation and the held-out issue times."""
+        return issue * self._folds.validated + (issue + self._correction) * len(self._folds.holdout)
+
     def _size(self, expected: Estimate, fits: float, share: float) -> float:
         """Return the largest part of its training data that a model can be fitted to in time."""
-        scoring = expected.issue * (len(self._folds.holdout) + self._folds.validated)
+        scoring = self._scoring(expected.issue)
         for size in SIZES:
             needed = expected.fit(size) * fits + scoring
             if needed <= share:

@@ -20,7 +20,7 @@ from models.errors import ModelError, OutOfTimeError, first_line
 from pipeline.config.product import Gate
 from pipeline.features.snapshot import Snapshot
 from pipeline.features.windows import IssueWindows
-from pipeline.training.budget import refit_ratio
+from pipeline.training.budget import CHECKED, refit_ratio
 from pipeline.training.evaluate import Evaluation, concatenate, evaluate, forecast_checked, score
 from pipeline.training.fit import FittedModel, OnEpoch, ignore_epoch
 from pipeline.training.folds import Folds, recent
@@ -29,8 +29,6 @@ from pipeline.training.verdict import Objection
 
 log = logging.getLogger(__name__)
 
-CHECKED = 200
-"""Newest held-out issue times on which a refit is compared with the judged fit."""
 LARGEST_DIFFERENCE = 1.0
 """Largest mean difference of the medians, in units of the mean CRPS of the judged fit."""
 

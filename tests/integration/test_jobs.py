@@ -140,7 +140,9 @@ def test_a_champion_of_another_task_is_fitted_again_for_the_new_one(trained: Tra
     trained.file.write_text(trained.file.read_text().replace("horizon: 2", "horizon: 3"))
     result = jobs.retrain(Workspace(load_product(trained.file), trained.settings), at=trained.end)
     assert (result.verdict.decision, result.champion) == ("refreshed", 2)
-    words = "fitted on the newest data; not compared with the fit before it, champion version 1: it was trained for other "
+    words = (
+        "fitted on the newest data; not compared with the fit before it, champion version 1: it was trained for other "
+    )
     assert result.verdict.reason.startswith(words)
     assert len(result.verdict.crps_by_lead) == 3
 

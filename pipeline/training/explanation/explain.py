@@ -59,7 +59,7 @@ def explain_serving(
     if decision is None:
         return Explained()
     name = decision.fitted.name
-    if budget is not None and SCORINGS * most_scored(snapshot) * decision.fitted.cost.issue > budget.for_refit(
+    if budget is not None and SCORINGS * most_scored(snapshot) * decision.fitted.cost.issue > budget.after_refit(
         (), folds
     ):
         return Explained(

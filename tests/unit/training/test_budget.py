@@ -16,8 +16,10 @@ from models.blend import Blend
 from models.catalogue import MODELS, Entry
 from models.errors import ModelError
 from models.networks.neural import NeuralModel
+from models.statistics.conformal import QuantileTracker
 from pipeline.features.snapshot import Snapshot
 from pipeline.training.budget import Budget
+from pipeline.training.cost import Cost
 from pipeline.training.decision import decide_all
 from pipeline.training.fits import Fits, fit_all
 from pipeline.training.folds import Folds, split
@@ -151,6 +153,38 @@ def test_a_baseline_beside_the_refit_keeps_its_judged_fit_once_the_budget_is_spe
     (decision,) = decide_all(snapshot, folds, outcome, None, {}, budget)
     assert decision.refit is not None
     assert decision.refit.baselines == decision.judged.baselines
+
+
+def test_the_correction_of_held_out_forecasts_is_part_of_the_cost(
+    fresh: Callable[..., ProductHome], monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    """Here it takes a twentieth of a second for each night, and there is one forecast a night."""
+    real = QuantileTracker.update
+
+    def update(self: QuantileTracker, *arguments: Any) -> None:
+        clock.now += 0.05
+        real(self, *arguments)
+
+    monkeypatch.setattr(QuantileTracker, "update", update)
+    place = fresh(training={"budget": "2min"})
+    snapshot = take_snapshot(place.workspace, known_by=place.end)
+    fits = fit_all(snapshot, split(snapshot))
+    for name in ("climatology", "ridge-var"):
+        assert fits.fitted[name].cost.issue == pytest.approx(0.05, rel=0.1)
+
+
+def test_the_checks_of_a_refit_and_the_scores_of_the_fit_before_have_their_time(
+    fresh: Callable[..., ProductHome], clock: Clock
+) -> None:
+    place = fresh(gate={"issues": 60})
+    folds, budget = split(take_snapshot(place.workspace, known_by=place.end)), Budget(MINUTE)
+    model, baseline = Cost(fit=5.0, issue=0.1), Cost(fit=2.0, issue=0.01)
+    checks = 2 * 60 * 0.1
+    after = 60 - 8 - 2.0 * len(folds.matured) / len(folds.newest.train)
+    assert budget.after_refit([baseline], folds) == pytest.approx(after)
+    assert budget.for_refit(model, [baseline], folds) == pytest.approx(after - checks - 60 * 0.1)
+    scoring = 60 * (0.1 + 0.01) + 5 * 60 * 0.1
+    assert budget.for_fits([model, baseline], [baseline], folds) == pytest.approx(after - checks - scoring)
 
 
 NETWORK = {"hidden": 4, "epochs": 1}
