@@ -33,7 +33,8 @@ class Evaluation:
     """Scores of one model, kept per issue time for paired comparisons of models.
 
     Arrays are (issue, lead, target, location), NaN where the truth is unknown. Lead 0 is the first after the issue.
-    Means over several variables are means of scores divided by `scale`, with equal weights.
+    Means over several variables are means of scores divided by `scale`, with equal weights. A variable whose scale is 0
+    is left out, such as snow in summer, which climatology forecasts without an error.
     """
 
     crps: NDArray[np.float64]
@@ -53,14 +54,16 @@ class Evaluation:
     def relative_to(self, reference: Evaluation | None) -> Evaluation:
         """Return the same scores with means relative to the mean CRPS of a reference, variable by variable.
 
-        A single variable keeps its unit. Without a reference the mean of several variables is NaN.
+        A single variable keeps its unit. The mean of several variables is NaN without a reference, and where the
+        reference forecasts all of them without an error.
         """
         targets = self.crps.shape[2]
         if targets == 1:
             return self
         if reference is None:
             return replace(self, scale=(float("nan"),) * targets)
-        return replace(self, scale=tuple(_mean(reference.crps[:, :, target]) for target in range(targets)))
+        scale = tuple(_mean(reference.crps[:, :, target]) for target in range(targets))
+        return replace(self, scale=scale if any(scale) else (float("nan"),) * targets)
 
     def summary(self) -> Evaluation:
         """Return the means of each variable as the scores of a single forecast, with the same `mean_crps`.
@@ -100,10 +103,9 @@ class Evaluation:
     @property
     def crps_by_issue(self) -> NDArray[np.float64]:
         """Mean CRPS of each issue time over the variables with scores: (issue,)."""
-        means = np.stack([_by_issue(scores) / unit for scores, unit in self._by_target()])
+        means = [_by_issue(scores) / unit for scores, unit in self._by_target()]
         known = np.isfinite(means)
-        count = known.sum(axis=0)
-        return _ratio(np.where(known, means, 0).sum(axis=0), count)
+        return _ratio(np.where(known, means, 0).sum(axis=0), known.sum(axis=0))
 
     @property
     def coverage(self) -> float:
@@ -128,7 +130,7 @@ class Evaluation:
     def _by_target(self) -> list[tuple[NDArray[np.float64], float]]:
         """Return the scores (issue, lead, 1, location) of each variable with the CRPS to divide them by."""
         units = self.scale or (1.0,) * self.crps.shape[2]
-        return [(self.crps[:, :, target : target + 1], unit) for target, unit in enumerate(units)]
+        return [(self.crps[:, :, target : target + 1], unit) for target, unit in enumerate(units) if unit != 0]
 
 
 def predict_published(model: Model, inputs: Inputs, gaps: NDArray[np.int64], horizon: int) -> NDArray[np.float32]:

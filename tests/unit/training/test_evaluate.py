@@ -158,6 +158,24 @@ def test_a_variable_without_any_truth_leaves_no_mean_and_an_issue_its_other_vari
     assert np.isnan(_evaluation(holed.tolist()).relative_to(CLIMATE).mean_crps)
 
 
+def test_a_variable_that_climatology_forecasts_without_an_error_is_left_out() -> None:
+    # Snow in summer: always 0, also in the climatology, by whose CRPS it cannot be divided.
+    no_snow = CLIMATE.crps.copy()
+    no_snow[:, :, 0] = 0
+    reference = _evaluation(no_snow.tolist())
+    scores = PRESSURE_AND_WIND.relative_to(reference)
+    assert scores.mean_crps == pytest.approx(2 / 6)
+    assert scores.crps_by_lead == (scores.mean_crps,)
+    assert scores.crps_by_issue == pytest.approx([2 / 6, 2 / 6])
+    assert scores.summary().mean_crps == scores.mean_crps
+    assert reference.relative_to(reference).mean_crps == 1
+
+
+def test_without_a_variable_to_compare_there_is_no_mean() -> None:
+    scores = PRESSURE_AND_WIND.relative_to(_evaluation(np.zeros_like(CLIMATE.crps).tolist()))
+    assert np.isnan([scores.mean_crps, *scores.crps_by_lead, *scores.crps_by_issue]).all()
+
+
 def test_a_summary_has_the_means_of_the_whole() -> None:
     scores = PRESSURE_AND_WIND.relative_to(CLIMATE)
     summary = scores.summary()
