@@ -66,11 +66,12 @@ def _fit_classes(plain: Dressing, levels: tuple[float, ...], seen: PastForecasts
     for lead, target in np.ndindex(leads, targets):
         known = np.isfinite(errors[:, lead, target])
         mean, error = means[:, lead, target][known], errors[:, lead, target][known]
-        edges = np.quantile(mean, np.linspace(0, 1, CLASSES + 1)) if len(mean) else np.zeros(CLASSES + 1)
-        if not (np.diff(edges) > 0).all():  # a constant forecast, or hardly any
+        if len(mean) < CLASSES:
+            continue
+        number = np.searchsorted(np.quantile(mean, np.arange(1, CLASSES) / CLASSES), mean)
+        if not np.bincount(number, minlength=CLASSES).all():  # a constant forecast, or many equal ones
             continue
         pool, _ = error_quantiles(error[:, None], levels)
-        number = np.searchsorted(edges[1:-1], mean)
         for one in range(CLASSES):
             own, count = error_quantiles(error[number == one][:, None], levels)
             sizes[lead, target, one] = mean[number == one].mean()

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from models.statistics.dressing import Dressing, fit_dressing
 from models.statistics.forecast_size import CLASSES, PastForecasts, fit_dressing_by_size
@@ -73,6 +74,26 @@ def test_missing_errors_and_hardly_any_are_no_problem() -> None:
     few = PastForecasts(seen.means[:1], seen.errors[:1], seen.origins[:1])
     few.errors[:] = np.nan
     assert np.isfinite(fit_dressing_by_size(LEVELS, few, few).offsets).all()
+
+
+@pytest.mark.parametrize("known", range(1, CLASSES))
+def test_a_lead_with_fewer_errors_than_classes_has_none(known: int) -> None:
+    # One station whose record begins shortly before validation.
+    random = np.random.default_rng(0)
+    means, errors = random.normal(size=(2, 40, 2, 1, 1)).astype(np.float32)
+    unseen = PastForecasts(means, errors.copy(), np.arange(40))
+    errors[known:, 0] = np.nan
+    dressing = fit_dressing_by_size(LEVELS, PastForecasts(means, errors, np.arange(40)), unseen)
+    assert np.isfinite(dressing.at(means)).all()
+    assert not dressing.by_size[0].any()
+
+
+def test_a_class_without_a_forecast_leaves_out_its_lead() -> None:
+    # The classes are (.., 1], (1, 1.4], (1.4, 2.6], (2.6, 3.8], above: the second has no forecast.
+    means = np.array([0, 1, 1, 2, 3, 4, 5], np.float32).reshape(-1, 1, 1, 1)
+    errors = np.linspace(-3, 3, 7, dtype=np.float32).reshape(means.shape)
+    forecasts = PastForecasts(means, errors, np.arange(7))
+    assert not fit_dressing_by_size(LEVELS, forecasts, forecasts).by_size.any()
 
 
 def test_classes_of_few_errors_are_shrunk() -> None:
