@@ -70,11 +70,13 @@ class Fit:
         """Return a baseline.
 
         Raises:
-            CheckpointError: its files do not match their digest.
+            CheckpointError: the fit has none of this name, or its files do not match their digest.
         """
         return self._load(name)
 
     def _load(self, name: str) -> Model:
+        if name not in self.digests:
+            raise CheckpointError(self.folder / name, "the bundle was made without this model")
         return checkpoint.load(self.folder / name, digest=self.digests[name])
 
 

@@ -102,6 +102,14 @@ def test_a_flipped_bit_anywhere_is_refused(bundle: Bundle) -> None:
     read_bundle(bundle.folder, digest=bundle.digest).verify()
 
 
+def test_a_model_that_the_bundle_was_made_without_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    # As bundles of earlier releases whose champion was climatology.
+    fitted = _fitted(bundle.serving, bundle)
+    fitted = replace(fitted, baselines={"persistence": fitted.baselines["persistence"]})
+    with pytest.raises(CheckpointError, match=r"climatology: the bundle was made without this model"):
+        write_bundle(tmp_path, fitted, None, {}).serving.baseline("climatology")
+
+
 def test_damaged_weights_are_never_parsed(bundle: Bundle) -> None:
     _flip(bundle.folder / "challenger" / "model.safetensors")
     with pytest.raises(CheckpointError, match="damaged"):
