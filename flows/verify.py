@@ -46,8 +46,8 @@ def finish(ws: Workspace, result: VerifyResult) -> State[Any]:
     """Publish the scores, request the retrain that a live verdict asks for, and return the final state."""
     artifacts.publish(ws.product.name, "verification", *describe(result))
     message = f"{result.scored:,} values of {result.forecasts:,} forecasts scored"
-    if result.live.retrain_due and result.live.since is not None:
-        request_retrain(ws.product.name, key=f"live verdict {stamp(result.live.since)}")
+    if result.live.retrain_requested:
+        request_retrain(ws.product.name, key=f"live verdict {stamp(result.live.retrain_requested)}")
     if result.live.serving == "champion":
         return Completed(message=message)
     return Completed(name=f"Serving the {result.live.serving}", message=f"{result.live.reason}; {message}")

@@ -21,8 +21,8 @@ class LiveStatus(Facts):
     """Why, in one sentence; empty if the champion serves and has served all along."""
     since: datetime | None
     """Time of the live verdict; None without one."""
-    retrain_due: bool
-    """Whether a live verdict asked for a retrain and there was none since."""
+    retrain_requested: datetime | None
+    """Time of the live verdict that asked for a retrain; None without one, or if there was a retrain since."""
 
     @classmethod
     def of(cls, standing: Standing) -> LiveStatus:
@@ -32,7 +32,7 @@ class LiveStatus(Facts):
             serving=standing.serving,
             reason=standing.reason,
             since=step.at if step else None,
-            retrain_due=standing.retrain_due,
+            retrain_requested=standing.retrain_requested,
         )
 
 

@@ -71,8 +71,8 @@ class Standing:
     """Time of the last step between champion and baseline, or `since`: the next rests on later forecasts."""
     refit_since: datetime | None = None
     """The same of the refit and its judged fit."""
-    retrain_due: bool = False
-    """Whether there was no retrain since the last step down."""
+    retrain_requested: datetime | None = None
+    """Time of the last step down, which asks for a retrain; None without one, or if there was a retrain since."""
 
     @property
     def serving(self) -> Serving:
@@ -103,10 +103,10 @@ def standing_of(rows: Iterable[Entry]) -> Standing:
             case "promoted" | "rollback":
                 now = Standing(row.number, (row.version,), row.at, skill_since=row.at, refit_since=row.at)
             case "refreshed":
-                due = _is_due(now, row)
-                now = replace(now, versions=(*now.versions, row.version), judged=None, retrain_due=due)
+                requested = _still_requested(now, row)
+                now = replace(now, versions=(*now.versions, row.version), judged=None, retrain_requested=requested)
             case "refused":
-                now = replace(now, retrain_due=_is_due(now, row))
+                now = replace(now, retrain_requested=_still_requested(now, row))
             case "stepped_down" | "stepped_up":
                 now = _step(now, row)
     return now
@@ -167,9 +167,10 @@ def describe_live_verdict(verdict: LiveVerdict) -> str:
             )
 
 
-def _is_due(now: Standing, retrain: Entry) -> bool:
-    """Return whether a retrain is still due after one: it is, if that began before the step that asked for it."""
-    return now.retrain_due and now.step is not None and retrain.at < now.step.at
+def _still_requested(now: Standing, retrain: Entry) -> datetime | None:
+    """Return the time of the request that a retrain leaves open, because it began before; None if there is none."""
+    requested = now.retrain_requested
+    return requested if requested and retrain.at < requested else None
 
 
 def _step(now: Standing, row: Entry) -> Standing:
@@ -184,9 +185,9 @@ def _step(now: Standing, row: Entry) -> Standing:
         return now
     match verdict.kind:
         case "worse_than_baseline":
-            return replace(now, down=step, recovery=None, skill_since=step.at, retrain_due=True)
+            return replace(now, down=step, recovery=None, skill_since=step.at, retrain_requested=step.at)
         case "better_than_baseline":
-            return replace(now, down=None, recovery=step, skill_since=step.at, retrain_due=False)
+            return replace(now, down=None, recovery=step, skill_since=step.at, retrain_requested=None)
         case "refit_worse" if now.versions[-1:] in ((), (row.version,)):
-            return replace(now, judged=step, refit_since=step.at, retrain_due=True)
+            return replace(now, judged=step, refit_since=step.at, retrain_requested=step.at)
     return now

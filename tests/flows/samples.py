@@ -103,7 +103,7 @@ def verified(live: LiveStatus | None = None) -> VerifyResult:
         bias=-0.01,
         coverage=0.89,
     )
-    live = live or LiveStatus(serving="champion", reason="", since=None, retrain_due=False)
+    live = live or LiveStatus(serving="champion", reason="", since=None, retrain_requested=None)
     return VerifyResult(product="wind", at=NOW, forecasts=30, scored=1080, scores=(score,), live=live)
 
 

@@ -304,7 +304,10 @@ class TestBacktest:
 
 class TestLiveVerdict:
     lost = LiveStatus(
-        serving="best baseline", reason="the champion has lost its skill", since=samples.NOW, retrain_due=True
+        serving="best baseline",
+        reason="the champion has lost its skill",
+        since=samples.NOW,
+        retrain_requested=samples.NOW,
     )
 
     @pytest.fixture(autouse=True)
@@ -334,7 +337,8 @@ class TestLiveVerdict:
             client.set_flow_run_state(requested.id, Completed(), force=True)
         run(verify, archive)  # the retrain has ended and left no row in the ledger: it is not repeated
         assert [one.id for one in self.runs_of("live-one")] == [requested.id]
-        later = self.lost.model_copy(update={"since": samples.NOW + timedelta(days=50)})
+        # The refit has become worse too; the best baseline still serves since the first verdict.
+        later = self.lost.model_copy(update={"retrain_requested": samples.NOW + timedelta(days=50)})
         stub("verify", samples.verified(later))
         run(verify, archive)
         assert len(self.runs_of("live-one")) == 2

@@ -79,7 +79,7 @@ def test_lost_skill_steps_down_and_recovered_skill_steps_up(
     last = let_pass(trained, last + 4 * DAY, {"champion": 3, "judged": 3, "other": 0.5})
     before = issue(trained.workspace, last + 2 * DAY)
     lost = matured(trained, last)
-    assert (lost.live.serving, lost.live.retrain_due, lost.live.since) == ("best baseline", True, lost.at)
+    assert (lost.live.serving, lost.live.retrain_requested, lost.live.since) == ("best baseline", lost.at, lost.at)
     assert "the champion has lost its skill: over " in lost.live.reason
     assert "higher than that of the best baseline, damped-anomaly, which serves in its place" in lost.live.reason
     again = matured(trained, last)
@@ -113,7 +113,7 @@ def test_lost_skill_steps_down_and_recovered_skill_steps_up(
     # The champion recovers while the baseline serves.
     last = let_pass(trained, down, {"champion": 0.5, "judged": 0.5, "other": 3})
     back = matured(trained, last)
-    assert (back.live.serving, back.live.retrain_due) == ("champion", False)
+    assert (back.live.serving, back.live.retrain_requested) == ("champion", None)
     assert back.live.reason.startswith("the champion has recovered and serves again: over ")
     (published,) = jobs.forecast(ws, at=last + 4 * DAY)
     assert published.fallback_level == FallbackLevel.CHAMPION
@@ -126,7 +126,7 @@ def test_a_refit_worse_than_its_judged_fit_gives_way_to_it(trained: Trained) -> 
     ws = trained.workspace
     last = let_pass(trained, trained.end + timedelta(hours=1), {"champion": 2, "judged": 0.5, "other": 3})
     found = matured(trained, last)
-    assert (found.live.serving, found.live.retrain_due) == ("judged fit", True)
+    assert (found.live.serving, found.live.retrain_requested) == ("judged fit", found.at)
     assert "that of the judged fit, which serves until the next refresh" in found.live.reason
     made = issue(trained.workspace, last + 4 * DAY).forecast
     source = made.made_by.source

@@ -14,7 +14,7 @@ def show_live(product: str, live: LiveStatus) -> None:
     if live.reason:
         colour = "green" if live.serving == "champion" else "yellow"
         out.print(f"{product}: the [{colour}]{live.serving}[/] serves: {escape(live.reason)}")
-    if live.retrain_due:
+    if live.retrain_requested:
         out.print(f"  train again: `nightcast retrain {product}`; `nightcast up` does so by itself")
 
 

@@ -62,31 +62,33 @@ PROMOTED: tuple[Action, int] = ("promoted", 1)
 
 
 @pytest.mark.parametrize(
-    ("decisions", "serving", "retrain_due"),
+    ("decisions", "serving", "asked"),
     [
-        ((), "champion", False),
-        ((PROMOTED,), "champion", False),
-        ((PROMOTED, "worse_than_baseline"), "best baseline", True),
+        ((), "champion", None),
+        ((PROMOTED,), "champion", None),
+        ((PROMOTED, "worse_than_baseline"), "best baseline", 1),
         # neither a refusal nor a refresh shows that the champion is better than the baselines
-        ((PROMOTED, "worse_than_baseline", ("refused", 2)), "best baseline", False),
-        ((PROMOTED, "worse_than_baseline", ("refreshed", 2)), "best baseline", False),
-        ((PROMOTED, "worse_than_baseline", "better_than_baseline"), "champion", False),
-        ((PROMOTED, "worse_than_baseline", "better_than_baseline", "worse_than_baseline"), "best baseline", True),
+        ((PROMOTED, "worse_than_baseline", ("refused", 2)), "best baseline", None),
+        ((PROMOTED, "worse_than_baseline", ("refreshed", 2)), "best baseline", None),
+        ((PROMOTED, "worse_than_baseline", "better_than_baseline"), "champion", None),
+        ((PROMOTED, "worse_than_baseline", "better_than_baseline", "worse_than_baseline"), "best baseline", 3),
         # another recipe, or a person who has decided
-        ((PROMOTED, "worse_than_baseline", ("promoted", 2)), "champion", False),
-        ((PROMOTED, "worse_than_baseline", ("rollback", 1)), "champion", False),
-        ((PROMOTED, "refit_worse"), "judged fit", True),
-        ((PROMOTED, "refit_worse", ("refused", 2)), "judged fit", False),
-        ((PROMOTED, "refit_worse", ("refreshed", 2)), "champion", False),
-        ((PROMOTED, "refit_worse", "worse_than_baseline"), "best baseline", True),
-        ((PROMOTED, "refit_worse", "worse_than_baseline", "better_than_baseline"), "judged fit", False),
+        ((PROMOTED, "worse_than_baseline", ("promoted", 2)), "champion", None),
+        ((PROMOTED, "worse_than_baseline", ("rollback", 1)), "champion", None),
+        ((PROMOTED, "refit_worse"), "judged fit", 1),
+        ((PROMOTED, "refit_worse", ("refused", 2)), "judged fit", None),
+        ((PROMOTED, "refit_worse", ("refreshed", 2)), "champion", None),
+        ((PROMOTED, "refit_worse", "worse_than_baseline"), "best baseline", 2),
+        ((PROMOTED, "worse_than_baseline", ("refused", 2), "refit_worse"), "best baseline", 3),
+        ((PROMOTED, "refit_worse", "worse_than_baseline", "better_than_baseline"), "judged fit", None),
     ],
 )
 def test_what_serves_after_decisions(
-    tmp_path: Path, decisions: tuple[tuple[Action, int] | VerdictKind, ...], serving: Serving, retrain_due: bool
+    tmp_path: Path, decisions: tuple[tuple[Action, int] | VerdictKind, ...], serving: Serving, asked: int | None
 ) -> None:
     found = after(tmp_path, *decisions)
-    assert (found.serving, found.retrain_due) == (serving, retrain_due)
+    requested = None if asked is None else START + asked * DAY
+    assert (found.serving, found.retrain_requested) == (serving, requested)
 
 
 def test_a_recipe_has_the_versions_from_its_promotion_on(tmp_path: Path) -> None:
@@ -139,9 +141,9 @@ def test_a_retrain_that_began_before_the_step_down_does_not_answer_it(tmp_path: 
     ledger = ledger_of(tmp_path, PROMOTED, "worse_than_baseline")
     late = {"version": 2, "previous": 1, "who": "gate", "why": "so", "numbers": "{}"}
     ledger.write("refused", at=START + DAY - timedelta(hours=1), key="before", **late)  # type: ignore[arg-type]
-    assert standing_at(ledger, START + 2 * DAY).retrain_due
+    assert standing_at(ledger, START + 2 * DAY).retrain_requested
     ledger.write("refused", at=START + DAY + timedelta(hours=1), key="after", **late)  # type: ignore[arg-type]
-    assert not standing_at(ledger, START + 2 * DAY).retrain_due
+    assert not standing_at(ledger, START + 2 * DAY).retrain_requested
 
 
 def test_sentences() -> None:
