@@ -8,7 +8,7 @@ from datetime import datetime
 from pipeline.config import Product
 from pipeline.forecasting.predict import snapshot_at_issue
 from pipeline.ingest.feed import OpenFeed
-from pipeline.registry.bundle import Bundle
+from pipeline.registry.bundle import Fit
 from pipeline.times import Cadence
 from pipeline.training.evaluate import check_task
 from pipeline.training.explanation.facts import Influence
@@ -21,18 +21,15 @@ def influences_at_issue(
     cadence: Cadence,
     feed: OpenFeed,
     covariates: Mapping[str, OpenFeed],
-    bundle: Bundle,
+    fit: Fit,
     issue_time: datetime,
 ) -> tuple[Influence, ...]:
-    """Return how each group of inputs moves the median that a bundle forecasts; empty if no fit of it may forecast.
+    """Return how each group of inputs moves the median that a fit forecasts.
 
     Raises:
         NoDataError: nothing was known at the issue time.
         ModelError: the model cannot be loaded, or was made for other locations or variables.
     """
-    fit = bundle.fit_at(issue_time)
-    if fit is None:
-        return ()
     snapshot = snapshot_at_issue(product, cadence, feed, covariates, issue_time)
     model = fit.challenger()
     check_task(model, snapshot.task)

@@ -10,8 +10,9 @@ from pipeline.features.snapshot import take_snapshot
 from pipeline.forecasting.influences import influences_at_issue
 from pipeline.jobs.clock import now_of
 from pipeline.jobs.job import Result, Runner, call
-from pipeline.registry.bundle import Bundle
+from pipeline.registry.bundle import Bundle, Fit
 from pipeline.registry.explanations import read_explanation, save_explanation
+from pipeline.registry.standing import standing_before
 from pipeline.registry.versions import RegisteredVersion
 from pipeline.training.explanation.explain import explain as explain_model
 from pipeline.training.explanation.explain import unseen_issues
@@ -65,7 +66,8 @@ def explain(
     issue_time, note = ws.cadence.latest_issue(now), ""
     influences: tuple[Influence, ...] = ()
     try:
-        influences = run(influences_at_issue, product, ws.cadence, ws.feed, ws.covariates, bundle, issue_time)
+        if fit := _serving_fit(ws, registered, bundle, issue_time):
+            influences = run(influences_at_issue, product, ws.cadence, ws.feed, ws.covariates, fit, issue_time)
     except (NightcastError, ModelError) as error:
         note = str(error)
     return ExplainResult(
@@ -92,6 +94,14 @@ def _registered(ws: Workspace, version: int | None) -> RegisteredVersion:
     if found is None:
         raise UsageError(f"{name}: no version {version}; `nightcast models` lists all versions")
     return found
+
+
+def _serving_fit(ws: Workspace, registered: RegisteredVersion, bundle: Bundle, issue_time: datetime) -> Fit | None:
+    """Return the fit of a version that serves at an issue time; None if all have seen later data."""
+    standing = standing_before(ws.ledger, issue_time)
+    if standing.judged and registered.version in standing.versions[-1:]:
+        return bundle.judged
+    return bundle.fit_at(issue_time)
 
 
 def _compute(ws: Workspace, bundle: Bundle, now: datetime) -> Explanation:

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from pipeline.config import Product
 from pipeline.errors import ContractError
 from pipeline.fallback_level import FallbackLevel
-from pipeline.forecasting.notes import Note, decode_notes
+from pipeline.forecasting.notes import Note, NoteKind, decode_notes
 from pipeline.locations import Locations
+
+_ABOUT_FITS: tuple[NoteKind, ...] = ("live_verdict", "bundle_unusable", "model_failed", "broke_contract")
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,14 @@ class PublishedForecast:
     input_age_hours: float
     code_version: str
     notes: tuple[Note, ...]
+
+    @property
+    def judged(self) -> bool:
+        """Whether the judged fit of the champion made it, after a live verdict on the refit."""
+        # The fits are tried in order, and one that fails leaves a note behind that of the verdict.
+        about_fits = [note for note in self.notes if note.kind in _ABOUT_FITS]
+        verdict = about_fits[-1].verdict if about_fits else None
+        return verdict is not None and verdict.kind == "refit_worse"
 
     @classmethod
     def from_rows(cls, product: Product, locations: Locations, rows: pa.Table) -> Self:

@@ -11,7 +11,7 @@ from pipeline.fallback_level import FallbackLevel
 from pipeline.forecasting.influences import influences_at_issue
 from pipeline.forecasting.publish.published_forecast import PublishedForecast
 from pipeline.ingest.feed import OpenFeed
-from pipeline.registry.bundle import Bundle
+from pipeline.registry.bundle import Bundle, Fit
 from pipeline.registry.explanations import read_explanation
 from pipeline.report import Basis, InputMove
 from pipeline.times import Cadence
@@ -30,8 +30,9 @@ def read_basis(
     feed: OpenFeed,
     covariates: Mapping[str, OpenFeed],
     bundle: Bundle,
+    fit: Fit,
 ) -> Basis | None:
-    """Return what the forecasts of a bundle rest on, and what moved this one.
+    """Return what the forecasts of a bundle rest on, and what moved this one, which is of a fit of it.
 
     None if the bundle was not explained or its champion did not make the forecast. What moved the forecast is left out
     if it cannot be computed: the forecast is published without it.
@@ -41,7 +42,7 @@ def read_basis(
         return None
     product = forecast.product
     try:
-        found = influences_at_issue(product, cadence, feed, covariates, bundle, forecast.issue_time)
+        found = influences_at_issue(product, cadence, feed, covariates, fit, forecast.issue_time)
     except Exception as error:  # as for every other part of the page, but whatever is wrong: the page goes out
         expected = isinstance(error, (ModelError, NightcastError))
         message = "%s: the page does not show what moved the forecast: %s"

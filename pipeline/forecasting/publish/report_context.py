@@ -42,7 +42,7 @@ def read_report_context(
     issue = forecast.issue_time
     span = (SHOWN_FRAMES + 1) * longest(cadence.step) + cadence.delay
     bundle, decision = _bundle(bundles, forecast), _decision(ledger, forecast.version)
-    fit = bundle.fit_at(issue) if bundle else None
+    fit = (bundle.judged if forecast.judged else bundle.fit_at(issue)) if bundle else None
     counts, reasons = _ingested(feed.receipts, issue)
     past = matured_scores(scores.read(), cadence, issue)
     return ReportContext(
@@ -56,7 +56,7 @@ def read_report_context(
         verdict=_verdict(ledger, forecast.version),
         intervals=_held_out_coverage(decision),
         missing=missing_locations(forecast, cadence, feed.observations),
-        basis=read_basis(forecast, cadence, feed, covariates, bundle) if bundle else None,
+        basis=read_basis(forecast, cadence, feed, covariates, bundle, fit) if bundle and fit else None,
     )
 
 
