@@ -122,15 +122,19 @@ def standing_at(ledger: Ledger, at: datetime) -> Standing:
 
 
 def standing_before(ledger: Ledger, issue_time: datetime) -> Standing:
-    """Return what serves at an issue time; only earlier decisions count, so that a replay equals the live forecast.
+    """Return what serves at an issue time, by the decisions before it on the recipe that is the champion at present.
 
-    A decision is dated with the start of its job. A forecast that was made while the job ran did not know it yet, and a
-    replay of that forecast does.
+    The present champion forecasts in replays too. Where another recipe served at the issue time, what was decided on
+    that does not concern the champion. A decision is dated with the start of its job. A forecast that was made while
+    the job ran did not know it yet, and a replay of that forecast does.
 
     Raises:
         StoreError: the ledger cannot be read.
     """
-    return standing_of(row for row in reversed(ledger.read()) if row.at < issue_time)
+    rows = ledger.read()[::-1]
+    then, present = standing_of(row for row in rows if row.at < issue_time), standing_of(rows)
+    of_another_recipe = then.versions and set(then.versions).isdisjoint(present.versions)
+    return Standing() if of_another_recipe else then
 
 
 def tag_standing(ledger: Ledger, registry: Registry) -> None:

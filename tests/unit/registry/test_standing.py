@@ -112,6 +112,22 @@ def test_only_earlier_decisions_count_at_an_issue_time(tmp_path: Path) -> None:
     assert standing_before(ledger, START + 3 * DAY).serving == "champion"
 
 
+@pytest.mark.parametrize(
+    ("later", "serving"),
+    [
+        (("promoted", 2), "champion"),
+        (("refreshed", 2), "best baseline"),
+        (("rollback", 1), "best baseline"),  # to the same version
+    ],
+)
+def test_a_decision_on_another_recipe_does_not_concern_the_present_champion(
+    tmp_path: Path, later: tuple[Action, int], serving: Serving
+) -> None:
+    ledger = ledger_of(tmp_path, PROMOTED, "worse_than_baseline", later)
+    replayed = START + DAY + timedelta(hours=1)
+    assert standing_before(ledger, replayed).serving == serving
+
+
 def test_a_verdict_that_cannot_be_read_is_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     ledger = ledger_of(tmp_path, PROMOTED, ("stepped_down", 1), "refit_worse")
     assert standing_at(ledger, START + 9 * DAY).serving == "judged fit"
