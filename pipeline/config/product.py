@@ -108,7 +108,10 @@ class Gate(Strict):
     """Models that the challenger must beat."""
     significance: Annotated[float, Field(gt=0, le=0.5)] = 0.05
     """Probability of ever promoting a recipe that is no better than a rival, however many nights compare them; and
-    probability that verification, within a year, puts the best baseline in the place of a champion that is no worse."""
+    probability that verification, within a year, puts the best baseline in the place of a champion that is no worse.
+    The first holds while the product file stays the same. A changed option or location makes other recipes, which are
+    tested anew, with this probability each time, on held-out forecasts that may be the same as before. After a change
+    of the candidates, of this field or of `feed.delay`, the scores of earlier nights are tested anew by other rules."""
     refresh_margin: Annotated[float, Field(ge=0, lt=1)] = 0.01
     """How much worse in CRPS a new fit of the champion's recipe may be than the one before, as a fraction; and a fit on
     all data than the fit that the gate judged, before that serves in its place."""

@@ -78,8 +78,8 @@ def compare_sequentially(
 ) -> SequentialTest:
     """Test that the challenger's expected score is lower than the rival's. For the opposite, exchange the two.
 
-    The result depends on the cases only, not on how many arrive at once. Their first case and `significance` must stay
-    the same from night to night.
+    The result depends on the cases only, not on how many arrive at once or are missing before the first. That one and
+    `significance` must stay the same from night to night.
 
     Args:
         challenger: (..., case) score of each issue time, in order of time, NaN where missing. The last case is the
@@ -137,11 +137,13 @@ def _scale_known(gains: NDArray[np.float64], known: NDArray[np.bool_], overlap: 
     """Return the scale once each case is scored: (case, ...), 0 during the warm-up.
 
     It is the root mean square of the means of `overlap` consecutive differences, of all or the recent, whichever is
-    larger. These means contain the correlation of overlapping forecasts.
+    larger. These means contain the correlation of overlapping forecasts. They begin with the first known difference, so
+    that it does not matter how many cases precede it.
     """
     squares = (_sum_last(gains, overlap) / overlap) ** 2
     counts = (_sum_last(known.astype(np.float64), overlap) > 0).astype(np.float64)
-    squares[: overlap - 1], counts[: overlap - 1] = 0, 0
+    partial = (known.cumsum(axis=0) > 0).cumsum(axis=0) < overlap
+    squares[partial], counts[partial] = 0, 0
     total = counts.cumsum(axis=0)
     mean = _ratio(squares.cumsum(axis=0), total)
     recent = _ratio(_sum_last(squares, RECENT * overlap), _sum_last(counts, RECENT * overlap))

@@ -50,6 +50,7 @@ def test_a_bet_depends_only_on_cases_scored_by_its_issue_time(seed: int, overlap
     """Expected values issue time by issue time, from the cases known then."""
     gains = simulate_gains(1, 120, overlap, seed=seed, gain=0.05)[0]
     gains[np.random.default_rng(seed).random(120) < 0.1] = np.nan
+    first = int(np.isfinite(gains).argmax())
     e_values = run_on(gains, overlap).e_values
     bets = np.zeros((120 + overlap, len(FRACTIONS)))
     e_value, best, paused = 1.0, 1.0, False
@@ -61,7 +62,7 @@ def test_a_bet_depends_only_on_cases_scored_by_its_issue_time(seed: int, overlap
             best = max(best, e_value)
         paused = paused or bool(wealth.mean() >= next(level for level in LEVELS if level > best))
         assert e_values[len(known) - 1] == pytest.approx(e_value)
-        windows = [known[end - overlap : end] for end in range(overlap, len(known) + 1)]
+        windows = [known[end - overlap : end] for end in range(first + overlap, len(known) + 1)]
         squares = [(np.nansum(window) / overlap) ** 2 for window in windows if np.isfinite(window).any()]
         if len(squares) >= WARM_UP and not paused:
             recent = [
@@ -106,6 +107,16 @@ def test_missing_scores_are_no_evidence() -> None:
     gappy = np.insert(gains, 200, np.full(50, np.nan))
     before, after = run_on(gains, 1).e_values, run_on(gappy, 1).e_values
     np.testing.assert_array_equal(after[200:250], before[199])
+
+
+@pytest.mark.parametrize("overlap", [1, 3, 8])
+@pytest.mark.parametrize("earlier", [1, 2, 7, 30])
+def test_cases_before_the_first_score_change_nothing(overlap: int, earlier: int) -> None:
+    gains = simulate_gains(20, 120, overlap, seed=12, gain=0.1)
+    padded = np.pad(gains, ((0, 0), (earlier, 0)), constant_values=np.nan)
+    alone, later = (compare_sequentially(1 - one, np.ones_like(one), overlap) for one in (gains, padded))
+    np.testing.assert_array_equal(later.e_values[:, earlier:], alone.e_values)
+    np.testing.assert_array_equal(later.debt, alone.debt)
 
 
 def test_a_loss_beyond_the_wealth_stays_as_debt() -> None:
