@@ -144,8 +144,9 @@ class Blend(Model):
         self._check_windows(windows)
         weights, members = recipe._fitted(), recipe._fitted_members()
         former_members = {} if former is None else former._fitted_members()
+        deadline = None if budget_seconds is None else time.monotonic() + budget_seconds
         self._weights = None  # failed training leaves the model unfitted
-        for name, budget, counter in self._turns(list(members), budget_seconds, progress):
+        for name, _, counter in self._turns(list(members), None, progress):
             if parts is not None:
                 self._copy_part(name, self._members[name], parts)
                 continue
@@ -154,7 +155,7 @@ class Blend(Model):
                 windows,
                 start=former_members.get(name),
                 seed=seed,
-                budget_seconds=budget,
+                budget_seconds=None if deadline is None else max(0.0, deadline - time.monotonic()),
                 progress=counter,
             )
         self._weights, self._spread = weights.copy(), recipe._spread

@@ -202,7 +202,7 @@ class NeuralModel(Model):
         self._correction, self._without_covariates = recipe._correction, recipe._without_covariates
         used = self._correction.weight.any() or self._without_covariates.weight.any()
 
-        def train_one(number: int, deadline: float | None, progress: Progress) -> Member:
+        def train_one(number: int, _: float | None, progress: Progress) -> Member:  # may take all that is left
             trained = judged_members[number].trained if used else TrainingLength(0, 0.0)
             with self._own_random_state(seed + number):
                 network = self.network()

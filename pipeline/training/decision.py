@@ -14,7 +14,7 @@ from models.errors import ModelError
 from models.statistics.conformal import Recalibration
 from pipeline.features.snapshot import Snapshot
 from pipeline.training.batch_test import can_compare
-from pipeline.training.budget import Budget
+from pipeline.training.budget import Budget, refit_ratio
 from pipeline.training.comparison import compare_challenger, compare_refresh, pair_scores
 from pipeline.training.fit import CLIMATOLOGY, REQUIRED_BASELINES, FittedModel, OnEpoch, ignore_epoch
 from pipeline.training.folds import Folds
@@ -146,7 +146,9 @@ def _refresh(
     champion: Champion,
     fits: _Refits,
 ) -> Decision:
-    rules, warm = snapshot.product.gate, champion.warm_starts < MOST_WARM_STARTS
+    rules = snapshot.product.gate
+    # A champion that never gets the time to start from scratch would not be refreshed any more.
+    warm = champion.warm_starts < MOST_WARM_STARTS or not fits.has_time_for(fitted)
     refitted = fits.of(fitted, start=champion.serving if warm else None)
     comparison = compare_refresh(snapshot, folds, outcome, fitted, champion)
     verdict = decide_refresh(comparison, rules, refitted.objections)
@@ -182,8 +184,14 @@ class _Refits:
 
     def of(self, fitted: FittedModel, *, start: Model | None = None) -> Refit:
         """Return the checked refit of a recipe, in the time that the baselines and the record leave."""
-        seconds = self._budget.for_refit(fitted.cost, [one.cost for one in self._outcome.baselines], self._folds)
-        return self._refitter.refit_checked(fitted, start=start, seconds=seconds)
+        return self._refitter.refit_checked(fitted, start=start, seconds=self._seconds(fitted))
+
+    def has_time_for(self, fitted: FittedModel) -> bool:
+        """Return whether the time suffices to fit a recipe from scratch, by what its judged fit took."""
+        return self._seconds(fitted) >= fitted.cost.fit * refit_ratio(self._folds)
+
+    def _seconds(self, fitted: FittedModel) -> float:
+        return self._budget.for_refit(fitted.cost, [one.cost for one in self._outcome.baselines], self._folds)
 
     def beside(self, model: Model | None, judged: FittedModels) -> FittedModels | None:
         """Return a refit with the baselines fitted on the same data.

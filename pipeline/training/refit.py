@@ -83,11 +83,9 @@ class Refitter:
         judged = {role: self._judged.get(Recipe.of(part).key(part.task)) for role, part in fitted.model.parts().items()}
         known = {role: part for role, part in judged.items() if part is not None}
         former = {} if start is None else start.parts()
-        waiting = 1 + sum(part.model.keeps_to_budget for part in known.values())
         parts = {}
-        for role, part in known.items():
-            left = None if deadline is None else (deadline - time.monotonic()) / waiting
-            waiting -= part.model.keeps_to_budget
+        for role, part in known.items():  # each may take all that is left: what it needs is known from the judged fit
+            left = None if deadline is None else deadline - time.monotonic()
             parts[role] = self.refit(part, start=former.get(role), seconds=left)
         issues = recent(self._folds.matured, training.window)
         issues = issues[-max(1, round(fitted.size * len(issues))) :]

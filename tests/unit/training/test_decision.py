@@ -332,6 +332,21 @@ def test_after_six_refreshes_a_network_starts_from_scratch(night: Night, monkeyp
     assert [start is not None for start in started] == [False, *[True] * 6, False, True]
 
 
+def test_without_the_time_to_start_from_scratch_a_network_goes_on_being_refreshed(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RidgeVar, "keeps_to_budget", True)
+    (first,) = decide_all(*night, None, {})
+    champion = replace(_champion(first), warm_starts=6)
+    outcome = _with_champion(night[2])
+    fitted = outcome.champion
+    assert fitted is not None
+    slow = replace(fitted, cost=replace(fitted.cost, fit=1e6))
+    slow_outcome = replace(outcome, champion=slow, candidates=(slow, *outcome.candidates[1:]), challengers=(slow,))
+    (decision,) = decide_all(night[0], night[1], slow_outcome, champion, {})
+    assert (decision.verdict.decision, decision.warm_starts) == ("refreshed", 7)
+
+
 def test_the_level_of_the_test_is_the_same_every_night(fresh: Callable[..., ProductHome]) -> None:
     """It is shared by all recipes that may ever challenge, whichever is best tonight."""
     place = fresh(training={"candidates": ["damped-anomaly"], "validation": 60})
