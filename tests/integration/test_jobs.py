@@ -284,7 +284,7 @@ def test_an_unknown_or_damaged_version_is_not_promoted(trained: Trained, monkeyp
 
 def test_too_little_data_trains_nothing(fresh: Callable[..., ProductHome]) -> None:
     place = fresh(days=100)
-    with pytest.raises(NoDataError, match="needs at least 170"):
+    with pytest.raises(NoDataError, match="which leaves 33 to validate on and 0 to train on; needed are 60 and 50"):
         jobs.retrain(place.workspace, at=place.end)
 
 
