@@ -202,7 +202,7 @@ class NeuralModel(Model):
         self._correction, self._without_covariates = recipe._correction, recipe._without_covariates
         used = self._correction.weight.any() or self._without_covariates.weight.any()
 
-        def train_one(number: int, _: float | None, progress: Progress) -> Member:  # may take all that is left
+        def train_one(number: int, _: float | None, progress: Progress) -> Member:
             trained = judged_members[number].trained if used else TrainingLength(0, 0.0)
             with self._own_random_state(seed + number):
                 network = self.network()
@@ -217,7 +217,8 @@ class NeuralModel(Model):
                 train_for(network, batches, length, **self._how_to_train(steps, deadline, progress))
             return Member(network, trained)
 
-        self._members = train_members(self.name, list(judged_members), deadline, progress, train_one)
+        # No shares: each network trains for a known length and may take all the time that is left.
+        self._members = train_members(self.name, list(judged_members), None, progress, train_one)
 
     def predict(self, inputs: Inputs) -> Floats:
         """Return quantiles (n, lead, target, location, quantile) in physical units.

@@ -67,7 +67,10 @@ class Recalibration:
         return corrected
 
     def shifted(self, quantiles: NDArray[np.float32], valid_time: NDArray[np.datetime64]) -> NDArray[np.float32]:
-        """Return the quantiles with the shift of each level, which may cross and lie beyond the limits."""
+        """Return quantiles with the shift of each level: neither ordered nor within the limits.
+
+        The arguments and the shape are those of `__call__`.
+        """
         shift = self.by_lead + self.by_hour[_hours(valid_time)]
         width = quantiles[..., -1:] - quantiles[..., :1]
         return quantiles + width * shift[:, :, :, None]

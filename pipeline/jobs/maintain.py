@@ -80,11 +80,10 @@ def maintain(
 ) -> MaintainResult:
     """Verify every digest of a product's stores, compact its tables, and delete files that no kept version needs.
 
-    MLflow runs of processes that were killed are marked as such.
     Versions that registered models were trained on are kept. A damaged table is not changed. With `repair`, damaged
     commits are set aside, and the payloads and releases since the last sound commit are ingested again. A file records
     this before the first row is removed; until everything is ingested again it counts as damage, and the next repair
-    continues.
+    continues. MLflow runs of processes that were killed are marked as killed.
 
     Raises:
         StoreError: a store cannot be read or written.

@@ -89,7 +89,6 @@ def retrain(
 
     Raises:
         NoDataError: there are too few matured issue times.
-        TrainingError: nothing could be trained that may challenge.
         TrackingError: MLflow cannot be reached. In each case the champion stays.
     """
     product = ws.product

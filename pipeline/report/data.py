@@ -194,7 +194,7 @@ class ReportData:
         step: One time step.
         fallback_level: What made the forecast, and from what input.
         fallback_reason: Why no better fallback level, or not the refit of the champion, was used, as a sentence without
-            a full stop; empty if there is no reason.
+            a full stop; empty if the forecast is that of the champion's refit, or if nothing says why.
         variables: Target variables; each is a section of the page.
         model: The model behind the forecast.
         data: The observations behind the forecast.

@@ -162,10 +162,8 @@ def recalibrate_issue(
 ) -> NDArray[np.float32]:
     """Return the corrected quantiles (lead, target, location, quantile) of one issue time.
 
-    A correction that was learnt for another horizon is not applied.
-
-    Correct only what fulfils the contract of forecasts: a correction orders quantiles and keeps them within the limits,
-    and would hide that a model is broken.
+    A correction that was learnt for another horizon is not applied. Correct only what fulfils the contract of
+    forecasts: a correction orders quantiles and keeps them within the limits, and would hide that a model is broken.
     """
     if recalibration is None or recalibration.horizon != windows.horizon:
         return quantiles
@@ -230,7 +228,7 @@ def forecast_windows(
 def forecast_checked(
     model: Model, windows: IssueWindows, *, withheld: NDArray[np.bool_] | None = None
 ) -> Iterator[Forecasts]:
-    """Yield what `forecast_windows` does. A model of which the live system would refuse a forecast gets no scores.
+    """Yield what `forecast_windows` does. A forecast that the live system would refuse is an error.
 
     Raises:
         ModelError: the model cannot forecast these windows, or breaks the contract of forecasts.

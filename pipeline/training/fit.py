@@ -65,7 +65,7 @@ class FittedModel:
 
 
 class TrainingError(NightcastError):
-    """No model may be trained or serve; the champion stays in service."""
+    """The present options of a model cannot be fitted or scored, so a search has nothing to compare with."""
 
 
 def check_candidates(product: Product, task: Task) -> dict[str, str]:

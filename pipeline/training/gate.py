@@ -23,7 +23,7 @@ from pipeline.training.batch_test import can_compare
 from pipeline.training.evaluate import Evaluation
 from pipeline.training.history import PairedScores
 from pipeline.training.nightly_test import nightly_p_values
-from pipeline.training.verdict import DecisionKind, Interval, Objection, ObjectionKind, Places, Rival, Verdict
+from pipeline.training.verdict import DecisionKind, Interval, Objection, Places, Rival, Verdict
 
 
 @dataclass(frozen=True)
@@ -251,8 +251,10 @@ def _objections_to_scores(comparison: HoldoutComparison, rivals: Sequence[Rival]
         yield Objection(kind="score_missing", leads=tuple((np.flatnonzero(missing) + 1).tolist()))
     for rival in rivals:
         if not rival.beaten:
-            kind: ObjectionKind = "not_tested" if rival.too_few else "not_shown_better"
-            yield Objection(kind=kind, rival=rival.rival, skill=rival.skill, p_value=rival.p_value)
+            if rival.too_few:
+                yield Objection(kind="not_tested", rival=rival.rival, skill=rival.skill)
+            else:
+                yield Objection(kind="not_shown_better", rival=rival.rival, skill=rival.skill, p_value=rival.p_value)
 
 
 def _objections_by_lead(

@@ -168,8 +168,8 @@ class Verdict(BaseModel):
 
     @property
     def has_outage(self) -> bool:
-        """Whether the input of any location was withheld for `outage_crps`."""
-        return self.kind == "promotion" and self.outage_crps != self.crps
+        """Whether there is an `outage_crps` for which the input of any location was withheld."""
+        return self.kind == "promotion" and isfinite(self.outage_crps) and self.outage_crps != self.crps
 
     def is_tested(self, rival: Rival) -> bool:
         """Return whether the p-value of a rival means something: a refresh is not tested, nor are too few forecasts."""
@@ -221,7 +221,7 @@ def describe_verdict(verdict: Verdict) -> str:
 
 
 def _describe_objections(verdict: Verdict, objections: Sequence[Objection]) -> str:
-    """Return objections as clauses. That there are too few forecasts for a test is said once, whatever the rivals."""
+    """Return objections as clauses; one clause for all rivals where there are too few forecasts for a test."""
     clauses = [describe_objection(one, verdict.places) for one in objections if one.kind != "not_tested"]
     if len(clauses) == len(objections):
         few = _describe_few(verdict) if any(one.kind == "not_shown_better" for one in objections) else ""

@@ -64,7 +64,7 @@ FAULTS: dict[str, tuple[Callable[[NDArray[np.float32]], NDArray[np.float32]], st
 def test_a_refit_with_a_single_broken_forecast_does_not_serve(
     record: tuple[Snapshot, Folds], monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    """Of 60 forecasts the tenth; where it is no number, a mean over the others would not show it."""
+    """The tenth of 60 forecasts is broken, which a mean over the others would hide."""
     spoil, words = FAULTS[fault]
     judged = fit_model("ridge-var", Recipe("ridge-var"), *record)
     real = RidgeVar.refit
