@@ -115,7 +115,7 @@ def retrain(
             fits = run(fit_all, snapshot, folds, champion, budget, on_epoch=report)
             outcome = run(evaluate_holdout, snapshot, folds, fits)
             decisions = run(decide_all, snapshot, folds, outcome, champion, history, budget, on_epoch=report)
-            ws.score_history.add(extend_history(folds, outcome, history))
+            ws.score_history.add(extend_history(snapshot, folds, outcome, history))
             explained = run(explain_serving, snapshot, folds, decisions, budget)
             warnings += (explained.problem,) if explained.problem else ()
             recorded = run(

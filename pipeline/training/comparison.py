@@ -22,6 +22,9 @@ from pipeline.training.recipe import Champion, unsuitable_reason
 
 log = logging.getLogger(__name__)
 
+RARELY_FEWER = 0.1
+"""Fraction of the held-out issue times that have fewer values than is usual."""
+
 
 def compare_challenger(
     snapshot: Snapshot,
@@ -39,7 +42,7 @@ def compare_challenger(
     is_baseline = champion is not None and challenger is best_on_validation(outcome.baselines)
 
     def score(fitted: FittedModel, name: str, *, champion: bool = False) -> ScoredModel:
-        paired = pair_scores(folds, outcome, challenger, fitted, history)
+        paired = pair_scores(snapshot, folds, outcome, challenger, fitted, history)
         return ScoredModel(name, outcome.holdout[fitted.name], champion, paired)
 
     rivals = [
@@ -57,12 +60,35 @@ def compare_challenger(
 
 
 def pair_scores(
-    folds: Folds, outcome: TrainingOutcome, challenger: FittedModel, rival: FittedModel, history: ScoreHistory
+    snapshot: Snapshot,
+    folds: Folds,
+    outcome: TrainingOutcome,
+    challenger: FittedModel,
+    rival: FittedModel,
+    history: ScoreHistory,
 ) -> PairedScores:
-    """Return the scores of two recipes of earlier nights, with those of the issue times that have matured since."""
+    """Return the scores of two recipes of earlier nights, with those of the issue times that have matured since.
+
+    They end before the first issue time that waits for late observations, because the first score is kept for good.
+    """
     before = history.get((challenger.key, rival.key), PairedScores.empty()).until(folds.holdout[-1])
-    scores = [outcome.holdout[one.name].crps_by_issue for one in (challenger, rival)]
-    return before.extended(folds.holdout, np.stack(scores), folds.open_for)
+    both = [outcome.holdout[one.name] for one in (challenger, rival)]
+    settled = _count_settled(snapshot, folds, both[0])
+    scores = np.stack([one.crps_by_issue[:settled] for one in both])
+    return before.extended(folds.holdout[:settled], scores, folds.open_for)
+
+
+def _count_settled(snapshot: Snapshot, folds: Folds, scores: Evaluation) -> int:
+    """Return how many held-out issue times, in order, come before the first that waits for late observations.
+
+    One that has fewer values than nine in ten of the others waits for as long again as its forecast was open.
+    """
+    counts = np.isfinite(scores.crps).sum(axis=(1, 2, 3))
+    usual = np.quantile(counts, RARELY_FEWER)
+    for number, (issue, count) in enumerate(zip(folds.holdout, counts, strict=True)):
+        if count < usual and issue + 2 * folds.open_for > snapshot.known_by:
+            return number
+    return len(folds.holdout)
 
 
 def compare_refresh(

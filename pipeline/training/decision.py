@@ -112,10 +112,10 @@ def decide_all(
     return tuple(decisions[:1])
 
 
-def extend_history(folds: Folds, outcome: TrainingOutcome, history: ScoreHistory) -> ScoreHistory:
+def extend_history(snapshot: Snapshot, folds: Folds, outcome: TrainingOutcome, history: ScoreHistory) -> ScoreHistory:
     """Return the history of every pair that the gate may compare, with tonight's scores."""
     pairs = {
-        (challenger.key, rival.key): pair_scores(folds, outcome, challenger, rival, history)
+        (challenger.key, rival.key): pair_scores(snapshot, folds, outcome, challenger, rival, history)
         for challenger in outcome.challengers
         for rival in outcome.fitted
         if rival is not challenger

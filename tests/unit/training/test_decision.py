@@ -15,7 +15,8 @@ from models.baselines.ridge import RidgeVar
 from models.errors import ModelError
 from pipeline.features.snapshot import Snapshot
 from pipeline.jobs.retrain import RetrainResult
-from pipeline.training.comparison import compare_challenger, compare_refresh
+from pipeline.times import as_numpy
+from pipeline.training.comparison import compare_challenger, compare_refresh, pair_scores
 from pipeline.training.decision import Decision, decide_all
 from pipeline.training.fits import fit_all
 from pipeline.training.folds import Folds, split
@@ -353,3 +354,20 @@ def test_the_level_of_the_test_is_the_same_every_night(fresh: Callable[..., Prod
     snapshot, folds, outcome = _night(place, 0)
     shares = {compare_challenger(snapshot, folds, outcome, one, None, {}).challengers for one in (*outcome.baselines,)}
     assert shares == {len({"damped-anomaly", "seasonal-naive", "ridge-var"})}
+
+
+def test_an_issue_time_that_waits_for_late_observations_is_not_scored_for_good(night: Night) -> None:
+    """The first score is kept, so one of a part of the stations would stay when the others have arrived."""
+    snapshot, folds, outcome = night
+    ours, theirs = outcome.baselines[:2]
+    complete = pair_scores(snapshot, folds, outcome, ours, theirs, {})
+    scores = outcome.holdout[ours.name]
+    late = scores.crps.copy()
+    late[-2, :, :, 0] = np.nan
+    partial = replace(outcome, holdout={**outcome.holdout, ours.name: replace(scores, crps=late)})
+    waiting = pair_scores(snapshot, folds, partial, ours, theirs, {})
+    np.testing.assert_array_equal(waiting.issues, [as_numpy(issue) for issue in folds.holdout[:-2]])
+    later = replace(snapshot, known_by=folds.holdout[-2] + 2 * folds.open_for)
+    assert as_numpy(folds.holdout[-2]) in pair_scores(later, folds, partial, ours, theirs, {}).issues
+    kept = pair_scores(snapshot, folds, outcome, ours, theirs, {(ours.key, theirs.key): waiting})
+    np.testing.assert_array_equal(kept.scores, complete.scores)
