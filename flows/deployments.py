@@ -65,7 +65,7 @@ def _create_pool(client: SyncPrefectClient) -> None:
 
 def _deploy(client: SyncPrefectClient, job: Job, path: Path, product: Product, settings: Settings) -> str:
     flow = load_flow(job)
-    cron = getattr(product.schedule, job.name) if job.scheduled else None
+    cron = product.cron(job.name) if job.scheduled else None
     slug = f"{job.name}-{product.name}".replace("_", "-")
     paused = _paused_schedules(client, f"{job.name}/{product.name}")
     deployment = RunnerDeployment.from_flow(

@@ -171,7 +171,7 @@ def current_time(product: Product, job: str) -> datetime | None:
     run = context.flow_run if context else None
     if run is None or not run.auto_scheduled or run.state is None:
         return planned
-    newest = latest_of(getattr(product.schedule, job), product.schedule.time_zone, run.state.timestamp)
+    newest = latest_of(product.cron(job), product.schedule.time_zone, run.state.timestamp)
     if newest > planned:
         get_run_logger().warning("The run scheduled for %s is late; it runs as that of %s", planned, newest)
     return max(planned, newest)

@@ -79,8 +79,8 @@ class Cadence:
     @classmethod
     def of(cls, product: Product) -> Cadence:
         """Return the cadence of a product."""
-        feed, schedule = product.feed, product.schedule
-        return cls(feed.step, feed.delay, product.forecast.horizon, schedule.forecast, schedule.time_zone)
+        feed, zone = product.feed, product.schedule.time_zone
+        return cls(feed.step, feed.delay, product.forecast.horizon, product.cron("forecast"), zone)
 
     @cached_property
     def leads(self) -> int:

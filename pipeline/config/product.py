@@ -3,35 +3,17 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from cronsim import CronSim, CronSimError
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model_validator
 
 from pipeline.config.base import Duration, Name, Strict
 from pipeline.config.feed import Feed
 from pipeline.config.output import AnyOutput
+from pipeline.config.schedule import Schedule, once_a_step
 from pipeline.errors import InvalidValueError
-from pipeline.names import check_zone
-
-
-def _check_cron(text: str) -> str:
-    try:
-        if len(text.split()) != 5:
-            raise CronSimError("Wrong number of fields")
-        CronSim(text, datetime(2000, 1, 1, tzinfo=UTC))
-    except CronSimError as error:
-        raise InvalidValueError(
-            f"{text!r} is not a cron expression, {error}", "write five fields, e.g. '0 6 * * *'"
-        ) from None
-    return text
-
-
-Cron = Annotated[str, AfterValidator(_check_cron)]
-Zone = Annotated[str, AfterValidator(check_zone)]
-
 
 _DEFAULT_FORMATS: Any = ({"kind": "parquet"}, {"kind": "netcdf"}, {"kind": "report"})
 
@@ -119,23 +101,6 @@ class Gate(Strict):
     """Largest allowed difference between the coverage of the widest interval and its nominal value, as a fraction."""
 
 
-class Schedule(Strict):
-    """When each job runs, as cron expressions. The times of `forecast` are the issue times."""
-
-    ingest: Cron = "*/15 * * * *"
-    """When to fetch, validate and store new observations."""
-    forecast: Cron = "5 * * * *"
-    """When to issue forecasts."""
-    retrain: Cron = "0 2 * * *"
-    """When to train challengers and run the gate."""
-    verify: Cron = "30 * * * *"
-    """When to score forecasts whose valid times have passed."""
-    maintain: Cron = "15 3 * * *"
-    """When to check digests, compact tables and delete unused files."""
-    time_zone: Zone = "UTC"
-    """IANA time zone of the cron expressions."""
-
-
 class Product(Strict):
     """A product file."""
 
@@ -174,6 +139,11 @@ class Product(Strict):
         )
         product._folder = folder
         return product
+
+    def cron(self, job: str) -> str:
+        """Return the cron expression of a scheduled job, in the zone of the schedule."""
+        written: str | None = getattr(self.schedule, job)
+        return written or once_a_step(self.feed.step, self.feed.delay, self.schedule.time_zone)
 
     @property
     def feeds(self) -> tuple[Feed, ...]:
