@@ -19,10 +19,11 @@ from models.statistics.series import Series, batches, collect, transformed
 from models.statistics.transforms import forward, inverse
 from models.task import Batch, Inputs, Windows
 
-# Most windows whose errors are dressed with, and most on which the reported losses are computed. Errors of more windows
-# are correlated with these: they would cost time and tell little.
+# Most windows whose errors are dressed with. Errors of more are correlated with these: they would cost time and tell
+# little. The reported losses, which choose nothing, are those of fewer windows still.
 _MOST_DRESSED = 3000
 _MOST_REPORTED = 500
+_MOST_REPORTED_VALUES = 1_000_000
 
 Floats = NDArray[np.float32]
 Known = NDArray[np.bool_]
@@ -88,7 +89,7 @@ class Baseline(Model):
         self._fit_core(train, validation)
         unseen = self._past_forecasts(validation) if len(validation) else None
         self._dressing = fit_dressing_by_size(self.task.quantile_levels, self._past_forecasts(train), unseen)
-        seen_loss, unseen_loss = (self.loss(windows, most=_MOST_REPORTED) for windows in (train, validation))
+        seen_loss, unseen_loss = (self._reported_loss(windows) for windows in (train, validation))
         progress(Epoch(1, 1, seen_loss, unseen_loss, time.perf_counter() - started))
 
     def refit(
@@ -116,8 +117,7 @@ class Baseline(Model):
         windows = self._training_windows(windows)
         self._fit_core(windows, recipe)
         self._dressing = dressing
-        loss = self.loss(windows, most=_MOST_REPORTED)
-        progress(Epoch(1, 1, loss, float("nan"), time.perf_counter() - started))
+        progress(Epoch(1, 1, self._reported_loss(windows), float("nan"), time.perf_counter() - started))
 
     def _fit_core(self, windows: Windows, chooser: Windows | Self) -> None:
         """Fit everything but the dressing."""
@@ -243,6 +243,12 @@ class Baseline(Model):
             parts.append((mean, errors, self.task.frame_numbers(batch.inputs.time[:, -1])))
         return PastForecasts(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
+    def _reported_loss(self, windows: Windows) -> float:
+        return self.loss(windows, most=min(_MOST_REPORTED, max(1, _MOST_REPORTED_VALUES // self._values())))
+
     def _max_windows(self) -> int:
-        task = self.task
-        return max(1, min(_MOST_DRESSED, self.max_errors // (task.leads * len(task.targets) * len(task.locations))))
+        return max(1, min(_MOST_DRESSED, self.max_errors // self._values()))
+
+    def _values(self) -> int:
+        """Return how many values a window has to forecast."""
+        return self.task.leads * len(self.task.targets) * len(self.task.locations)

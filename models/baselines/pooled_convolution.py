@@ -230,9 +230,7 @@ class PooledConvolution(Baseline):
         newest = around[:, : -1 - frames : -1].reshape(n, -1, around.shape[-1]).transpose(0, 2, 1)
         x = np.empty((n, len(locations), self._size), np.float32)
         split = len(self._ring)
-        x[..., :split] = np.ascontiguousarray(newest)[:, self._neighbourhood.neighbours[locations]].reshape(
-            n, -1, split
-        )
+        x[..., :split] = newest.take(self._neighbourhood.neighbours[locations], axis=1).reshape(n, -1, split)
         ago = [-1 - lag for lag in self._own_lags]
         x[..., split:] = own[:, ago][..., locations].reshape(n, -1, len(locations)).transpose(0, 2, 1)
         return x.reshape(-1, self._size)

@@ -131,6 +131,7 @@ def level_widths(levels: tuple[float, ...]) -> NDArray[np.float32]:
 
 def pinball(error: NDArray[np.float32], levels: tuple[float, ...]) -> NDArray[np.float32]:
     """Return the pinball loss, integrated over levels, of errors (..., level), truth minus forecast."""
-    level = np.asarray(levels, np.float32)
-    loss: NDArray[np.float32] = np.maximum(level * error, (level - 1) * error) @ level_widths(levels)
+    widths = level_widths(levels)
+    # max(level * error, (level - 1) * error) = level * error - min(error, 0), and the sums need no array of their own.
+    loss: NDArray[np.float32] = error @ (np.asarray(levels, np.float32) * widths) - np.minimum(error, 0) @ widths
     return loss

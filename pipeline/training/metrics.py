@@ -25,8 +25,10 @@ def pinball(quantiles: NDArray[np.float32], truth: NDArray[np.float32], levels: 
 def crps(quantiles: NDArray[np.float32], truth: NDArray[np.float32], levels: tuple[float, ...]) -> Float:
     """Return the continuous ranked probability score, in units of the truth: (...)."""
     edges = np.concatenate([[0.0], levels, [1.0]])
-    weights = (edges[2:] - edges[:-2]) / 2
-    return np.asarray(2 * (pinball(quantiles, truth, levels) @ weights))
+    weights = edges[2:] - edges[:-2]
+    error = truth[..., None].astype(np.float64) - quantiles
+    # The weighted sum of the pinball losses level * error - min(error, 0), without an array of them.
+    return np.asarray(error @ (np.asarray(levels) * weights) - np.minimum(error, 0) @ weights)
 
 
 def covered(quantiles: NDArray[np.float32], truth: NDArray[np.float32]) -> Float:

@@ -37,7 +37,7 @@ QUICK = {
     "era5": ["pooled-convolution"],
     "auckland": ["ridge-var"],
     "metr-la": ["ridge-var"],
-    "agulhas": ["linear-inverse"],
+    "agulhas": ["pooled-convolution"],
 }
 """Candidates of each product: the best that a machine without a GPU fits in seconds."""
 PER_NIGHT = 8
