@@ -24,7 +24,7 @@ from pipeline.training.folds import divide
 from pipeline.training.verdict import FEW_CASES, FEWEST_CASES
 from pipeline.workspace import Workspace
 
-_WARNINGS = ("cannot train", "refused", "left out")
+_WARNINGS = ("cannot train", "not checked", "refused", "left out")
 
 
 def is_warning(name: str) -> bool:
@@ -126,6 +126,8 @@ def _read_first_payload(
     facts = [("locations", where), ("source", f"{spec.source.kind}{_properties(source.about)}")]
     facts.append(("first payload", f"{payload.name}: {decoded.rows.num_rows:,} rows readable"))
     refused = decoded.refused
+    if not decoded.rows.num_rows and not refused.num_rows:
+        facts.append(("not checked", "values, step and gate, because the first payload has no rows"))
     readable, span = 0, None
     if decoded.rows.num_rows:
         checked = check_rows(decoded.rows, spec, locations, now=at, live=False)

@@ -78,12 +78,12 @@ def _quantiles(ws: Workspace, issue: datetime) -> NDArray[np.float32]:
     return quantiles
 
 
-def compare(case: str, folder: Path, nights: int, every: int) -> list[str]:
+def compare(case: str, folder: Path, nights: int, every: int, budget: str) -> list[str]:
     """Return the lines of one product."""
     start = open_product(
         case,
         folder / "refreshed",
-        training={"candidates": QUICK[case], "budget": "5min"},
+        training={"candidates": QUICK[case], "budget": budget},
         publish=[{"kind": "parquet"}],
     )
     end = end_of_record(start)
@@ -145,6 +145,7 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", default=list(CASES))
     parser.add_argument("--nights", type=int, default=60)
     parser.add_argument("--retrain-every", type=int, default=1)
+    parser.add_argument("--budget", default="5min", help="training.budget; 15min on the currents")
     parser.add_argument("--keep", type=Path)
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -152,7 +153,7 @@ def main() -> None:
     print("| product | retrains | lead | CRPS never refreshed | refreshed | skill (95 %) | covered by 50 / 80 / 90 % |")
     print("|---|---|---|---|---|---|---|")
     for case in options.cases:
-        for line in compare(case, folder / case, options.nights, options.retrain_every):
+        for line in compare(case, folder / case, options.nights, options.retrain_every, options.budget):
             print(line, flush=True)
 
 

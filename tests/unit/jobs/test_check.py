@@ -93,3 +93,12 @@ def test_a_record_that_is_too_short_is_a_warning_with_a_remedy(tmp_path: Path, c
 def test_only_what_calls_for_an_action_is_a_warning() -> None:
     names = ("gate", "cannot train", "refused", "nwp: refused", "nwp: note", "left out")
     assert [name for name in names if is_warning(name)] == ["cannot train", "refused", "nwp: refused", "left out"]
+
+
+def test_a_first_payload_without_rows_is_a_warning(tmp_path: Path) -> None:
+    ws = _with_an_old_model(tmp_path, mode="archive")
+    (path,) = tmp_path.glob("wind*.csv")
+    path.write_text(path.read_text().splitlines()[0] + "\n")
+    facts = check_product(ws, at=NOW)
+    assert facts["not checked"] == "values, step and gate, because the first payload has no rows"
+    assert is_warning("not checked")
