@@ -12,8 +12,9 @@ from models.base import State, take
 from models.baselines.base import Baseline, Floats, Known
 from models.errors import ModelError, NotFittedError
 from models.search_space import Choice, IntRange, SearchSpace
+from models.statistics.filling import FilledRecord, fill
 from models.statistics.lags import autocorrelation
-from models.statistics.moments import Moments, MomentSums, Regression, effort
+from models.statistics.moments import Doubles, Moments, MomentSums, Regression, effort
 from models.statistics.series import batches
 from models.task import Batch, Inputs, Task, Windows
 
@@ -99,11 +100,23 @@ class RidgeVar(Baseline):
         """Return the constructor options, ready for JSON."""
         return dict(self._options)
 
+    def remarks(self) -> tuple[str, ...]:
+        """Return a remark if there are leads at which the regression explains no more than chance does."""
+        if self._regression is None:
+            return ()
+        shrinkage = self._regression.shrinkage.reshape(self.task.leads, -1)
+        blind = int((shrinkage.max(axis=1) <= 0).sum())
+        if not blind:
+            return ()
+        where = "every lead" if blind == self.task.leads else f"{blind} of {self.task.leads} leads"
+        return (f"at {where}, recent values explain no more than chance, so it forecasts climatology",)
+
     def _fit_anomalies(self, anomaly: Floats, known: Known, chooser: Windows | Self) -> None:
         task = self.task
         targets = list(task.target_channels)
         outputs = task.leads * len(targets) * len(task.locations)
         sums = MomentSums(self._size, outputs)
+        filled = fill(task, anomaly, known, task.context + task.leads)
         reach = self._lags if not self._memory else task.context
         # Issue frames with a complete past and future; the record also contains values that arrived late.
         issues = np.arange(reach - 1, len(anomaly) - task.leads)
@@ -112,10 +125,16 @@ class RidgeVar(Baseline):
             issue = issues[start : start + chunk]
             past = issue[:, None] + np.arange(1 - reach, 1)
             future = issue[:, None] + np.arange(1, task.leads + 1)
-            x, x_known = self._predictors(anomaly[past], known[past])
-            y, y_known = anomaly[future][:, :, targets], known[future][:, :, targets]
-            sums.add(x, x_known, y.reshape(len(issue), -1), y_known.reshape(len(issue), -1))
-        moments = sums.moments(len(task.locations))
+            x, y, x_information, y_information = (
+                part
+                for record in (filled.values, filled.information)
+                for part in (
+                    self._predictors(record[past], np.ones_like(known[past]))[0],
+                    record[future][:, :, targets].reshape(len(issue), -1),
+                )
+            )
+            sums.add(x, y, x_information, y_information)
+        moments = sums.moments(len(task.locations), None if known.all() else self._lost(filled))
         self._redundancy = _redundancy(anomaly, known, task.context - self._lags)
         sample = issues[:: max(1, len(issues) // _SAMPLE)]
         past = sample[:, None] + np.arange(1 - reach, 1)
@@ -125,6 +144,21 @@ class RidgeVar(Baseline):
             self._regression = Regression(moments.localised(judged.moments.sharing), judged.ridge)
         else:
             self._regression = self._choose(moments, chooser)
+
+    def _lost(self, filled: FilledRecord) -> tuple[Doubles, Doubles, Doubles]:
+        """Return what gaps took from the moments of predictors (p, p), with targets (p, t) and of targets (t,)."""
+        task = self.task
+        past = [np.array([-lag]) for lag in range(self._lags)]
+        if self._memory:
+            past.append(-np.arange(self._lags, task.context))
+        future = [np.array([lead]) for lead in range(1, task.leads + 1)]
+        form = (len(task.channels), len(task.locations))
+        wanted = np.arange(form[0] * form[1]).reshape(form)[list(task.target_channels)].ravel()
+        return (
+            np.block([[filled.lost(one, other) for other in past] for one in past]),
+            np.block([[filled.lost(one, other)[:, wanted] for other in future] for one in past]),
+            np.tile(np.diag(filled.uncertainty)[wanted], task.leads),
+        )
 
     def _choose(self, moments: Moments, validation: Windows) -> Regression:
         """Return the regression with the least validation error, or without validation the least expected error."""

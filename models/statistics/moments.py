@@ -1,4 +1,4 @@
-"""Joint second moments of a record with gaps, and ridge regressions on whichever predictors are known."""
+"""Joint second moments of a record, and ridge regressions on whichever predictors are known."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 Doubles = NDArray[np.float64]
 
-# Prior weight, in pairs, of uncorrelated variables of unit variance.
+# Prior weight, in rows, of uncorrelated variables of unit variance.
 _PRIOR = 20.0
 # Largest explained fraction of the variance of a target where moments are inconsistent.
 _MAX_EXPLAINED = 0.9
@@ -25,13 +25,13 @@ _BYTES = 2**26
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Mean products over all times at which both factors were known.
+    """Mean products of predictors and targets.
 
     Attributes:
         predictors: (p, p), positive definite.
         cross: (p, t), predictors with targets.
         targets: (t,), mean squares of the targets.
-        count: (t,), mean number of pairs in a column of `cross`.
+        count: (t,), number of rows that each column of `cross` is worth, fewer with gaps.
         locations: number of locations, the fastest axis of p and of t.
         sharing: factor on the moments between different locations in regressions, from 0 to 1.
     """
@@ -163,6 +163,12 @@ class Regression:
         self._unshared = self._weights if moments.sharing == 1.0 else (inverse @ cross).astype(np.float32)
         self._given = (inverse @ given).astype(np.float32)
 
+    @property
+    def shrinkage(self) -> Doubles:
+        """The factor of the weights (t,) where everything is known; 0 where they explain no more than chance does."""
+        shrinkage, _ = self.moments._shrink(self._common, self._square, self._freedom @ self._sharing)
+        return shrinkage
+
     def __call__(
         self, x: NDArray[np.float32], known: NDArray[np.bool_], redundancy: Doubles
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -248,49 +254,51 @@ def effort(known: NDArray[np.bool_], targets: int) -> float:
 
 
 class MomentSums:
-    """Accumulates sums and counts of products over chunks."""
+    """Accumulates sums of products, and the information they hold, over chunks of a record without gaps."""
 
     def __init__(self, predictors: int, targets: int) -> None:
         self._xx = np.zeros((predictors, predictors))
         self._xy = np.zeros((predictors, targets))
         self._yy = np.zeros(targets)
-        self._nxx = np.zeros_like(self._xx)
-        self._nxy = np.zeros_like(self._xy)
-        self._nyy = np.zeros_like(self._yy)
+        self._count = np.zeros(targets)
+        self._rows = 0
 
     def add(
         self,
         x: NDArray[np.float32],
-        x_known: NDArray[np.bool_],
         y: NDArray[np.float32],
-        y_known: NDArray[np.bool_],
+        x_information: NDArray[np.float32],
+        y_information: NDArray[np.float32],
     ) -> None:
-        """Add rows of predictors (n, p) and targets (n, t), 0 where unknown."""
+        """Add rows of predictors (n, p) and targets (n, t).
+
+        Information is 1 where a value was known, and less where it was filled: the fraction of variance explained.
+        """
         self._xx += x.T @ x
         self._xy += x.T @ y
         self._yy += np.square(y).sum(0)
-        if x_known.all() and y_known.all():
-            self._nxx += len(x)
-            self._nxy += len(x)
-            self._nyy += len(x)
-            return
-        known, wanted = x_known.astype(np.float32), y_known.astype(np.float32)
-        self._nxx += known.T @ known
-        self._nxy += known.T @ wanted
-        self._nyy += wanted.sum(0)
+        self._count += x_information.mean(1) @ y_information
+        self._rows += len(x)
 
-    def moments(self, locations: int) -> Moments:
-        """Return the moments; those of few pairs are shrunk towards uncorrelated variables of unit variance."""
-        predictors = (self._xx + _PRIOR * np.eye(len(self._xx))) / (self._nxx + _PRIOR)
-        cross = self._xy / (self._nxy + _PRIOR)
-        targets = (self._yy + _PRIOR) / (self._nyy + _PRIOR)
-        if self._nxx.min() < self._nxx.max() or self._nxy.min() < self._nxy.max():
+    def moments(self, locations: int, lost: tuple[Doubles, Doubles, Doubles] | None = None) -> Moments:
+        """Return the moments; those of few rows are shrunk towards uncorrelated variables of unit variance.
+
+        `lost` are mean products that the rows lack because of gaps, (p, p), (p, t) and (t,).
+        """
+        rows = self._rows
+        predictors = (self._xx + _PRIOR * np.eye(len(self._xx))) / (rows + _PRIOR)
+        cross, targets = self._xy / (rows + _PRIOR), (self._yy + _PRIOR) / (rows + _PRIOR)
+        if lost is not None:
+            share = rows / (rows + _PRIOR)
+            predictors, cross, targets = (
+                array + share * more for array, more in zip((predictors, cross, targets), lost, strict=True)
+            )
             predictors, cross = _make_consistent(predictors, cross, targets)
         return Moments(
             predictors.astype(np.float32),
             cross.astype(np.float32),
             targets.astype(np.float32),
-            self._nxy.mean(0).astype(np.float32),
+            self._count.astype(np.float32),
             locations,
         )
 
@@ -298,9 +306,9 @@ class MomentSums:
 def _make_consistent(predictors: Doubles, cross: Doubles, targets: Doubles) -> tuple[Doubles, Doubles]:
     """Return positive definite moments close to the given ones.
 
-    Means over different pairs need not be consistent: combinations of predictors can have zero or negative variance
-    and still covary with the targets, and a regression would put all its weight on them. The most negative eigenvalue
-    shows the size of the errors: combinations with less variance are ignored, and the explained variance is capped.
+    What is added for gaps is an estimate: combinations of predictors can have zero or negative variance and still
+    covary with the targets, and a regression would put all its weight on them. The most negative eigenvalue shows the
+    size of the errors: combinations with less variance are ignored, and the explained variance is capped.
     """
     scale, spread = np.sqrt(np.diag(predictors)), np.sqrt(targets)
     roots, axes = np.linalg.eigh(predictors / np.outer(scale, scale))
