@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from models.base import Epoch, Model, Progress, State, prefixed, scoped, silent
 from models.errors import ModelError, NotFittedError
 from models.statistics.climate import Climate, fit_climate, refit_climate
-from models.statistics.dressing import Dressing, pinball
+from models.statistics.dressing import Dressing, ordered, pinball
 from models.statistics.forecast_size import PastForecasts, fit_dressing_by_size
 from models.statistics.series import Series, batches, collect, transformed
 from models.statistics.transforms import forward, inverse
@@ -181,7 +181,7 @@ class Baseline(Model):
     def physical(self, quantiles: Floats, target_time: NDArray[np.datetime64]) -> Floats:
         """Return anomaly quantiles in physical units: finite, ordered and within the limits."""
         mean, spread = self.expected(target_time)
-        working = mean[..., None] + spread[..., None] * np.maximum.accumulate(quantiles, axis=-1)
+        working = ordered(mean[..., None] + spread[..., None] * quantiles)
         out = np.empty(working.shape, np.float32)
         for position, channel in enumerate(self.task.target_channels):
             values = inverse(self.task.transforms[channel], working[:, :, position])

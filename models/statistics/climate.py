@@ -135,9 +135,13 @@ def _regress(
         total = (x * known[:, columns].sum(1)[:, None]).T @ x + penalty
         pooled = np.linalg.solve(total, moments[:, columns].sum(1))
         # Columns with the same gaps share one factorisation.
-        gaps, member = np.unique(known[:, columns], axis=1, return_inverse=True)
-        for pattern in range(gaps.shape[1]):
-            own, there = columns[member.reshape(-1) == pattern], gaps[:, pattern]
+        gaps = np.packbits(known[:, columns].T, axis=1)
+        if (gaps == gaps[0]).all():
+            first, member = np.zeros(1, np.intp), np.zeros(len(columns), np.intp)
+        else:
+            _, first, member = np.unique(gaps, axis=0, return_index=True, return_inverse=True)
+        for pattern, example in enumerate(first):
+            own, there = columns[member.reshape(-1) == pattern], known[:, columns[example]]
             # Add up whichever frames are fewer, the missing or the known ones.
             mostly = 2 * there.sum() > len(there)
             few = x[there != mostly]

@@ -49,7 +49,7 @@ class Dressing:
             offsets[:, lead, target] += _interpolate(
                 mean[:, lead, target], self.sizes[lead, target], self.by_size[lead, target]
             )
-        return np.maximum.accumulate(offsets, axis=-1, out=offsets)
+        return ordered(offsets)
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Return the arrays from which `from_state` builds an equal dressing."""
@@ -71,6 +71,13 @@ class Dressing:
         return cls(
             offsets, take(state, "sizes", (*outputs, classes)), take(state, "by_size", (*outputs, classes, levels))
         )
+
+
+def ordered(quantiles: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return quantiles (..., level), each at least as large as the one before; the array is changed in place."""
+    for level in range(1, quantiles.shape[-1]):  # much faster than `np.maximum.accumulate` along a short axis
+        np.maximum(quantiles[..., level], quantiles[..., level - 1], out=quantiles[..., level])
+    return quantiles
 
 
 def _interpolate(

@@ -308,8 +308,8 @@ def concatenate(parts: Sequence[Evaluation]) -> Evaluation:
 
 def _after_issue(array: NDArray[Scalar], gaps: NDArray[np.int64], horizon: int) -> NDArray[Scalar]:
     """Return the leads after each issue time of an array (n, lead, ...)."""
-    lead = (gaps[:, None] + np.arange(horizon)).reshape(len(gaps), horizon, *[1] * (array.ndim - 2))
-    return np.take_along_axis(array, lead, axis=1)
+    after: NDArray[Scalar] = array[np.arange(len(gaps))[:, None], gaps[:, None] + np.arange(horizon)]
+    return after
 
 
 def _average(means: list[float]) -> float:
